@@ -1,0 +1,325 @@
+//! What the core can be asked for.
+//!
+//! A frontend turns each protocol request into a [`QueueCommand`] for one queue or a [`MetadataCommand`] for the metadata state
+//! machine. Both are plain data: they can cross shards, wait in mailboxes, and (metadata) be written to a log and replayed.
+//! Every answer is a [`Reply`] to the channel that asked, in the order in which the queue handled the commands.
+
+use crate::Error;
+use crate::message::SharedMessage;
+use crate::value::Arguments;
+use base::{ChannelNumber, ConnectionId, ConsumerTagIndex, Name, Position, QueueId, QueueRef};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A channel of a connection: where replies and deliveries go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The channel in it.
+    pub number: ChannelNumber,
+    /// Distinguishes this opening of the channel number from earlier ones, so that late replies are recognised.
+    pub epoch: u32,
+}
+
+/// A consumer, as its queue knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConsumerId {
+    /// The channel that consumes.
+    pub channel: ChannelId,
+    /// The channel's number for the consumer tag.
+    pub index: ConsumerTagIndex,
+}
+
+/// How a consumer wants its messages (AMQP: basic.consume, basic.qos).
+#[derive(Clone, Debug)]
+pub struct ConsumerSettings {
+    /// The tag, for listings and events; unique on its channel only.
+    pub tag: Name,
+    /// Messages count as settled once they are sent.
+    pub no_ack: bool,
+    /// No other consumer may be on the queue.
+    pub exclusive: bool,
+    /// Unacknowledged messages allowed at once, 0 for no limit. Ignored with `no_ack`.
+    pub prefetch_count: u16,
+    /// `x-priority`; higher is served first, 0 by default.
+    pub priority: i32,
+    /// The arguments as given, for listings.
+    pub arguments: Arguments,
+}
+
+/// The publisher's end of a message that wants a confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfirmTo {
+    /// The publishing channel.
+    pub channel: ChannelId,
+    /// Its sequence number of the publish, from 1.
+    pub sequence: u64,
+}
+
+/// What becomes of delivered messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; forget them (ack).
+    Ack,
+    /// Not done; discard or dead-letter them (reject or nack without requeue).
+    Discard,
+    /// Not done; back to their place, marked redelivered.
+    Requeue,
+    /// Never reached the client (its channel limit was full); back to their place, not marked.
+    Return,
+}
+
+/// Positions that are settled together.
+pub type Positions = SmallVec<[Position; 2]>;
+
+/// A request to one queue. The queue may be on another shard.
+#[derive(Clone, Debug)]
+pub enum QueueCommand {
+    /// A routed message.
+    Publish {
+        /// The message.
+        message: SharedMessage,
+        /// Who waits for the confirm, if anybody.
+        confirm: Option<ConfirmTo>,
+    },
+    /// Start a consumer; answered by [`Reply::ConsumeOk`] before its first delivery, or by [`Reply::Failed`].
+    Consume {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Its settings.
+        settings: Box<ConsumerSettings>,
+    },
+    /// Stop a consumer; its unsettled messages stay with its channel. Answered by [`Reply::CancelOk`], if `reply`.
+    Cancel {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Whether anybody waits for the answer.
+        reply: bool,
+    },
+    /// One message, if there is one; answered by [`Reply::GetOk`] or [`Reply::GetEmpty`].
+    Get {
+        /// Who asks.
+        channel: ChannelId,
+        /// Settle it at once.
+        no_ack: bool,
+    },
+    /// Settle delivered messages of a channel. Positions that are not unacked are ignored.
+    Settle {
+        /// The channel they were delivered to.
+        channel: ChannelId,
+        /// Which messages; in ascending order.
+        positions: Positions,
+        /// What becomes of them.
+        outcome: Outcome,
+    },
+    /// A consumer whose deliveries were returned by its channel's limit may get messages again.
+    Resume {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// Drop all ready messages; answered by [`Reply::Purged`].
+    Purge {
+        /// Who asks.
+        channel: ChannelId,
+    },
+    /// Ask for the counts of a declare-ok; answered by [`Reply::Status`].
+    Status {
+        /// Who asks.
+        channel: ChannelId,
+    },
+    /// Delete the queue if the conditions hold; answered by [`Reply::Deleted`] or [`Reply::Failed`].
+    Delete {
+        /// Who asks.
+        channel: ChannelId,
+        /// Only without consumers.
+        if_unused: bool,
+        /// Only without ready messages.
+        if_empty: bool,
+    },
+}
+
+/// What a channel hears back from queues and from the metadata machine.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// A message for a consumer.
+    Deliver {
+        /// The channel's number of the consumer.
+        consumer: ConsumerTagIndex,
+        /// The queue it comes from.
+        queue: QueueRef,
+        /// Its place there; the channel names it when it settles.
+        position: Position,
+        /// The message.
+        message: SharedMessage,
+        /// Whether it was delivered before.
+        redelivered: bool,
+    },
+    /// Answer to [`QueueCommand::Get`].
+    GetOk {
+        /// The queue it comes from.
+        queue: QueueRef,
+        /// Its place there.
+        position: Position,
+        /// The message.
+        message: SharedMessage,
+        /// Whether it was delivered before.
+        redelivered: bool,
+        /// Ready messages left.
+        ready: u64,
+    },
+    /// The queue has no ready message.
+    GetEmpty,
+    /// The publishes `first..=last` of the channel are safe in this queue.
+    Confirm {
+        /// First sequence number.
+        first: u64,
+        /// Last sequence number.
+        last: u64,
+    },
+    /// The publishes `first..=last` were refused by this queue (full, or storage failed).
+    Nack {
+        /// First sequence number.
+        first: u64,
+        /// Last sequence number.
+        last: u64,
+    },
+    /// The consumer is registered.
+    ConsumeOk {
+        /// The channel's number of the consumer.
+        consumer: ConsumerTagIndex,
+    },
+    /// The consumer is gone, as asked.
+    CancelOk {
+        /// The channel's number of the consumer.
+        consumer: ConsumerTagIndex,
+    },
+    /// The queue ended the consumer: it was deleted or became unavailable.
+    ConsumerCancelled {
+        /// The channel's number of the consumer.
+        consumer: ConsumerTagIndex,
+    },
+    /// Counts for declare-ok.
+    Status {
+        /// Ready messages.
+        ready: u64,
+        /// Consumers.
+        consumers: u32,
+    },
+    /// Number of ready messages that were dropped.
+    Purged {
+        /// How many.
+        count: u64,
+    },
+    /// The queue is gone, durably if it was durable.
+    Deleted {
+        /// Ready messages that went with it.
+        ready: u64,
+    },
+    /// The queue refused the request, or it no longer exists (then `NotFound`).
+    Failed(Error),
+    /// Answer to a metadata command; of durable things it comes after they are on stable storage.
+    Metadata(Result<MetadataReply, Error>),
+    /// A message for a direct reply-to consumer of this channel (RabbitMQ docs: direct-reply-to).
+    DirectReply {
+        /// The message; its routing key is the full reply-to name.
+        message: SharedMessage,
+    },
+}
+
+/// What a binding leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    /// A queue.
+    Queue(Name),
+    /// Another exchange (RabbitMQ docs: e2e).
+    Exchange(Name),
+}
+
+/// One change of the metadata. Commands are deterministic: applying the same ones in the same order gives the same state on
+/// every replica. Random names and hashes are chosen before the command is made.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are the AMQP method's or the HTTP API's of the same name")]
+pub enum MetadataCommand {
+    CreateVhost { name: Name },
+    DeleteVhost { name: Name },
+    /// Creates the exchange or checks that the existing one is equivalent.
+    DeclareExchange {
+        vhost: Name,
+        name: Name,
+        exchange_type: Box<str>,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+    },
+    DeleteExchange { vhost: Name, name: Name, if_unused: bool },
+    /// Creates the queue or checks that the existing one is equivalent.
+    DeclareQueue {
+        vhost: Name,
+        name: Name,
+        durable: bool,
+        /// The declaring connection, for exclusive queues.
+        exclusive_owner: Option<ConnectionId>,
+        auto_delete: bool,
+        arguments: Arguments,
+        /// The user who declares, for listings.
+        user: Name,
+        /// Preferred shard; the owner is `home % shards`.
+        home: u16,
+    },
+    /// Deletes this incarnation, whatever it is called.
+    DeleteQueue { id: QueueId },
+    /// All exclusive queues of a connection that ended.
+    DeleteExclusiveQueues { connection: ConnectionId },
+    Bind { vhost: Name, source: Name, destination: Destination, routing_key: bytes::Bytes, arguments: Arguments },
+    Unbind { vhost: Name, source: Name, destination: Destination, routing_key: bytes::Bytes, arguments: Arguments },
+    /// Creates or replaces a user.
+    PutUser { name: Name, password_hash: Option<PasswordHash>, tags: Vec<Box<str>> },
+    DeleteUser { name: Name },
+    /// Regular expressions as RabbitMQ's set_permissions takes them.
+    SetPermissions { vhost: Name, user: Name, configure: Box<str>, write: Box<str>, read: Box<str> },
+    ClearPermissions { vhost: Name, user: Name },
+    SetTopicPermissions { vhost: Name, user: Name, exchange: Name, write: Box<str>, read: Box<str> },
+    ClearTopicPermissions { vhost: Name, user: Name, exchange: Option<Name> },
+}
+
+/// A salted password hash in RabbitMQ's form: 4 bytes of salt followed by the digest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    /// Which digest.
+    pub algorithm: HashAlgorithm,
+    /// Salt and digest.
+    pub salted: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PasswordHash({:?}, …)", self.algorithm)
+    }
+}
+
+/// The digests that RabbitMQ offers (`password_hashing_module`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashAlgorithm {
+    /// `rabbit_password_hashing_sha256`, the default.
+    Sha256,
+    /// `rabbit_password_hashing_sha512`
+    Sha512,
+    /// `rabbit_password_hashing_md5`
+    Md5,
+}
+
+/// What a metadata command did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetadataReply {
+    /// It holds now, or held already.
+    Done,
+    /// The queue exists.
+    Queue {
+        /// Where it is.
+        queue: QueueRef,
+        /// Whether this command created it.
+        created: bool,
+    },
+}

@@ -1,0 +1,50 @@
+//! What a queue machine asks of the shard that runs it.
+
+use crate::command::{ChannelId, Reply};
+use base::{Position, QueueId};
+
+/// One request to the runtime. They are executed in the order in which they were made.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell a channel something.
+    Reply {
+        /// The channel.
+        to: ChannelId,
+        /// What it is told.
+        reply: Reply,
+    },
+    /// The queue has messages for the log, or settled some that are in it: the shard asks for them with
+    /// `Queue::collect_records` when the log takes its next batch. Made once until then.
+    RecordsWaiting {
+        /// The queue.
+        queue: QueueId,
+        /// Somebody waits for a confirm, so the batch should go as soon as the log is free.
+        urgent: bool,
+    },
+    /// Read stored messages: live ones from `from` on, in order, up to about `bytes_max` bytes and at least one.
+    Load {
+        /// The queue.
+        queue: QueueId,
+        /// First position wanted.
+        from: Position,
+        /// Where to stop: the first position that is not wanted.
+        until: Position,
+        /// Budget in bytes.
+        bytes_max: usize,
+    },
+    /// Wake the queue at this time with `Queue::handle_timeout`. A later request replaces an earlier one.
+    Wake {
+        /// The queue.
+        queue: QueueId,
+        /// Monotonic time.
+        at: std::time::Duration,
+    },
+    /// The queue has to go: its last consumer left (auto-delete), it expired, or `Delete` was granted.
+    /// The shard proposes `MetadataCommand::DeleteQueue`; the answer to `reply` (if any) follows when that is durable.
+    Delete {
+        /// The queue.
+        queue: QueueId,
+        /// Who gets [`Reply::Deleted`], with the count of ready messages.
+        reply: Option<(ChannelId, u64)>,
+    },
+}

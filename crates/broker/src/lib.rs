@@ -1,0 +1,17 @@
+//! The broker core: what exchanges, queues, bindings, users and permissions are and do.
+//!
+//! Everything here is a synchronous state machine. It knows no protocol and does no I/O: time, randomness and
+//! everything foreign come in as arguments, what should happen outside goes out as [`effect::Effect`]s.
+//!
+//! Suggested reading order: [`message`], [`command`], [`effect`], [`queue`], [`metadata`], [`router`].
+//!
+//! Three words are kept apart: a *command* asks the core for something, an *effect* asks the runtime for something,
+//! a *reply* answers a command and always travels asynchronously, since the queue may live on another shard.
+
+pub mod command;
+pub mod effect;
+pub mod error;
+pub mod message;
+pub mod value;
+
+pub use error::Error;
