@@ -1,0 +1,88 @@
+//! What the owners of queues hand to the log.
+
+use base::{Position, QueueId, ShardId};
+use bytes::Bytes;
+
+/// Largest payload of one record: 512 MiB, RabbitMQ's own ceiling for a message, and room for its envelope.
+pub const RECORD_BYTES_MAX: usize = 513 << 20;
+
+/// The opaque content of a stored message. It is encoded on the log's thread, straight into the write buffer.
+pub trait Payload: Send + 'static {
+    /// Size in bytes of what [`Payload::write_to`] appends; used for limits and accounting.
+    fn len(&self) -> usize;
+
+    /// Whether the payload has no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the encoded message to `out`, and does nothing else with it.
+    fn write_to(&self, out: &mut Vec<u8>);
+}
+
+impl Payload for Bytes {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+}
+
+/// One entry of the log.
+#[derive(Debug)]
+pub enum Record<P> {
+    /// A message of a queue. A position is used once in the life of a queue incarnation.
+    Message {
+        /// The queue incarnation.
+        queue: QueueId,
+        /// Its place in the queue.
+        position: Position,
+        /// Paged out only to save memory: forgotten at recovery.
+        transient: bool,
+        /// The content.
+        payload: P,
+    },
+    /// Messages that are gone from the queue: acked, expired, dropped, purged. Positions without a message may be included.
+    Settled {
+        /// The queue incarnation.
+        queue: QueueId,
+        /// First settled position.
+        from: Position,
+        /// First position that is not settled.
+        until: Position,
+    },
+    /// All positions below `until` may have been delivered once: what is left of them is redelivered after a restart.
+    DeliveredUpTo {
+        /// The queue incarnation.
+        queue: QueueId,
+        /// First position that was never delivered.
+        until: Position,
+    },
+    /// The queue is deleted: everything of it may go.
+    DropQueue {
+        /// The queue incarnation.
+        queue: QueueId,
+    },
+    /// The next metadata command; each takes the next [`MetadataIndex`]. One owner writes them all, in order.
+    Metadata(Bytes),
+}
+
+/// Records that are written together: after a crash either all of them are there or none, unless the disk damaged some.
+#[derive(Debug)]
+pub struct Batch<P> {
+    /// Who is told when it is done.
+    pub shard: ShardId,
+    /// The owner's own number, returned in the event; tickets of one shard are answered in the order of submission.
+    pub ticket: u64,
+    /// Whether somebody waits for this to be on stable storage.
+    pub sync: bool,
+    /// What to write, in order.
+    pub records: Vec<Record<P>>,
+}
+
+/// Counts the metadata commands of a data directory: the first is 1. The last one known at start is
+/// [`crate::Recovered::metadata_index`]; each [`Record::Metadata`] submitted takes the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MetadataIndex(pub u64);
