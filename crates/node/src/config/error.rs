@@ -1,0 +1,108 @@
+//! What can be wrong with a configuration.
+//!
+//! A node that finds a problem does not start, and it names all of them at once, so that one restart is enough to fix a file.
+
+use std::fmt;
+use thiserror::Error;
+
+/// A line of a configuration file, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One thing to put right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[expect(
+    missing_docs,
+    reason = "the message text above each variant says what its fields are"
+)]
+pub enum Problem {
+    /// The wording of the first sentence is RabbitMQ's: operators search for it.
+    #[error(
+        "{place}: You've tried to set {key}, but there is no setting with that name.{}",
+        DidYouMean(similar)
+    )]
+    UnknownKey {
+        place: Place,
+        key: String,
+        similar: Vec<&'static str>,
+    },
+    /// A key of RabbitMQ that would have no effect here, though it should have one.
+    #[error("{place}: {key} is not supported yet")]
+    NotSupported { place: Place, key: String },
+    #[error("{place}: {key} = {value}: expected {expected}")]
+    BadValue {
+        place: Place,
+        key: String,
+        value: String,
+        expected: String,
+    },
+    #[error("{place}: cannot read {text:?}: expected {expected}")]
+    Syntax {
+        place: Place,
+        text: String,
+        expected: &'static str,
+    },
+    #[error("{place}: environment variable {name} is not set")]
+    UnsetVariable { place: Place, name: String },
+    #[error("environment variable {name} = {value}: expected {expected}")]
+    BadVariable {
+        name: &'static str,
+        value: String,
+        expected: String,
+    },
+    #[error("{file} is not supported yet: {reason}")]
+    UnsupportedFile { file: String, reason: &'static str },
+    #[error("read configuration file {file}: {reason}")]
+    Unreadable { file: String, reason: String },
+    #[error("set {first} or {second}, not both")]
+    Conflict {
+        first: &'static str,
+        second: &'static str,
+    },
+    #[error("no directory for data: set RABBITMQ_MNESIA_BASE, RABBITMQ_MNESIA_DIR or HOME")]
+    NoDataDirectory,
+}
+
+/// The suggestions behind an unknown key, if there are any.
+struct DidYouMean<'a>(&'a [&'static str]);
+
+impl fmt::Display for DidYouMean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, " Did you mean one of these? {}", self.0.join(", "))
+    }
+}
+
+/// Everything that is wrong with a configuration; at least one problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The problems, in the order in which they were found.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,789 @@
+//! Which keys `rabbitmq.conf` may hold, what they accept and what they mean.
+//!
+//! One table, [`KEYS`], is the only place that knows a key: reading a file, error texts and `docs/configuration.md` all come from
+//! it. Two more tables name RabbitMQ's keys that are accepted without effect and those that are refused until they work.
+//! Nothing here reads files or the environment.
+
+use super::error::{Place, Problem};
+use super::{
+    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, MemoryHighWatermark, Secret, Settings,
+    size,
+};
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+/// RabbitMQ's hard cap of `max_message_size`: 512 MiB.
+pub const MESSAGE_SIZE_CAP_BYTES: u64 = 512 << 20;
+/// No client may be offered smaller frames (RabbitMQ's floor).
+pub const FRAME_SIZE_MIN_BYTES: u64 = 8_192;
+/// No client may be offered larger frames: a connection may have to hold one in memory.
+pub const FRAME_SIZE_CAP_BYTES: u64 = 16 << 20;
+/// Most shards a node may be told to run.
+pub const SHARDS_MAX: u16 = 256;
+
+/// A key of the configuration file.
+pub struct Key {
+    /// Its name; a last part `$…` stands for a name the operator chooses.
+    pub name: &'static str,
+    /// Another spelling of the same key, if there is one.
+    pub alias: Option<&'static str>,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// One sentence for an operator.
+    pub meaning: &'static str,
+    /// Takes the chosen part of the key (empty if there is none) and the value. The error says what was expected.
+    apply: fn(&mut Draft, &str, &str) -> Result<(), String>,
+}
+
+/// Settings while files are applied to them: what is a list in the end is a map by the operator's names until then, so
+/// that a later file can replace one element.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) settings: Settings,
+    listeners_off: bool,
+    listeners: BTreeMap<String, ListenAddress>,
+    loopback_users_off: bool,
+    loopback_users: BTreeMap<String, bool>,
+    user_tags: BTreeMap<String, bool>,
+    auth_mechanisms: BTreeMap<(u64, String), AuthMechanism>,
+    memory_relative: Option<f64>,
+    memory_absolute: Option<u64>,
+    disk_relative: Option<f64>,
+    disk_absolute: Option<u64>,
+}
+
+impl Draft {
+    /// Whether a file says where to listen; then the environment does not.
+    pub(super) fn has_listeners(&self) -> bool {
+        self.listeners_off || !self.listeners.is_empty()
+    }
+
+    /// Turns the collected names into lists.
+    pub(super) fn finish(self) -> Result<Settings, Vec<Problem>> {
+        let mut settings = self.settings;
+        let mut problems = Vec::new();
+        if self.listeners_off {
+            settings.tcp_listeners.clear();
+        } else if !self.listeners.is_empty() {
+            settings.tcp_listeners = self.listeners.into_values().collect();
+        }
+        if self.loopback_users_off {
+            settings.loopback_users.clear();
+        } else if !self.loopback_users.is_empty() {
+            settings.loopback_users = chosen(self.loopback_users);
+        }
+        if !self.user_tags.is_empty() {
+            settings.default_user_tags = chosen(self.user_tags);
+        }
+        if !self.auth_mechanisms.is_empty() {
+            settings.auth_mechanisms = self.auth_mechanisms.into_values().collect();
+        }
+        match (self.memory_relative, self.memory_absolute) {
+            (Some(_), Some(_)) => problems.push(Problem::Conflict {
+                first: "vm_memory_high_watermark.relative",
+                second: "vm_memory_high_watermark.absolute",
+            }),
+            (Some(fraction), None) => {
+                settings.memory_high_watermark = MemoryHighWatermark::Relative(fraction)
+            }
+            (None, Some(bytes)) => {
+                settings.memory_high_watermark = MemoryHighWatermark::Absolute(bytes)
+            }
+            (None, None) => {}
+        }
+        match (self.disk_relative, self.disk_absolute) {
+            (Some(_), Some(_)) => problems.push(Problem::Conflict {
+                first: "disk_free_limit.relative",
+                second: "disk_free_limit.absolute",
+            }),
+            (Some(fraction), None) => settings.disk_free_limit = DiskFreeLimit::Relative(fraction),
+            (None, Some(bytes)) => settings.disk_free_limit = DiskFreeLimit::Absolute(bytes),
+            (None, None) => {}
+        }
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// The names that are switched on.
+fn chosen(names: BTreeMap<String, bool>) -> Vec<String> {
+    names
+        .into_iter()
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect()
+}
+
+/// All keys that have an effect, by topic.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "listeners.tcp",
+        alias: None,
+        default: "",
+        meaning: "`none` turns plain TCP listeners off.",
+        apply: |draft, _, value| {
+            none_only(value)?;
+            draft.listeners_off = true;
+            Ok(())
+        },
+    },
+    Key {
+        name: "listeners.tcp.$name",
+        alias: None,
+        default: "5672",
+        meaning: "A listener: `port` on all addresses, `ip:port` or `[ipv6]:port`.",
+        apply: |draft, name, value| {
+            let address = ListenAddress::parse(value)?;
+            draft.listeners.insert(name.to_owned(), address);
+            Ok(())
+        },
+    },
+    Key {
+        name: "tcp_listen_options.backlog",
+        alias: None,
+        default: "128",
+        meaning: "Connections the kernel may hold before they are accepted.",
+        apply: |draft, _, value| {
+            draft.settings.tcp_listen_options.backlog = positive(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "tcp_listen_options.nodelay",
+        alias: None,
+        default: "true",
+        meaning: "TCP_NODELAY on accepted sockets.",
+        apply: |draft, _, value| {
+            draft.settings.tcp_listen_options.nodelay = boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "tcp_listen_options.keepalive",
+        alias: None,
+        default: "false",
+        meaning: "SO_KEEPALIVE on accepted sockets.",
+        apply: |draft, _, value| {
+            draft.settings.tcp_listen_options.keepalive = boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "tcp_listen_options.sndbuf",
+        alias: None,
+        default: "",
+        meaning: "SO_SNDBUF in bytes; the kernel's default if unset.",
+        apply: |draft, _, value| {
+            draft.settings.tcp_listen_options.send_buffer_bytes = Some(positive(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "tcp_listen_options.recbuf",
+        alias: None,
+        default: "",
+        meaning: "SO_RCVBUF in bytes; the kernel's default if unset.",
+        apply: |draft, _, value| {
+            draft.settings.tcp_listen_options.receive_buffer_bytes = Some(positive(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "handshake_timeout",
+        alias: None,
+        default: "10000",
+        meaning: "Milliseconds a client has from TCP connect to connection.open; `infinity` for no limit.",
+        apply: |draft, _, value| {
+            draft.settings.handshake_timeout = match value {
+                "infinity" => None,
+                value => Some(Duration::from_millis(
+                    positive::<u32>(value)
+                        .map_err(|_| "milliseconds above 0 or infinity")?
+                        .into(),
+                )),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "heartbeat",
+        alias: None,
+        default: "60",
+        meaning: "Heartbeat interval in seconds that clients are offered; 0 offers none.",
+        apply: |draft, _, value| {
+            draft.settings.heartbeat_s = value
+                .parse()
+                .map_err(|_| "seconds, an integer from 0 to 65535")?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "frame_max",
+        alias: None,
+        default: "131072",
+        meaning: "Largest frame that clients are offered, in bytes, from 8192 to 16 MiB.",
+        apply: |draft, _, value| {
+            draft.settings.frame_size_max_bytes = frame_size(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "initial_frame_max",
+        alias: None,
+        default: "8192",
+        meaning: "Largest frame accepted before connection.tune-ok, in bytes, from 8192 to 16 MiB.",
+        apply: |draft, _, value| {
+            draft.settings.initial_frame_size_max_bytes = frame_size(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "channel_max",
+        alias: Some("max_channels_per_connection"),
+        default: "2047",
+        meaning: "Channels a connection may have, from 1 to 65535; 0 means 65535.",
+        apply: |draft, _, value| {
+            let count: u16 = value.parse().map_err(|_| "an integer from 0 to 65535")?;
+            draft.settings.channel_max = if count == 0 { u16::MAX } else { count };
+            Ok(())
+        },
+    },
+    Key {
+        name: "consumer_max_per_channel",
+        alias: None,
+        default: "infinity",
+        meaning: "Consumers a channel may have.",
+        apply: |draft, _, value| {
+            draft.settings.consumer_max_per_channel = match value {
+                "infinity" => None,
+                value => Some(positive(value).map_err(|_| "an integer above 0 or infinity")?),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "max_message_size",
+        alias: None,
+        default: "16777216",
+        meaning: "Largest message body in bytes, at most 512 MiB.",
+        apply: |draft, _, value| {
+            draft.settings.message_size_max_bytes = size::parse_information_unit(value)
+                .filter(|bytes| (1..=MESSAGE_SIZE_CAP_BYTES).contains(bytes))
+                .ok_or("bytes, an integer from 1 to 536870912")?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "vm_memory_high_watermark.relative",
+        alias: None,
+        default: "0.6",
+        meaning: "Fraction of the machine's memory above which publishers are blocked.",
+        apply: |draft, _, value| {
+            draft.memory_relative = Some(fraction(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "vm_memory_high_watermark.absolute",
+        alias: None,
+        default: "",
+        meaning: "The same as a size, for example `2GB`.",
+        apply: |draft, _, value| {
+            draft.memory_absolute = Some(information_unit(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "total_memory_available_override_value",
+        alias: None,
+        default: "",
+        meaning: "Memory of the machine as a size, where the measured one is wrong.",
+        apply: |draft, _, value| {
+            draft.settings.total_memory_override_bytes = Some(information_unit(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "disk_free_limit.absolute",
+        alias: None,
+        default: "50000000",
+        meaning: "Free disk space as a size below which publishers are blocked.",
+        apply: |draft, _, value| {
+            draft.disk_absolute = Some(information_unit(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "disk_free_limit.relative",
+        alias: None,
+        default: "",
+        meaning: "The same as a multiple of the machine's memory.",
+        apply: |draft, _, value| {
+            draft.disk_relative = Some(non_negative(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_vhost",
+        alias: None,
+        default: "/",
+        meaning: "Virtual host that a new node begins with.",
+        apply: |draft, _, value| {
+            draft.settings.default_vhost = name(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_user",
+        alias: None,
+        default: "guest",
+        meaning: "User that a new node begins with.",
+        apply: |draft, _, value| {
+            draft.settings.default_user = name(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_pass",
+        alias: None,
+        default: "guest",
+        meaning: "That user's password; `encrypted:` values are not supported yet.",
+        apply: |draft, _, value| {
+            draft.settings.default_pass = Secret::parse(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_permissions.configure",
+        alias: None,
+        default: ".*",
+        meaning: "That user's configure permission in the default vhost, a regular expression.",
+        apply: |draft, _, value| {
+            draft.settings.default_permissions.configure = value.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_permissions.write",
+        alias: None,
+        default: ".*",
+        meaning: "The write permission.",
+        apply: |draft, _, value| {
+            draft.settings.default_permissions.write = value.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_permissions.read",
+        alias: None,
+        default: ".*",
+        meaning: "The read permission.",
+        apply: |draft, _, value| {
+            draft.settings.default_permissions.read = value.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_user_tags.$tag",
+        alias: None,
+        default: "administrator",
+        meaning: "`true` gives that user the tag; setting any replaces the default.",
+        apply: |draft, tag, value| {
+            draft.user_tags.insert(tag.to_owned(), boolean(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "loopback_users",
+        alias: None,
+        default: "",
+        meaning: "`none` lets every user log in from any address.",
+        apply: |draft, _, value| {
+            none_only(value)?;
+            draft.loopback_users_off = true;
+            Ok(())
+        },
+    },
+    Key {
+        name: "loopback_users.$user",
+        alias: None,
+        default: "guest",
+        meaning: "`true` restricts the user to loopback addresses; setting any replaces the default.",
+        apply: |draft, user, value| {
+            draft
+                .loopback_users
+                .insert(user.to_owned(), boolean(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "auth_mechanisms.$number",
+        alias: None,
+        default: "PLAIN, AMQPLAIN, ANONYMOUS",
+        meaning: "A SASL mechanism offered to clients, in the order of the numbers; setting any replaces the default.",
+        apply: |draft, number, value| {
+            let mechanism = match value {
+                "PLAIN" => AuthMechanism::Plain,
+                "AMQPLAIN" => AuthMechanism::AmqPlain,
+                "ANONYMOUS" => AuthMechanism::Anonymous,
+                _ => return Err("PLAIN, AMQPLAIN or ANONYMOUS".to_owned()),
+            };
+            let order = number.parse().unwrap_or(u64::MAX);
+            draft
+                .auth_mechanisms
+                .insert((order, number.to_owned()), mechanism);
+            Ok(())
+        },
+    },
+    Key {
+        name: "anonymous_login_user",
+        alias: None,
+        default: "guest",
+        meaning: "User that SASL ANONYMOUS logs in as; `none` refuses such logins.",
+        apply: |draft, _, value| {
+            draft.settings.anonymous_login_user = match value {
+                "none" => None,
+                value => Some(name(value)?),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "cluster_name",
+        alias: None,
+        default: "",
+        meaning: "Name that clients see in the server properties; the node name if unset.",
+        apply: |draft, _, value| {
+            draft.settings.cluster_name = Some(name(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "deprecated_features.permit.$feature",
+        alias: None,
+        default: "",
+        meaning: "Whether clients may use a deprecated feature, for example `global_qos`.",
+        apply: |draft, feature, value| {
+            draft
+                .settings
+                .deprecated_features
+                .insert(feature.to_owned(), boolean(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.level",
+        alias: Some("log.default.level"),
+        default: "info",
+        meaning: "Least severe level that is logged: `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert`, `emergency` or `none`.",
+        apply: |draft, _, value| {
+            draft.settings.log.level = LogLevel::parse(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.console",
+        alias: None,
+        default: "true",
+        meaning: "Whether the log goes to the standard output.",
+        apply: |draft, _, value| {
+            draft.settings.log.console = boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.console.level",
+        alias: None,
+        default: "",
+        meaning: "Level of the console log where it differs from `log.level`.",
+        apply: |draft, _, value| {
+            draft.settings.log.console_level = Some(LogLevel::parse(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "warren.shards",
+        alias: None,
+        default: "",
+        meaning: "Threads that serve connections and queues; one less than the machine has cores if unset, at least 1.",
+        apply: |draft, _, value| {
+            let count = value
+                .parse::<NonZeroU16>()
+                .ok()
+                .filter(|count| count.get() <= SHARDS_MAX);
+            draft.settings.shards = Some(count.ok_or("an integer from 1 to 256")?);
+            Ok(())
+        },
+    },
+];
+
+/// RabbitMQ's keys that are read and have no effect, since they tune a runtime that is not here.
+/// Each stands for itself and for all keys below it.
+pub static WITHOUT_EFFECT: &[&str] = &[
+    "background_gc_enabled",
+    "background_gc_target_interval",
+    "classic_queue.default_version",
+    "cluster_keepalive_interval",
+    "cluster_partition_handling",
+    "credentials_obfuscation",
+    "default_worker_pool_size",
+    "delegate_count",
+    "erlang",
+    "hipe_compile",
+    "memory_monitor_interval",
+    "message_store_shutdown_timeout",
+    "metadata_store",
+    "mirroring_sync_batch_size",
+    "mirroring_sync_max_throughput",
+    "mnesia_table_loading_retry_limit",
+    "mnesia_table_loading_retry_timeout",
+    "num_acceptors",
+    "queue_index_embed_msgs_below",
+    "raft",
+    "socket_writer",
+    "sysmon_handler",
+    "tcp_listen_options.buffer",
+    "tcp_listen_options.delay_send",
+    "tcp_listen_options.exit_on_close",
+    "tcp_listen_options.high_msgq_watermark",
+    "tcp_listen_options.high_watermark",
+    "tcp_listen_options.linger",
+    "tcp_listen_options.low_msgq_watermark",
+    "tcp_listen_options.low_watermark",
+    "tcp_listen_options.send_timeout",
+    "tcp_listen_options.send_timeout_close",
+    "vm_memory_calculation_strategy",
+    "vm_memory_high_watermark_paging_ratio",
+];
+
+/// RabbitMQ's keys that would have an effect and do not yet: an operator must not believe that they do.
+/// Each stands for itself and for all keys below it.
+pub static NOT_SUPPORTED: &[&str] = &[
+    "amqp10_client",
+    "amqp_client",
+    "anonymous_login_pass",
+    "auth_backends",
+    "auth_cache",
+    "auth_http",
+    "auth_ldap",
+    "auth_oauth2",
+    "aws",
+    "channel_interceptor",
+    "channel_max_per_node",
+    "channel_tx_message_max",
+    "classic_queue",
+    "cluster_exchange_limit",
+    "cluster_formation",
+    "cluster_queue_limit",
+    "cluster_tags",
+    "collect_statistics",
+    "collect_statistics_interval",
+    "connection_max",
+    "consumer_disconnected_timeout",
+    "consumer_timeout",
+    "credential_validator",
+    "default_limits",
+    "default_policies",
+    "default_queue_type",
+    "default_users",
+    "definitions",
+    "distribution",
+    "event_exchange",
+    "exchange_types",
+    "federation",
+    "http_dispatch",
+    "link_max_per_session",
+    "listeners.ssl",
+    "listeners.startup_delay",
+    "load_definitions",
+    "log",
+    "management",
+    "management_agent",
+    "max_connections",
+    "message_interceptors",
+    "motd_file",
+    "mqtt",
+    "net_ticktime",
+    "node_tags",
+    "password_hashing_module",
+    "prevent_startup_if_node_was_reset",
+    "product",
+    "prometheus",
+    "proxy_protocol",
+    "queue_leader_locator",
+    "queue_master_locator",
+    "queue_types",
+    "quorum_queue",
+    "ranch_connection_max",
+    "reverse_dns_lookups",
+    "runtime_parameters",
+    "session_max_per_connection",
+    "shovel",
+    "ssl_allow_poodle_attack",
+    "ssl_cert_login_from",
+    "ssl_cert_login_san_index",
+    "ssl_cert_login_san_type",
+    "ssl_handshake_timeout",
+    "ssl_options",
+    "stomp",
+    "stream",
+    "tcp_listen_options",
+    "tracing",
+    "trust_store",
+    "vhost_max",
+    "vhost_restart_strategy",
+    "web_mqtt",
+    "web_stomp",
+];
+
+/// Applies one entry of a file to the draft. `Ok(Some(note))` if it was accepted without effect.
+pub(super) fn apply(
+    draft: &mut Draft,
+    place: &Place,
+    key: &str,
+    value: &str,
+) -> Result<Option<String>, Problem> {
+    if let Some((schema, part)) = find(key) {
+        return (schema.apply)(draft, &part, value)
+            .map(|()| None)
+            .map_err(|expected| Problem::BadValue {
+                place: place.clone(),
+                key: key.to_owned(),
+                value: if schema.name.contains("pass") {
+                    "***".to_owned()
+                } else {
+                    value.to_owned()
+                },
+                expected,
+            });
+    }
+    if key == "log.file" && value == "false" {
+        return Ok(None);
+    }
+    if WITHOUT_EFFECT
+        .iter()
+        .any(|prefix| is_at_or_below(key, prefix))
+    {
+        return Ok(Some(format!("{place}: {key} has no effect here")));
+    }
+    if NOT_SUPPORTED
+        .iter()
+        .any(|prefix| is_at_or_below(key, prefix))
+    {
+        return Err(Problem::NotSupported {
+            place: place.clone(),
+            key: key.to_owned(),
+        });
+    }
+    Err(Problem::UnknownKey {
+        place: place.clone(),
+        key: key.to_owned(),
+        similar: similar(key),
+    })
+}
+
+/// The key's row and the part that the operator chose.
+fn find(key: &str) -> Option<(&'static Key, String)> {
+    KEYS.iter().find_map(|row| {
+        let (stem, _) = row.name.split_once(".$").unwrap_or((row.name, ""));
+        if stem == row.name {
+            return (key == row.name || Some(key) == row.alias).then(|| (row, String::new()));
+        }
+        let part = key
+            .strip_prefix(stem)?
+            .strip_prefix('.')?
+            .replace("\\.", "\u{0}");
+        (!part.contains('.')).then(|| (row, part.replace('\u{0}', ".")))
+    })
+}
+
+fn is_at_or_below(key: &str, prefix: &str) -> bool {
+    key.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The three nearest names, nearest first.
+fn similar(key: &str) -> Vec<&'static str> {
+    /// Longer keys are no typing mistake; the limit also bounds the work.
+    const COMPARED_MAX_BYTES: usize = 80;
+    if key.len() > COMPARED_MAX_BYTES {
+        return Vec::new();
+    }
+    let mut names: Vec<_> = KEYS
+        .iter()
+        .map(|row| (edit_distance(key, row.name), row.name))
+        .collect();
+    names.sort_unstable();
+    names.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein distance in bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn none_only(value: &str) -> Result<(), String> {
+    if value == "none" {
+        Ok(())
+    } else {
+        Err("none".to_owned())
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "true or false".to_owned())
+}
+
+fn positive<T: std::str::FromStr + PartialOrd + From<u8>>(value: &str) -> Result<T, String> {
+    let number = value.parse().ok().filter(|number| *number >= T::from(1));
+    number.ok_or_else(|| "an integer above 0".to_owned())
+}
+
+fn frame_size(value: &str) -> Result<u32, String> {
+    size::parse_byte_size(value)
+        .filter(|bytes| (FRAME_SIZE_MIN_BYTES..=FRAME_SIZE_CAP_BYTES).contains(bytes))
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| "bytes, an integer from 8192 to 16777216".to_owned())
+}
+
+fn information_unit(value: &str) -> Result<u64, String> {
+    size::parse_information_unit(value)
+        .ok_or_else(|| "a size such as 50000000, 64MB or 2GiB".to_owned())
+}
+
+fn non_negative(value: &str) -> Result<f64, String> {
+    let number = value
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a number of at least 0".to_owned())
+}
+
+fn fraction(value: &str) -> Result<f64, String> {
+    non_negative(value)
+        .ok()
+        .filter(|number| *number <= 1.0)
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+/// Vhost and user names travel in AMQP short strings.
+fn name(value: &str) -> Result<String, String> {
+    if (1..=255).contains(&value.len()) {
+        Ok(value.to_owned())
+    } else {
+        Err("a name of 1 to 255 bytes".to_owned())
+    }
+}

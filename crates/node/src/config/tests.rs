@@ -1,0 +1,478 @@
+//! The whole way from files and variables to settings.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::io;
+
+/// Surroundings that are written down.
+#[derive(Default)]
+struct Written {
+    variables: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<&'static str, &'static str>,
+    writable: Vec<&'static str>,
+}
+
+impl Surroundings for Written {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(ToString::to_string)
+    }
+
+    fn host_name(&self) -> String {
+        "box.example.org".to_owned()
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        self.files.keys().any(|file| Path::new(file) == path)
+    }
+
+    fn is_writable_directory(&self, path: &Path) -> bool {
+        self.writable
+            .iter()
+            .any(|directory| Path::new(directory) == path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let found = self.files.iter().find(|(file, _)| Path::new(file) == path);
+        found
+            .map(|(_, text)| text.to_string())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, directory: &Path) -> Vec<PathBuf> {
+        self.files
+            .keys()
+            .map(PathBuf::from)
+            .filter(|file| file.parent() == Some(directory))
+            .collect()
+    }
+}
+
+fn around(variables: &[(&'static str, &'static str)], conf: &'static str) -> Written {
+    let mut written = Written {
+        variables: variables.iter().copied().collect(),
+        ..Written::default()
+    };
+    written.variables.insert("HOME", "/home/anna");
+    written.files.insert("/etc/rabbitmq/rabbitmq.conf", conf);
+    written
+}
+
+fn settings(conf: &'static str) -> Settings {
+    load(&around(&[], conf)).unwrap().settings
+}
+
+fn problems(conf: &'static str) -> Vec<String> {
+    load(&around(&[], conf))
+        .unwrap_err()
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn listeners(variables: &[(&'static str, &'static str)], conf: &'static str) -> Vec<String> {
+    let loaded = load(&around(variables, conf)).unwrap();
+    loaded
+        .settings
+        .tcp_listeners
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn nothing_given_gives_the_defaults() {
+    let loaded = load(&Written {
+        variables: [("HOME", "/home/anna")].into(),
+        ..Written::default()
+    })
+    .unwrap();
+    let expected = Settings {
+        node_name: "rabbit@box".to_owned(),
+        data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
+        ..Settings::default()
+    };
+    assert_eq!(loaded.settings, expected);
+    assert_eq!(loaded.files, Vec::<PathBuf>::new());
+    assert_eq!(loaded.notes, Vec::<String>::new());
+}
+
+#[test]
+fn listeners_are_ports_or_addresses() {
+    assert_eq!(listeners(&[], ""), ["[::]:5672"]);
+    assert_eq!(
+        listeners(
+            &[],
+            "listeners.tcp.1 = 5673\nlisteners.tcp.2 = 127.0.0.1:5674\nlisteners.tcp.3 = [::1]:5675\nlisteners.tcp.4 = ::1:5676"
+        ),
+        ["[::]:5673", "127.0.0.1:5674", "[::1]:5675", "[::1]:5676"]
+    );
+    assert_eq!(
+        listeners(&[], "listeners.tcp = none\nlisteners.tcp.1 = 5673"),
+        [""; 0]
+    );
+    assert_eq!(
+        problems("listeners.tcp.default = localhost"),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: listeners.tcp.default = localhost: expected port, ip:port or [ipv6]:port"
+        ]
+    );
+}
+
+#[test]
+fn address_and_port_variables_hold_unless_a_file_names_listeners() {
+    let variables = [
+        ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1"),
+        ("RABBITMQ_NODE_PORT", "5999"),
+    ];
+    assert_eq!(listeners(&variables, ""), ["127.0.0.1:5999"]);
+    assert_eq!(
+        listeners(&variables, "listeners.tcp.default = 6000"),
+        ["[::]:6000"]
+    );
+    let error = load(&around(&[("RABBITMQ_NODE_PORT", "99999")], "")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "environment variable RABBITMQ_NODE_PORT = 99999: expected a port, 0 to 65535"
+    );
+}
+
+#[test]
+fn node_name_gets_the_short_host_name() {
+    for (given, name) in [("hare", "hare@box"), ("hare@other.host", "hare@other.host")] {
+        assert_eq!(
+            load(&around(&[("RABBITMQ_NODENAME", given)], ""))
+                .unwrap()
+                .settings
+                .node_name,
+            name
+        );
+    }
+    for given in ["../x", "a@b/c", "@x", "a@"] {
+        assert!(
+            load(&around(&[("RABBITMQ_NODENAME", given)], "")).is_err(),
+            "{given}"
+        );
+    }
+}
+
+#[test]
+fn data_directory_follows_the_variables() {
+    let check =
+        |variables: &[(&'static str, &'static str)], writable: &[&'static str], expected: &str| {
+            let mut written = around(variables, "");
+            written.writable = writable.to_vec();
+            assert_eq!(
+                load(&written).unwrap().settings.data_dir,
+                Path::new(expected)
+            );
+        };
+    check(
+        &[
+            ("RABBITMQ_MNESIA_DIR", "/d"),
+            ("RABBITMQ_MNESIA_BASE", "/b"),
+        ],
+        &[],
+        "/d",
+    );
+    check(
+        &[("RABBITMQ_MNESIA_BASE", "/b"), ("RABBITMQ_NODENAME", "n@h")],
+        &[SYSTEM_DATA_BASE],
+        "/b/n@h",
+    );
+    check(
+        &[],
+        &[SYSTEM_DATA_BASE],
+        "/var/lib/rabbitmq/mnesia/rabbit@box",
+    );
+    check(&[("XDG_STATE_HOME", "/s")], &[], "/s/warrenmq/rabbit@box");
+    let error = load(&Written::default()).unwrap_err();
+    assert_eq!(error.problems, [Problem::NoDataDirectory]);
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let settings = settings(
+        "default_user = anna\ndefault_pass = 'p#w'\ndefault_vhost = v\ndefault_permissions.configure = ^$\n\
+         default_permissions.write = ^w\ndefault_permissions.read = ^r\ndefault_user_tags.monitoring = true\n\
+         default_user_tags.management = false\nloopback_users.anna = true\nloopback_users.guest = false\nheartbeat = 0\n\
+         channel_max = 0\nframe_max = 64KB\ninitial_frame_max = 16384\nhandshake_timeout = infinity\nmax_message_size = 536870912\n\
+         consumer_max_per_channel = 7\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
+         total_memory_available_override_value = 8GB\nlog.level = warning\nlog.console = false\nlog.console.level = debug\n\
+         log.file = false\nanonymous_login_user = none\nauth_mechanisms.2 = PLAIN\nauth_mechanisms.10 = ANONYMOUS\n\
+         auth_mechanisms.1 = AMQPLAIN\ndeprecated_features.permit.global_qos = false\ncluster_name = warren\n\
+         tcp_listen_options.backlog = 4096\ntcp_listen_options.nodelay = false\ntcp_listen_options.keepalive = true\n\
+         tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n",
+    );
+    let expected = Settings {
+        node_name: "rabbit@box".to_owned(),
+        data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
+        tcp_listeners: Vec::new(),
+        tcp_listen_options: TcpListenOptions {
+            backlog: 4096,
+            nodelay: false,
+            keepalive: true,
+            send_buffer_bytes: Some(1000),
+            receive_buffer_bytes: Some(2000),
+        },
+        handshake_timeout: None,
+        heartbeat_s: 0,
+        frame_size_max_bytes: 65_536,
+        initial_frame_size_max_bytes: 16_384,
+        channel_max: u16::MAX,
+        consumer_max_per_channel: Some(7),
+        message_size_max_bytes: 512 << 20,
+        memory_high_watermark: MemoryHighWatermark::Absolute(2 << 30),
+        total_memory_override_bytes: Some(8_000_000_000),
+        disk_free_limit: DiskFreeLimit::Relative(1.5),
+        default_vhost: "v".to_owned(),
+        default_user: "anna".to_owned(),
+        default_pass: Secret::from("p#w"),
+        default_permissions: Permissions {
+            configure: "^$".to_owned(),
+            write: "^w".to_owned(),
+            read: "^r".to_owned(),
+        },
+        default_user_tags: vec!["monitoring".to_owned()],
+        loopback_users: vec!["anna".to_owned()],
+        auth_mechanisms: vec![
+            AuthMechanism::AmqPlain,
+            AuthMechanism::Plain,
+            AuthMechanism::Anonymous,
+        ],
+        anonymous_login_user: None,
+        cluster_name: Some("warren".to_owned()),
+        deprecated_features: [("global_qos".to_owned(), false)].into(),
+        log: LogSettings {
+            level: LogLevel::Warning,
+            console: false,
+            console_level: Some(LogLevel::Debug),
+        },
+        shards: NonZeroU16::new(3),
+    };
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn loopback_users_none_lifts_the_restriction() {
+    assert_eq!(
+        settings("loopback_users = none").loopback_users,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        settings("loopback_users.guest = false").loopback_users,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        settings("loopback_users.a\\.b = true").loopback_users,
+        ["a.b"]
+    );
+}
+
+#[test]
+fn the_alias_of_a_key_works() {
+    assert_eq!(settings("max_channels_per_connection = 9").channel_max, 9);
+    assert_eq!(
+        settings("log.default.level = error").log.level,
+        LogLevel::Error
+    );
+}
+
+#[test]
+fn bad_values_name_what_is_expected() {
+    let expected = [
+        ("heartbeat = abc", "seconds, an integer from 0 to 65535"),
+        (
+            "frame_max = 4096",
+            "bytes, an integer from 8192 to 16777216",
+        ),
+        ("channel_max = 70000", "an integer from 0 to 65535"),
+        (
+            "max_message_size = 536870913",
+            "bytes, an integer from 1 to 536870912",
+        ),
+        ("handshake_timeout = 0", "milliseconds above 0 or infinity"),
+        (
+            "vm_memory_high_watermark.relative = 1.1",
+            "a number from 0 to 1",
+        ),
+        (
+            "vm_memory_high_watermark.relative = NaN",
+            "a number from 0 to 1",
+        ),
+        (
+            "disk_free_limit.absolute = much",
+            "a size such as 50000000, 64MB or 2GiB",
+        ),
+        ("loopback_users = guest", "none"),
+        ("loopback_users.guest = yes", "true or false"),
+        (
+            "auth_mechanisms.1 = EXTERNAL",
+            "PLAIN, AMQPLAIN or ANONYMOUS",
+        ),
+        ("tcp_listen_options.backlog = 0", "an integer above 0"),
+        ("warren.shards = 0", "an integer from 1 to 256"),
+        (
+            "log.level = loud",
+            "debug, info, notice, warning, error, critical, alert, emergency or none",
+        ),
+    ];
+    for (conf, expected) in expected {
+        assert_eq!(
+            problems(conf),
+            [format!(
+                "/etc/rabbitmq/rabbitmq.conf:1: {conf}: expected {expected}"
+            )]
+        );
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_and_passwords_are_not() {
+    assert_eq!(
+        problems(
+            "bogus.key = 1\nheartbaet = 3\nmqtt.vhost = x\ndefault_pass = encrypted:abc\nfoo\nheartbeat = 60"
+        ),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:5: cannot read \"foo\": expected key = value",
+            "/etc/rabbitmq/rabbitmq.conf:1: You've tried to set bogus.key, but there is no setting with that name. \
+             Did you mean one of these? log.level, log.console, frame_max",
+            "/etc/rabbitmq/rabbitmq.conf:2: You've tried to set heartbaet, but there is no setting with that name. \
+             Did you mean one of these? heartbeat, default_pass, default_user",
+            "/etc/rabbitmq/rabbitmq.conf:3: mqtt.vhost is not supported yet",
+            "/etc/rabbitmq/rabbitmq.conf:4: default_pass = ***: expected a password in clear: encrypted values are not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn both_forms_of_one_limit_are_a_conflict() {
+    assert_eq!(
+        problems("disk_free_limit.relative = 1.0\ndisk_free_limit.absolute = 1GB"),
+        ["set disk_free_limit.relative or disk_free_limit.absolute, not both"]
+    );
+}
+
+#[test]
+fn keys_of_another_runtime_are_accepted_with_a_note() {
+    let loaded = load(&around(
+        &[],
+        "num_acceptors.tcp = 10\ntcp_listen_options.linger.timeout = 0",
+    ))
+    .unwrap();
+    assert_eq!(
+        loaded.notes,
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: num_acceptors.tcp has no effect here",
+            "/etc/rabbitmq/rabbitmq.conf:2: tcp_listen_options.linger.timeout has no effect here",
+        ]
+    );
+}
+
+#[test]
+fn later_files_and_lines_win_and_variables_win_over_files() {
+    let mut written = around(
+        &[("RABBITMQ_DEFAULT_PASS", "env")],
+        "heartbeat = bad\nheartbeat = 1\ndefault_pass = file\n",
+    );
+    written
+        .files
+        .insert("/etc/rabbitmq/conf.d/20.conf", "heartbeat = 3");
+    written.files.insert(
+        "/etc/rabbitmq/conf.d/10.conf",
+        "heartbeat = 2\nchannel_max = 5",
+    );
+    written
+        .files
+        .insert("/etc/rabbitmq/conf.d/notes.txt", "heartbeat = 4");
+    let loaded = load(&written).unwrap();
+    assert_eq!(
+        (loaded.settings.heartbeat_s, loaded.settings.channel_max),
+        (3, 5)
+    );
+    assert_eq!(loaded.settings.default_pass.expose(), "env");
+    assert_eq!(loaded.files.len(), 3);
+}
+
+#[test]
+fn the_main_file_may_be_named_without_its_suffix() {
+    for given in ["/x/my", "/x/my.conf"] {
+        let mut written = around(&[("RABBITMQ_CONFIG_FILE", given)], "heartbeat = 1");
+        written.files.insert("/x/my.conf", "heartbeat = 2");
+        assert_eq!(load(&written).unwrap().settings.heartbeat_s, 2);
+    }
+    let absent = load(&around(
+        &[("RABBITMQ_CONFIG_FILE", "/x/none")],
+        "heartbeat = 1",
+    ))
+    .unwrap();
+    assert_eq!(absent.notes, ["configuration file /x/none does not exist"]);
+    assert_eq!(absent.settings.heartbeat_s, 60);
+}
+
+#[test]
+fn erlang_term_files_are_refused() {
+    let mut written = around(&[("RABBITMQ_CONFIG_FILE", "/x/old")], "");
+    written.files.insert("/x/old.config", "[].");
+    written.files.insert("/etc/rabbitmq/advanced.config", "[].");
+    let error = load(&written).unwrap_err().to_string();
+    assert!(
+        error.contains("/x/old.config is not supported yet"),
+        "{error}"
+    );
+    assert!(
+        error.contains("/etc/rabbitmq/advanced.config is not supported yet"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_password_is_not_in_debug_output() {
+    let text = format!("{:?}", settings("default_pass = swordfish"));
+    assert!(!text.contains("swordfish"), "{text}");
+}
+
+/// `UPDATE_EXPECT=1 cargo test -p node config` rewrites the table.
+#[test]
+fn the_document_lists_every_key() {
+    const BEGIN: &str = "<!-- keys: begin (written by a test from the schema) -->\n";
+    const END: &str = "<!-- keys: end -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = document.split_once(BEGIN).unwrap();
+    let (table, tail) = rest.split_once(END).unwrap();
+
+    let mut expected = "| key | default | meaning |\n|---|---|---|\n".to_owned();
+    for key in schema::KEYS {
+        let alias = key
+            .alias
+            .map(|alias| format!(", `{alias}`"))
+            .unwrap_or_default();
+        let default = if key.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", key.default)
+        };
+        expected += &format!("| `{}`{alias} | {default} | {} |\n", key.name, key.meaning);
+    }
+    let list = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    expected += &format!(
+        "\nAccepted without effect: {}.\n",
+        list(schema::WITHOUT_EFFECT)
+    );
+    expected += &format!(
+        "\nRefused as not supported yet: {}.\n",
+        list(schema::NOT_SUPPORTED)
+    );
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, format!("{head}{BEGIN}{expected}{END}{tail}")).unwrap();
+    } else {
+        assert_eq!(table, expected, "run with UPDATE_EXPECT=1");
+    }
+}
