@@ -1,0 +1,152 @@
+//! Content: the header frame and the body frames behind a publish, deliver, return or get-ok; and the writers a broker
+//! uses once per delivered message.
+//!
+//! Putting a content together from its frames is the frontend's part. Spec: AMQP 0-9-1 §4.2.6.
+
+use crate::error::DecodeError;
+use crate::frame::{FRAME_END, FRAME_OVERHEAD, FrameKind, encode_frame, frame_header};
+use crate::method::basic;
+
+/// Class of every content.
+const BASIC: u16 = 60;
+
+/// Bytes before the properties: class id, weight, body size.
+const FIXED_SIZE: usize = 12;
+
+/// A content header, borrowed from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentHeader<'a> {
+    /// Class of the content; 60 is the only one there is.
+    pub class_id: u16,
+    /// Unused, should be 0.
+    pub weight: u16,
+    /// Bytes of the body, all body frames together. Any number: the receiver has to compare it with its limit.
+    pub body_size: u64,
+    /// Property flags and property list as received, for [`PropertyScan`](crate::PropertyScan) or
+    /// [`BasicProperties`](crate::BasicProperties).
+    pub properties: &'a [u8],
+}
+
+impl<'a> ContentHeader<'a> {
+    /// Reads a header frame's payload. The properties are not looked at.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let Some((fixed, properties)) = payload.split_first_chunk::<FIXED_SIZE>() else {
+            return Err(DecodeError::truncated(payload));
+        };
+        let [c0, c1, w0, w1, body_size @ ..] = *fixed;
+        Ok(Self {
+            class_id: u16::from_be_bytes([c0, c1]),
+            weight: u16::from_be_bytes([w0, w1]),
+            body_size: u64::from_be_bytes(body_size),
+            properties,
+        })
+    }
+
+    /// Appends a header frame of class basic; `properties` are flags and list.
+    #[inline]
+    pub fn encode(channel: u16, body_size: u64, properties: &[u8], out: &mut Vec<u8>) {
+        encode_header_frame(out, channel, body_size, properties);
+    }
+}
+
+/// Appends a header frame of class basic; `properties` are flags and list.
+#[inline]
+pub fn encode_header_frame(out: &mut Vec<u8>, channel: u16, body_size: u64, properties: &[u8]) {
+    let mut start = [0; FIXED_SIZE + 7];
+    let payload_size = FIXED_SIZE + properties.len();
+    start[..7].copy_from_slice(&frame_header(FrameKind::Header, channel, payload_size));
+    start[7..9].copy_from_slice(&BASIC.to_be_bytes());
+    start[11..].copy_from_slice(&body_size.to_be_bytes());
+    out.reserve(payload_size + FRAME_OVERHEAD);
+    out.extend_from_slice(&start);
+    out.extend_from_slice(properties);
+    out.push(FRAME_END);
+}
+
+/// Appends the body frames of `body`, none if it is empty; `frame_max` is the negotiated limit, 0 for none.
+#[inline]
+pub fn encode_body_frames(out: &mut Vec<u8>, channel: u16, body: &[u8], frame_max: u32) {
+    let unlimited = u32::MAX as usize;
+    let frame_size = if frame_max == 0 {
+        unlimited
+    } else {
+        frame_max as usize
+    };
+    let part_size = frame_size.saturating_sub(FRAME_OVERHEAD).max(1);
+    if body.len() > part_size {
+        out.reserve(body.len() + body.len().div_ceil(part_size) * FRAME_OVERHEAD);
+    }
+    for part in body.chunks(part_size) {
+        encode_frame(FrameKind::Body, channel, part, out);
+    }
+}
+
+/// Appends a basic.deliver method frame; header and body frames follow.
+#[inline]
+pub fn encode_deliver(
+    out: &mut Vec<u8>,
+    channel: u16,
+    consumer_tag: &[u8],
+    delivery_tag: u64,
+    redelivered: bool,
+    exchange: &[u8],
+    routing_key: &[u8],
+) {
+    basic::Deliver {
+        consumer_tag,
+        delivery_tag,
+        redelivered,
+        exchange,
+        routing_key,
+    }
+    .encode(channel, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::decode_frame;
+
+    fn body_frame_sizes(body: &[u8], frame_max: u32) -> Vec<usize> {
+        let mut bytes = Vec::new();
+        encode_body_frames(&mut bytes, 3, body, frame_max);
+        let (mut rest, mut joined, mut sizes) = (&bytes[..], Vec::new(), Vec::new());
+        while let Some((frame, size)) = decode_frame(rest, frame_max).unwrap() {
+            assert_eq!((frame.kind, frame.channel), (FrameKind::Body, 3));
+            joined.extend_from_slice(frame.payload);
+            sizes.push(size);
+            rest = &rest[size..];
+        }
+        assert!(rest.is_empty());
+        assert_eq!(joined, body);
+        sizes
+    }
+
+    #[test]
+    fn a_body_is_split_at_frame_max() {
+        assert_eq!(body_frame_sizes(b"", 8192), [0; 0]);
+        assert_eq!(body_frame_sizes(&[7; 8184], 8192), [8192]);
+        assert_eq!(body_frame_sizes(&[7; 8185], 8192), [8192, 9]);
+        assert_eq!(body_frame_sizes(&[7; 20_000], 0), [20_008]);
+    }
+
+    #[test]
+    fn a_header_is_read_as_written() {
+        let mut bytes = Vec::new();
+        ContentHeader::encode(9, 1 << 63, &[0x10, 0, 2], &mut bytes);
+        let (frame, _) = decode_frame(&bytes, 8192).unwrap().unwrap();
+        assert_eq!((frame.kind, frame.channel), (FrameKind::Header, 9));
+        let header = ContentHeader {
+            class_id: 60,
+            weight: 0,
+            body_size: 1 << 63,
+            properties: &[0x10, 0, 2],
+        };
+        assert_eq!(ContentHeader::decode(frame.payload), Ok(header));
+        assert!(ContentHeader::decode(&frame.payload[..11]).is_err());
+    }
+}
