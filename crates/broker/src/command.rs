@@ -267,6 +267,10 @@ pub enum MetadataCommand {
         user: Name,
         /// Preferred shard; the owner is `home % shards`.
         home: u16,
+        /// The server chose the name, so `amq.` may start it.
+        server_named: bool,
+        /// The id the queue has to get: set in logged commands, `None` in requests.
+        id: Option<QueueId>,
     },
     /// Deletes this incarnation, whatever it is called.
     DeleteQueue { id: QueueId },

@@ -67,6 +67,12 @@ pub enum Error {
     /// A feature that is known but not offered; the text names it. AMQP 0-9-1 540.
     #[error("{0}")]
     NotImplemented(Box<str>),
+    /// A feature that RabbitMQ no longer permits; the text names it. AMQP 0-9-1 541.
+    #[error("{0}")]
+    Deprecated(Box<str>),
+    /// Only management commands name users that need not exist.
+    #[error("user '{user}' does not exist")]
+    UserNotFound { user: Name },
     /// `operation` is `configure`, `write` or `read`.
     #[error("{operation} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'")]
     AccessRefused { operation: &'static str, kind: ResourceKind, name: Name, vhost: Name, user: Name },

@@ -12,6 +12,7 @@ pub mod command;
 pub mod effect;
 pub mod error;
 pub mod message;
+pub mod queue_arguments;
 pub mod value;
 
 pub use error::Error;

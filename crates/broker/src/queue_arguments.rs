@@ -1,0 +1,359 @@
+//! Arguments of `queue.declare`: which are known, what they may hold, and when two declarations mean the same queue.
+//!
+//! [`QueueArguments`] is what a queue machine works with: parsed once, when the queue is created. The arguments as given are kept
+//! beside it in the queue's record, for listings and for the comparison with later declarations.
+//! Policies are not merged here, and arguments that no queue type knows pass unread, as in RabbitMQ.
+//!
+//! Error texts are RabbitMQ's (RabbitMQ docs: queues#optional-arguments).
+
+use crate::Error;
+use crate::error::ResourceKind;
+use crate::value::{Arguments, Value};
+use base::Name;
+use bytes::Bytes;
+
+/// Longest `x-message-ttl` and `x-expires`, milliseconds: ten years.
+pub const EXPIRY_MS_MAX: i64 = 315_360_000_000;
+
+/// Largest `x-max-priority`.
+pub const PRIORITY_MAX: i64 = 255;
+
+/// What a queue's arguments ask of its machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueArguments {
+    /// `x-message-ttl`: milliseconds that a message may wait, 0–[`EXPIRY_MS_MAX`].
+    pub message_ttl_ms: Option<u64>,
+    /// `x-expires`: milliseconds without use after which the queue is deleted, 1–[`EXPIRY_MS_MAX`].
+    pub expires_ms: Option<u64>,
+    /// `x-max-length`: ready messages.
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: bytes of ready message bodies.
+    pub max_length_bytes: Option<u64>,
+    /// `x-overflow`: what happens at a length limit.
+    pub overflow: Overflow,
+    /// `x-dead-letter-exchange`; empty for the default exchange. It need not exist.
+    pub dead_letter_exchange: Option<Name>,
+    /// `x-dead-letter-routing-key`, instead of the message's own keys.
+    pub dead_letter_routing_key: Option<Bytes>,
+    /// `x-max-priority`: highest priority that is told apart; `None` for a queue without priorities.
+    pub max_priority: Option<u8>,
+    /// `x-single-active-consumer`
+    pub single_active_consumer: bool,
+    /// `x-queue-type`
+    pub queue_type: QueueType,
+}
+
+/// What a queue does with a message that does not fit (RabbitMQ docs: maxlength#overflow-behaviour).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Drop or dead-letter the oldest ready messages.
+    #[default]
+    DropHead,
+    /// Refuse the new one with a nack.
+    RejectPublish,
+    /// Refuse the new one and dead-letter it.
+    RejectPublishDlx,
+}
+
+/// The kinds of queue that this node offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// One copy, on one node.
+    #[default]
+    Classic,
+}
+
+impl QueueType {
+    /// The value of `x-queue-type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// Arguments that a classic queue understands, in the order in which declarations are compared.
+const CLASSIC: [&str; 14] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
+];
+
+/// Arguments that only other queue types understand; a classic queue refuses them.
+const OTHER_TYPES: [&str; 14] = [
+    "x-consumer-disconnected-timeout",
+    "x-consumer-timeout",
+    "x-dead-letter-strategy",
+    "x-delayed-retry-max",
+    "x-delayed-retry-min",
+    "x-delayed-retry-type",
+    "x-delivery-limit",
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-quorum-initial-group-size",
+    "x-stream-filter-size-bytes",
+    "x-stream-max-segment-size-bytes",
+];
+
+impl QueueArguments {
+    /// Reads and checks the arguments of a queue that is to be created.
+    ///
+    /// # Errors
+    /// `Precondition` with RabbitMQ's text for the first argument that breaks a rule, `NotImplemented` for a queue type that this
+    /// node does not offer, `Deprecated` for `x-queue-master-locator`.
+    pub fn parse(arguments: &Arguments, name: &Name, vhost: &Name) -> Result<Self, Error> {
+        if arguments.is_empty() {
+            return Ok(Self::default());
+        }
+        let reader = Reader { arguments, name, vhost };
+        let queue_type = reader.queue_type()?;
+        let parsed = Self {
+            expires_ms: reader.integer("x-expires", 1, EXPIRY_MS_MAX)?,
+            message_ttl_ms: reader.integer("x-message-ttl", 0, EXPIRY_MS_MAX)?,
+            dead_letter_exchange: reader.dead_letter_exchange()?,
+            dead_letter_routing_key: reader.dead_letter_routing_key()?,
+            max_length: reader.integer("x-max-length", 0, i64::MAX)?,
+            max_length_bytes: reader.integer("x-max-length-bytes", 0, i64::MAX)?,
+            max_priority: reader.max_priority()?,
+            overflow: reader.overflow()?,
+            single_active_consumer: reader.single_active_consumer()?,
+            queue_type,
+        };
+        reader.check_placement_and_version()?;
+        reader.check_other_types()?;
+        Ok(parsed)
+    }
+}
+
+/// The arguments of one declaration with what its error texts name.
+struct Reader<'a> {
+    arguments: &'a Arguments,
+    name: &'a Name,
+    vhost: &'a Name,
+}
+
+impl Reader<'_> {
+    fn invalid(&self, key: &str, explanation: impl std::fmt::Display) -> Error {
+        let Self { name, vhost, .. } = self;
+        Error::Precondition(format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}': {explanation}").into())
+    }
+
+    fn unacceptable_type(&self, key: &str, value: &Value) -> Error {
+        self.invalid(key, format_args!("{{unacceptable_type,{}}}", value.type_name()))
+    }
+
+    /// An integer of any width in `min..=max`, where `min` is 0 or 1.
+    fn integer(&self, key: &str, min: i64, max: i64) -> Result<Option<u64>, Error> {
+        let Some(value) = self.arguments.get(key) else { return Ok(None) };
+        let Some(number) = value.as_int() else {
+            return Err(self.invalid(key, format_args!("\"expected integer, got {}\"", value.type_name())));
+        };
+        let problem = match number {
+            ..0 => "value_negative",
+            0 if min > 0 => "value_zero",
+            _ if number > max => "value_too_large",
+            _ => return Ok(Some(number.unsigned_abs())),
+        };
+        Err(self.invalid(key, format_args!("{{{problem},{number}}}")))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&Bytes>, Error> {
+        match self.arguments.get(key) {
+            None => Ok(None),
+            Some(Value::LongStr(text)) => Ok(Some(text)),
+            Some(value) => Err(self.unacceptable_type(key, value)),
+        }
+    }
+
+    fn queue_type(&self) -> Result<QueueType, Error> {
+        let Some(text) = self.text("x-queue-type")? else { return Ok(QueueType::Classic) };
+        match &text[..] {
+            b"" | b"classic" => Ok(QueueType::Classic),
+            b"quorum" | b"stream" => {
+                let text = String::from_utf8_lossy(text);
+                Err(Error::NotImplemented(format!("queue type '{text}' is not available on this node").into()))
+            }
+            other => {
+                let other = String::from_utf8_lossy(other);
+                Err(self.invalid("x-queue-type", format_args!("\"unsupported queue type '{other}'\"")))
+            }
+        }
+    }
+
+    fn dead_letter_exchange(&self) -> Result<Option<Name>, Error> {
+        let key = "x-dead-letter-exchange";
+        let Some(value) = self.arguments.get(key) else { return Ok(None) };
+        let Self { name, vhost, .. } = self;
+        let Value::LongStr(bytes) = value else {
+            let found = value.type_name();
+            let text = format!("invalid type '{found}' for arg '{key}' in queue '{name}' in vhost '{vhost}'");
+            return Err(Error::Precondition(text.into()));
+        };
+        // No exchange has a name that is not UTF-8, so such a value can only be a mistake.
+        let exchange = std::str::from_utf8(bytes).map_err(|_| self.invalid(key, "invalid_utf8"))?;
+        Ok(Some(exchange.into()))
+    }
+
+    fn dead_letter_routing_key(&self) -> Result<Option<Bytes>, Error> {
+        let key = "x-dead-letter-routing-key";
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        if self.arguments.get("x-dead-letter-exchange").is_none() {
+            return Err(self.invalid(key, "routing_key_but_no_dlx_defined"));
+        }
+        Ok(Some(text.clone()))
+    }
+
+    fn max_priority(&self) -> Result<Option<u8>, Error> {
+        let key = "x-max-priority";
+        let Some(number) = self.integer(key, 0, i64::MAX)? else { return Ok(None) };
+        let priority = u8::try_from(number).map_err(|_| self.invalid(key, format_args!("{{max_value_exceeded,{number}}}")))?;
+        Ok(Some(priority))
+    }
+
+    fn overflow(&self) -> Result<Overflow, Error> {
+        let key = "x-overflow";
+        let Some(text) = self.text(key)? else { return Ok(Overflow::default()) };
+        match &text[..] {
+            b"drop-head" => Ok(Overflow::DropHead),
+            b"reject-publish" => Ok(Overflow::RejectPublish),
+            b"reject-publish-dlx" => Ok(Overflow::RejectPublishDlx),
+            _ => Err(self.invalid(key, "invalid_overflow")),
+        }
+    }
+
+    fn single_active_consumer(&self) -> Result<bool, Error> {
+        let key = "x-single-active-consumer";
+        match self.arguments.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(active)) => Ok(*active),
+            Some(value) => Err(self.unacceptable_type(key, value)),
+        }
+    }
+
+    /// Arguments that are checked and then have no effect on this node.
+    fn check_placement_and_version(&self) -> Result<(), Error> {
+        if let Some(version) = self.integer("x-queue-version", 0, i64::MAX)?
+            && version != 2
+        {
+            return Err(self.invalid("x-queue-version", format_args!("\"unsupported queue version '{version}'\"")));
+        }
+        if let Some(locator) = self.text("x-queue-leader-locator")? {
+            match &locator[..] {
+                b"client-local" | b"balanced" | b"random" | b"least-leaders" => {}
+                _ => return Err(self.invalid("x-queue-leader-locator", "invalid_queue_locator_arg")),
+            }
+        }
+        if self.arguments.get("x-queue-master-locator").is_some() {
+            return Err(Error::Deprecated(
+                "Feature `queue_master_locator` is deprecated.\nBy default, this feature is not permitted anymore.".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_other_types(&self) -> Result<(), Error> {
+        let Self { name, vhost, .. } = self;
+        match self.arguments.iter().find(|(key, _)| OTHER_TYPES.contains(key)) {
+            None => Ok(()),
+            Some((key, _)) => Err(Error::Precondition(
+                format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}' of queue type rabbit_classic_queue").into(),
+            )),
+        }
+    }
+}
+
+/// Checks that a redeclaration with `received` arguments means the classic queue that was declared with `current` ones.
+///
+/// Only arguments that the queue type understands are compared; integers of different width are equal by value.
+///
+/// # Errors
+/// `InequivalentArgument` for the first argument that differs.
+pub fn check_equivalent(current: &Arguments, received: &Arguments, name: &Name, vhost: &Name) -> Result<(), Error> {
+    check_queue_type(received, name, vhost)?;
+    let compared = CLASSIC.iter().filter(|key| **key != "x-queue-type");
+    compared.copied().try_for_each(|key| check_argument(ResourceKind::Queue, key, current, received, name, vhost))
+}
+
+/// Absent, empty and `classic` all mean a classic queue.
+fn check_queue_type(received: &Arguments, name: &Name, vhost: &Name) -> Result<(), Error> {
+    let Some(value) = received.get("x-queue-type") else { return Ok(()) };
+    match value.as_str() {
+        Some("" | "classic") => Ok(()),
+        _ => Err(Error::InequivalentArgument {
+            kind: ResourceKind::Queue,
+            name: name.clone(),
+            vhost: vhost.clone(),
+            argument: "x-queue-type".into(),
+            received: format!("'{}'", value_text(value)).into(),
+            current: format!("'{}'", QueueType::Classic.as_str()).into(),
+        }),
+    }
+}
+
+/// Checks that one argument of a redeclaration has the value that the existing queue or exchange has.
+///
+/// # Errors
+/// `InequivalentArgument`, if not.
+pub fn check_argument(
+    kind: ResourceKind,
+    key: &str,
+    current: &Arguments,
+    received: &Arguments,
+    name: &Name,
+    vhost: &Name,
+) -> Result<(), Error> {
+    let (current, received) = (current.get(key), received.get(key));
+    if equivalent(current, received) {
+        return Ok(());
+    }
+    Err(Error::InequivalentArgument {
+        kind,
+        name: name.clone(),
+        vhost: vhost.clone(),
+        argument: key.into(),
+        received: describe(received).into(),
+        current: describe(current).into(),
+    })
+}
+
+fn equivalent(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(Value::Int(_, a)), Some(Value::Int(_, b))) => a == b,
+        (a, b) => a == b,
+    }
+}
+
+fn describe(value: Option<&Value>) -> String {
+    match value {
+        None => "none".into(),
+        Some(value) => format!("the value '{}' of type '{}'", value_text(value), value.type_name()),
+    }
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(_, value) => {
+            value.to_string()
+        }
+        Value::Float(value) => value.to_string(),
+        Value::Double(value) => value.to_string(),
+        Value::Timestamp(value) => value.to_string(),
+        Value::LongStr(bytes) | Value::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Void => "undefined".into(),
+        Value::Decimal(..) | Value::Array(_) | Value::Table(_) => "...".into(),
+    }
+}
