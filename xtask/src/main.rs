@@ -1,2 +1,61 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask VERB`.
+//!
+//! A fresh clone needs cargo for all of them but `interop`, which drives other people's clients.
+//! What a verb runs is in this crate; what it checks is in the crate it belongs to.
+
+mod codegen;
+mod shell;
+mod steps;
+mod tidy;
+mod verbs;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask VERB
+
+  run [ARGS]          build for release and start `warren server` with ARGS
+  test                everything that CI runs
+  verify              format, lints, tests, documentation, tidy; writes nothing
+  fix                 what verify asks for and a machine can do
+  dev [ARGS]          a node with a verbose log and its data below target/
+  perf [ARGS]         measure and write docs/performance.md
+  codegen [--check]   write or compare the generated AMQP methods
+  tidy                the rules that no compiler knows
+  fuzz TARGET [ARGS]  fuzz one decoder or state machine (nightly, cargo-fuzz)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some((verb, rest)) = args.split_first() else {
+        bail!("no verb\n\n{USAGE}")
+    };
+    match (verb.as_str(), rest) {
+        ("run", args) => verbs::run(args),
+        ("test", []) => verbs::test(),
+        ("verify", []) => verbs::verify(),
+        ("fix", []) => verbs::fix(),
+        ("dev", args) => verbs::dev(args),
+        ("perf", args) => verbs::perf(args),
+        ("codegen", []) => verbs::codegen(verbs::Generated::Write),
+        ("codegen", [flag]) if flag == "--check" => verbs::codegen(verbs::Generated::Compare),
+        ("tidy", []) => tidy::run(&shell::root()),
+        ("fuzz", [target, args @ ..]) => verbs::fuzz(target, args),
+        ("help" | "-h" | "--help", _) => {
+            eprint!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("cannot run {:?}\n\n{USAGE}", args.join(" ")),
+    }
+}

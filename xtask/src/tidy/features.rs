@@ -1,0 +1,128 @@
+//! `docs/features.md`: a feature is there when a test proves it.
+//!
+//! A row is `| id | feature | state | test |`. The state is `no`, `partial` or `yes`; the tests of the last two are named as
+//! `` `path/from/root::name` ``, or `` `path/from/root` `` for a whole file.
+
+use super::Complaint;
+use std::collections::BTreeSet;
+
+/// Where the table is.
+pub(super) const PATH: &str = "docs/features.md";
+
+/// `read` gives the text of a file, by its path from the root.
+pub(super) fn check(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some([id, _, state, tests]) = row(line) else {
+            continue;
+        };
+        let mut complain = |text: String| complaints.push(Complaint::line(PATH, index, text));
+        if !seen.insert(id) {
+            complain(format!("names {id} twice"));
+        }
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        match (state, tests.is_empty()) {
+            ("no", true) | ("partial" | "yes", false) => {}
+            ("no", false) => complain(format!("{id} is not there but names a test")),
+            ("partial" | "yes", true) => complain(format!("{id} names no test")),
+            _ => complain(format!(
+                "{id} has state {state}: expected no, partial or yes"
+            )),
+        }
+        for test in tests.iter().filter(|test| !is_test(test, read)) {
+            complain(format!("{id} names {test}, which does not exist"));
+        }
+    }
+    complaints
+}
+
+/// The cells of a row whose first cell is an id such as `conn-01`.
+fn row(line: &str) -> Option<[&str; 4]> {
+    let cells: Vec<&str> = line
+        .strip_prefix('|')?
+        .strip_suffix('|')?
+        .split('|')
+        .map(str::trim)
+        .collect();
+    let cells: [&str; 4] = cells.try_into().ok()?;
+    let (area, number) = cells[0].split_once('-')?;
+    let is_id =
+        !area.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_id.then_some(cells)
+}
+
+fn is_test(test: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
+    match test.split_once("::") {
+        Some((path, name)) => read(path).is_some_and(|text| defines(&text, name)),
+        None => read(test).is_some(),
+    }
+}
+
+/// Whether a line defines `name`: `fn name(` in Rust, `def name(` in Python, `func name(` in Go and the like, or a quoted name.
+fn defines(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(start, _)| {
+        let before = text[..start].chars().next_back();
+        let behind = text[start + name.len()..].chars().next();
+        matches!(before, None | Some(' ' | '\n' | '"' | '\''))
+            && matches!(behind, Some('(' | '<' | '"' | '\'' | ':' | ','))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(row: &str) -> Vec<String> {
+        let read = |path: &str| {
+            (path == "crates/a/tests/b.rs").then(|| "#[test]\nfn it_works() {}\n".to_owned())
+        };
+        check(row, &read)
+            .into_iter()
+            .map(|complaint| complaint.text)
+            .collect()
+    }
+
+    #[test]
+    fn good_rows_pass() {
+        let rows = "| id | feature | state | test |\n|---|---|---|---|\n| conn-01 | a | no | |\n\
+                    | conn-02 | b | yes | `crates/a/tests/b.rs::it_works` |\n| conn-03 | c | partial | `crates/a/tests/b.rs` |";
+        assert_eq!(texts(rows), [""; 0]);
+    }
+
+    #[test]
+    fn a_state_and_its_tests_agree() {
+        assert_eq!(texts("| a-1 | a | yes | |"), ["a-1 names no test"]);
+        assert_eq!(
+            texts("| a-1 | a | no | `crates/a/tests/b.rs` |"),
+            ["a-1 is not there but names a test"]
+        );
+        assert_eq!(
+            texts("| a-1 | a | maybe | |"),
+            ["a-1 has state maybe: expected no, partial or yes"]
+        );
+    }
+
+    #[test]
+    fn named_tests_exist() {
+        for test in [
+            "crates/a/tests/b.rs::it",
+            "crates/a/tests/b.rs::works",
+            "crates/a/tests/c.rs",
+            "c.rs::it_works",
+        ] {
+            assert_eq!(
+                texts(&format!("| a-1 | a | yes | `{test}` |")),
+                [format!("a-1 names {test}, which does not exist")]
+            );
+        }
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        assert_eq!(
+            texts("| a-1 | a | no | |\n| a-1 | a | no | |"),
+            ["names a-1 twice"]
+        );
+    }
+}

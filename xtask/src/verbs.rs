@@ -1,0 +1,216 @@
+//! What each verb runs.
+
+use crate::shell::{self, cargo, check};
+use crate::steps::{self, Step};
+use crate::{codegen as amqp, tidy};
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Whether generated code is written or compared with what is there.
+pub(crate) enum Generated {
+    Write,
+    Compare,
+}
+
+/// Builds for release and becomes the broker.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    build_release()?;
+    become_program(
+        Command::new(shell::warren("release"))
+            .arg("server")
+            .args(args),
+    )
+}
+
+/// A debug node whose data, configuration and log stay below `target/dev`.
+pub(crate) fn dev(args: &[String]) -> Result<()> {
+    check(&mut cargo(&["build", "--package", "server"]))?;
+    let folder = shell::target().join("dev");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let conf = folder.join("rabbitmq.conf");
+    fs::write(&conf, "log.level = debug\nlog.console = true\n")
+        .with_context(|| format!("write {}", conf.display()))?;
+    let port = std::env::var("RABBITMQ_NODE_PORT").unwrap_or_else(|_| "5672".to_owned());
+    eprintln!(
+        "amqp://guest:guest@127.0.0.1:{port}/  (data in {})",
+        folder.display()
+    );
+    become_program(
+        Command::new(shell::warren("debug"))
+            .arg("server")
+            .args(args)
+            .env("RABBITMQ_MNESIA_BASE", &folder)
+            .env("RABBITMQ_CONFIG_FILE", &conf),
+    )
+}
+
+/// Everything that CI runs.
+pub(crate) fn test() -> Result<()> {
+    steps::run(
+        "xtask test",
+        vec![
+            Step::new("tidy", || tidy::run(&shell::root())),
+            Step::new("codegen", || codegen(Generated::Compare)),
+            Step::new("format", check_format),
+            Step::new("lints", check_lints),
+            Step::new("tests", test_crates),
+            Step::new("release build", build_release),
+            Step::new("broker tests", test_broker).needs(&["release build"]),
+            Step::new("documentation", check_documentation),
+        ],
+    )
+}
+
+/// Checks that need no release build and no network; nothing is written outside `target/`.
+pub(crate) fn verify() -> Result<()> {
+    let mut steps = vec![
+        Step::new("tidy", || tidy::run(&shell::root())),
+        Step::new("codegen", || codegen(Generated::Compare)),
+        Step::new("format", check_format),
+        Step::new("lints", check_lints),
+        Step::new("tests", test_crates),
+        Step::new("documentation", check_documentation),
+    ];
+    if shell::has_cargo_subcommand("deny") {
+        steps.push(Step::new("dependencies", || {
+            check(&mut cargo(&[
+                "deny", "check", "bans", "licenses", "sources",
+            ]))
+        }));
+    }
+    steps::run("xtask verify", steps)
+}
+
+/// The writing form of [`verify`].
+pub(crate) fn fix() -> Result<()> {
+    let clippy_fix = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--fix",
+        "--allow-dirty",
+        "--allow-staged",
+    ];
+    steps::run(
+        "xtask fix",
+        vec![
+            Step::new("codegen", || codegen(Generated::Write)),
+            Step::new("lints", || check(&mut cargo(&clippy_fix))),
+            Step::new("format", || check(&mut cargo(&["fmt", "--all"]))),
+            Step::new("expectations", || {
+                check(cargo(&["test", "--package", "node", "config"]).env("UPDATE_EXPECT", "1"))
+            }),
+            Step::new("tidy", || tidy::run(&shell::root())),
+        ],
+    )
+}
+
+/// Writes the generated AMQP methods, or fails if the file is not what the specification gives.
+pub(crate) fn codegen(generated: Generated) -> Result<()> {
+    let codec = shell::root().join("crates/codec-amqp091");
+    let spec_path = codec.join("spec/amqp0-9-1.txt");
+    let path = codec.join("src/method/generated.rs");
+    let spec =
+        fs::read_to_string(&spec_path).with_context(|| format!("read {}", spec_path.display()))?;
+    let code = amqp::generate(&spec);
+    match generated {
+        Generated::Write => {
+            fs::write(&path, code).with_context(|| format!("write {}", path.display()))
+        }
+        Generated::Compare => {
+            let present =
+                fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            if present != code {
+                bail!(
+                    "{} is not what its specification gives: run cargo xtask codegen",
+                    path.display()
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Measures with the release build; what the suite prints becomes docs/performance.md.
+pub(crate) fn perf(args: &[String]) -> Result<()> {
+    build_release()?;
+    let report = shell::output(
+        Command::new(shell::warren("release"))
+            .args(["perf", "suite"])
+            .args(args),
+    )?;
+    let path = shell::root().join("docs/performance.md");
+    fs::write(&path, report).with_context(|| format!("write {}", path.display()))
+}
+
+/// One fuzz target, until it finds something or is stopped.
+pub(crate) fn fuzz(target: &str, args: &[String]) -> Result<()> {
+    if !shell::has_cargo_subcommand("fuzz") {
+        bail!("cargo-fuzz is not installed: run cargo install cargo-fuzz");
+    }
+    check(
+        Command::new("cargo")
+            .args(["+nightly", "fuzz", "run", target])
+            .args(args)
+            .current_dir(shell::root().join("fuzz"))
+            .env_remove("RUSTUP_TOOLCHAIN"),
+    )
+}
+
+fn check_format() -> Result<()> {
+    check(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn check_lints() -> Result<()> {
+    check(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+/// All tests but testkit's, which need a broker.
+fn test_crates() -> Result<()> {
+    check(&mut cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "testkit",
+        "--locked",
+        "--no-fail-fast",
+    ]))
+}
+
+/// testkit's tests, against the release build.
+fn test_broker() -> Result<()> {
+    let mut tests = cargo(&["test", "--package", "testkit", "--locked", "--no-fail-fast"]);
+    check(tests.env("WARREN_BIN", shell::warren("release")))
+}
+
+fn check_documentation() -> Result<()> {
+    check(
+        cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn build_release() -> Result<()> {
+    check(&mut cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "server",
+        "--locked",
+    ]))
+}
+
+/// Replaces this process, so that signals and the exit status are the program's own.
+fn become_program(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("start {}", command.get_program().to_string_lossy()))
+}
