@@ -1,2 +1,81 @@
-//! The broker binary.
-fn main() {}
+//! The `warren` program: one binary that is the broker and its tools.
+//!
+//! It answers to the names of RabbitMQ's programs when it is called by them (a link is enough), so that scripts run unchanged.
+//! This file only looks at its name and arguments; the broker is the crate `node`, the load generator the crate `perf`.
+
+mod log;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use node::config::{self, Process};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A message broker for RabbitMQ's clients.
+#[derive(Debug, Parser)]
+#[command(name = "warren", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker. It is configured by rabbitmq.conf and the RABBITMQ_* environment variables.
+    Server,
+    /// Generate load and measure a broker; `warren perf --help` tells more.
+    #[command(disable_help_flag = true)]
+    Perf {
+        /// Arguments of the load generator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let mut arguments = std::env::args_os();
+    let called_as = arguments.next().unwrap_or_default();
+    let name = Path::new(&called_as).file_name().unwrap_or_default().to_os_string();
+    let result = if name == "rabbitmq-server" { rabbitmq_server(arguments, started) } else { warren(started) };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error:#}", name.to_string_lossy());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn warren(started: Instant) -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Server => serve(started),
+        Command::Perf { arguments } => perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments)),
+    }
+}
+
+/// `rabbitmq-server` takes its configuration from files and the environment only.
+fn rabbitmq_server(mut arguments: impl Iterator<Item = OsString>, started: Instant) -> anyhow::Result<()> {
+    if let Some(argument) = arguments.next() {
+        anyhow::bail!("argument '{}' is not supported", argument.to_string_lossy());
+    }
+    serve(started)
+}
+
+fn serve(started: Instant) -> anyhow::Result<()> {
+    let loaded = config::load(&Process).context("BOOT FAILED")?;
+    log::start(&loaded.settings.log);
+    for file in &loaded.files {
+        tracing::info!(file = %file.display(), "configuration file read");
+    }
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    node::run(&loaded.settings, started)?;
+    Ok(())
+}

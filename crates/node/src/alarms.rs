@@ -1,0 +1,217 @@
+//! Memory and disk alarms (RabbitMQ docs: memory, disk-alarms).
+//!
+//! The rules are pure ([`AlarmRules`]); the monitor thread feeds them with figures twice a second and tells the shards when
+//! something changed. An alarm is raised above its limit and cleared only some way below (memory) or above (disk) it, so that it
+//! does not flap.
+//!
+//! Memory in use is the larger of the process's resident size and what the accountant counted; the accountant's classes say
+//! what it is used for.
+
+use crate::mailbox::Mail;
+use crate::shard::ShardMemory;
+use crate::shared::Shared;
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often figures are taken.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A raised memory alarm is cleared at this share of its limit.
+const MEMORY_CLEAR_RATIO: f64 = 0.95;
+
+/// Shards are asked to move messages out of RAM from this share of the memory limit on.
+const EVICT_RATIO: f64 = 0.7;
+
+/// A raised disk alarm is cleared when this much more than the limit is free.
+const DISK_CLEAR_RATIO: f64 = 1.1;
+
+/// Which alarms are raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Alarms {
+    pub(crate) memory: bool,
+    pub(crate) disk: bool,
+}
+
+impl From<Alarms> for frontend_amqp091::Alarms {
+    fn from(alarms: Alarms) -> Self {
+        Self { memory: alarms.memory, disk: alarms.disk }
+    }
+}
+
+/// The limits and the present state.
+#[derive(Debug)]
+pub(crate) struct AlarmRules {
+    /// `vm_memory_high_watermark` in bytes.
+    pub(crate) memory_limit_bytes: u64,
+    /// `disk_free_limit` in bytes.
+    pub(crate) disk_free_limit_bytes: u64,
+    pub(crate) alarms: Alarms,
+}
+
+impl AlarmRules {
+    /// New figures; returns the alarms if they changed. `disk_full` is the log's own word and overrides the free space.
+    fn update(&mut self, memory_bytes: u64, disk_free_bytes: u64, disk_full: bool) -> Option<Alarms> {
+        let memory_limit = if self.alarms.memory {
+            scale(self.memory_limit_bytes, MEMORY_CLEAR_RATIO)
+        } else {
+            self.memory_limit_bytes
+        };
+        let disk_limit = if self.alarms.disk {
+            scale(self.disk_free_limit_bytes, DISK_CLEAR_RATIO)
+        } else {
+            self.disk_free_limit_bytes
+        };
+        let alarms =
+            Alarms { memory: memory_bytes > memory_limit, disk: disk_full || disk_free_bytes < disk_limit };
+        (alarms != std::mem::replace(&mut self.alarms, alarms)).then_some(alarms)
+    }
+
+    fn wants_eviction(&self, memory_bytes: u64) -> bool {
+        memory_bytes > scale(self.memory_limit_bytes, EVICT_RATIO)
+    }
+}
+
+/// A share of a byte count.
+pub(crate) fn scale(bytes: u64, ratio: f64) -> u64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a byte count needs no more precision than a double has"
+    )]
+    let scaled = (bytes as f64 * ratio) as u64;
+    scaled
+}
+
+/// Memory in use, by class.
+#[derive(Debug, Default)]
+pub(crate) struct Accountant {
+    shards: Vec<Mutex<ShardMemory>>,
+    /// The log has no space for its next file.
+    pub(crate) disk_full: Arc<AtomicBool>,
+}
+
+impl Accountant {
+    pub(crate) fn new(shards: usize, disk_full: Arc<AtomicBool>) -> Self {
+        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), disk_full }
+    }
+
+    /// A shard's figures.
+    pub(crate) fn set_shard(&self, shard: usize, memory: ShardMemory) {
+        *self.shards[shard].lock() = memory;
+    }
+
+    fn totals(&self) -> ShardMemory {
+        self.shards.iter().fold(ShardMemory::default(), |sum, shard| {
+            let shard = *shard.lock();
+            ShardMemory {
+                connection_bytes: sum.connection_bytes + shard.connection_bytes,
+                queue_bytes: sum.queue_bytes + shard.queue_bytes,
+            }
+        })
+    }
+}
+
+/// Runs until the node stops: takes figures, raises and clears alarms.
+pub(crate) fn monitor(shared: &Arc<Shared>, mut rules: AlarmRules, data_dir: PathBuf, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let memory = shared.accountant.totals();
+        let log_bytes = shared.log.pending_bytes();
+        let accounted = (memory.connection_bytes + memory.queue_bytes) as u64 + log_bytes;
+        let resident = resident_bytes().unwrap_or(0);
+        let used = accounted.max(resident);
+        let disk_free = disk_free_bytes(&data_dir).unwrap_or(u64::MAX);
+        let disk_full = shared.accountant.disk_full.load(Ordering::Relaxed);
+        let before = rules.alarms;
+        if let Some(alarms) = rules.update(used, disk_free, disk_full) {
+            log_change(before, alarms, used, &rules, disk_free, memory);
+            shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Alarms(alarms)));
+        }
+        let evict = rules.wants_eviction(used);
+        shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Account { evict }));
+        std::thread::park_timeout(INTERVAL);
+    }
+}
+
+fn log_change(before: Alarms, now: Alarms, used: u64, rules: &AlarmRules, disk_free: u64, memory: ShardMemory) {
+    if before.memory != now.memory {
+        let limit = rules.memory_limit_bytes;
+        if now.memory {
+            tracing::warn!(
+                used_bytes = used,
+                limit_bytes = limit,
+                connection_bytes = memory.connection_bytes,
+                queue_bytes = memory.queue_bytes,
+                "memory resource limit alarm set: publishers are blocked"
+            );
+        } else {
+            tracing::warn!(used_bytes = used, limit_bytes = limit, "memory resource limit alarm cleared");
+        }
+    }
+    if before.disk != now.disk {
+        let limit = rules.disk_free_limit_bytes;
+        if now.disk {
+            tracing::warn!(
+                free_bytes = disk_free,
+                limit_bytes = limit,
+                "free disk space alarm set: publishers are blocked"
+            );
+        } else {
+            tracing::warn!(free_bytes = disk_free, limit_bytes = limit, "free disk space alarm cleared");
+        }
+    }
+}
+
+/// Resident size of this process, from `/proc/self/statm`.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Memory this process may use: the machine's, or its cgroup's limit if that is lower.
+pub(crate) fn total_memory_bytes() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let machine: u64 = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
+    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    Some(cgroup.map_or(machine, |cgroup| cgroup.min(machine)))
+}
+
+/// Free space for this process on the file system of `path`.
+fn disk_free_bytes(path: &Path) -> Option<u64> {
+    let statistics = rustix::fs::statvfs(path).ok()?;
+    Some(statistics.f_bavail * statistics.f_frsize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> AlarmRules {
+        AlarmRules { memory_limit_bytes: 1000, disk_free_limit_bytes: 100, alarms: Alarms::default() }
+    }
+
+    #[test]
+    fn the_memory_alarm_clears_only_some_way_below_its_limit() {
+        let mut rules = rules();
+        assert_eq!(rules.update(1000, 500, false), None);
+        assert_eq!(rules.update(1001, 500, false), Some(Alarms { memory: true, disk: false }));
+        assert_eq!(rules.update(960, 500, false), None);
+        assert_eq!(rules.update(950, 500, false), Some(Alarms::default()));
+    }
+
+    #[test]
+    fn the_disk_alarm_clears_only_some_way_above_its_limit() {
+        let mut rules = rules();
+        assert_eq!(rules.update(0, 99, false), Some(Alarms { memory: false, disk: true }));
+        assert_eq!(rules.update(0, 105, false), None);
+        assert_eq!(rules.update(0, 110, false), Some(Alarms::default()));
+        assert_eq!(rules.update(0, 500, true), Some(Alarms { memory: false, disk: true }));
+    }
+}

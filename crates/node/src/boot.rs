@@ -1,0 +1,410 @@
+//! Starting and stopping a node: data directory, recovery, shards, listeners, signals.
+
+use crate::alarms::{self, Accountant, AlarmRules, Alarms};
+use crate::config::{AuthMechanism, DiskFreeLimit, ListenAddress, MemoryHighWatermark, Settings};
+use crate::listener::{self, ListenOptions};
+use crate::mailbox::{Mail, Mailbox};
+use crate::message_codec::StoredMessage;
+use crate::metadata_codec::{self, MetadataDecodeError};
+use crate::metadata_leader::MetadataLeader;
+use crate::shard_thread::{self, ShardReport};
+use crate::shared::Shared;
+use base::{QueueId, ShardId};
+use broker::command::{HashAlgorithm, PasswordHash};
+use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
+use broker::queue::Stored;
+use std::collections::HashSet;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use store::{Damage, Event, EventSink, Handle, RealDisk, Recovered, StoreError};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// The RabbitMQ release whose behaviour clients are told to expect.
+const RABBITMQ_VERSION: &str = "4.3.6";
+
+/// How long a stopping node waits for its shards before it gives up on their connections.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Why a node did not start, or ended.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data directory cannot be used.
+    #[error("open data directory: {0}")]
+    Store(#[from] StoreError),
+    /// The metadata in the data directory cannot be read; nothing was changed.
+    #[error("read metadata: {0}")]
+    Metadata(String),
+    /// A listener's address cannot be bound.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something that every node needs.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The log failed while the node ran. What was confirmed before is safe.
+    #[error("the log has failed and the node has stopped: {0}")]
+    LogFailed(StoreError),
+}
+
+/// Carries the log's events to those who wait for them.
+struct Events {
+    mailboxes: Arc<[Mailbox]>,
+    disk_full: Arc<AtomicBool>,
+    failures: mpsc::UnboundedSender<StoreError>,
+}
+
+impl EventSink for Events {
+    fn event(&self, event: Event) {
+        let shard = match &event {
+            Event::Durable { shard, .. } | Event::Written { shard, .. } => *shard,
+            Event::Loaded(loaded) => loaded.shard,
+            Event::SnapshotWanted => ShardId(0),
+            Event::DiskFull { available_bytes } => {
+                tracing::error!(available_bytes, "no space for the log: publishers are blocked until there is");
+                self.disk_full.store(true, Ordering::Relaxed);
+                return;
+            }
+            Event::DiskOk => {
+                tracing::warn!("the log has space again");
+                self.disk_full.store(false, Ordering::Relaxed);
+                return;
+            }
+            Event::Failed(error) => {
+                tracing::error!(%error, "the log has failed: nothing more is confirmed");
+                for mailbox in self.mailboxes.iter() {
+                    mailbox.send(Mail::Store(Event::Failed(error.clone())));
+                }
+                // The main thread may have ended already.
+                let _ = self.failures.send(error.clone());
+                return;
+            }
+        };
+        self.mailboxes[shard.index()].send(Mail::Store(event));
+    }
+}
+
+/// Runs a node until it is told to stop (SIGTERM, SIGINT), then drains and returns.
+///
+/// `started` is when the process started, for the ready line.
+///
+/// # Errors
+/// It cannot start, or its log failed.
+pub fn run(settings: &Settings, started: Instant) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| NodeError::System { what: "start main loop", source })?;
+    runtime.block_on(Node::start(settings, started)?.serve())
+}
+
+struct Node {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    reports: mpsc::UnboundedReceiver<ShardReport>,
+    failures: mpsc::UnboundedReceiver<StoreError>,
+    monitor_stop: Arc<AtomicBool>,
+    log: Handle<StoredMessage>,
+}
+
+impl Node {
+    fn start(settings: &Settings, started: Instant) -> Result<Self, NodeError> {
+        let shards = settings.shards.map_or_else(shards_default, NonZeroU16::get);
+        let mailboxes: Arc<[Mailbox]> = (0..shards).map(|_| Mailbox::default()).collect();
+        let disk_full = Arc::new(AtomicBool::new(false));
+        let (failures_out, failures) = mpsc::unbounded_channel();
+        let events = Events { mailboxes: Arc::clone(&mailboxes), disk_full: Arc::clone(&disk_full), failures: failures_out };
+        let options = store::Options::new(&settings.data_dir);
+        let (store, recovered) = store::open::<StoredMessage>(options, Arc::new(RealDisk), Arc::new(events))?;
+        let log = store.handle();
+        report_damage(&recovered);
+
+        let (metadata, index) = recover_metadata(&recovered, shards)?;
+        let is_new = metadata.is_empty();
+        let leader = MetadataLeader::new(metadata, index, log.clone());
+        let (reports_out, reports) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            log: log.clone(),
+            connection_counts: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            frontend: Arc::new(frontend_config(settings)),
+            accountant: Accountant::new(usize::from(shards), disk_full),
+            mailboxes,
+            leader,
+            started,
+        });
+        if is_new {
+            bootstrap(&shared.leader, settings);
+        }
+        let stored = stored_queues(&shared.leader, &recovered, &log, shards);
+
+        let listen = ListenOptions {
+            backlog: i32::try_from(settings.tcp_listen_options.backlog).unwrap_or(i32::MAX),
+            nodelay: settings.tcp_listen_options.nodelay,
+            keepalive: settings.tcp_listen_options.keepalive,
+            send_buffer_bytes: settings.tcp_listen_options.send_buffer_bytes,
+            receive_buffer_bytes: settings.tcp_listen_options.receive_buffer_bytes,
+        };
+        let listeners = settings
+            .tcp_listeners
+            .iter()
+            .map(|address| bind(*address, listen))
+            .collect::<Result<Vec<_>, NodeError>>()?;
+
+        let mut threads = Vec::new();
+        for (shard, stored) in stored.into_iter().enumerate() {
+            let id = ShardId(u16::try_from(shard).expect("as many as were asked for"));
+            let (shared, reports) = (Arc::clone(&shared), reports_out.clone());
+            threads.push(spawn(format!("shard-{shard}"), move || {
+                if let Err(error) = shard_thread::run(id, &shared, stored, &reports) {
+                    tracing::error!(shard = id.0, %error, "shard cannot run");
+                    std::process::abort();
+                }
+            })?);
+        }
+        let monitor_stop = Arc::new(AtomicBool::new(false));
+        {
+            let (shared, stop, rules) = (Arc::clone(&shared), Arc::clone(&monitor_stop), alarm_rules(settings));
+            let data_dir = settings.data_dir.clone();
+            threads.push(spawn("monitor".to_owned(), move || alarms::monitor(&shared, rules, data_dir, &stop))?);
+        }
+        let mut addresses = Vec::new();
+        for listener in listeners {
+            let system = |source| NodeError::System { what: "start listener", source };
+            addresses.push(listener.local_addr().map_err(system)?);
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+            tokio::spawn(listener::accept(listener, Arc::clone(&shared), listen));
+        }
+        announce(settings, &addresses, started);
+        Ok(Self { shared, threads, reports, failures, monitor_stop, log })
+    }
+
+    async fn serve(mut self) -> Result<(), NodeError> {
+        let system = |source| NodeError::System { what: "watch signals", source };
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(system)?;
+        let mut interrupt =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(system)?;
+        let failure = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            failure = self.failures.recv() => failure,
+        };
+        match &failure {
+            None => tracing::info!("stopping: closing connections"),
+            Some(error) => tracing::error!(%error, "stopping because the log has failed"),
+        }
+        self.stop().await;
+        match failure {
+            Some(error) => Err(NodeError::LogFailed(error)),
+            None => self.close(),
+        }
+    }
+
+    /// Closes all connections and waits until the shards have given everything to the log.
+    async fn stop(&mut self) {
+        for mailbox in self.shared.mailboxes.iter() {
+            mailbox.send(Mail::Shutdown { reason: "broker forced connection closure with reason 'shutdown'" });
+        }
+        let shards = self.shared.mailboxes.len();
+        let reports = &mut self.reports;
+        let drained = async {
+            for _ in 0..shards {
+                let Some(ShardReport::Drained) = reports.recv().await else { return };
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Stop));
+        self.monitor_stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a thread has panicked");
+            }
+        }
+    }
+
+    fn close(self) -> Result<(), NodeError> {
+        self.log.shutdown()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|source| NodeError::System { what: "start thread", source })
+}
+
+/// One core is left to the log, the monitors and, later, management; with two cores one shard does the most per CPU second,
+/// since nothing crosses threads.
+fn shards_default() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores.saturating_sub(1).max(1)).unwrap_or(u16::MAX)
+}
+
+fn report_damage(recovered: &Recovered) {
+    for damage in &recovered.damage {
+        match damage {
+            Damage::Messages { queue, positions, file } => tracing::error!(
+                queue = queue.0,
+                from = positions.start.0,
+                until = positions.end.0,
+                file,
+                "stored messages are damaged and lost"
+            ),
+            other => tracing::error!(damage = ?other, "the data directory is damaged"),
+        }
+    }
+}
+
+fn recover_metadata(recovered: &Recovered, shards: u16) -> Result<(Metadata, store::MetadataIndex), NodeError> {
+    let malformed = |error: MetadataDecodeError| NodeError::Metadata(error.to_string());
+    let mut metadata = match &recovered.metadata_snapshot {
+        Some(bytes) => Metadata::from_snapshot(metadata_codec::decode_snapshot(bytes).map_err(malformed)?, shards),
+        None => Metadata::new(shards),
+    };
+    for bytes in &recovered.metadata_commands {
+        let command = metadata_codec::decode_command(bytes).map_err(malformed)?;
+        // A command that was accepted once is accepted again: the state machine is deterministic.
+        metadata.apply(&command).map_err(|error| NodeError::Metadata(format!("{command:?}: {error}")))?;
+    }
+    Ok((metadata, recovered.metadata_index))
+}
+
+/// The first start: vhost, exchanges and the default user.
+fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
+    let salt: [u8; 4] = rand::random();
+    let user = DefaultUser {
+        name: settings.default_user.as_str().into(),
+        password_hash: PasswordHash::new(HashAlgorithm::Sha256, settings.default_pass.expose(), salt),
+        tags: settings.default_user_tags.iter().map(|tag| tag.as_str().into()).collect(),
+        vhost: settings.default_vhost.as_str().into(),
+        configure: settings.default_permissions.configure.as_str().into(),
+        write: settings.default_permissions.write.as_str().into(),
+        read: settings.default_permissions.read.as_str().into(),
+    };
+    for command in bootstrap_commands(user) {
+        // Ticket 0 is nobody's: the shards count from 1, and whatever they log comes behind this.
+        if let Err(error) = leader.propose(&command, ShardId(0), 0) {
+            tracing::error!(%error, "cannot create the default user and vhost");
+        }
+    }
+}
+
+/// What recovery found of each queue, by owner; tells the log which queues no longer exist.
+fn stored_queues(
+    leader: &MetadataLeader,
+    recovered: &Recovered,
+    log: &Handle<StoredMessage>,
+    shards: u16,
+) -> Vec<Vec<(QueueId, Stored)>> {
+    let metadata = leader.snapshot();
+    let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut live = HashSet::new();
+    for (id, queue) in &recovered.queues {
+        let Some(record) = metadata.queue_by_id(*id) else { continue };
+        live.insert(*id);
+        let stored = Stored {
+            messages: queue.messages,
+            bytes: queue.bytes,
+            first: queue.first,
+            next: queue.next,
+            // After a crash the last marks may be missing: every message may have been delivered before.
+            delivered_until: if recovered.clean { queue.delivered_until } else { queue.next },
+        };
+        by_shard[record.queue.shard.index()].push((*id, stored));
+    }
+    if recovered.is_metadata_damaged() {
+        tracing::error!("metadata is damaged: messages of unknown queues are kept in the data directory");
+    } else {
+        log.retain_queues(&live);
+    }
+    by_shard
+}
+
+fn bind(address: ListenAddress, options: ListenOptions) -> Result<std::net::TcpListener, NodeError> {
+    let wildcard = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port);
+    let wanted = address.ip.map_or(wildcard, |ip| SocketAddr::new(ip, address.port));
+    match listener::bind(wanted, options) {
+        Ok(listener) => Ok(listener),
+        // A machine without IPv6.
+        Err(error) if address.ip.is_none() && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+            let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port);
+            listener::bind(wanted, options).map_err(|source| NodeError::Listen { address: wanted, source })
+        }
+        Err(source) => Err(NodeError::Listen { address: wanted, source }),
+    }
+}
+
+fn alarm_rules(settings: &Settings) -> AlarmRules {
+    let total = settings.total_memory_override_bytes.or_else(alarms::total_memory_bytes).unwrap_or(u64::MAX);
+    AlarmRules {
+        memory_limit_bytes: match settings.memory_high_watermark {
+            MemoryHighWatermark::Relative(ratio) => alarms::scale(total, ratio),
+            MemoryHighWatermark::Absolute(bytes) => bytes,
+        },
+        disk_free_limit_bytes: match settings.disk_free_limit {
+            DiskFreeLimit::Relative(ratio) => alarms::scale(total, ratio),
+            DiskFreeLimit::Absolute(bytes) => bytes,
+        },
+        alarms: Alarms::default(),
+    }
+}
+
+fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
+    frontend_amqp091::Config {
+        // Clients look at these two to know what to expect of the server, so they name the behaviour, not the program.
+        product: "RabbitMQ".to_owned(),
+        version: RABBITMQ_VERSION.to_owned(),
+        platform: concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")).to_owned(),
+        cluster_name: settings.cluster_name.clone().unwrap_or_else(|| settings.node_name.clone()),
+        channel_max: settings.channel_max,
+        frame_max: settings.frame_size_max_bytes,
+        initial_frame_max: settings.initial_frame_size_max_bytes,
+        heartbeat_s: settings.heartbeat_s,
+        handshake_timeout: settings.handshake_timeout,
+        message_size_max: settings.message_size_max_bytes,
+        mechanisms: settings.auth_mechanisms.iter().copied().map(AuthMechanism::as_str).map(str::to_owned).collect(),
+        anonymous_login_user: settings.anonymous_login_user.clone(),
+        loopback_users: settings.loopback_users.clone(),
+        global_qos_permitted: settings.deprecated_features.get("global_qos").copied().unwrap_or(false),
+        consumer_max_per_channel: settings.consumer_max_per_channel.and_then(|max| usize::try_from(max).ok()),
+        ..frontend_amqp091::Config::default()
+    }
+}
+
+/// The ready line: for people and for scripts that wait for it.
+fn announce(settings: &Settings, addresses: &[SocketAddr], started: Instant) {
+    static READY: OnceLock<()> = OnceLock::new();
+    READY.get_or_init(|| {
+        let listeners: Vec<_> = addresses.iter().map(|address| format!("amqp://{address}")).collect();
+        let line = format!(
+            "{} is ready in {} ms: {} (data in {})\n",
+            settings.node_name,
+            started.elapsed().as_millis(),
+            listeners.join(", "),
+            settings.data_dir.display(),
+        );
+        // A closed standard output is no reason not to serve.
+        let _ = std::io::stdout().write_all(line.as_bytes());
+        let _ = std::io::stdout().flush();
+    });
+}

@@ -1,0 +1,278 @@
+//! The sockets of one shard: reads into the shard, writes what the shard has for a client.
+//!
+//! One small task a connection waits for its socket, its deadline or a nudge; all the work is done in the shard's turn, by whichever
+//! task started it. Input is read into a buffer that all connections of the shard share; only the incomplete frame at its end
+//! is kept by the connection, so an idle connection owns no buffer.
+
+use crate::shard::Shard;
+use crate::shared::Shared;
+use base::{ConnectionId, ShardId};
+use bytes::BytesMut;
+use frontend_amqp091::Peer;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Room for one read. Larger reads save system calls, smaller ones stay in the cache.
+const READ_BYTES: usize = 128 << 10;
+
+/// The shared buffer is replaced when less room than this is left.
+const READ_BYTES_MIN: usize = 32 << 10;
+
+/// Pieces of one vectored write.
+const SLICES_MAX: usize = 64;
+
+/// Rounds of writing and refilling out-buffers in one turn, so that a fast consumer of a long queue does not hold up the rest.
+const FLUSH_ROUNDS: usize = 4;
+
+/// A connection's socket and the way to reach its task.
+struct Socket {
+    stream: TcpStream,
+    /// Something about the connection changed: deadline, wish to read, end.
+    nudge: Notify,
+    /// The socket did not take everything: wait until it is writable.
+    blocked: Cell<bool>,
+    /// What the task waits for now: whether it reads, whether it waits to write, and its deadline.
+    awaited: Cell<(bool, bool, Option<Duration>)>,
+}
+
+/// A shard with its sockets, shared by the tasks of its thread.
+pub(crate) struct ShardDriver {
+    pub(crate) id: ShardId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: RefCell<Shard>,
+    sockets: RefCell<HashMap<ConnectionId, Rc<Socket>>>,
+    read_buffer: RefCell<BytesMut>,
+    dirty: RefCell<Vec<ConnectionId>>,
+    /// The shard has more to do, or an earlier deadline, than its main task knows of.
+    pub(crate) wake: Notify,
+    /// The deadline that the main task waits for.
+    pub(crate) armed: Cell<Option<Duration>>,
+}
+
+impl ShardDriver {
+    pub(crate) fn new(id: ShardId, shared: Arc<Shared>, shard: Shard) -> Self {
+        Self {
+            id,
+            shared,
+            shard: RefCell::new(shard),
+            sockets: RefCell::default(),
+            read_buffer: RefCell::default(),
+            dirty: RefCell::default(),
+            wake: Notify::new(),
+            armed: Cell::new(None),
+        }
+    }
+
+    /// Takes over an accepted socket.
+    pub(crate) fn adopt(self: &Rc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = %address, %error, "cannot take over accepted socket");
+                self.shared.connection_counts[self.id.index()].fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+        };
+        let local = stream.local_addr().unwrap_or(address);
+        let peer = Peer { address, local, is_loopback: address.ip().to_canonical().is_loopback() };
+        let id = self.shard.borrow_mut().handle_connect(self.shared.now(), peer, rand::random());
+        tracing::debug!(connection = %id, peer = %address, "accepting AMQP connection");
+        let socket = Rc::new(Socket { stream, nudge: Notify::new(), blocked: Cell::new(false), awaited: Cell::default() });
+        self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
+        let driver = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            driver.drive(id, &socket).await;
+            driver.sockets.borrow_mut().remove(&id);
+            driver.shard.borrow_mut().remove_connection(id);
+            driver.shared.connection_counts[driver.id.index()].fetch_sub(1, Ordering::Relaxed);
+            driver.finish_turn();
+            driver.wake.notify_one();
+        });
+    }
+
+    /// Waits for one connection's socket and deadline until it has finished.
+    async fn drive(&self, id: ConnectionId, socket: &Socket) {
+        let mut partial = BytesMut::new();
+        let mut eof = false;
+        loop {
+            let (wants_input, deadline) = {
+                let mut shard = self.shard.borrow_mut();
+                let Some(connection) = shard.connection(id) else { return };
+                if connection.is_finished() && (eof || connection.output().is_empty()) {
+                    return;
+                }
+                (connection.wants_input() && !eof, connection.poll_deadline())
+            };
+            socket.awaited.set((wants_input, socket.blocked.get(), deadline));
+            let interest = match (wants_input, socket.blocked.get()) {
+                (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+                (true, false) => Some(Interest::READABLE),
+                (false, true) => Some(Interest::WRITABLE),
+                (false, false) => None,
+            };
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until((self.shared.started + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ready = async {
+                match interest {
+                    Some(interest) => socket.stream.ready(interest).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ready = ready => {
+                    let Ok(ready) = ready else {
+                        self.eof(id, &mut eof);
+                        continue;
+                    };
+                    if ready.is_writable() && socket.blocked.get() {
+                        self.write(id, socket, &mut eof);
+                    }
+                    if ready.is_readable() && wants_input && !self.read(id, socket, &mut partial) {
+                        self.eof(id, &mut eof);
+                    }
+                }
+                () = timer => {
+                    let now = self.shared.now();
+                    let mut shard = self.shard.borrow_mut();
+                    shard.handle_connection_timeout(now, id);
+                }
+                () = socket.nudge.notified() => continue,
+            }
+            self.finish_turn();
+        }
+    }
+
+    fn eof(&self, id: ConnectionId, eof: &mut bool) {
+        if !std::mem::replace(eof, true) {
+            self.shard.borrow_mut().handle_eof(self.shared.now(), id);
+            self.finish_turn();
+        }
+    }
+
+    /// Reads once and runs the shard on it. Returns false at the end of the stream.
+    fn read(&self, id: ConnectionId, socket: &Socket, partial: &mut BytesMut) -> bool {
+        let mut buffer = self.read_buffer.borrow_mut();
+        buffer.clear();
+        if buffer.capacity() < partial.len() + READ_BYTES_MIN {
+            buffer.reserve(partial.len() + READ_BYTES);
+        }
+        buffer.extend_from_slice(partial);
+        partial.clear();
+        let open = match socket.stream.try_read_buf(&mut *buffer) {
+            Ok(0) => false,
+            Ok(_) => true,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                partial.extend_from_slice(&buffer);
+                return true;
+            }
+            Err(_) => false,
+        };
+        if open {
+            self.shard.borrow_mut().handle_input(self.shared.now(), id, &mut buffer);
+            partial.extend_from_slice(&buffer);
+            if partial.is_empty() && partial.capacity() > READ_BYTES_MIN {
+                *partial = BytesMut::new();
+            }
+        }
+        open
+    }
+
+    /// Ends the turn that some task began, and writes what it made.
+    pub(crate) fn finish_turn(&self) {
+        for round in 0.. {
+            let now = self.shared.now();
+            let mut dirty = self.dirty.take();
+            {
+                let mut shard = self.shard.borrow_mut();
+                shard.finish_turn(now);
+                shard.take_dirty(&mut dirty);
+            }
+            if dirty.is_empty() || round == FLUSH_ROUNDS {
+                if !dirty.is_empty() {
+                    // The rest goes on in the main task, behind whoever waits now.
+                    let mut shard = self.shard.borrow_mut();
+                    dirty.iter().for_each(|id| shard.mark_dirty(*id));
+                    self.wake.notify_one();
+                }
+                dirty.clear();
+                self.dirty.replace(dirty);
+                break;
+            }
+            for id in dirty.drain(..) {
+                let Some(socket) = self.sockets.borrow().get(&id).cloned() else { continue };
+                let mut failed = false;
+                self.write(id, &socket, &mut failed);
+                if self.must_nudge(id, &socket) {
+                    socket.nudge.notify_one();
+                }
+            }
+            self.dirty.replace(dirty);
+        }
+        let deadline = self.shard.borrow().poll_deadline();
+        if deadline.is_some_and(|at| self.armed.get().is_none_or(|armed| at < armed)) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether the connection's task waits for the wrong things. A later deadline than it waits for does not matter: it will
+    /// wake, find nothing to do, and wait again.
+    fn must_nudge(&self, id: ConnectionId, socket: &Socket) -> bool {
+        let mut shard = self.shard.borrow_mut();
+        let Some(connection) = shard.connection(id) else { return true };
+        let (reads, writes, deadline) = socket.awaited.get();
+        connection.is_finished()
+            || reads != connection.wants_input()
+            || writes != socket.blocked.get()
+            || connection.poll_deadline().is_some_and(|at| deadline.is_none_or(|awaited| at < awaited))
+    }
+
+    /// Writes as much of a connection's out-buffer as the socket takes.
+    fn write(&self, id: ConnectionId, socket: &Socket, failed: &mut bool) {
+        let mut shard = self.shard.borrow_mut();
+        let Some(connection) = shard.connection(id) else { return };
+        let output = connection.output();
+        let mut blocked = false;
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = output.io_slices(&mut slices);
+            match socket.stream.try_write_vectored(&slices[..count]) {
+                Ok(written) => output.advance(written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    blocked = true;
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    *failed = true;
+                    break;
+                }
+            }
+        }
+        let left = output.len();
+        socket.blocked.set(blocked);
+        let now = self.shared.now();
+        if *failed {
+            shard.handle_eof(now, id);
+        } else {
+            shard.handle_sent(now, id, left);
+        }
+    }
+
+    /// Tells every connection's task to look at its connection again.
+    pub(crate) fn nudge_all(&self) {
+        self.sockets.borrow().values().for_each(|socket| socket.nudge.notify_one());
+    }
+}

@@ -1,0 +1,106 @@
+//! How threads reach a shard: one mailbox each, filled in batches.
+//!
+//! A sender appends a whole turn's worth of mail under one lock and wakes the shard only if the box was empty, so a busy
+//! shard is never woken per message. The order of mail from one sender is kept.
+//!
+//! Limit: [`CONGESTED_BYTES`]. The box itself never refuses mail (replies and acks must always arrive); publishers are
+//! stopped at the limit by their own shard, see `shard::Shard::congested`.
+
+use base::{ConnectionId, QueueId};
+use broker::command::{ChannelId, QueueCommand, Reply};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+use crate::alarms::Alarms;
+
+/// Bytes of message content waiting in a mailbox above which other shards' publishers are stopped.
+pub(crate) const CONGESTED_BYTES: usize = 8 << 20;
+
+/// One thing for a shard.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A client connected; the shard drives it from now on.
+    Socket { stream: std::net::TcpStream, peer: SocketAddr },
+    /// A command for a queue of this shard.
+    Queue { queue: QueueId, command: QueueCommand },
+    /// An answer or a delivery for a connection of this shard.
+    Reply { to: ChannelId, reply: Reply },
+    /// A connection of another shard has sent deliveries from this one: its window opens by that much.
+    WindowCredit { connection: ConnectionId, bytes: usize },
+    /// A connection of another shard has ended.
+    WindowGone { connection: ConnectionId },
+    /// The queue was deleted from the metadata.
+    QueueDeleted { queue: QueueId },
+    /// Something from the log.
+    Store(store::Event),
+    /// The node's alarms changed.
+    Alarms(Alarms),
+    /// Send this shard's memory figures to the accountant, and page out if told so.
+    Account { evict: bool },
+    /// Close all connections with this reason, finish what is in flight, and stop.
+    Shutdown { reason: &'static str },
+    /// Stop the thread now; everything is flushed.
+    Stop,
+}
+
+impl Mail {
+    /// Message content this mail holds on to.
+    fn content_bytes(&self) -> usize {
+        if let Self::Queue { command: QueueCommand::Publish { message, .. }, .. } = self {
+            return message.size_bytes();
+        }
+        0
+    }
+}
+
+/// A shard's mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Vec<Mail>>,
+    content_bytes: AtomicUsize,
+    wake: Notify,
+}
+
+impl Mailbox {
+    /// Appends one piece of mail.
+    pub(crate) fn send(&self, mail: Mail) {
+        self.send_all(&mut vec![mail]);
+    }
+
+    /// Appends all mail and leaves the vector empty.
+    pub(crate) fn send_all(&self, batch: &mut Vec<Mail>) {
+        if batch.is_empty() {
+            return;
+        }
+        let bytes: usize = batch.iter().map(Mail::content_bytes).sum();
+        self.content_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let was_empty = {
+            let mut mail = self.mail.lock();
+            let was_empty = mail.is_empty();
+            mail.append(batch);
+            was_empty
+        };
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes everything that waits; `into` must be empty and is swapped in as the new box.
+    pub(crate) fn take(&self, into: &mut Vec<Mail>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut *self.mail.lock(), into);
+        self.content_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits until there may be mail.
+    pub(crate) async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Whether senders should stop their publishers.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.content_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES
+    }
+}

@@ -1,0 +1,597 @@
+//! Metadata commands and snapshots as bytes: what the log keeps and, later, what replicas exchange.
+//!
+//! Protocol-buffer messages (so that a newer node's extra fields are skipped), written by derive, never shared with the domain
+//! types. Field numbers are for ever; a removed one is not used again. The first octet is the format version.
+
+use base::{ConnectionId, Name, QueueId};
+use broker::command::{Destination, HashAlgorithm, MetadataCommand, PasswordHash};
+use broker::value::{Arguments, IntKind, Value};
+use bytes::Bytes;
+use prost::{Message, Oneof};
+use thiserror::Error;
+
+const VERSION: u8 = 1;
+
+/// Bytes that are not a metadata record of this version.
+#[derive(Debug, Error)]
+pub(crate) enum MetadataDecodeError {
+    #[error("metadata record has format version {0}, this node reads version {VERSION}")]
+    Version(u8),
+    #[error("metadata record is empty")]
+    Empty,
+    #[error("metadata record does not parse: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("metadata record lacks its {0}")]
+    Missing(&'static str),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueRecord {
+    #[prost(oneof = "ValueKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    kind: Option<ValueKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum ValueKind {
+    #[prost(bool, tag = "1")]
+    Bool(bool),
+    #[prost(message, tag = "2")]
+    Int(IntRecord),
+    #[prost(float, tag = "3")]
+    Float(f32),
+    #[prost(double, tag = "4")]
+    Double(f64),
+    #[prost(message, tag = "5")]
+    Decimal(DecimalRecord),
+    #[prost(bytes = "bytes", tag = "6")]
+    LongStr(Bytes),
+    #[prost(message, tag = "7")]
+    Array(ArrayRecord),
+    #[prost(uint64, tag = "8")]
+    Timestamp(u64),
+    #[prost(message, tag = "9")]
+    Table(TableRecord),
+    #[prost(bool, tag = "10")]
+    Void(bool),
+    #[prost(bytes = "bytes", tag = "11")]
+    Binary(Bytes),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IntRecord {
+    /// The AMQP type letter.
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(sint64, tag = "2")]
+    value: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DecimalRecord {
+    #[prost(uint32, tag = "1")]
+    scale: u32,
+    #[prost(uint32, tag = "2")]
+    unscaled: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ArrayRecord {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<ValueRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TableRecord {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<EntryRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryRecord {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(message, optional, tag = "2")]
+    value: Option<ValueRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CommandRecord {
+    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    kind: Option<CommandKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum CommandKind {
+    #[prost(message, tag = "1")]
+    CreateVhost(NameRecord),
+    #[prost(message, tag = "2")]
+    DeleteVhost(NameRecord),
+    #[prost(message, tag = "3")]
+    DeclareExchange(ExchangeRecord),
+    #[prost(message, tag = "4")]
+    DeleteExchange(DeleteExchangeRecord),
+    #[prost(message, tag = "5")]
+    DeclareQueue(QueueRecord),
+    #[prost(uint64, tag = "6")]
+    DeleteQueue(u64),
+    #[prost(message, tag = "7")]
+    DeleteExclusiveQueues(ConnectionRecord),
+    #[prost(message, tag = "8")]
+    Bind(BindingRecord),
+    #[prost(message, tag = "9")]
+    Unbind(BindingRecord),
+    #[prost(message, tag = "10")]
+    PutUser(UserRecord),
+    #[prost(message, tag = "11")]
+    DeleteUser(NameRecord),
+    #[prost(message, tag = "12")]
+    SetPermissions(PermissionRecord),
+    #[prost(message, tag = "13")]
+    ClearPermissions(PermissionRecord),
+    #[prost(message, tag = "14")]
+    SetTopicPermissions(TopicPermissionRecord),
+    #[prost(message, tag = "15")]
+    ClearTopicPermissions(TopicPermissionRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NameRecord {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConnectionRecord {
+    #[prost(uint32, tag = "1")]
+    shard: u32,
+    #[prost(uint64, tag = "2")]
+    serial: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExchangeRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, tag = "3")]
+    exchange_type: String,
+    #[prost(bool, tag = "4")]
+    durable: bool,
+    #[prost(bool, tag = "5")]
+    auto_delete: bool,
+    #[prost(bool, tag = "6")]
+    internal: bool,
+    #[prost(message, optional, tag = "7")]
+    arguments: Option<TableRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeleteExchangeRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(bool, tag = "3")]
+    if_unused: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct QueueRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(bool, tag = "3")]
+    durable: bool,
+    #[prost(message, optional, tag = "4")]
+    exclusive_owner: Option<ConnectionRecord>,
+    #[prost(bool, tag = "5")]
+    auto_delete: bool,
+    #[prost(message, optional, tag = "6")]
+    arguments: Option<TableRecord>,
+    #[prost(string, tag = "7")]
+    user: String,
+    #[prost(uint32, tag = "8")]
+    home: u32,
+    /// Snapshots only: the incarnation.
+    #[prost(uint64, tag = "9")]
+    id: u64,
+    #[prost(bool, tag = "10")]
+    server_named: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BindingRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    source: String,
+    #[prost(string, tag = "3")]
+    destination: String,
+    #[prost(bool, tag = "4")]
+    to_exchange: bool,
+    #[prost(bytes = "bytes", tag = "5")]
+    routing_key: Bytes,
+    #[prost(message, optional, tag = "6")]
+    arguments: Option<TableRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct UserRecord {
+    #[prost(string, tag = "1")]
+    name: String,
+    /// 0 none, 1 SHA-256, 2 SHA-512, 3 MD5.
+    #[prost(uint32, tag = "2")]
+    hash_algorithm: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    salted: Bytes,
+    #[prost(string, repeated, tag = "4")]
+    tags: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PermissionRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    user: String,
+    #[prost(string, tag = "3")]
+    configure: String,
+    #[prost(string, tag = "4")]
+    write: String,
+    #[prost(string, tag = "5")]
+    read: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TopicPermissionRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    user: String,
+    /// Absent: all exchanges (clearing only).
+    #[prost(string, optional, tag = "3")]
+    exchange: Option<String>,
+    #[prost(string, tag = "4")]
+    write: String,
+    #[prost(string, tag = "5")]
+    read: String,
+}
+
+/// One command as bytes.
+pub(crate) fn encode_command(command: &MetadataCommand) -> Bytes {
+    versioned(&CommandRecord { kind: Some(to_record(command)) })
+}
+
+/// Reads what [`encode_command`] wrote.
+///
+/// # Errors
+/// The bytes are not a command of this version.
+pub(crate) fn decode_command(bytes: &Bytes) -> Result<MetadataCommand, MetadataDecodeError> {
+    let record: CommandRecord = unversioned(bytes)?;
+    from_record(record.kind.ok_or(MetadataDecodeError::Missing("kind"))?)
+}
+
+fn versioned(record: &impl Message) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + record.encoded_len());
+    bytes.push(VERSION);
+    record.encode(&mut bytes).expect("a vector grows");
+    bytes.into()
+}
+
+fn unversioned<M: Message + Default>(bytes: &Bytes) -> Result<M, MetadataDecodeError> {
+    match bytes.first() {
+        Some(&VERSION) => Ok(M::decode(bytes.slice(1..))?),
+        Some(&other) => Err(MetadataDecodeError::Version(other)),
+        None => Err(MetadataDecodeError::Empty),
+    }
+}
+
+fn to_record(command: &MetadataCommand) -> CommandKind {
+    match command {
+        MetadataCommand::CreateVhost { name } => CommandKind::CreateVhost(name_record(name)),
+        MetadataCommand::DeleteVhost { name } => CommandKind::DeleteVhost(name_record(name)),
+        MetadataCommand::DeclareExchange { vhost, name, exchange_type, durable, auto_delete, internal, arguments } => {
+            CommandKind::DeclareExchange(ExchangeRecord {
+                vhost: vhost.to_string(),
+                name: name.to_string(),
+                exchange_type: exchange_type.to_string(),
+                durable: *durable,
+                auto_delete: *auto_delete,
+                internal: *internal,
+                arguments: table_record(arguments),
+            })
+        }
+        MetadataCommand::DeleteExchange { vhost, name, if_unused } => {
+            CommandKind::DeleteExchange(DeleteExchangeRecord {
+                vhost: vhost.to_string(),
+                name: name.to_string(),
+                if_unused: *if_unused,
+            })
+        }
+        MetadataCommand::DeclareQueue {
+            vhost,
+            name,
+            durable,
+            exclusive_owner,
+            auto_delete,
+            arguments,
+            user,
+            home,
+            server_named,
+        } => CommandKind::DeclareQueue(QueueRecord {
+            vhost: vhost.to_string(),
+            name: name.to_string(),
+            durable: *durable,
+            exclusive_owner: exclusive_owner.map(connection_record),
+            auto_delete: *auto_delete,
+            arguments: table_record(arguments),
+            user: user.to_string(),
+            home: u32::from(*home),
+            id: 0,
+            server_named: *server_named,
+        }),
+        MetadataCommand::DeleteQueue { id } => CommandKind::DeleteQueue(id.0),
+        MetadataCommand::DeleteExclusiveQueues { connection } => {
+            CommandKind::DeleteExclusiveQueues(connection_record(*connection))
+        }
+        MetadataCommand::Bind { vhost, source, destination, routing_key, arguments } => {
+            CommandKind::Bind(binding_record(vhost, source, destination, routing_key, arguments))
+        }
+        MetadataCommand::Unbind { vhost, source, destination, routing_key, arguments } => {
+            CommandKind::Unbind(binding_record(vhost, source, destination, routing_key, arguments))
+        }
+        MetadataCommand::PutUser { name, password_hash, tags } => CommandKind::PutUser(UserRecord {
+            name: name.to_string(),
+            hash_algorithm: password_hash.as_ref().map_or(0, |hash| match hash.algorithm {
+                HashAlgorithm::Sha256 => 1,
+                HashAlgorithm::Sha512 => 2,
+                HashAlgorithm::Md5 => 3,
+            }),
+            salted: password_hash.as_ref().map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash.salted)),
+            tags: tags.iter().map(ToString::to_string).collect(),
+        }),
+        MetadataCommand::DeleteUser { name } => CommandKind::DeleteUser(name_record(name)),
+        MetadataCommand::SetPermissions { vhost, user, configure, write, read } => {
+            CommandKind::SetPermissions(PermissionRecord {
+                vhost: vhost.to_string(),
+                user: user.to_string(),
+                configure: configure.to_string(),
+                write: write.to_string(),
+                read: read.to_string(),
+            })
+        }
+        MetadataCommand::ClearPermissions { vhost, user } => CommandKind::ClearPermissions(PermissionRecord {
+            vhost: vhost.to_string(),
+            user: user.to_string(),
+            ..PermissionRecord::default()
+        }),
+        MetadataCommand::SetTopicPermissions { vhost, user, exchange, write, read } => {
+            CommandKind::SetTopicPermissions(TopicPermissionRecord {
+                vhost: vhost.to_string(),
+                user: user.to_string(),
+                exchange: Some(exchange.to_string()),
+                write: write.to_string(),
+                read: read.to_string(),
+            })
+        }
+        MetadataCommand::ClearTopicPermissions { vhost, user, exchange } => {
+            CommandKind::ClearTopicPermissions(TopicPermissionRecord {
+                vhost: vhost.to_string(),
+                user: user.to_string(),
+                exchange: exchange.as_ref().map(ToString::to_string),
+                ..TopicPermissionRecord::default()
+            })
+        }
+    }
+}
+
+fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError> {
+    Ok(match kind {
+        CommandKind::CreateVhost(record) => MetadataCommand::CreateVhost { name: record.name.into() },
+        CommandKind::DeleteVhost(record) => MetadataCommand::DeleteVhost { name: record.name.into() },
+        CommandKind::DeclareExchange(record) => MetadataCommand::DeclareExchange {
+            vhost: record.vhost.into(),
+            name: record.name.into(),
+            exchange_type: record.exchange_type.into(),
+            durable: record.durable,
+            auto_delete: record.auto_delete,
+            internal: record.internal,
+            arguments: arguments(record.arguments)?,
+        },
+        CommandKind::DeleteExchange(record) => MetadataCommand::DeleteExchange {
+            vhost: record.vhost.into(),
+            name: record.name.into(),
+            if_unused: record.if_unused,
+        },
+        CommandKind::DeclareQueue(record) => declare_queue(record)?,
+        CommandKind::DeleteQueue(id) => MetadataCommand::DeleteQueue { id: QueueId(id) },
+        CommandKind::DeleteExclusiveQueues(record) => {
+            MetadataCommand::DeleteExclusiveQueues { connection: connection_id(&record) }
+        }
+        CommandKind::Bind(record) => {
+            let destination = destination(&record);
+            MetadataCommand::Bind {
+                vhost: record.vhost.into(),
+                source: record.source.into(),
+                destination,
+                routing_key: record.routing_key,
+                arguments: arguments(record.arguments)?,
+            }
+        }
+        CommandKind::Unbind(record) => {
+            let destination = destination(&record);
+            MetadataCommand::Unbind {
+                vhost: record.vhost.into(),
+                source: record.source.into(),
+                destination,
+                routing_key: record.routing_key,
+                arguments: arguments(record.arguments)?,
+            }
+        }
+        CommandKind::PutUser(record) => {
+            let algorithm = match record.hash_algorithm {
+                1 => Some(HashAlgorithm::Sha256),
+                2 => Some(HashAlgorithm::Sha512),
+                3 => Some(HashAlgorithm::Md5),
+                _ => None,
+            };
+            MetadataCommand::PutUser {
+                name: record.name.into(),
+                password_hash: algorithm
+                    .map(|algorithm| PasswordHash { algorithm, salted: record.salted.to_vec().into() }),
+                tags: record.tags.into_iter().map(String::into_boxed_str).collect(),
+            }
+        }
+        CommandKind::DeleteUser(record) => MetadataCommand::DeleteUser { name: record.name.into() },
+        CommandKind::SetPermissions(record) => MetadataCommand::SetPermissions {
+            vhost: record.vhost.into(),
+            user: record.user.into(),
+            configure: record.configure.into(),
+            write: record.write.into(),
+            read: record.read.into(),
+        },
+        CommandKind::ClearPermissions(record) => {
+            MetadataCommand::ClearPermissions { vhost: record.vhost.into(), user: record.user.into() }
+        }
+        CommandKind::SetTopicPermissions(record) => MetadataCommand::SetTopicPermissions {
+            vhost: record.vhost.into(),
+            user: record.user.into(),
+            exchange: record.exchange.ok_or(MetadataDecodeError::Missing("exchange"))?.into(),
+            write: record.write.into(),
+            read: record.read.into(),
+        },
+        CommandKind::ClearTopicPermissions(record) => MetadataCommand::ClearTopicPermissions {
+            vhost: record.vhost.into(),
+            user: record.user.into(),
+            exchange: record.exchange.map(Name::from),
+        },
+    })
+}
+
+fn declare_queue(record: QueueRecord) -> Result<MetadataCommand, MetadataDecodeError> {
+    Ok(MetadataCommand::DeclareQueue {
+        vhost: record.vhost.into(),
+        name: record.name.into(),
+        durable: record.durable,
+        exclusive_owner: record.exclusive_owner.as_ref().map(connection_id),
+        auto_delete: record.auto_delete,
+        arguments: arguments(record.arguments)?,
+        user: record.user.into(),
+        home: u16::try_from(record.home).unwrap_or(0),
+        server_named: record.server_named,
+    })
+}
+
+fn name_record(name: &Name) -> NameRecord {
+    NameRecord { name: name.to_string() }
+}
+
+fn connection_record(connection: ConnectionId) -> ConnectionRecord {
+    ConnectionRecord { shard: u32::from(connection.shard.0), serial: connection.serial }
+}
+
+fn connection_id(record: &ConnectionRecord) -> ConnectionId {
+    ConnectionId { shard: base::ShardId(u16::try_from(record.shard).unwrap_or(0)), serial: record.serial }
+}
+
+fn binding_record(
+    vhost: &Name,
+    source: &Name,
+    destination: &Destination,
+    routing_key: &Bytes,
+    arguments: &Arguments,
+) -> BindingRecord {
+    let (destination, to_exchange) = match destination {
+        Destination::Queue(name) => (name, false),
+        Destination::Exchange(name) => (name, true),
+    };
+    BindingRecord {
+        vhost: vhost.to_string(),
+        source: source.to_string(),
+        destination: destination.to_string(),
+        to_exchange,
+        routing_key: routing_key.clone(),
+        arguments: table_record(arguments),
+    }
+}
+
+fn destination(record: &BindingRecord) -> Destination {
+    let name = Name::from(record.destination.as_str());
+    if record.to_exchange { Destination::Exchange(name) } else { Destination::Queue(name) }
+}
+
+fn table_record(arguments: &Arguments) -> Option<TableRecord> {
+    (!arguments.is_empty()).then(|| TableRecord {
+        entries: arguments
+            .iter()
+            .map(|(key, value)| EntryRecord { key: key.to_owned(), value: Some(value_record(value)) })
+            .collect(),
+    })
+}
+
+fn arguments(record: Option<TableRecord>) -> Result<Arguments, MetadataDecodeError> {
+    let pairs = record.map(|record| record.entries).unwrap_or_default().into_iter().map(|entry| {
+        let value = value(entry.value.ok_or(MetadataDecodeError::Missing("argument value"))?)?;
+        Ok((entry.key.into_boxed_str(), value))
+    });
+    Ok(Arguments::from_pairs(pairs.collect::<Result<Vec<_>, MetadataDecodeError>>()?))
+}
+
+fn value_record(value: &Value) -> ValueRecord {
+    let kind = match value {
+        Value::Bool(bool) => ValueKind::Bool(*bool),
+        Value::Int(kind, value) => ValueKind::Int(IntRecord { kind: u32::from(int_letter(*kind)), value: *value }),
+        Value::Float(float) => ValueKind::Float(*float),
+        Value::Double(double) => ValueKind::Double(*double),
+        Value::Decimal(scale, unscaled) => {
+            ValueKind::Decimal(DecimalRecord { scale: u32::from(*scale), unscaled: *unscaled })
+        }
+        Value::LongStr(bytes) => ValueKind::LongStr(bytes.clone()),
+        Value::Array(values) => ValueKind::Array(ArrayRecord { values: values.iter().map(value_record).collect() }),
+        Value::Timestamp(seconds) => ValueKind::Timestamp(*seconds),
+        Value::Table(table) => ValueKind::Table(table_record(table).unwrap_or_default()),
+        Value::Void => ValueKind::Void(true),
+        Value::Binary(bytes) => ValueKind::Binary(bytes.clone()),
+    };
+    ValueRecord { kind: Some(kind) }
+}
+
+fn value(record: ValueRecord) -> Result<Value, MetadataDecodeError> {
+    Ok(match record.kind.ok_or(MetadataDecodeError::Missing("value kind"))? {
+        ValueKind::Bool(bool) => Value::Bool(bool),
+        ValueKind::Int(record) => {
+            Value::Int(int_kind(record.kind).ok_or(MetadataDecodeError::Missing("integer kind"))?, record.value)
+        }
+        ValueKind::Float(float) => Value::Float(float),
+        ValueKind::Double(double) => Value::Double(double),
+        ValueKind::Decimal(record) => Value::Decimal(u8::try_from(record.scale).unwrap_or(u8::MAX), record.unscaled),
+        ValueKind::LongStr(bytes) => Value::LongStr(bytes),
+        ValueKind::Array(record) => {
+            Value::Array(record.values.into_iter().map(value).collect::<Result<Vec<_>, MetadataDecodeError>>()?)
+        }
+        ValueKind::Timestamp(seconds) => Value::Timestamp(seconds),
+        ValueKind::Table(record) => Value::Table(arguments(Some(record))?),
+        ValueKind::Void(_) => Value::Void,
+        ValueKind::Binary(bytes) => Value::Binary(bytes),
+    })
+}
+
+fn int_letter(kind: IntKind) -> u8 {
+    match kind {
+        IntKind::I8 => b'b',
+        IntKind::U8 => b'B',
+        IntKind::I16 => b's',
+        IntKind::U16 => b'u',
+        IntKind::I32 => b'I',
+        IntKind::U32 => b'i',
+        IntKind::I64 => b'l',
+    }
+}
+
+fn int_kind(letter: u32) -> Option<IntKind> {
+    [IntKind::I8, IntKind::U8, IntKind::I16, IntKind::U16, IntKind::I32, IntKind::U32, IntKind::I64]
+        .into_iter()
+        .find(|kind| u32::from(int_letter(*kind)) == letter)
+}

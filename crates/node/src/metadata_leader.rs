@@ -1,0 +1,99 @@
+//! The one place of a node where metadata changes.
+//!
+//! A command is checked and applied, put into the log if it is durable, and the new state becomes the snapshot that every
+//! shard reads, all under one lock, so the order of the log is the order of the changes. Only the *answer* waits for the
+//! disk: a change can be seen a little before it is durable, and whatever builds on it (a message for the new queue) comes
+//! behind it in the same log, so it can never be durable without it.
+//!
+//! Invariant: tickets of one shard reach the log in ascending order; a shard proposes only from its own thread.
+
+use crate::message_codec::StoredMessage;
+use crate::metadata_codec::{encode_command, encode_snapshot};
+use arc_swap::ArcSwap;
+use base::{QueueRef, ShardId};
+use broker::Error;
+use broker::command::{MetadataCommand, MetadataReply};
+use broker::metadata::{Metadata, MetadataEvent};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use store::{Batch, Handle, MetadataIndex, Record};
+
+/// The owner of the metadata.
+#[derive(Debug)]
+pub(crate) struct MetadataLeader {
+    state: Mutex<State>,
+    snapshot: ArcSwap<Metadata>,
+    log: Handle<StoredMessage>,
+}
+
+#[derive(Debug)]
+struct State {
+    metadata: Metadata,
+    /// Of the last command that went to the log.
+    index: MetadataIndex,
+}
+
+/// What became of a proposal.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub(crate) reply: MetadataReply,
+    /// The answer has to wait until the ticket is durable.
+    pub(crate) durable: bool,
+    pub(crate) deleted_queues: Vec<QueueRef>,
+}
+
+impl MetadataLeader {
+    /// A leader that goes on from recovered metadata; `index` is that of its last command.
+    pub(crate) fn new(metadata: Metadata, index: MetadataIndex, log: Handle<StoredMessage>) -> Self {
+        let snapshot = ArcSwap::from_pointee(metadata.clone());
+        Self { snapshot, state: Mutex::new(State { metadata, index }), log }
+    }
+
+    /// The state as of the last command, for readers.
+    pub(crate) fn snapshot(&self) -> Arc<Metadata> {
+        self.snapshot.load_full()
+    }
+
+    /// The version of the latest snapshot.
+    pub(crate) fn version(&self) -> u64 {
+        self.snapshot.load().version()
+    }
+
+    /// Checks, applies and logs a command. `ticket` is used up if the result says `durable`.
+    ///
+    /// # Errors
+    /// The command breaks a rule, or the log has failed; then nothing has changed.
+    pub(crate) fn propose(
+        &self,
+        command: &MetadataCommand,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Proposed, Error> {
+        let mut state = self.state.lock();
+        let mut next = state.metadata.clone();
+        let applied = next.apply(command)?;
+        if applied.durable {
+            let records = vec![Record::Metadata(encode_command(command))];
+            self.log
+                .submit(Batch { shard, ticket, sync: true, records })
+                .map_err(|error| Error::Storage(format!("metadata log is not available: {error}").into()))?;
+        }
+        if applied.durable {
+            state.index.0 += 1;
+        }
+        let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
+        self.snapshot.store(Arc::new(next.clone()));
+        state.metadata = next;
+        Ok(Proposed { reply: applied.reply, durable: applied.durable, deleted_queues })
+    }
+
+    /// Gives the log a snapshot that stands for all commands submitted so far.
+    pub(crate) fn write_snapshot(&self) {
+        let state = self.state.lock();
+        self.log.metadata_snapshot(encode_snapshot(&state.metadata.to_snapshot()), state.index);
+    }
+}
+
+fn deleted_queue(event: &MetadataEvent) -> Option<QueueRef> {
+    if let MetadataEvent::QueueDeleted { record } = event { Some(record.queue) } else { None }
+}

@@ -1,0 +1,783 @@
+//! One shard: the connections and queues of one thread, and the turn that moves messages between them.
+//!
+//! Work is done in turns. A turn takes what came in (bytes of one connection, mail, a timer), hands requests to queues and
+//! replies to connections until nothing is left to do, and then [`Shard::finish_turn`] gives the log its batch and other
+//! shards their mail. The driver then writes the out-buffers of the connections that have something to send. So a message costs
+//! no wake-up, no lock and no system call of its own.
+//!
+//! ```text
+//! bytes ─> Connection ─ Request ─> Queue ─ Effect ─> Connection ─> out-buffer
+//!                          │ other shard: mail          │ other shard: mail
+//!                          └──> MetadataLeader           └──> log (RecordsWaiting, Load), timers (Wake)
+//! ```
+//!
+//! No socket, clock or thread is touched here: the driver passes in bytes and time, so a simulator can run this very code.
+//!
+//! Log batches: a shard has at most one batch of messages under way. What comes meanwhile waits in the queues' own memory and goes
+//! with the next batch; what is acknowledged meanwhile never goes at all. Without anybody waiting for a confirm a batch leaves
+//! after [`COLLECT_DELAY`].
+
+use crate::alarms::Alarms;
+use crate::mailbox::Mail;
+use crate::message_codec::{self, NameCache, StoredMessage};
+use crate::shared::Shared;
+use crate::windows::WindowTable;
+use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
+use broker::Error;
+use broker::command::{ChannelId, MetadataCommand, QueueCommand, Reply};
+use broker::effect::Effect;
+use broker::error::ResourceKind;
+use broker::message::SharedMessage;
+use broker::metadata::Metadata;
+use broker::queue::{Effects, Queue, QueueSettings, RecordSink, Stored};
+use bytes::BytesMut;
+use frontend_amqp091::{CloseReason, Connection, Peer, Request, return_late_reply};
+use hashbrown::HashMap;
+use slab::Slab;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Batch, Event, LoadRequest, Loaded, Record};
+
+/// How long settles and unconfirmed persistent messages wait for a log batch, at most. RabbitMQ waits 200 ms.
+pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
+
+/// Unwritten bytes in the log above which a shard stops its publishers.
+pub(crate) const LOG_CONGESTED_BYTES: u64 = 32 << 20;
+
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// What waits for a log ticket.
+#[derive(Debug)]
+enum Waiting {
+    /// An answer to a metadata command.
+    Reply { to: ChannelId, reply: Reply },
+    /// Queues with messages or settles in the batch.
+    Queues(Vec<QueueId>),
+}
+
+struct ConnectionSlot {
+    id: ConnectionId,
+    machine: Connection,
+    /// Already in `active`: may have requests.
+    active: bool,
+    /// Already in `dirty`: may have output, a new deadline or a new wish to read.
+    dirty: bool,
+    /// Bytes that other shards sent here and that are not yet given back as credit.
+    remote_bytes: Vec<usize>,
+}
+
+/// Memory figures of a shard, by class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ShardMemory {
+    /// Out-buffers, half-received messages and stashes of connections.
+    pub(crate) connection_bytes: usize,
+    /// Messages that queues hold in RAM.
+    pub(crate) queue_bytes: usize,
+}
+
+/// The state of one shard.
+pub(crate) struct Shard {
+    id: ShardId,
+    shared: Arc<Shared>,
+    metadata: Arc<Metadata>,
+    connections: Slab<ConnectionSlot>,
+    opened: u64,
+    queues: FastMap<QueueId, Queue>,
+    /// What recovery found for queues whose machine does not run yet.
+    stored: FastMap<QueueId, Stored>,
+    windows: WindowTable,
+    effects: Effects,
+    /// Effects being executed; kept for its capacity.
+    executing: Vec<Effect>,
+    active: Vec<usize>,
+    dirty: Vec<ConnectionId>,
+    outgoing: Vec<Vec<Mail>>,
+    /// Queues that were touched in this turn and may hold coalesced effects.
+    touched: Vec<QueueId>,
+    records_waiting: Vec<QueueId>,
+    records_urgent: bool,
+    collect_at: Option<Duration>,
+    batch_under_way: bool,
+    dropped_queues: Vec<QueueId>,
+    /// Settlements of stored messages that turned out to be unreadable.
+    lost: Vec<Record<StoredMessage>>,
+    ticket: u64,
+    waiting: VecDeque<(u64, Waiting)>,
+    wakes: BinaryHeap<Reverse<(Duration, QueueId)>>,
+    names: NameCache,
+    alarms: Alarms,
+    congested: bool,
+    shutting_down: bool,
+    storage_failed: bool,
+}
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, shared: Arc<Shared>, stored: Vec<(QueueId, Stored)>) -> Self {
+        let shards = shared.mailboxes.len();
+        let metadata = shared.leader.snapshot();
+        Self {
+            id,
+            metadata,
+            connections: Slab::new(),
+            opened: 0,
+            queues: FastMap::default(),
+            stored: stored.into_iter().collect(),
+            windows: WindowTable::new(id, u16::try_from(shards).unwrap_or(u16::MAX)),
+            effects: Effects::default(),
+            executing: Vec::new(),
+            active: Vec::new(),
+            dirty: Vec::new(),
+            outgoing: (0..shards).map(|_| Vec::new()).collect(),
+            touched: Vec::new(),
+            records_waiting: Vec::new(),
+            records_urgent: false,
+            collect_at: None,
+            batch_under_way: false,
+            dropped_queues: Vec::new(),
+            lost: Vec::new(),
+            ticket: 0,
+            waiting: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            names: NameCache::default(),
+            alarms: Alarms::default(),
+            congested: false,
+            shutting_down: false,
+            storage_failed: false,
+            shared,
+        }
+    }
+
+    // ── getters ──
+
+    /// Number of connections, open or closing.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The machine of a connection, for its driver.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let slot = self.connections.get_mut(slot_index(id))?;
+        (slot.id == id).then_some(&mut slot.machine)
+    }
+
+    /// Whether everything that must reach the log has reached it.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.storage_failed
+            || (self.waiting.is_empty() && self.records_waiting.is_empty() && self.dropped_queues.is_empty())
+    }
+
+    /// Memory held, by class.
+    pub(crate) fn memory(&mut self) -> ShardMemory {
+        let connection_bytes =
+            self.connections.iter_mut().map(|(_, slot)| slot.machine.buffered_bytes()).sum();
+        let queue_bytes = self.queues.values().map(Queue::ram_bytes).sum();
+        ShardMemory { connection_bytes, queue_bytes }
+    }
+
+    // ── what came from outside ──
+
+    /// A client connected.
+    pub(crate) fn handle_connect(&mut self, now: Now, peer: Peer, seed: u64) -> ConnectionId {
+        self.opened += 1;
+        let entry = self.connections.vacant_entry();
+        // The low half finds the slot, the high half makes the serial unique.
+        let serial = (self.opened << 32) | (entry.key() as u64 & 0xffff_ffff);
+        let id = ConnectionId { shard: self.id, serial };
+        let mut machine = Connection::new(id, peer, Arc::clone(&self.shared.frontend), now, seed);
+        machine.handle_alarms(now, self.alarms.into());
+        let remote_bytes = vec![0; self.outgoing.len()];
+        entry.insert(ConnectionSlot { id, machine, active: false, dirty: false, remote_bytes });
+        self.touch(slot_index(id));
+        id
+    }
+
+    /// Bytes came from a client.
+    pub(crate) fn handle_input(&mut self, now: Now, id: ConnectionId, input: &mut BytesMut) {
+        self.refresh_metadata();
+        let metadata = Arc::clone(&self.metadata);
+        let Some(machine) = self.connection(id) else { return };
+        machine.handle_input(now, &metadata, input);
+        self.touch(slot_index(id));
+        self.run(now);
+    }
+
+    /// A client's socket is gone.
+    pub(crate) fn handle_eof(&mut self, now: Now, id: ConnectionId) {
+        let Some(machine) = self.connection(id) else { return };
+        machine.handle_eof(now);
+        self.touch(slot_index(id));
+        self.run(now);
+    }
+
+    /// A connection's deadline has come.
+    pub(crate) fn handle_connection_timeout(&mut self, now: Now, id: ConnectionId) {
+        self.refresh_metadata();
+        let metadata = Arc::clone(&self.metadata);
+        let Some(machine) = self.connection(id) else { return };
+        machine.handle_timeout(now, &metadata);
+        self.touch(slot_index(id));
+        self.run(now);
+    }
+
+    /// The socket took what it could; `left` bytes are still in the out-buffer.
+    pub(crate) fn handle_sent(&mut self, now: Now, id: ConnectionId, left: usize) {
+        let Some(slot) = self.connections.get_mut(slot_index(id)) else { return };
+        if left <= crate::windows::LOCAL_BYTES / 2 {
+            for (shard, bytes) in slot.remote_bytes.iter_mut().enumerate().filter(|(_, bytes)| **bytes > 0) {
+                self.outgoing[shard].push(Mail::WindowCredit { connection: id, bytes: std::mem::take(bytes) });
+            }
+        }
+        let queues = self.windows.set_in_flight(id, left);
+        self.window_opened(now, id, queues);
+    }
+
+    /// Forgets a connection that has finished.
+    pub(crate) fn remove_connection(&mut self, id: ConnectionId) {
+        if self.connections.get(slot_index(id)).is_some_and(|slot| slot.id == id) {
+            self.connections.remove(slot_index(id));
+        }
+        self.windows.remove(id);
+        for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+            if shard != self.id.index() {
+                outgoing.push(Mail::WindowGone { connection: id });
+            }
+        }
+    }
+
+    /// Mail from another thread. `Socket`, `Account`, `Stop` are the driver's.
+    pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Queue { queue, command } => self.apply(now, queue, command),
+            Mail::Reply { to, reply } => self.reply(now, to, reply, None),
+            Mail::WindowCredit { connection, bytes } => {
+                let queues = self.windows.credit(connection, bytes);
+                self.window_opened(now, connection, queues);
+            }
+            Mail::WindowGone { connection } => self.windows.remove(connection),
+            Mail::QueueDeleted { queue } => self.queue_deleted(queue),
+            Mail::Store(event) => self.handle_store(now, event),
+            Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
+            Mail::Shutdown { reason } => self.shutdown(now, reason),
+            Mail::Socket { .. } | Mail::Account { .. } | Mail::Stop => {}
+        }
+    }
+
+    /// Runs what mail has left to do; call after a batch of mail.
+    pub(crate) fn handle_mail_end(&mut self, now: Now) {
+        self.run(now);
+    }
+
+    /// A delivery from another shard counts against that shard's window.
+    pub(crate) fn handle_remote_reply(&mut self, now: Now, from: ShardId, to: ChannelId, reply: Reply) {
+        self.reply(now, to, reply, Some(from));
+    }
+
+    /// Timers of queues and of the log batch.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        while let Some(Reverse((at, queue))) = self.wakes.peek().copied() {
+            if at > now.monotonic {
+                break;
+            }
+            self.wakes.pop();
+            if let Some(machine) = self.queues.get_mut(&queue) {
+                machine.handle_timeout(now, &mut self.windows, &mut self.effects);
+                self.touched.push(queue);
+            }
+        }
+        self.run(now);
+    }
+
+    /// Memory is short: move what can move to the log.
+    pub(crate) fn evict(&mut self) {
+        for queue in self.queues.values_mut() {
+            queue.evict(0, &mut self.effects);
+        }
+    }
+
+    // ── what the driver does next ──
+
+    /// When [`Shard::handle_timeout`] and [`Shard::finish_turn`] want to run again.
+    pub(crate) fn poll_deadline(&self) -> Option<Duration> {
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        let collect = if self.batch_under_way { None } else { self.collect_at };
+        [wake, collect].into_iter().flatten().min()
+    }
+
+    /// Ends a turn: coalesced answers, the log's batch, mail for other shards.
+    pub(crate) fn finish_turn(&mut self, now: Now) {
+        self.run(now);
+        while !self.touched.is_empty() {
+            for queue in std::mem::take(&mut self.touched) {
+                if let Some(machine) = self.queues.get_mut(&queue) {
+                    machine.flush(&mut self.effects);
+                }
+            }
+            self.run(now);
+        }
+        self.collect(now);
+        for (shard, mail) in self.outgoing.iter_mut().enumerate() {
+            self.shared.mailboxes[shard].send_all(mail);
+        }
+        self.update_congestion(now);
+        self.run(now);
+    }
+
+    /// Takes the connections whose socket, deadline or reading the driver has to look at.
+    pub(crate) fn take_dirty(&mut self, into: &mut Vec<ConnectionId>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut self.dirty, into);
+        for id in into {
+            if let Some(slot) = self.connections.get_mut(slot_index(*id)) {
+                slot.dirty = false;
+            }
+        }
+    }
+
+    /// Puts a connection that [`Shard::take_dirty`] gave out back.
+    pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
+        let Some(slot) = self.connections.get_mut(slot_index(id)) else { return };
+        if slot.id == id && !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    // ── inside a turn ──
+
+    fn refresh_metadata(&mut self) {
+        if self.shared.leader.version() != self.metadata.version() {
+            self.metadata = self.shared.leader.snapshot();
+        }
+    }
+
+    /// Marks a connection as having something to do and something to send.
+    fn touch(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.active {
+            connection.active = true;
+            self.active.push(slot);
+        }
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(connection.id);
+        }
+    }
+
+    /// Hands requests to queues and effects to connections until neither is left.
+    fn run(&mut self, now: Now) {
+        loop {
+            while let Some(slot) = self.active.pop() {
+                self.drain_requests(now, slot);
+            }
+            if self.effects.is_empty() {
+                return;
+            }
+            self.execute_effects(now);
+        }
+    }
+
+    fn drain_requests(&mut self, now: Now, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.active = false;
+        }
+        while let Some(request) = self.connections.get_mut(slot).and_then(|slot| slot.machine.poll_request()) {
+            match request {
+                Request::Queue { queue, command } => {
+                    if queue.shard == self.id {
+                        self.apply(now, queue.id, command);
+                    } else {
+                        self.outgoing[queue.shard.index()].push(Mail::Queue { queue: queue.id, command });
+                    }
+                }
+                Request::Metadata { channel, command } => self.propose(channel, &command),
+                Request::DirectReply { to, message } => self.send_reply(to, Reply::DirectReply { message }),
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Now, queue: QueueId, command: QueueCommand) {
+        if !self.queues.contains_key(&queue) && !self.start_queue(queue) {
+            self.refuse(command);
+            return;
+        }
+        let machine = self.queues.get_mut(&queue).expect("it was found or started");
+        machine.apply(now, command, &mut self.windows, &mut self.effects);
+        if self.touched.last() != Some(&queue) {
+            self.touched.push(queue);
+        }
+    }
+
+    /// Starts the machine of a queue that was not used since the node started.
+    fn start_queue(&mut self, id: QueueId) -> bool {
+        self.refresh_metadata();
+        let Some(record) = self.metadata.queue_by_id(id) else { return false };
+        let settings = QueueSettings {
+            queue: record.queue,
+            vhost: record.vhost.clone(),
+            name: record.name.clone(),
+            durable: record.durable,
+            auto_delete: record.auto_delete,
+            arguments: record.settings.clone(),
+        };
+        let stored = self.stored.remove(&id).unwrap_or_default();
+        let mut machine = Queue::new(settings, stored);
+        if self.storage_failed {
+            machine.handle_storage_failed(&mut self.effects);
+        }
+        self.queues.insert(id, machine);
+        true
+    }
+
+    /// Answers a command for a queue that is gone.
+    fn refuse(&mut self, command: QueueCommand) {
+        let gone = || {
+            Reply::Failed(Error::NotFound {
+                kind: ResourceKind::Queue,
+                name: Name::default(),
+                vhost: Name::default(),
+            })
+        };
+        let answer = match command {
+            // RabbitMQ confirms messages whose queue was deleted meanwhile.
+            QueueCommand::Publish { confirm, .. } => {
+                confirm.map(|to| (to.channel, Reply::Confirm { first: to.sequence, last: to.sequence }))
+            }
+            QueueCommand::Cancel { consumer, reply } => {
+                reply.then_some((consumer.channel, Reply::CancelOk { consumer: consumer.index }))
+            }
+            QueueCommand::Consume { consumer, .. } => Some((consumer.channel, gone())),
+            QueueCommand::Get { channel, .. } | QueueCommand::Purge { channel } | QueueCommand::Status { channel } => {
+                Some((channel, gone()))
+            }
+            QueueCommand::Delete { channel, .. } => Some((channel, Reply::Deleted { ready: 0 })),
+            QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => None,
+        };
+        if let Some((to, reply)) = answer {
+            self.send_reply(to, reply);
+        }
+    }
+
+    fn execute_effects(&mut self, now: Now) {
+        let mut executing = std::mem::take(&mut self.executing);
+        std::mem::swap(&mut executing, &mut self.effects);
+        for effect in executing.drain(..) {
+            match effect {
+                Effect::Reply { to, reply } => {
+                    if to.connection.shard == self.id {
+                        self.reply(now, to, reply, None);
+                    } else {
+                        self.send_reply(to, reply);
+                    }
+                }
+                Effect::RecordsWaiting { queue, urgent } => {
+                    self.records_waiting.push(queue);
+                    self.records_urgent |= urgent;
+                    self.collect_at.get_or_insert(now.monotonic + COLLECT_DELAY);
+                }
+                Effect::Load { queue, from, until, bytes_max } => {
+                    let shard = self.id;
+                    self.shared.log.load(LoadRequest { shard, token: 0, queue, from, until, bytes_max });
+                }
+                Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
+                Effect::Delete { queue, reply } => self.delete_queue(queue, reply),
+                Effect::DeadLetter { .. } => {}
+            }
+        }
+        self.executing = executing;
+    }
+
+    fn reply(&mut self, now: Now, to: ChannelId, reply: Reply, from: Option<ShardId>) {
+        let slot = slot_index(to.connection);
+        let known = self.connections.get_mut(slot).filter(|connection| connection.id == to.connection);
+        let Some(connection) = known else {
+            self.return_delivery(now, to, &reply);
+            return;
+        };
+        if let (Some(from), Reply::Deliver { message, .. }) = (from, &reply) {
+            connection.remote_bytes[from.index()] += message.size_bytes();
+        }
+        connection.machine.handle_reply(now, &self.metadata, to, reply);
+        self.touch(slot);
+    }
+
+    /// A delivery for a connection that has ended goes back to its queue.
+    fn return_delivery(&mut self, now: Now, channel: ChannelId, reply: &Reply) {
+        let Some(Request::Queue { queue, command }) = return_late_reply(channel, reply) else { return };
+        if queue.shard == self.id {
+            self.apply(now, queue.id, command);
+        } else {
+            self.outgoing[queue.shard.index()].push(Mail::Queue { queue: queue.id, command });
+        }
+    }
+
+    fn send_reply(&mut self, to: ChannelId, reply: Reply) {
+        if to.connection.shard == self.id {
+            self.effects.push(Effect::Reply { to, reply });
+        } else {
+            self.outgoing[to.connection.shard.index()].push(Mail::Reply { to, reply });
+        }
+    }
+
+    fn window_opened(&mut self, now: Now, connection: ConnectionId, queues: Vec<QueueId>) {
+        for queue in queues {
+            if let Some(machine) = self.queues.get_mut(&queue) {
+                machine.handle_window_open(now, connection, &mut self.windows, &mut self.effects);
+                self.touched.push(queue);
+            }
+        }
+    }
+
+    // ── metadata ──
+
+    fn propose(&mut self, channel: ChannelId, command: &MetadataCommand) {
+        let reply = match self.propose_command(command) {
+            Ok((reply, Some(ticket))) => {
+                let reply = Reply::Metadata(Ok(reply));
+                self.waiting.push_back((ticket, Waiting::Reply { to: channel, reply }));
+                return;
+            }
+            Ok((reply, None)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        self.send_reply(channel, Reply::Metadata(reply));
+    }
+
+    /// Proposes a command and tells the owners of deleted queues. Returns the ticket to wait for, if the change is durable.
+    fn propose_command(
+        &mut self,
+        command: &MetadataCommand,
+    ) -> Result<(broker::command::MetadataReply, Option<u64>), Error> {
+        let proposed = self.shared.leader.propose(command, self.id, self.ticket + 1)?;
+        self.refresh_metadata();
+        for QueueRef { id, shard } in proposed.deleted_queues {
+            if shard == self.id {
+                self.queue_deleted(id);
+            } else {
+                self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
+            }
+        }
+        if proposed.durable {
+            self.ticket += 1;
+            return Ok((proposed.reply, Some(self.ticket)));
+        }
+        Ok((proposed.reply, None))
+    }
+
+    fn delete_queue(&mut self, queue: QueueId, reply: Option<(ChannelId, u64)>) {
+        let result = self.propose_command(&MetadataCommand::DeleteQueue { id: queue });
+        let Some((to, ready)) = reply else {
+            if let Err(error) = result {
+                tracing::error!(queue = queue.0, %error, "cannot delete queue");
+            }
+            return;
+        };
+        match result {
+            Ok((_, Some(ticket))) => {
+                self.waiting.push_back((ticket, Waiting::Reply { to, reply: Reply::Deleted { ready } }));
+            }
+            Ok((_, None)) => self.send_reply(to, Reply::Deleted { ready }),
+            Err(error) => self.send_reply(to, Reply::Failed(error)),
+        }
+    }
+
+    fn queue_deleted(&mut self, queue: QueueId) {
+        self.stored.remove(&queue);
+        if let Some(mut machine) = self.queues.remove(&queue) {
+            machine.handle_deleted(&mut self.effects);
+        }
+        self.dropped_queues.push(queue);
+        self.collect_at.get_or_insert(Duration::ZERO);
+    }
+
+    // ── the log ──
+
+    /// Gives the log the next batch, if there is a reason to.
+    fn collect(&mut self, now: Now) {
+        if self.batch_under_way || self.storage_failed {
+            return;
+        }
+        let due = self.collect_at.is_some_and(|at| at <= now.monotonic);
+        if !(self.records_urgent || due || self.shutting_down) {
+            return;
+        }
+        self.collect_at = None;
+        self.records_urgent = false;
+        let ticket = self.ticket + 1;
+        let mut queues = std::mem::take(&mut self.records_waiting);
+        let mut records: Vec<_> =
+            self.dropped_queues.drain(..).map(|queue| Record::DropQueue { queue }).collect();
+        records.append(&mut self.lost);
+        queues.retain(|queue| {
+            let Some(machine) = self.queues.get_mut(queue) else { return false };
+            machine.collect_records(ticket, &mut Records(&mut records));
+            true
+        });
+        if queues.is_empty() && records.is_empty() {
+            return;
+        }
+        self.ticket = ticket;
+        if records.is_empty() && self.waiting.is_empty() {
+            // Everything was settled before it was written: nothing to wait for.
+            self.complete(now, ticket, Waiting::Queues(queues));
+            return;
+        }
+        self.batch_under_way = true;
+        self.waiting.push_back((ticket, Waiting::Queues(queues)));
+        let batch = Batch { shard: self.id, ticket, sync: true, records };
+        if let Err(error) = self.shared.log.submit(batch) {
+            self.storage_failed(&error.to_string());
+        }
+    }
+
+    fn handle_store(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Durable { ticket, .. } | Event::Written { ticket, .. } => {
+                while let Some((ticket, waiting)) = self.waiting.pop_front_if(|(waiting, _)| *waiting <= ticket) {
+                    self.complete(now, ticket, waiting);
+                }
+            }
+            Event::Loaded(loaded) => self.loaded(now, loaded),
+            Event::Failed(error) => self.storage_failed(&error.to_string()),
+            Event::SnapshotWanted => self.shared.leader.write_snapshot(),
+            Event::DiskFull { .. } | Event::DiskOk => {}
+        }
+    }
+
+    fn loaded(&mut self, now: Now, loaded: Loaded) {
+        let queue = loaded.queue;
+        for damaged in loaded.damaged {
+            tracing::error!(
+                queue = queue.0,
+                from = damaged.start.0,
+                until = damaged.end.0,
+                "stored messages are damaged and lost"
+            );
+            // Never tried again, also not after a restart.
+            self.lost.push(Record::Settled { queue, from: damaged.start, until: damaged.end });
+        }
+        let mut messages = Vec::with_capacity(loaded.messages.len());
+        for (position, payload) in loaded.messages {
+            match message_codec::decode(payload, &mut self.names) {
+                Some((message, expires_at_ms)) => messages.push((position, message, expires_at_ms)),
+                None => tracing::error!(queue = queue.0, position = position.0, "stored message does not parse"),
+            }
+        }
+        if let Some(machine) = self.queues.get_mut(&queue) {
+            machine.handle_loaded(now, messages, loaded.reached, &mut self.windows, &mut self.effects);
+            self.touched.push(queue);
+        }
+    }
+
+    fn complete(&mut self, now: Now, ticket: u64, waiting: Waiting) {
+        match waiting {
+            Waiting::Reply { to, reply } => self.send_reply(to, reply),
+            Waiting::Queues(queues) => {
+                self.batch_under_way = false;
+                for queue in queues {
+                    if let Some(machine) = self.queues.get_mut(&queue) {
+                        machine.handle_durable(now, ticket, &mut self.windows, &mut self.effects);
+                        self.touched.push(queue);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The log has ended: nothing that waits for it will ever be durable.
+    fn storage_failed(&mut self, error: &str) {
+        if std::mem::replace(&mut self.storage_failed, true) {
+            return;
+        }
+        for machine in self.queues.values_mut() {
+            machine.handle_storage_failed(&mut self.effects);
+        }
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            if let Waiting::Reply { to, .. } = waiting {
+                let error = Error::Storage(format!("the log has failed: {error}").into());
+                self.send_reply(to, Reply::Metadata(Err(error)));
+            }
+        }
+        self.batch_under_way = false;
+    }
+
+    // ── alarms, flow, shutdown ──
+
+    fn handle_alarms(&mut self, now: Now, alarms: Alarms) {
+        self.alarms = alarms;
+        for slot in self.slots() {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.machine.handle_alarms(now, alarms.into());
+            }
+            self.touch(slot);
+        }
+    }
+
+    fn update_congestion(&mut self, now: Now) {
+        let log_bytes = self.shared.log.pending_bytes();
+        let limit = if self.congested { LOG_CONGESTED_BYTES / 2 } else { LOG_CONGESTED_BYTES };
+        let mailboxes = &self.shared.mailboxes;
+        let mail = mailboxes.iter().enumerate().any(|(shard, mailbox)| shard != self.id.index() && mailbox.is_congested());
+        let congested = log_bytes > limit || mail;
+        if congested == self.congested {
+            return;
+        }
+        self.congested = congested;
+        let metadata = Arc::clone(&self.metadata);
+        for slot in self.slots() {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.machine.handle_publish_credit(now, &metadata, !congested);
+            }
+            self.touch(slot);
+        }
+    }
+
+    /// Whether publishers of this shard are stopped because the log or another shard is behind.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congested
+    }
+
+    fn shutdown(&mut self, now: Now, reason: &'static str) {
+        self.shutting_down = true;
+        for slot in self.slots() {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.machine.close(now, CloseReason::Forced(reason.into()));
+            }
+            self.touch(slot);
+        }
+    }
+
+    fn slots(&self) -> Vec<usize> {
+        self.connections.iter().map(|(slot, _)| slot).collect()
+    }
+}
+
+/// Turns a queue's records into the log's.
+struct Records<'a>(&'a mut Vec<Record<StoredMessage>>);
+
+impl RecordSink for Records<'_> {
+    fn message(
+        &mut self,
+        queue: QueueId,
+        position: Position,
+        transient: bool,
+        expires_at_ms: Option<u64>,
+        message: &SharedMessage,
+    ) {
+        let payload = StoredMessage { message: Arc::clone(message), expires_at_ms };
+        self.0.push(Record::Message { queue, position, transient, payload });
+    }
+
+    fn settled(&mut self, queue: QueueId, from: Position, until: Position) {
+        self.0.push(Record::Settled { queue, from, until });
+    }
+
+    fn delivered_until(&mut self, queue: QueueId, until: Position) {
+        self.0.push(Record::DeliveredUpTo { queue, until });
+    }
+}
+
+fn slot_index(id: ConnectionId) -> usize {
+    (id.serial & 0xffff_ffff) as usize
+}

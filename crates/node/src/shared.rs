@@ -1,0 +1,42 @@
+//! What all threads of a node share: handles, never message state.
+
+use crate::alarms::Accountant;
+use crate::mailbox::Mailbox;
+use crate::message_codec::StoredMessage;
+use crate::metadata_leader::MetadataLeader;
+use base::Now;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use store::Handle;
+
+/// Shared by the shards, the listeners and the monitors.
+pub(crate) struct Shared {
+    pub(crate) leader: MetadataLeader,
+    pub(crate) log: Handle<StoredMessage>,
+    /// One a shard.
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// Open connections of each shard, for choosing where the next one goes.
+    pub(crate) connection_counts: Vec<AtomicUsize>,
+    pub(crate) frontend: Arc<frontend_amqp091::Config>,
+    pub(crate) accountant: Accountant,
+    pub(crate) started: Instant,
+}
+
+impl Shared {
+    /// The time for the machines.
+    pub(crate) fn now(&self) -> Now {
+        Now { monotonic: self.started.elapsed(), wall_ms: wall_ms() }
+    }
+
+    /// The shard with the fewest connections; of equals the first.
+    pub(crate) fn least_loaded_shard(&self) -> usize {
+        let counts = self.connection_counts.iter().enumerate();
+        counts.min_by_key(|(_, count)| count.load(Ordering::Relaxed)).map_or(0, |(shard, _)| shard)
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
