@@ -568,7 +568,7 @@ mod tests {
             });
             table.table(b"t", |_| ());
         });
-        assert_eq!(bytes[..5], [7, 0, 0, 0, 32]);
+        assert_eq!(bytes[..5], [7, 0, 0, 0, 29]);
         let table = Table::new(&bytes[5..]);
         assert_eq!(table.validate(), Ok(()));
         let Ok(Some(Value::Array(array))) = table.get(b"a") else {
