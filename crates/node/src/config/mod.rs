@@ -507,14 +507,18 @@ fn apply_variables(
             Err(problem) => problems.push(problem),
         }
     }
-    if let Some(user) = surroundings.variable("RABBITMQ_DEFAULT_USER") {
-        draft.settings.default_user = user;
+    match variable_name(surroundings, "RABBITMQ_DEFAULT_USER") {
+        Ok(Some(user)) => draft.settings.default_user = user,
+        Ok(None) => {}
+        Err(problem) => problems.push(problem),
+    }
+    match variable_name(surroundings, "RABBITMQ_DEFAULT_VHOST") {
+        Ok(Some(vhost)) => draft.settings.default_vhost = vhost,
+        Ok(None) => {}
+        Err(problem) => problems.push(problem),
     }
     if let Some(pass) = surroundings.variable("RABBITMQ_DEFAULT_PASS") {
         draft.settings.default_pass = Secret::from(pass.as_str());
-    }
-    if let Some(vhost) = surroundings.variable("RABBITMQ_DEFAULT_VHOST") {
-        draft.settings.default_vhost = vhost;
     }
     match node_name(surroundings) {
         Ok(name) => draft.settings.node_name = name,
@@ -524,6 +528,23 @@ fn apply_variables(
         Some(path) => draft.settings.data_dir = path,
         None => problems.push(Problem::NoDataDirectory),
     }
+}
+
+/// The name of a user or vhost in a variable.
+fn variable_name(
+    surroundings: &dyn Surroundings,
+    name: &'static str,
+) -> Result<Option<String>, Problem> {
+    let Some(value) = surroundings.variable(name) else {
+        return Ok(None);
+    };
+    schema::name(&value)
+        .map(Some)
+        .map_err(|expected| Problem::BadVariable {
+            name,
+            value,
+            expected,
+        })
 }
 
 fn variable_listener(surroundings: &dyn Surroundings) -> Result<ListenAddress, Problem> {

@@ -780,7 +780,7 @@ fn fraction(value: &str) -> Result<f64, String> {
 }
 
 /// Vhost and user names travel in AMQP short strings.
-fn name(value: &str) -> Result<String, String> {
+pub(super) fn name(value: &str) -> Result<String, String> {
     if (1..=255).contains(&value.len()) {
         Ok(value.to_owned())
     } else {
