@@ -1,8 +1,8 @@
 //! What must hold of the AMQP 0-9-1 codec for any input. The fuzz targets and the corpus test of the codec share this.
 
 use codec_amqp091::{
-    ArrayWriter, BasicProperties, ContentHeader, Frame, FrameKind, Method, PropertyScan, Table,
-    TableWriter, Value, decode_frame, encode_frame, encode_header_frame,
+    Array, ArrayWriter, BasicProperties, ContentHeader, Frame, FrameKind, Method, PropertyScan,
+    Table, TableWriter, Value, decode_frame, encode_frame, encode_header_frame,
 };
 
 /// Any stream of frames: those found are written again as they were, and what is in them is read or refused.
@@ -91,20 +91,26 @@ fn rewritten(table: &[u8]) -> Vec<u8> {
 
 fn rewrite_table(table: Table<'_>, out: &mut TableWriter<'_>) {
     for field in table {
-        match field.expect("the table was validated") {
-            (key, Value::Table(table)) => out.table(key, |out| rewrite_table(table, out)),
-            (key, Value::Array(array)) => out.array(key, |out| rewrite_array(array.iter(), out)),
-            (key, value) => out.field(key, &value),
+        let (key, value) = field.expect("the table was validated");
+        if let Value::Table(table) = value {
+            out.table(key, |out| rewrite_table(table, out));
+        } else if let Value::Array(array) = value {
+            out.array(key, |out| rewrite_array(array, out));
+        } else {
+            out.field(key, &value);
         }
     }
 }
 
-fn rewrite_array(array: codec_amqp091::ArrayIter<'_>, out: &mut ArrayWriter<'_>) {
+fn rewrite_array(array: Array<'_>, out: &mut ArrayWriter<'_>) {
     for value in array {
-        match value.expect("the table was validated") {
-            Value::Table(table) => out.table(|out| rewrite_table(table, out)),
-            Value::Array(array) => out.array(|out| rewrite_array(array.iter(), out)),
-            value => out.value(&value),
+        let value = value.expect("the table was validated");
+        if let Value::Table(table) = value {
+            out.table(|out| rewrite_table(table, out));
+        } else if let Value::Array(array) = value {
+            out.array(|out| rewrite_array(array, out));
+        } else {
+            out.value(&value);
         }
     }
 }

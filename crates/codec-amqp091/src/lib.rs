@@ -6,16 +6,19 @@
 //! does not know which method is allowed when: that is the frontend's part.
 //!
 //! ```text
-//! frame            0      1         3            7                7+size   8+size
-//!                  +------+---------+------------+------ - - ------+--------+
-//!                  | kind | channel | size (u32) |     payload     |  0xCE  |     integers are big-endian
-//!                  +------+---------+------------+------ - - ------+--------+
+//!  0      1         3            7                  7 + size
+//!  +------+---------+------------+--------- - - ----+------+
+//!  | kind | channel | size (u32) |     payload      | 0xCE |     integers are big-endian
+//!  +------+---------+------------+--------- - - ----+------+
 //!
-//! kind 1 method    | class u16 | method u16 | arguments …                    |  see [`method`]
-//! kind 2 header    | class u16 | weight u16 | body size u64 | flags u16 | properties … |  [`ContentHeader`]
-//! kind 3 body      | up to frame_max - 8 bytes of the content body           |
-//! kind 8 heartbeat | nothing, on channel 0                                   |
+//!  kind           payload
+//!  1  method      class u16 | method u16 | arguments …
+//!  2  header      class u16 | weight u16 | body size u64 | flags u16 | properties …
+//!  3  body        a part of the content body
+//!  8  heartbeat   nothing, on channel 0
 //! ```
+//!
+//! A content is a header frame and as many body frames as its body size takes, right behind the method that has it.
 //!
 //! Invariant: no function here panics, recurses without bound, or allocates by a length it was told, whatever the
 //! input. Spec: AMQP 0-9-1 §2.3 and §4.2.
@@ -30,7 +33,7 @@ pub mod value;
 mod wire;
 
 pub use content::{ContentHeader, encode_body_frames, encode_deliver, encode_header_frame};
-pub use error::{DecodeError, ErlangBinary, FrameError, FrameErrorCause};
+pub use error::{DecodeError, ErlangBinary, FrameDescription, FrameError, FrameErrorCause};
 pub use frame::{
     FRAME_END, FRAME_HEADER_SIZE, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind,
     PROTOCOL_HEADER, decode_frame, encode_frame, encode_heartbeat,

@@ -127,7 +127,8 @@ impl<'a> Table<'a> {
     /// # Errors
     /// The first thing that is wrong.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        validate_value(Value::Table(*self), &mut TABLE_FIELD_COUNT_MAX.clone())
+        let mut fields_left = TABLE_FIELD_COUNT_MAX;
+        validate_value(Value::Table(*self), &mut fields_left)
     }
 }
 

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Tree {
     Leaf(u8, u64, Vec<u8>),
-    Array(Vec<Tree>),
-    Table(Vec<(Vec<u8>, Tree)>),
+    Array(Vec<Self>),
+    Table(Vec<(Vec<u8>, Self)>),
 }
 
 impl Tree {
