@@ -1,7 +1,6 @@
 //! The settings of a node: defaults, then `rabbitmq.conf`, then environment variables.
 //!
-//! [`Settings`] is plain data that the rest of the node trusts. [`load`] makes it; everything foreign that it needs (files,
-//! variables, the host's name) comes through [`Surroundings`], so the rules are tested without a file or a process environment.
+//! [`load`] makes [`Settings`]; everything foreign that it needs (files, variables, the host's name) comes through [`Surroundings`], so the rules are tested without a file or a process environment.
 //! It opens no socket, creates no directory, and changes nothing later: RabbitMQ docs: configure, settings apply at start.
 //!
 //! Suggested reading order: [`conf_file`] (syntax), [`schema`] (keys), [`size`] (units), [`error`].
@@ -11,19 +10,20 @@ pub mod error;
 pub mod schema;
 pub mod size;
 
+mod settings;
 mod surroundings;
 
 pub use error::{ConfigError, Problem};
+pub use settings::{
+    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, LogSettings, MemoryHighWatermark,
+    Permissions, Secret, Settings, TcpListenOptions,
+};
 pub use surroundings::{Process, Surroundings};
 
 use conf_file::Entry;
 use schema::Draft;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The port of AMQP 0-9-1.
 const AMQP_PORT: u16 = 5672;
@@ -33,311 +33,6 @@ const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq.conf";
 const SYSTEM_CONFIG_DIR: &str = "/etc/rabbitmq/conf.d";
 /// Where packages keep data.
 const SYSTEM_DATA_BASE: &str = "/var/lib/rabbitmq/mnesia";
-
-/// Everything a node can be told before it starts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// `name@host`; part of the data directory's name and of what clients see.
-    pub node_name: String,
-    /// Where this node, and no other, keeps its data.
-    pub data_dir: PathBuf,
-    /// Plain TCP listeners; may be empty.
-    pub tcp_listeners: Vec<ListenAddress>,
-    /// Socket options of all of them.
-    pub tcp_listen_options: TcpListenOptions,
-    /// From TCP connect to connection.open; `None` for no limit.
-    pub handshake_timeout: Option<Duration>,
-    /// Offered to clients, in seconds; 0 offers none.
-    pub heartbeat_s: u16,
-    /// Largest frame offered to clients, 8192 bytes to 16 MiB.
-    pub frame_size_max_bytes: u32,
-    /// Largest frame before connection.tune-ok, 8192 bytes to 16 MiB.
-    pub initial_frame_size_max_bytes: u32,
-    /// Channels of a connection, at least 1.
-    pub channel_max: u16,
-    /// Consumers of a channel; `None` for no limit.
-    pub consumer_max_per_channel: Option<u32>,
-    /// Largest message body, at most 512 MiB.
-    pub message_size_max_bytes: u64,
-    /// When publishers are blocked for memory.
-    pub memory_high_watermark: MemoryHighWatermark,
-    /// The machine's memory, where it should not be measured.
-    pub total_memory_override_bytes: Option<u64>,
-    /// When publishers are blocked for disk space.
-    pub disk_free_limit: DiskFreeLimit,
-    /// Vhost of a new node.
-    pub default_vhost: String,
-    /// User of a new node.
-    pub default_user: String,
-    /// That user's password.
-    pub default_pass: Secret,
-    /// That user's permissions in the default vhost.
-    pub default_permissions: Permissions,
-    /// That user's tags.
-    pub default_user_tags: Vec<String>,
-    /// Users who may connect from loopback addresses only.
-    pub loopback_users: Vec<String>,
-    /// SASL mechanisms in the order in which they are offered; never empty.
-    pub auth_mechanisms: Vec<AuthMechanism>,
-    /// User behind SASL ANONYMOUS; `None` refuses it.
-    pub anonymous_login_user: Option<String>,
-    /// Shown to clients; `None` stands for the node name.
-    pub cluster_name: Option<String>,
-    /// Deprecated features that were switched on or off by name.
-    pub deprecated_features: BTreeMap<String, bool>,
-    /// What is logged.
-    pub log: LogSettings,
-    /// Number of shards; `None` leaves it to the node.
-    pub shards: Option<NonZeroU16>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            node_name: "rabbit@localhost".to_owned(),
-            data_dir: PathBuf::new(),
-            tcp_listeners: vec![ListenAddress {
-                ip: None,
-                port: AMQP_PORT,
-            }],
-            tcp_listen_options: TcpListenOptions::default(),
-            handshake_timeout: Some(Duration::from_secs(10)),
-            heartbeat_s: 60,
-            frame_size_max_bytes: 131_072,
-            initial_frame_size_max_bytes: 8_192,
-            channel_max: 2_047,
-            consumer_max_per_channel: None,
-            message_size_max_bytes: 16 << 20,
-            memory_high_watermark: MemoryHighWatermark::Relative(0.6),
-            total_memory_override_bytes: None,
-            disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
-            default_vhost: "/".to_owned(),
-            default_user: "guest".to_owned(),
-            default_pass: Secret::from("guest"),
-            default_permissions: Permissions::default(),
-            default_user_tags: vec!["administrator".to_owned()],
-            loopback_users: vec!["guest".to_owned()],
-            auth_mechanisms: vec![
-                AuthMechanism::Plain,
-                AuthMechanism::AmqPlain,
-                AuthMechanism::Anonymous,
-            ],
-            anonymous_login_user: Some("guest".to_owned()),
-            cluster_name: None,
-            deprecated_features: BTreeMap::new(),
-            log: LogSettings::default(),
-            shards: None,
-        }
-    }
-}
-
-/// Where a listener listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddress {
-    /// The address; `None` means all, IPv6 and IPv4 alike where the machine has both.
-    pub ip: Option<IpAddr>,
-    /// The port; 0 lets the kernel choose.
-    pub port: u16,
-}
-
-impl ListenAddress {
-    /// Reads `port`, `ip:port`, `[ipv6]:port` or, as RabbitMQ does, `ipv6:port` without brackets.
-    fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(port) = text.parse() {
-            return Ok(Self { ip: None, port });
-        }
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self {
-                ip: Some(address.ip()),
-                port: address.port(),
-            });
-        }
-        text.rsplit_once(':')
-            .and_then(|(ip, port)| {
-                Some(Self {
-                    ip: Some(ip.parse::<Ipv6Addr>().ok()?.into()),
-                    port: port.parse().ok()?,
-                })
-            })
-            .ok_or_else(|| "port, ip:port or [ipv6]:port".to_owned())
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
-            None => write!(f, "[::]:{}", self.port),
-        }
-    }
-}
-
-/// Socket options of listeners and of the sockets they accept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpListenOptions {
-    /// Connections the kernel may hold before they are accepted.
-    pub backlog: u32,
-    /// TCP_NODELAY.
-    pub nodelay: bool,
-    /// SO_KEEPALIVE.
-    pub keepalive: bool,
-    /// SO_SNDBUF; `None` leaves it to the kernel.
-    pub send_buffer_bytes: Option<u32>,
-    /// SO_RCVBUF; `None` leaves it to the kernel.
-    pub receive_buffer_bytes: Option<u32>,
-}
-
-impl Default for TcpListenOptions {
-    fn default() -> Self {
-        Self {
-            backlog: 128,
-            nodelay: true,
-            keepalive: false,
-            send_buffer_bytes: None,
-            receive_buffer_bytes: None,
-        }
-    }
-}
-
-/// Memory use above which publishers are blocked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MemoryHighWatermark {
-    /// A fraction of the machine's memory, 0 to 1.
-    Relative(f64),
-    /// Bytes.
-    Absolute(u64),
-}
-
-/// Free disk space below which publishers are blocked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum DiskFreeLimit {
-    /// A multiple of the machine's memory.
-    Relative(f64),
-    /// Bytes.
-    Absolute(u64),
-}
-
-/// A user's regular expressions in one vhost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "AMQP's and RabbitMQ's own words")]
-pub struct Permissions {
-    pub configure: String,
-    pub write: String,
-    pub read: String,
-}
-
-impl Default for Permissions {
-    fn default() -> Self {
-        let all = || ".*".to_owned();
-        Self {
-            configure: all(),
-            write: all(),
-            read: all(),
-        }
-    }
-}
-
-/// A SASL mechanism that can be offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are SASL's")]
-pub enum AuthMechanism {
-    Plain,
-    AmqPlain,
-    Anonymous,
-}
-
-impl AuthMechanism {
-    /// Its name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::AmqPlain => "AMQPLAIN",
-            Self::Anonymous => "ANONYMOUS",
-        }
-    }
-}
-
-/// What is logged and where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Least severe level that is logged.
-    pub level: LogLevel,
-    /// Whether the log goes to the standard output.
-    pub console: bool,
-    /// Overrides `level` there.
-    pub console_level: Option<LogLevel>,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            console: true,
-            console_level: None,
-        }
-    }
-}
-
-/// Severity of a log line. RabbitMQ's finer steps map to the next one here that loses nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Debug,
-    /// Also `notice`.
-    Info,
-    Warning,
-    /// Also `critical`, `alert` and `emergency`.
-    Error,
-    None,
-}
-
-impl LogLevel {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "debug" => Ok(Self::Debug),
-            "info" | "notice" => Ok(Self::Info),
-            "warning" => Ok(Self::Warning),
-            "error" | "critical" | "alert" | "emergency" => Ok(Self::Error),
-            "none" => Ok(Self::None),
-            _ => Err(
-                "debug, info, notice, warning, error, critical, alert, emergency or none"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-/// A password, kept out of logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The password in clear.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn parse(value: &str) -> Result<Self, String> {
-        if value.starts_with("encrypted:") {
-            return Err("a password in clear: encrypted values are not supported yet".to_owned());
-        }
-        Ok(Self(
-            value.strip_prefix("plain:").unwrap_or(value).to_owned(),
-        ))
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// Settings and how they came about.
 #[derive(Clone, Debug)]

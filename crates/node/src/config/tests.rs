@@ -3,6 +3,7 @@
 use super::*;
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU16;
 
 /// Surroundings that are written down.
 #[derive(Default)]
