@@ -8,11 +8,22 @@
 //! Three words are kept apart: a *command* asks the core for something, an *effect* asks the runtime for something,
 //! a *reply* answers a command and always travels asynchronously, since the queue may live on another shard.
 
+pub mod auth;
+pub mod binding;
 pub mod command;
 pub mod effect;
 pub mod error;
+pub mod exchange;
 pub mod message;
+pub mod metadata;
+pub mod queue;
 pub mod queue_arguments;
+pub mod router;
 pub mod value;
+pub mod vhost;
+
+mod persistent;
+mod reached;
+mod topic_trie;
 
 pub use error::Error;

@@ -118,7 +118,11 @@ impl QueueArguments {
         if arguments.is_empty() {
             return Ok(Self::default());
         }
-        let reader = Reader { arguments, name, vhost };
+        let reader = Reader {
+            arguments,
+            name,
+            vhost,
+        };
         let queue_type = reader.queue_type()?;
         let parsed = Self {
             expires_ms: reader.integer("x-expires", 1, EXPIRY_MS_MAX)?,
@@ -148,18 +152,29 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn invalid(&self, key: &str, explanation: impl std::fmt::Display) -> Error {
         let Self { name, vhost, .. } = self;
-        Error::Precondition(format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}': {explanation}").into())
+        Error::Precondition(
+            format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}': {explanation}")
+                .into(),
+        )
     }
 
     fn unacceptable_type(&self, key: &str, value: &Value) -> Error {
-        self.invalid(key, format_args!("{{unacceptable_type,{}}}", value.type_name()))
+        self.invalid(
+            key,
+            format_args!("{{unacceptable_type,{}}}", value.type_name()),
+        )
     }
 
     /// An integer of any width in `min..=max`, where `min` is 0 or 1.
     fn integer(&self, key: &str, min: i64, max: i64) -> Result<Option<u64>, Error> {
-        let Some(value) = self.arguments.get(key) else { return Ok(None) };
+        let Some(value) = self.arguments.get(key) else {
+            return Ok(None);
+        };
         let Some(number) = value.as_int() else {
-            return Err(self.invalid(key, format_args!("\"expected integer, got {}\"", value.type_name())));
+            return Err(self.invalid(
+                key,
+                format_args!("\"expected integer, got {}\"", value.type_name()),
+            ));
         };
         let problem = match number {
             ..0 => "value_negative",
@@ -179,27 +194,38 @@ impl Reader<'_> {
     }
 
     fn queue_type(&self) -> Result<QueueType, Error> {
-        let Some(text) = self.text("x-queue-type")? else { return Ok(QueueType::Classic) };
+        let Some(text) = self.text("x-queue-type")? else {
+            return Ok(QueueType::Classic);
+        };
         match &text[..] {
             b"" | b"classic" => Ok(QueueType::Classic),
             b"quorum" | b"stream" => {
                 let text = String::from_utf8_lossy(text);
-                Err(Error::NotImplemented(format!("queue type '{text}' is not available on this node").into()))
+                Err(Error::NotImplemented(
+                    format!("queue type '{text}' is not available on this node").into(),
+                ))
             }
             other => {
                 let other = String::from_utf8_lossy(other);
-                Err(self.invalid("x-queue-type", format_args!("\"unsupported queue type '{other}'\"")))
+                Err(self.invalid(
+                    "x-queue-type",
+                    format_args!("\"unsupported queue type '{other}'\""),
+                ))
             }
         }
     }
 
     fn dead_letter_exchange(&self) -> Result<Option<Name>, Error> {
         let key = "x-dead-letter-exchange";
-        let Some(value) = self.arguments.get(key) else { return Ok(None) };
+        let Some(value) = self.arguments.get(key) else {
+            return Ok(None);
+        };
         let Self { name, vhost, .. } = self;
         let Value::LongStr(bytes) = value else {
             let found = value.type_name();
-            let text = format!("invalid type '{found}' for arg '{key}' in queue '{name}' in vhost '{vhost}'");
+            let text = format!(
+                "invalid type '{found}' for arg '{key}' in queue '{name}' in vhost '{vhost}'"
+            );
             return Err(Error::Precondition(text.into()));
         };
         // No exchange has a name that is not UTF-8, so such a value can only be a mistake.
@@ -209,7 +235,9 @@ impl Reader<'_> {
 
     fn dead_letter_routing_key(&self) -> Result<Option<Bytes>, Error> {
         let key = "x-dead-letter-routing-key";
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
         if self.arguments.get("x-dead-letter-exchange").is_none() {
             return Err(self.invalid(key, "routing_key_but_no_dlx_defined"));
         }
@@ -218,14 +246,19 @@ impl Reader<'_> {
 
     fn max_priority(&self) -> Result<Option<u8>, Error> {
         let key = "x-max-priority";
-        let Some(number) = self.integer(key, 0, i64::MAX)? else { return Ok(None) };
-        let priority = u8::try_from(number).map_err(|_| self.invalid(key, format_args!("{{max_value_exceeded,{number}}}")))?;
+        let Some(number) = self.integer(key, 0, i64::MAX)? else {
+            return Ok(None);
+        };
+        let priority = u8::try_from(number)
+            .map_err(|_| self.invalid(key, format_args!("{{max_value_exceeded,{number}}}")))?;
         Ok(Some(priority))
     }
 
     fn overflow(&self) -> Result<Overflow, Error> {
         let key = "x-overflow";
-        let Some(text) = self.text(key)? else { return Ok(Overflow::default()) };
+        let Some(text) = self.text(key)? else {
+            return Ok(Overflow::default());
+        };
         match &text[..] {
             b"drop-head" => Ok(Overflow::DropHead),
             b"reject-publish" => Ok(Overflow::RejectPublish),
@@ -248,12 +281,17 @@ impl Reader<'_> {
         if let Some(version) = self.integer("x-queue-version", 0, i64::MAX)?
             && version != 2
         {
-            return Err(self.invalid("x-queue-version", format_args!("\"unsupported queue version '{version}'\"")));
+            return Err(self.invalid(
+                "x-queue-version",
+                format_args!("\"unsupported queue version '{version}'\""),
+            ));
         }
         if let Some(locator) = self.text("x-queue-leader-locator")? {
             match &locator[..] {
                 b"client-local" | b"balanced" | b"random" | b"least-leaders" => {}
-                _ => return Err(self.invalid("x-queue-leader-locator", "invalid_queue_locator_arg")),
+                _ => {
+                    return Err(self.invalid("x-queue-leader-locator", "invalid_queue_locator_arg"));
+                }
             }
         }
         if self.arguments.get("x-queue-master-locator").is_some() {
@@ -281,15 +319,24 @@ impl Reader<'_> {
 ///
 /// # Errors
 /// `InequivalentArgument` for the first argument that differs.
-pub fn check_equivalent(current: &Arguments, received: &Arguments, name: &Name, vhost: &Name) -> Result<(), Error> {
+pub fn check_equivalent(
+    current: &Arguments,
+    received: &Arguments,
+    name: &Name,
+    vhost: &Name,
+) -> Result<(), Error> {
     check_queue_type(received, name, vhost)?;
     let compared = CLASSIC.iter().filter(|key| **key != "x-queue-type");
-    compared.copied().try_for_each(|key| check_argument(ResourceKind::Queue, key, current, received, name, vhost))
+    compared.copied().try_for_each(|key| {
+        check_argument(ResourceKind::Queue, key, current, received, name, vhost)
+    })
 }
 
 /// Absent, empty and `classic` all mean a classic queue.
 fn check_queue_type(received: &Arguments, name: &Name, vhost: &Name) -> Result<(), Error> {
-    let Some(value) = received.get("x-queue-type") else { return Ok(()) };
+    let Some(value) = received.get("x-queue-type") else {
+        return Ok(());
+    };
     match value.as_str() {
         Some("" | "classic") => Ok(()),
         _ => Err(Error::InequivalentArgument {
@@ -339,16 +386,19 @@ fn equivalent(a: Option<&Value>, b: Option<&Value>) -> bool {
 fn describe(value: Option<&Value>) -> String {
     match value {
         None => "none".into(),
-        Some(value) => format!("the value '{}' of type '{}'", value_text(value), value.type_name()),
+        Some(value) => format!(
+            "the value '{}' of type '{}'",
+            value_text(value),
+            value.type_name()
+        ),
     }
 }
 
-fn value_text(value: &Value) -> String {
+/// A value as error texts print it.
+pub(crate) fn value_text(value: &Value) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
-        Value::Int(_, value) => {
-            value.to_string()
-        }
+        Value::Int(_, value) => value.to_string(),
         Value::Float(value) => value.to_string(),
         Value::Double(value) => value.to_string(),
         Value::Timestamp(value) => value.to_string(),

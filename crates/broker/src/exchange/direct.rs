@@ -1,0 +1,54 @@
+//! `direct`: a binding takes a message whose routing key equals its binding key.
+
+use super::{RoutedMessage, Target, TargetSet};
+use crate::Error;
+use crate::binding::Binding;
+use crate::persistent::PersistentMap;
+use bytes::Bytes;
+
+/// Targets by binding key. Arguments play no part.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    by_key: PersistentMap<Bytes, TargetSet>,
+}
+
+impl Table {
+    pub(super) fn check(_binding: &Binding) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, binding: &Binding, target: Target) {
+        match self.by_key.get_mut(&binding.binding_key) {
+            Some(targets) => targets.add(target),
+            None => self
+                .by_key
+                .insert_mut(binding.binding_key.clone(), TargetSet::One(target, 1)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, binding: &Binding, target: &Target) {
+        let Some(targets) = self.by_key.get_mut(&binding.binding_key) else {
+            return;
+        };
+        targets.remove(target);
+        if targets.is_empty() {
+            self.by_key.remove_mut(&binding.binding_key);
+        }
+    }
+
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "other exchange types decode the headers"
+    )]
+    pub(super) fn route<'a>(
+        &'a self,
+        message: &mut RoutedMessage<'_>,
+        matched: &mut dyn FnMut(&'a TargetSet),
+    ) {
+        message
+            .routing_keys
+            .iter()
+            .filter_map(|key| self.by_key.get(*key))
+            .for_each(matched);
+    }
+}

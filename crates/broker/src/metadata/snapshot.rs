@@ -1,0 +1,170 @@
+//! The durable part of the metadata as plain commands, and the commands of a fresh node.
+
+use super::Metadata;
+use crate::Error;
+use crate::auth::User;
+use crate::command::{MetadataCommand, PasswordHash};
+use crate::exchange::Exchange;
+use crate::vhost::{QueueRecord, Vhost};
+use base::Name;
+
+/// Everything durable, in an order in which it can be replayed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The next queue gets this id or a larger one.
+    pub next_queue_id: u64,
+    /// Vhosts, users, permissions, exchanges, queues (each with its id) and bindings; sorted within each kind.
+    pub commands: Vec<MetadataCommand>,
+}
+
+impl Metadata {
+    /// The durable part. The same state gives the same snapshot, in whatever way it came about.
+    pub fn to_snapshot(&self) -> Snapshot {
+        let mut commands = Vec::new();
+        let mut vhosts: Vec<_> = self.vhosts().collect();
+        vhosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut users: Vec<_> = self.users().collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+
+        commands.extend(vhosts.iter().map(|vhost| MetadataCommand::CreateVhost {
+            name: vhost.name.clone(),
+        }));
+        users.iter().for_each(|user| push_user(&mut commands, user));
+        vhosts
+            .iter()
+            .for_each(|vhost| push_contents(&mut commands, vhost));
+        Snapshot {
+            next_queue_id: self.next_queue_id,
+            commands,
+        }
+    }
+
+    /// Metadata from a snapshot.
+    ///
+    /// # Errors
+    /// If it is none that [`to_snapshot`](Self::to_snapshot) gave.
+    pub fn from_snapshot(snapshot: &Snapshot, shards: u16) -> Result<Self, Error> {
+        let mut metadata = Self::new(shards);
+        snapshot
+            .commands
+            .iter()
+            .try_for_each(|command| metadata.replay(command))?;
+        metadata.next_queue_id = metadata.next_queue_id.max(snapshot.next_queue_id);
+        Ok(metadata)
+    }
+}
+
+impl QueueRecord {
+    /// The command that creates exactly this queue.
+    pub(super) fn declaration(&self) -> MetadataCommand {
+        MetadataCommand::DeclareQueue {
+            vhost: self.vhost.clone(),
+            name: self.name.clone(),
+            durable: self.durable,
+            exclusive_owner: self.exclusive_owner,
+            auto_delete: self.auto_delete,
+            arguments: self.arguments.clone(),
+            user: self.user.clone(),
+            home: self.home,
+            server_named: self.server_named,
+            id: Some(self.id()),
+        }
+    }
+}
+
+impl Exchange {
+    fn declaration(&self, vhost: &Name) -> MetadataCommand {
+        MetadataCommand::DeclareExchange {
+            vhost: vhost.clone(),
+            name: self.name.clone(),
+            exchange_type: self.exchange_type.as_str().into(),
+            durable: self.durable,
+            auto_delete: self.auto_delete,
+            internal: self.internal,
+            arguments: self.arguments.clone(),
+        }
+    }
+}
+
+fn push_user(commands: &mut Vec<MetadataCommand>, user: &User) {
+    let name = &user.name;
+    let (password_hash, tags) = (user.password_hash.clone(), user.tags.clone());
+    commands.push(MetadataCommand::PutUser {
+        name: name.clone(),
+        password_hash,
+        tags,
+    });
+    let mut permissions: Vec<_> = user.permissions().collect();
+    permissions.sort_unstable_by_key(|(vhost, _)| *vhost);
+    commands.extend(permissions.into_iter().map(|(vhost, entry)| {
+        MetadataCommand::SetPermissions {
+            vhost: vhost.clone(),
+            user: name.clone(),
+            configure: entry.configure.source().into(),
+            write: entry.write.source().into(),
+            read: entry.read.source().into(),
+        }
+    }));
+    commands.extend(user.topic_permissions().map(|(vhost, exchange, entry)| {
+        MetadataCommand::SetTopicPermissions {
+            vhost: vhost.clone(),
+            user: name.clone(),
+            exchange: exchange.clone(),
+            write: entry.write.source().into(),
+            read: entry.read.source().into(),
+        }
+    }));
+}
+
+fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
+    let mut exchanges: Vec<_> = vhost
+        .exchanges()
+        .filter(|exchange| exchange.durable)
+        .collect();
+    exchanges.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let mut queues: Vec<_> = vhost.queues().filter(|record| record.durable).collect();
+    queues.sort_unstable_by_key(|record| record.id());
+
+    let declared = exchanges
+        .iter()
+        .filter(|exchange| !exchange.is_predeclared());
+    commands.extend(declared.map(|exchange| exchange.declaration(&vhost.name)));
+    commands.extend(queues.into_iter().map(|record| record.declaration()));
+    let bindings = exchanges
+        .iter()
+        .flat_map(|exchange| exchange.bindings())
+        .filter(|binding| binding.durable);
+    commands.extend(bindings.map(|binding| MetadataCommand::Bind {
+        vhost: vhost.name.clone(),
+        source: binding.source.clone(),
+        destination: binding.destination.clone(),
+        routing_key: binding.binding_key.clone(),
+        arguments: binding.arguments.clone(),
+    }));
+}
+
+/// What a node without any metadata starts with: one vhost and one administrator who may do everything in it.
+pub fn bootstrap_commands(
+    default_user: Name,
+    default_password_hash: PasswordHash,
+    default_vhost: Name,
+) -> Vec<MetadataCommand> {
+    let all = || Box::from(".*");
+    vec![
+        MetadataCommand::CreateVhost {
+            name: default_vhost.clone(),
+        },
+        MetadataCommand::PutUser {
+            name: default_user.clone(),
+            password_hash: Some(default_password_hash),
+            tags: vec!["administrator".into()],
+        },
+        MetadataCommand::SetPermissions {
+            vhost: default_vhost,
+            user: default_user,
+            configure: all(),
+            write: all(),
+            read: all(),
+        },
+    ]
+}

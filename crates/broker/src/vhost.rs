@@ -1,0 +1,341 @@
+//! A virtual host: a name space of exchanges, queues and bindings.
+//!
+//! A [`Vhost`] is an immutable value in the metadata; every change makes a new one that shares most of its parts with the
+//! old. Readers keep the one they have. The checks that come before a change are the [`metadata`](crate::metadata) machine's.
+
+use crate::Error;
+use crate::binding::Binding;
+use crate::command::Destination;
+use crate::error::ResourceKind;
+use crate::exchange::{Exchange, ExchangeType, Target};
+use crate::persistent::PersistentMap;
+use crate::queue_arguments::QueueArguments;
+use crate::value::Arguments;
+use base::{ConnectionId, Name, QueueId, QueueRef};
+use rpds::RedBlackTreeSetSync;
+use std::sync::Arc;
+
+/// The exchanges that every vhost has from the start. All are durable.
+const PREDECLARED: [(&str, ExchangeType); 7] = [
+    ("", ExchangeType::Direct),
+    ("amq.direct", ExchangeType::Direct),
+    ("amq.fanout", ExchangeType::Fanout),
+    ("amq.topic", ExchangeType::Topic),
+    ("amq.headers", ExchangeType::Headers),
+    ("amq.match", ExchangeType::Headers),
+    (TRACE_EXCHANGE, ExchangeType::Topic),
+];
+
+/// Copies of traced messages come out of this one, so clients may not publish to it.
+const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
+
+/// What is known about a queue besides its messages and consumers. It never changes while the queue exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueRecord {
+    /// This incarnation and the shard that owns it.
+    pub queue: QueueRef,
+    /// The vhost it is in.
+    pub vhost: Name,
+    /// Its name there.
+    pub name: Name,
+    /// Survives a restart. Never true of an exclusive queue, whatever was asked for.
+    pub durable: bool,
+    /// The only connection that may use it, and that it goes with.
+    pub exclusive_owner: Option<ConnectionId>,
+    /// Goes when its last consumer goes.
+    pub auto_delete: bool,
+    /// The arguments as given.
+    pub arguments: Arguments,
+    /// What they mean.
+    pub settings: QueueArguments,
+    /// Who declared it.
+    pub user: Name,
+    /// The shard that was asked for; the owner is `home % shards`.
+    pub home: u16,
+    /// The server chose the name.
+    pub server_named: bool,
+}
+
+impl QueueRecord {
+    /// The incarnation.
+    pub fn id(&self) -> QueueId {
+        self.queue.id
+    }
+
+    /// Checks that a connection may use the queue. Publishing to it is open to all.
+    ///
+    /// # Errors
+    /// `ExclusiveToOther`, if the queue belongs to another connection.
+    pub fn check_exclusive(&self, connection: ConnectionId) -> Result<(), Error> {
+        match self.exclusive_owner {
+            Some(owner) if owner != connection => Err(self.exclusive_to_other()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn exclusive_to_other(&self) -> Error {
+        Error::ExclusiveToOther {
+            name: self.name.clone(),
+            vhost: self.vhost.clone(),
+        }
+    }
+}
+
+/// A virtual host.
+#[derive(Clone, Debug)]
+pub struct Vhost {
+    /// Its name.
+    pub name: Name,
+    queues: PersistentMap<Name, Arc<QueueRecord>>,
+    exchanges: PersistentMap<Name, Arc<Exchange>>,
+    /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
+    by_destination: PersistentMap<Destination, RedBlackTreeSetSync<Arc<Binding>>>,
+}
+
+/// Bindings that went with a queue, an exchange or on their own, and what they left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    pub(crate) bindings: Vec<Arc<Binding>>,
+    pub(crate) exchanges: Vec<Arc<Exchange>>,
+}
+
+impl Vhost {
+    /// A vhost with the predeclared exchanges.
+    pub(crate) fn new(name: Name) -> Self {
+        let mut vhost = Self {
+            name,
+            queues: PersistentMap::default(),
+            exchanges: PersistentMap::default(),
+            by_destination: PersistentMap::default(),
+        };
+        for (name, exchange_type) in PREDECLARED {
+            let mut exchange = Exchange::new(name.into(), exchange_type, true);
+            exchange.internal = name == TRACE_EXCHANGE;
+            vhost.insert_exchange(exchange);
+        }
+        vhost
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<&Arc<QueueRecord>> {
+        self.queues.get(name)
+    }
+
+    /// The queue of that name.
+    ///
+    /// # Errors
+    /// `NotFound`
+    pub fn expect_queue(&self, name: &Name) -> Result<&Arc<QueueRecord>, Error> {
+        self.queue(name)
+            .ok_or_else(|| self.not_found(ResourceKind::Queue, name))
+    }
+
+    /// The exchange of that name; the empty name is the default exchange's.
+    pub fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
+        self.exchanges.get(name)
+    }
+
+    /// The exchange of that name.
+    ///
+    /// # Errors
+    /// `NotFound`
+    pub fn expect_exchange(&self, name: &Name) -> Result<&Arc<Exchange>, Error> {
+        self.exchange(name)
+            .ok_or_else(|| self.not_found(ResourceKind::Exchange, name))
+    }
+
+    /// All queues, in no particular order.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<QueueRecord>> {
+        self.queues.values()
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.size()
+    }
+
+    /// All exchanges with the predeclared ones, in no particular order.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
+        self.exchanges.values()
+    }
+
+    /// The bindings that start at an exchange. The implicit ones of the default exchange are not among them.
+    pub fn bindings_of_source(&self, exchange: &str) -> impl Iterator<Item = &Arc<Binding>> {
+        self.exchange(exchange)
+            .into_iter()
+            .flat_map(|exchange| exchange.bindings())
+    }
+
+    /// The bindings that end at a queue or an exchange, without the implicit one of a queue.
+    pub fn bindings_of_destination(
+        &self,
+        destination: &Destination,
+    ) -> impl Iterator<Item = &Arc<Binding>> {
+        self.by_destination
+            .get(destination)
+            .into_iter()
+            .flat_map(|bindings| bindings.iter())
+    }
+
+    /// All bindings without the implicit ones, in no particular order of sources.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.exchanges().flat_map(|exchange| exchange.bindings())
+    }
+
+    fn not_found(&self, kind: ResourceKind, name: &Name) -> Error {
+        Error::NotFound {
+            kind,
+            name: name.clone(),
+            vhost: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn insert_exchange(&mut self, exchange: Exchange) {
+        self.exchanges
+            .insert_mut(exchange.name.clone(), Arc::new(exchange));
+    }
+
+    pub(crate) fn insert_queue(&mut self, record: Arc<QueueRecord>) {
+        self.queues.insert_mut(record.name.clone(), record);
+    }
+
+    /// What a destination resolves to and whether it is durable.
+    ///
+    /// # Errors
+    /// `NotFound`
+    pub(crate) fn resolve(&self, destination: &Destination) -> Result<(Target, bool), Error> {
+        match destination {
+            Destination::Queue(name) => {
+                let record = self.expect_queue(name)?;
+                Ok((Target::Queue(record.queue), record.durable))
+            }
+            Destination::Exchange(name) => {
+                let exchange = self.expect_exchange(name)?;
+                Ok((Target::Exchange(exchange.name.clone()), exchange.durable))
+            }
+        }
+    }
+
+    /// Adds a binding that was checked and is new.
+    pub(crate) fn insert_binding(&mut self, binding: &Arc<Binding>, target: Target) {
+        let source = self
+            .exchanges
+            .get_mut(&binding.source)
+            .expect("the source was checked");
+        Arc::make_mut(source).add_binding(Arc::clone(binding), target);
+        match self.by_destination.get_mut(&binding.destination) {
+            Some(bindings) => bindings.insert_mut(Arc::clone(binding)),
+            None => {
+                let bindings = RedBlackTreeSetSync::new_sync().insert(Arc::clone(binding));
+                self.by_destination
+                    .insert_mut(binding.destination.clone(), bindings);
+            }
+        }
+    }
+
+    /// Removes a binding that exists, and what `cascade` says goes with it.
+    pub(crate) fn remove_binding(&mut self, binding: &Arc<Binding>, cascade: Cascade) -> Removed {
+        let mut removed = Removed::default();
+        self.unlink(binding, &mut removed, cascade);
+        self.remove_collected(&mut removed, cascade);
+        removed
+    }
+
+    /// Removes a queue with its bindings.
+    pub(crate) fn remove_queue(&mut self, record: &QueueRecord, cascade: Cascade) -> Removed {
+        let mut removed = Removed::default();
+        self.unlink_destination(
+            &Destination::Queue(record.name.clone()),
+            &mut removed,
+            cascade,
+        );
+        self.queues.remove_mut(&record.name);
+        self.remove_collected(&mut removed, cascade);
+        removed
+    }
+
+    /// Removes an exchange with its bindings; it is the first of the removed exchanges.
+    pub(crate) fn remove_exchange(
+        &mut self,
+        exchange: &Arc<Exchange>,
+        cascade: Cascade,
+    ) -> Removed {
+        let mut removed = Removed {
+            exchanges: vec![Arc::clone(exchange)],
+            ..Removed::default()
+        };
+        self.remove_collected(&mut removed, cascade);
+        removed
+    }
+
+    /// Removes the exchanges in the list; auto-delete exchanges that lose their last binding by it join the list.
+    fn remove_collected(&mut self, removed: &mut Removed, cascade: Cascade) {
+        let mut index = 0;
+        while let Some(exchange) = removed.exchanges.get(index).cloned() {
+            index += 1;
+            // The list may hold the exchange as it was before its own bindings went.
+            let outgoing: Vec<_> = self.bindings_of_source(&exchange.name).cloned().collect();
+            for binding in &outgoing {
+                self.unlink(binding, removed, Cascade::Nothing);
+            }
+            self.unlink_destination(
+                &Destination::Exchange(exchange.name.clone()),
+                removed,
+                cascade,
+            );
+            self.exchanges.remove_mut(&exchange.name);
+        }
+    }
+
+    fn unlink_destination(
+        &mut self,
+        destination: &Destination,
+        removed: &mut Removed,
+        cascade: Cascade,
+    ) {
+        let incoming: Vec<_> = self.bindings_of_destination(destination).cloned().collect();
+        for binding in &incoming {
+            self.unlink(binding, removed, cascade);
+        }
+    }
+
+    /// Takes a binding out of both indexes. Its two ends still exist.
+    fn unlink(&mut self, binding: &Arc<Binding>, removed: &mut Removed, cascade: Cascade) {
+        let (target, _) = self
+            .resolve(&binding.destination)
+            .expect("bindings go before their ends");
+        let source = self
+            .exchanges
+            .get_mut(&binding.source)
+            .expect("bindings go before their ends");
+        Arc::make_mut(source).remove_binding(binding, &target);
+        let deletes = source.auto_delete && source.binding_count() == 0;
+        if deletes
+            && cascade == Cascade::AutoDelete
+            && !removed
+                .exchanges
+                .iter()
+                .any(|known| known.name == source.name)
+        {
+            removed.exchanges.push(Arc::clone(source));
+        }
+        let bindings = self
+            .by_destination
+            .get_mut(&binding.destination)
+            .expect("both indexes hold the binding");
+        bindings.remove_mut(binding);
+        if bindings.is_empty() {
+            self.by_destination.remove_mut(&binding.destination);
+        }
+        removed.bindings.push(Arc::clone(binding));
+    }
+}
+
+/// What goes when an exchange loses its last binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cascade {
+    /// The exchange, if it is `auto_delete`.
+    AutoDelete,
+    /// Nothing.
+    Nothing,
+}
