@@ -1,1 +1,7 @@
-//! testkit
+//! What tests of the whole broker need: real broker processes and ways to talk to them.
+//!
+//! Development only: nothing that ships depends on this crate.
+
+pub mod broker;
+
+pub use broker::Broker;

@@ -1,0 +1,221 @@
+//! A broker process of its own for one test.
+//!
+//! Every broker has its own data directory and a port that the kernel chose, so tests run side by side. What it logs is kept and
+//! printed when the test fails.
+
+use anyhow::{Context, bail, ensure};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to start or to stop before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running (or killed) broker.
+#[derive(Debug)]
+pub struct Broker {
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    settings: String,
+    /// How long the last start took until the ready line, by this test's clock.
+    pub start_took: Duration,
+}
+
+impl Broker {
+    /// Starts a broker with an empty data directory.
+    ///
+    /// # Errors
+    /// The binary is missing or the broker does not get ready.
+    pub fn start() -> anyhow::Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same, with these lines in its rabbitmq.conf.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn start_with(settings: &str) -> anyhow::Result<Self> {
+        let mut broker = Self {
+            directory: tempfile::tempdir().context("make a directory for the broker")?,
+            child: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log: Arc::default(),
+            settings: settings.to_owned(),
+            start_took: Duration::ZERO,
+        };
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Starts it again on the same data directory (and the same port, so that clients can come back).
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        ensure!(self.child.is_none(), "the broker is still running");
+        let conf = self.directory.path().join("rabbitmq.conf");
+        std::fs::write(&conf, &self.settings).context("write rabbitmq.conf")?;
+        let binary = binary()?;
+        let started = Instant::now();
+        let mut child = Command::new(&binary)
+            .arg("server")
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.address.port().to_string())
+            .env("RABBITMQ_NODENAME", "rabbit@localhost")
+            .env("RABBITMQ_MNESIA_DIR", self.data_directory())
+            .env("RABBITMQ_CONFIG_FILE", &conf)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let stderr = child.stderr.take().context("standard error is piped")?;
+        self.child = Some(child);
+        keep_log(stderr, Arc::clone(&self.log));
+        let line = ready_line(stdout)?;
+        self.start_took = started.elapsed();
+        self.address = address_in(&line).with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
+        Ok(())
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as clients write it, for guest in the default vhost.
+    pub fn uri(&self) -> String {
+        format!("amqp://guest:guest@{}/", self.address)
+    }
+
+    /// Process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Where it keeps its data.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Everything it logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Resident memory in bytes.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let pid = self.pid().context("the broker does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read process status")?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: u64 = line.split_whitespace().nth(1).context("no value")?.parse().context("parse VmRSS")?;
+        Ok(kilobytes * 1024)
+    }
+
+    /// Ends it as a crash of the process does.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("the broker does not run")?;
+        child.kill().context("kill the broker")?;
+        child.wait().context("wait for the killed broker")?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and checks that it does so in order.
+    ///
+    /// # Errors
+    /// It does not run, takes too long, or exits with anything but 0.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("the broker does not run")?;
+        let killed = Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
+        ensure!(killed.success(), "cannot signal the broker");
+        let (sender, receiver) = mpsc::channel();
+        let waiter = std::thread::spawn(move || {
+            let status = child.wait();
+            // Nobody listens any more if the wait below has timed out.
+            let _ = sender.send(());
+            status
+        });
+        if receiver.recv_timeout(PATIENCE).is_err() {
+            bail!("the broker does not stop within {PATIENCE:?}\n{}", self.log());
+        }
+        let Ok(status) = waiter.join() else { bail!("the waiting thread panicked") };
+        let status = status.context("wait for the broker")?;
+        ensure!(status.success(), "the broker exited with {status}\n{}", self.log());
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            eprintln!("── log of the broker ──\n{log}");
+        }
+        if self.child.is_some() {
+            // Nothing is left to do about an error here.
+            let _ = self.kill();
+        }
+    }
+}
+
+/// The binary under test: `WARREN_BIN`, or the newest one that cargo has built beside this test.
+fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WARREN_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe().context("find the running test")?;
+    let built = test.ancestors().map(|directory| directory.join("warren")).find(|path| path.is_file());
+    built.or_else(|| newest(Path::new(env!("CARGO_MANIFEST_DIR")))).context(
+        "no warren binary: build it with `cargo build --bin warren` or name it in WARREN_BIN",
+    )
+}
+
+fn newest(manifest: &Path) -> Option<PathBuf> {
+    let target = manifest.parent()?.parent()?.join("target");
+    ["release", "debug"]
+        .into_iter()
+        .map(|profile| target.join(profile).join("warren"))
+        .filter(|path| path.is_file())
+        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
+}
+
+fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// The first line of the standard output; the rest is read and dropped, so that the broker never blocks on it.
+fn ready_line(stdout: impl Read + Send + 'static) -> anyhow::Result<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        if let Some(first) = lines.next() {
+            // The test may have given up.
+            let _ = sender.send(first);
+        }
+        lines.for_each(drop);
+    });
+    receiver.recv_timeout(PATIENCE).context("the broker prints no ready line")
+}
+
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("amqp://")?;
+    rest.split([' ', ',']).next()?.parse().ok()
+}
