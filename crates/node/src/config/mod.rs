@@ -1,6 +1,7 @@
 //! The settings of a node: defaults, then `rabbitmq.conf`, then environment variables.
 //!
-//! [`load`] makes [`Settings`]; everything foreign that it needs (files, variables, the host's name) comes through [`Surroundings`], so the rules are tested without a file or a process environment.
+//! [`load`] makes [`Settings`]; everything foreign that it needs (files, variables, the host's name) comes through
+//! [`Surroundings`], so the rules are tested without a file or a process environment.
 //! It opens no socket, creates no directory, and changes nothing later: RabbitMQ docs: configure, settings apply at start.
 //!
 //! Suggested reading order: [`conf_file`] (syntax), [`schema`] (keys), [`size`] (units), [`error`].
