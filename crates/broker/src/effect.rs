@@ -1,7 +1,12 @@
 //! What a queue machine asks of the shard that runs it.
 
 use crate::command::{ChannelId, Reply};
-use base::{Position, QueueId};
+use crate::message::SharedMessage;
+use base::{Name, Position, QueueId};
+use bytes::Bytes;
+
+/// Where a queue machine puts its requests; the shard reuses one buffer for all of them.
+pub type Effects = Vec<Effect>;
 
 /// One request to the runtime. They are executed in the order in which they were made.
 #[derive(Debug)]
@@ -47,4 +52,42 @@ pub enum Effect {
         /// Who gets [`Reply::Deleted`], with the count of ready messages.
         reply: Option<(ChannelId, u64)>,
     },
+    /// A message died and the queue has a dead-letter exchange: the shard adds the death to its headers and publishes it
+    /// there. The queue has settled it already (at most once, RabbitMQ docs: dlx#safety).
+    DeadLetter {
+        /// The queue it died in.
+        queue: QueueId,
+        /// The message as it was in the queue.
+        message: SharedMessage,
+        /// Why it died.
+        reason: DeadLetterReason,
+        /// `x-dead-letter-exchange`; it may not exist, then the message is dropped.
+        exchange: Name,
+        /// `x-dead-letter-routing-key`; `None` for the message's own routing keys.
+        routing_key: Option<Bytes>,
+        /// It was delivered at least once.
+        delivered: bool,
+    },
+}
+
+/// Why a message was dead-lettered (RabbitMQ docs: dlx).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterReason {
+    /// Rejected or nacked without requeue.
+    Rejected,
+    /// Its time to live ran out.
+    Expired,
+    /// The queue was full.
+    MaxLength,
+}
+
+impl DeadLetterReason {
+    /// The word for it in the `x-death` header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLength => "maxlen",
+        }
+    }
 }

@@ -1,0 +1,51 @@
+//! What happened in a queue since its machine was made.
+
+/// Messages, counted once for each thing that happened to them. They only grow.
+///
+/// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + purged + lost` plus
+/// what is ready and unacked now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Found in the log when the machine was made.
+    pub recovered: u64,
+    /// Entered the queue, also those that went straight to a consumer.
+    pub published: u64,
+    /// Did not enter: the queue was full or storage had failed.
+    pub refused: u64,
+    /// Went to consumers.
+    pub delivered: u64,
+    /// Fetched with get.
+    pub fetched: u64,
+    /// Of `delivered` and `fetched`: went out again.
+    pub redelivered: u64,
+    /// Acknowledged by consumers.
+    pub acked: u64,
+    /// Went out to somebody who does not acknowledge.
+    pub auto_acked: u64,
+    /// Came back (requeue or return).
+    pub requeued: u64,
+    /// Dropped or dead-lettered because their time ran out.
+    pub expired: u64,
+    /// Dropped or dead-lettered by a length limit after they had entered.
+    pub max_length: u64,
+    /// Dropped or dead-lettered because a consumer rejected them.
+    pub rejected: u64,
+    /// Dropped by purge.
+    pub purged: u64,
+    /// Expected in the store and not found there.
+    pub lost: u64,
+}
+
+impl Counters {
+    /// Messages that entered and have not left, by these counts.
+    pub fn present(&self) -> u64 {
+        let left = self.acked
+            + self.auto_acked
+            + self.expired
+            + self.max_length
+            + self.rejected
+            + self.purged
+            + self.lost;
+        (self.recovered + self.published).saturating_sub(left)
+    }
+}

@@ -1,0 +1,124 @@
+//! One message of a queue, in 32 bytes beside the message itself.
+
+use crate::message::{Message, SharedMessage};
+use base::{Now, Position};
+use std::time::Duration;
+
+/// What a message in RAM is taken to cost beside its own bytes: the entry, the shared allocation, buffer slack.
+pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
+/// When a message expires, in nanoseconds of the monotonic clock; [`Deadline::NEVER`] for most messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Deadline(u64);
+
+impl Deadline {
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
+    /// `ttl_ms` from now.
+    pub(super) fn after(now: Now, ttl_ms: u64) -> Self {
+        Self(nanos(now.monotonic).saturating_add(ttl_ms.saturating_mul(1_000_000)))
+    }
+
+    /// From the wall-clock time in a record.
+    pub(super) fn from_wall(now: Now, expires_at_ms: Option<u64>) -> Self {
+        expires_at_ms.map_or(Self::NEVER, |at| {
+            Self::after(now, at.saturating_sub(now.wall_ms))
+        })
+    }
+
+    /// The wall-clock time for a record, seen from `now`.
+    pub(super) fn to_wall_ms(self, now: Now) -> Option<u64> {
+        if self == Self::NEVER {
+            return None;
+        }
+        let left = i128::from(self.0) - i128::from(nanos(now.monotonic));
+        let at = i128::from(now.wall_ms) + left.div_euclid(1_000_000);
+        Some(u64::try_from(at.max(0)).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn has_passed(self, now: Now) -> bool {
+        self.0 <= nanos(now.monotonic)
+    }
+
+    /// The moment, if there is one.
+    pub(super) fn moment(self) -> Option<Duration> {
+        (self != Self::NEVER).then(|| Duration::from_nanos(self.0))
+    }
+}
+
+/// Nanoseconds since the process started; enough for 584 years.
+fn nanos(monotonic: Duration) -> u64 {
+    u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX - 1)
+}
+
+/// A message that waits in the queue or was delivered and not settled.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) position: Position,
+    pub(super) deadline: Deadline,
+    /// `None`: evicted; the store has it.
+    pub(super) message: Option<SharedMessage>,
+    /// Size of the body, for length limits and statistics.
+    pub(super) body_bytes: u32,
+    /// The queue's priority level; 0 without priorities.
+    pub(super) level: u8,
+    /// The log has it or will get it with the next collect, so its settlement is logged too.
+    pub(super) logged: bool,
+    /// A transient message that the log got only so that it can leave RAM.
+    pub(super) spilled: bool,
+    /// Delivered before.
+    pub(super) redelivered: bool,
+}
+
+impl Entry {
+    /// RAM that the payload takes; nothing when it is evicted.
+    pub(super) fn ram_bytes(&self) -> usize {
+        self.message.as_deref().map_or(0, ram_bytes)
+    }
+
+    /// Drops the payload and says how much RAM that frees.
+    pub(super) fn evict(&mut self) -> usize {
+        let freed = self.ram_bytes();
+        self.message = None;
+        freed
+    }
+}
+
+/// RAM that a message takes.
+pub(super) fn ram_bytes(message: &Message) -> usize {
+    message.size_bytes() + MESSAGE_OVERHEAD_BYTES
+}
+
+/// Size of the body as an entry keeps it. Bodies are limited far below 4 GiB by the frontends.
+pub(super) fn body_bytes(message: &Message) -> u32 {
+    u32::try_from(message.body.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_32_bytes() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
+
+    #[test]
+    fn a_deadline_survives_the_way_through_the_wall_clock() {
+        let now = Now {
+            monotonic: Duration::from_millis(500),
+            wall_ms: 1_000_000,
+        };
+        let deadline = Deadline::after(now, 2_000);
+        assert_eq!(deadline.to_wall_ms(now), Some(1_002_000));
+        let restarted = Now {
+            monotonic: Duration::from_millis(5),
+            wall_ms: 1_001_500,
+        };
+        assert_eq!(
+            Deadline::from_wall(restarted, Some(1_002_000)).moment(),
+            Some(Duration::from_millis(505))
+        );
+        assert_eq!(Deadline::NEVER.to_wall_ms(now), None);
+    }
+}

@@ -1,0 +1,1222 @@
+//! The classic queue: one machine that holds messages, serves consumers and says what the log must know.
+//!
+//! It decides and does nothing else: commands and the time come in, [`Effect`]s go out, and the shard that runs it moves bytes.
+//! It does not route, does not know who may do what, and does not know connections beyond their id.
+//!
+//! ```text
+//!   Publish ──▶ a consumer has credit and nothing waits ────────────▶ Deliver, unacked
+//!      │                                                              ▲         │
+//!      └──▶ ready (head · cold · tail) ──▶ next in line ──────────────┘         │
+//!                   ▲                                                           │
+//!                   └──────────── requeue, return ◀─────────────────────────────┤
+//!           dropped, dead-lettered ◀──── expiry, length limit, reject ◀─────────┤
+//!                                                                    acked ◀────┘
+//! ```
+//!
+//! A persistent message in a durable queue is written to the log: the queue asks for a batch once
+//! ([`Effect::RecordsWaiting`]), the shard calls [`Queue::collect_records`] when the log is free, and what was settled by then is never
+//! written. Confirms wait for [`Queue::handle_durable`]; deliveries never do.
+//!
+//! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
+//! it made the machine.
+//!
+//! Reading order: [`mod@self`], `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`.
+//!
+//! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
+//! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
+
+mod confirms;
+mod consumers;
+mod counters;
+mod entry;
+mod journal;
+mod ready;
+mod unacked;
+
+pub use consumers::Consumer;
+pub use counters::Counters;
+
+use crate::Error;
+use crate::command::{
+    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, Positions, QueueCommand, Reply,
+};
+use crate::effect::{DeadLetterReason, Effect, Effects};
+use crate::error::ResourceKind;
+use crate::message::SharedMessage;
+use crate::queue_arguments::{Overflow, QueueArguments};
+use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
+use confirms::Confirms;
+use consumers::{ConsumerKey, Consumers, Taker};
+use entry::{Deadline, Entry};
+use journal::Journal;
+use ready::{Front, Load, Ready};
+use std::collections::VecDeque;
+use std::time::Duration;
+use unacked::{Delivered, Unacked};
+
+/// RAM that a queue's ready payloads may take before they go to the store and leave; [`Queue::evict`] can lower it.
+pub const READY_RAM_BYTES_MAX: usize = 4 << 20;
+
+/// No queue is asked to live with less than this.
+pub const READY_RAM_BYTES_MIN: usize = 64 << 10;
+
+/// Bytes asked for in one read from the store.
+pub const LOAD_BYTES_MAX: usize = 1 << 20;
+
+/// What a queue is. It does not change while the queue lives.
+#[derive(Clone, Debug)]
+pub struct QueueSettings {
+    /// Incarnation and owner.
+    pub queue: QueueRef,
+    /// The vhost, for error texts.
+    pub vhost: Name,
+    /// The name, for error texts.
+    pub name: Name,
+    /// Survives a restart; its persistent messages are written to the log.
+    pub durable: bool,
+    /// Goes when its last consumer leaves.
+    pub auto_delete: bool,
+    /// What its arguments ask for.
+    pub arguments: QueueArguments,
+}
+
+/// What the store holds of a queue: what recovery found, or what is left of a machine that was dropped from RAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of their bodies, or nearly.
+    pub bytes: u64,
+    /// None of them is below this position.
+    pub first: Position,
+    /// The next position to give out; higher than any that was.
+    pub next: Position,
+    /// Messages below were delivered before and go out marked redelivered.
+    pub delivered_until: Position,
+}
+
+/// How much connections will take: a connection whose socket is slow must not be sent the whole backlog.
+pub trait Windows {
+    /// Takes `bytes` from the connection's window, if it is open at all; it may overshoot by one message.
+    /// False: closed, and the queue will hear [`Queue::handle_window_open`].
+    fn take(&mut self, connection: ConnectionId, queue: QueueId, bytes: usize) -> bool;
+}
+
+/// Where a queue's records go on their way to the log.
+pub trait RecordSink {
+    /// A message to keep. `transient`: only to save RAM, recovery drops it. `expires_at_ms`: wall clock, milliseconds.
+    fn message(
+        &mut self,
+        queue: QueueId,
+        position: Position,
+        transient: bool,
+        expires_at_ms: Option<u64>,
+        message: &SharedMessage,
+    );
+    /// All messages in `from..until` are settled.
+    fn settled(&mut self, queue: QueueId, from: Position, until: Position);
+    /// Messages below `until` are marked redelivered after a restart.
+    fn delivered_until(&mut self, queue: QueueId, until: Position);
+}
+
+/// How a message leaves without having been asked for.
+#[derive(Clone, Copy, Debug)]
+enum Drop {
+    Expired,
+    MaxLength,
+    Rejected,
+}
+
+/// A classic queue.
+#[derive(Debug)]
+pub struct Queue {
+    settings: Box<QueueSettings>,
+    next: Position,
+    ready: Ready,
+    unacked: Unacked,
+    consumers: Consumers,
+    confirms: Confirms,
+    journal: Journal,
+    /// Gets that wait until the head is loaded.
+    gets: VecDeque<(ChannelId, bool)>,
+    load: Option<Load>,
+    ram_limit: usize,
+    /// Some ready message may expire.
+    expiring: bool,
+    /// Last moment at which the queue was in use, for `x-expires`.
+    last_used: Option<Duration>,
+    /// The wake-up that the shard was asked for last.
+    wake_at: Option<Duration>,
+    /// The clocks when a deadline was last set, to put deadlines into records.
+    clocks: Now,
+    deleting: bool,
+    counters: Counters,
+}
+
+/// Getters.
+impl Queue {
+    /// A machine for a queue, with what the store holds of it.
+    pub fn new(settings: QueueSettings, stored: Stored) -> Self {
+        let id = settings.queue.id;
+        let with_levels = settings.arguments.max_priority.is_some();
+        let ready = Ready::new(
+            stored.first,
+            stored.next,
+            stored.messages,
+            stored.bytes,
+            with_levels,
+        );
+        Self {
+            next: stored.next,
+            unacked: Unacked::default(),
+            consumers: Consumers::new(settings.arguments.single_active_consumer),
+            confirms: Confirms::default(),
+            journal: Journal::new(id, stored.next, stored.delivered_until),
+            gets: VecDeque::new(),
+            load: None,
+            ram_limit: READY_RAM_BYTES_MAX,
+            expiring: !ready.is_empty() || settings.arguments.message_ttl_ms.is_some(),
+            last_used: None,
+            wake_at: None,
+            clocks: Now::default(),
+            deleting: false,
+            counters: Counters {
+                recovered: ready.count(),
+                ..Counters::default()
+            },
+            ready,
+            settings: Box::new(settings),
+        }
+    }
+
+    /// What the queue is.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
+    /// Messages that wait.
+    pub fn ready_count(&self) -> u64 {
+        self.ready.count()
+    }
+
+    /// Bytes of the bodies of the messages that wait.
+    pub fn ready_bytes(&self) -> u64 {
+        self.ready.bytes()
+    }
+
+    /// Messages that were delivered and not settled.
+    pub fn unacked_count(&self) -> u64 {
+        self.unacked.len() as u64
+    }
+
+    /// Consumers.
+    pub fn consumer_count(&self) -> u32 {
+        u32::try_from(self.consumers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The consumers, in no particular order.
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.consumers.iter()
+    }
+
+    /// Whether a consumer gets messages; false while it waits behind a single active consumer.
+    pub fn is_active_consumer(&self, consumer: ConsumerId) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
+    /// RAM that message payloads take, ready and unacked.
+    pub fn ram_bytes(&self) -> usize {
+        self.ready.ram_bytes() + self.unacked.ram_bytes()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether the machine may be dropped and made again from [`Queue::stored`]: nothing in it is not in the store as well.
+    pub fn is_idle(&self) -> bool {
+        let quiet = self.consumers.is_empty()
+            && self.unacked.is_empty()
+            && self.confirms.is_empty()
+            && self.gets.is_empty()
+            && self.load.is_none()
+            && self.journal.is_quiet()
+            && !self.deleting;
+        let timeless = self.settings.arguments.expires_ms.is_none()
+            && (self.ready.is_empty() || !self.expiring);
+        quiet
+            && timeless
+            && self
+                .ready
+                .iter_from(Position(0))
+                .all(|entry| self.journal.is_written(entry))
+    }
+
+    /// What a machine made later has to start from. Only when [`Queue::is_idle`].
+    pub fn stored(&self) -> Stored {
+        Stored {
+            messages: self.ready.count(),
+            bytes: self.ready.bytes(),
+            first: self.ready.first(),
+            next: self.next,
+            delivered_until: self.journal.delivered_until(),
+        }
+    }
+
+    fn id(&self) -> QueueId {
+        self.settings.queue.id
+    }
+
+    fn not_found(&self) -> Error {
+        Error::NotFound {
+            kind: ResourceKind::Queue,
+            name: self.settings.name.clone(),
+            vhost: self.settings.vhost.clone(),
+        }
+    }
+}
+
+/// What the outside did.
+impl Queue {
+    /// Carries out a command. Confirms may be held back until [`Queue::flush`].
+    #[inline]
+    pub fn apply(
+        &mut self,
+        now: Now,
+        command: QueueCommand,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        if self.deleting {
+            return self.apply_deleted(command, effects);
+        }
+        match command {
+            QueueCommand::Publish { message, confirm } => {
+                self.publish(now, message, confirm, windows, effects)
+            }
+            QueueCommand::Settle {
+                channel,
+                positions,
+                outcome,
+            } => self.settle(channel, &positions, outcome, effects),
+            QueueCommand::Consume { consumer, settings } => {
+                self.consume(now, consumer, settings, effects)
+            }
+            QueueCommand::Cancel { consumer, reply } => self.cancel(now, consumer, reply, effects),
+            QueueCommand::Get { channel, no_ack } => {
+                self.last_used = Some(now.monotonic);
+                self.gets.push_back((channel, no_ack));
+            }
+            QueueCommand::Resume { consumer } => self.consumers.resume(consumer),
+            QueueCommand::Purge { channel } => self.purge(now, channel, effects),
+            QueueCommand::Status { channel } => self.status(now, channel, effects),
+            QueueCommand::Delete {
+                channel,
+                if_unused,
+                if_empty,
+            } => {
+                self.delete(now, channel, if_unused, if_empty, effects);
+            }
+        }
+        self.advance(now, windows, effects);
+    }
+
+    /// Sends the confirms that were held back to be joined. To be called at the end of each turn.
+    #[inline]
+    pub fn flush(&mut self, effects: &mut Effects) {
+        if !self.confirms.is_empty() {
+            self.confirms.flush(effects);
+        }
+    }
+
+    /// Gives the sink all that the log must know: messages that live and were not given before (ascending, but requeued and
+    /// unacked ones before ready ones), settlements of those that were, and how far deliveries went. `ticket` covers
+    /// all positions given out so far; tickets ascend.
+    pub fn collect_records(&mut self, ticket: u64, sink: &mut impl RecordSink) {
+        if self.journal.failed() {
+            return;
+        }
+        let (queue, clocks) = (self.id(), self.clocks);
+        let collected_until = self.journal.collected_until();
+        if collected_until < self.next {
+            let unacked = self
+                .unacked
+                .iter_from(collected_until)
+                .map(|delivered| &delivered.entry);
+            for entry in unacked
+                .chain(self.ready.iter_from(collected_until))
+                .filter(|entry| entry.logged)
+            {
+                let message = entry
+                    .message
+                    .as_ref()
+                    .expect("what was never written cannot be evicted");
+                sink.message(
+                    queue,
+                    entry.position,
+                    false,
+                    entry.deadline.to_wall_ms(clocks),
+                    message,
+                );
+            }
+        }
+        if self.journal.spill_wanted() {
+            self.ready
+                .for_each_from(self.journal.spilled_until(), |entry| {
+                    if let Some(message) = entry
+                        .message
+                        .as_ref()
+                        .filter(|_| !entry.logged && !entry.spilled)
+                    {
+                        sink.message(
+                            queue,
+                            entry.position,
+                            true,
+                            entry.deadline.to_wall_ms(clocks),
+                            message,
+                        );
+                        entry.spilled = true;
+                    }
+                });
+        }
+        // If nothing that was ever delivered can come back, nothing needs the mark.
+        let came_out = !self.unacked.is_empty()
+            || self.ready.has_requeued()
+            || self.ready.first() < self.journal.delivered_until();
+        self.journal
+            .collect(ticket, self.next, self.settings.durable && came_out, sink);
+    }
+
+    /// The log has all batches up to `ticket` on stable storage. Tickets that covered nothing of this queue do no harm.
+    pub fn handle_durable(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        let until = self.journal.durable(ticket);
+        self.confirms.release_until(until, effects);
+        self.flush(effects);
+        self.relieve(effects);
+        self.advance(now, windows, effects);
+    }
+
+    /// The log is lost: nobody who waits gets a confirm, and no durable publish with a confirm is taken from now on.
+    pub fn handle_storage_failed(&mut self, effects: &mut Effects) {
+        self.journal.fail();
+        self.confirms.refuse_waiting(effects);
+        self.flush(effects);
+    }
+
+    /// The answer to [`Effect::Load`]: all live messages of `from..reached`, ascending, with their wall-clock expiry.
+    pub fn handle_loaded(
+        &mut self,
+        now: Now,
+        messages: Vec<(Position, SharedMessage, Option<u64>)>,
+        reached: Position,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        let Some(load) = self.load.take() else { return };
+        self.clocks = now;
+        let delivered_until = self.journal.delivered_until();
+        let max_priority = self.settings.arguments.max_priority;
+        let entries = messages
+            .into_iter()
+            .map(|(position, message, expires_at_ms)| Entry {
+                position,
+                deadline: Deadline::from_wall(now, expires_at_ms),
+                body_bytes: entry::body_bytes(&message),
+                level: level(max_priority, &message),
+                message: Some(message),
+                logged: true,
+                spilled: false,
+                redelivered: position < delivered_until,
+            });
+        let expected = self.ready.count();
+        self.ready.loaded(load, reached, entries);
+        self.counters.lost += expected.saturating_sub(self.ready.count());
+        self.counters.recovered += self.ready.count().saturating_sub(expected);
+        if !self.deleting {
+            self.advance(now, windows, effects);
+        }
+    }
+
+    /// The time that [`Effect::Wake`] named has come, or the machine is new.
+    pub fn handle_timeout(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        self.wake_at = None;
+        if self.is_unused_too_long(now) && !self.deleting {
+            self.deleting = true;
+            effects.push(Effect::Delete {
+                queue: self.id(),
+                reply: None,
+            });
+        }
+        self.advance(now, windows, effects);
+    }
+
+    /// The connection takes bytes again.
+    pub fn handle_window_open(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        self.consumers.open_window(connection);
+        self.advance(now, windows, effects);
+    }
+
+    /// The queue was deleted from the metadata; the machine is dropped after this.
+    /// Waiting confirms are given: the messages are as gone as they would be a moment later (as RabbitMQ does).
+    pub fn handle_deleted(&mut self, effects: &mut Effects) {
+        self.deleting = true;
+        for consumer in self.consumers.drain() {
+            let reply = Reply::ConsumerCancelled {
+                consumer: consumer.index,
+            };
+            effects.push(Effect::Reply {
+                to: consumer.channel,
+                reply,
+            });
+        }
+        for (channel, _) in std::mem::take(&mut self.gets) {
+            effects.push(Effect::Reply {
+                to: channel,
+                reply: Reply::Failed(self.not_found()),
+            });
+        }
+        self.confirms.release_until(self.next, effects);
+        self.flush(effects);
+    }
+
+    /// Sets how much RAM ready payloads may take, between [`READY_RAM_BYTES_MIN`] and [`READY_RAM_BYTES_MAX`], and brings them there:
+    /// at once as far as they are written, the rest after the next batch.
+    pub fn evict(&mut self, target_bytes: usize, effects: &mut Effects) {
+        self.ram_limit = target_bytes.clamp(READY_RAM_BYTES_MIN, READY_RAM_BYTES_MAX);
+        self.relieve(effects);
+    }
+}
+
+/// Commands.
+impl Queue {
+    #[inline]
+    fn publish(
+        &mut self,
+        now: Now,
+        message: SharedMessage,
+        confirm: Option<ConfirmTo>,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        let logged = message.persistent && self.settings.durable;
+        if logged && confirm.is_some() && self.journal.failed() {
+            return self.refuse(confirm, effects);
+        }
+        if self.is_full_for(&message) {
+            if self.settings.arguments.overflow == Overflow::RejectPublishDlx {
+                self.dead_letter(message, DeadLetterReason::MaxLength, false, effects);
+            }
+            return self.refuse(confirm, effects);
+        }
+        let position = self.next;
+        self.next = position.next();
+        self.counters.published += 1;
+        let entry = Entry {
+            position,
+            deadline: self.deadline(now, &message),
+            body_bytes: entry::body_bytes(&message),
+            level: level(self.settings.arguments.max_priority, &message),
+            logged,
+            spilled: false,
+            redelivered: false,
+            message: Some(message),
+        };
+        let mut settled = false;
+        if self.ready.is_empty() && self.gets.is_empty() {
+            match self.take_consumer(&entry, windows) {
+                Some(taker) => {
+                    self.ready.pass(self.next);
+                    settled = taker.no_ack;
+                    self.deliver(entry, taker, effects);
+                }
+                None => self.enqueue(entry, effects),
+            }
+        } else {
+            self.enqueue(entry, effects);
+        }
+        let Some(confirm) = confirm else {
+            if logged && !settled {
+                self.journal.announce(false, effects);
+            }
+            return;
+        };
+        if !logged || (settled && self.confirms.nobody_waits()) {
+            self.confirms.confirm(confirm, effects);
+        } else {
+            self.confirms.wait(position, confirm);
+            self.journal.announce(true, effects);
+        }
+    }
+
+    #[inline]
+    fn enqueue(&mut self, entry: Entry, effects: &mut Effects) {
+        self.expiring |= entry.deadline != Deadline::NEVER;
+        self.ready.push(entry);
+        if self.ready.ram_bytes() > self.ram_limit {
+            self.journal.want_spill(effects);
+        }
+    }
+
+    fn refuse(&mut self, confirm: Option<ConfirmTo>, effects: &mut Effects) {
+        self.counters.refused += 1;
+        if let Some(confirm) = confirm {
+            self.confirms.nack(confirm, effects);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        channel: ChannelId,
+        positions: &Positions,
+        outcome: Outcome,
+        effects: &mut Effects,
+    ) {
+        match outcome {
+            Outcome::Ack => {
+                for &position in positions {
+                    let Some(delivered) = self.unacked.remove(position, channel) else {
+                        continue;
+                    };
+                    self.consumers.settled(delivered.consumer);
+                    self.counters.acked += 1;
+                    self.forget(&delivered.entry, effects);
+                }
+            }
+            Outcome::Discard => {
+                for &position in positions {
+                    let Some(delivered) = self.unacked.remove(position, channel) else {
+                        continue;
+                    };
+                    self.consumers.settled(delivered.consumer);
+                    self.drop_entry(delivered.entry, Drop::Rejected, effects);
+                }
+            }
+            Outcome::Requeue | Outcome::Return => {
+                // From the highest down, so that each touches the frontier when it comes back.
+                for &position in positions.iter().rev() {
+                    let Some(mut delivered) = self.unacked.remove(position, channel) else {
+                        continue;
+                    };
+                    self.consumers.settled(delivered.consumer);
+                    if outcome == Outcome::Return {
+                        self.consumers.pause(delivered.consumer);
+                    } else {
+                        delivered.entry.redelivered = true;
+                    }
+                    self.counters.requeued += 1;
+                    self.expiring |= delivered.entry.deadline != Deadline::NEVER;
+                    self.ready.restore(delivered.entry);
+                }
+                self.relieve(effects);
+            }
+        }
+    }
+
+    fn consume(
+        &mut self,
+        now: Now,
+        consumer: ConsumerId,
+        settings: Box<ConsumerSettings>,
+        effects: &mut Effects,
+    ) {
+        let conflict = if settings.exclusive {
+            !self.consumers.is_empty() || self.settings.arguments.single_active_consumer
+        } else {
+            self.consumers.has_exclusive()
+        };
+        if conflict || self.consumers.contains(consumer) {
+            let error = Error::ExclusiveUse {
+                name: self.settings.name.clone(),
+                vhost: self.settings.vhost.clone(),
+            };
+            effects.push(Effect::Reply {
+                to: consumer.channel,
+                reply: Reply::Failed(error),
+            });
+            return;
+        }
+        self.last_used = Some(now.monotonic);
+        self.consumers.add(consumer, settings);
+        effects.push(Effect::Reply {
+            to: consumer.channel,
+            reply: Reply::ConsumeOk {
+                consumer: consumer.index,
+            },
+        });
+    }
+
+    fn cancel(&mut self, now: Now, consumer: ConsumerId, reply: bool, effects: &mut Effects) {
+        let was_there = self.consumers.remove(consumer);
+        if reply {
+            effects.push(Effect::Reply {
+                to: consumer.channel,
+                reply: Reply::CancelOk {
+                    consumer: consumer.index,
+                },
+            });
+        }
+        if !was_there {
+            return;
+        }
+        self.last_used = Some(now.monotonic);
+        if self.settings.auto_delete && self.consumers.is_empty() {
+            self.deleting = true;
+            effects.push(Effect::Delete {
+                queue: self.id(),
+                reply: None,
+            });
+        }
+    }
+
+    fn purge(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
+        self.expire(now, effects);
+        let count = self.ready.count();
+        self.counters.purged += count;
+        let (journal, confirms) = (&mut self.journal, &mut self.confirms);
+        let cold = self.ready.clear(self.next, |entry| {
+            if journal.settle(entry, effects) {
+                confirms.release_settled(entry.position, effects);
+            }
+        });
+        if let Some((from, until)) = cold {
+            self.journal.settle_range(from, until, effects);
+        }
+        effects.push(Effect::Reply {
+            to: channel,
+            reply: Reply::Purged { count },
+        });
+    }
+
+    fn status(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
+        self.last_used = Some(now.monotonic);
+        self.expire(now, effects);
+        let reply = Reply::Status {
+            ready: self.ready.count(),
+            consumers: self.consumer_count(),
+        };
+        effects.push(Effect::Reply { to: channel, reply });
+    }
+
+    fn delete(
+        &mut self,
+        now: Now,
+        channel: ChannelId,
+        if_unused: bool,
+        if_empty: bool,
+        effects: &mut Effects,
+    ) {
+        self.expire(now, effects);
+        let (name, vhost) = (&self.settings.name, &self.settings.vhost);
+        let error = if if_empty && self.ready.count() > 0 {
+            Error::NotEmpty {
+                name: name.clone(),
+                vhost: vhost.clone(),
+            }
+        } else if if_unused && !self.consumers.is_empty() {
+            Error::InUse {
+                kind: ResourceKind::Queue,
+                name: name.clone(),
+                vhost: vhost.clone(),
+            }
+        } else {
+            self.deleting = true;
+            let reply = Some((channel, self.ready.count()));
+            effects.push(Effect::Delete {
+                queue: self.id(),
+                reply,
+            });
+            return;
+        };
+        effects.push(Effect::Reply {
+            to: channel,
+            reply: Reply::Failed(error),
+        });
+    }
+
+    /// The queue is about to go. Publishers are told what they would have been told a moment earlier, everybody else
+    /// what they will be told a moment later.
+    fn apply_deleted(&mut self, command: QueueCommand, effects: &mut Effects) {
+        let channel = match command {
+            QueueCommand::Publish { confirm, .. } => {
+                if let Some(confirm) = confirm {
+                    self.confirms.confirm(confirm, effects);
+                }
+                return;
+            }
+            QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => return,
+            QueueCommand::Cancel { consumer, reply } => {
+                self.consumers.remove(consumer);
+                if reply {
+                    let reply = Reply::CancelOk {
+                        consumer: consumer.index,
+                    };
+                    effects.push(Effect::Reply {
+                        to: consumer.channel,
+                        reply,
+                    });
+                }
+                return;
+            }
+            QueueCommand::Consume { consumer, .. } => consumer.channel,
+            QueueCommand::Get { channel, .. }
+            | QueueCommand::Purge { channel }
+            | QueueCommand::Status { channel }
+            | QueueCommand::Delete { channel, .. } => channel,
+        };
+        effects.push(Effect::Reply {
+            to: channel,
+            reply: Reply::Failed(self.not_found()),
+        });
+    }
+}
+
+/// What follows from any of it.
+impl Queue {
+    /// Brings the queue forward as far as it goes: expiry, limits, gets, deliveries, reads and wake-ups.
+    #[inline]
+    fn advance(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        if !self.ready.is_empty() || !self.gets.is_empty() {
+            self.advance_ready(now, windows, effects);
+        }
+        if self.expiring || self.settings.arguments.expires_ms.is_some() {
+            self.arm(now, effects);
+        }
+    }
+
+    fn advance_ready(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        if self.deleting {
+            return;
+        }
+        // A message without time to live may still go to a consumer that is ready for it.
+        self.expire_overdue(now, effects);
+        self.serve_gets(effects);
+        if self.gets.is_empty() && self.consumers.has_turns() {
+            self.serve_consumers(windows, effects);
+        }
+        self.expire(now, effects);
+        self.drop_excess(effects);
+        self.request_load(effects);
+    }
+
+    fn serve_gets(&mut self, effects: &mut Effects) {
+        while let Some(&(channel, no_ack)) = self.gets.front() {
+            match self.ready.front() {
+                Front::Cold => return,
+                Front::Entry(entry) if entry.message.is_none() => return,
+                Front::Entry(_) => self.fetch(channel, no_ack, effects),
+                Front::Empty => effects.push(Effect::Reply {
+                    to: channel,
+                    reply: Reply::GetEmpty,
+                }),
+            }
+            self.gets.pop_front();
+        }
+    }
+
+    fn fetch(&mut self, channel: ChannelId, no_ack: bool, effects: &mut Effects) {
+        let Some(entry) = self.ready.pop() else {
+            return;
+        };
+        let message = entry
+            .message
+            .clone()
+            .expect("the caller saw that it is loaded");
+        self.counters.fetched += 1;
+        self.counters.redelivered += u64::from(entry.redelivered);
+        let reply = Reply::GetOk {
+            queue: self.settings.queue,
+            position: entry.position,
+            message,
+            redelivered: entry.redelivered,
+            ready: self.ready.count(),
+        };
+        effects.push(Effect::Reply { to: channel, reply });
+        self.hand_over(entry, channel, ConsumerKey::NONE, no_ack, effects);
+    }
+
+    fn serve_consumers(&mut self, windows: &mut impl Windows, effects: &mut Effects) {
+        while let Front::Entry(entry) = self.ready.front()
+            && let Some(message) = &entry.message
+        {
+            let bytes = message.size_bytes();
+            let Some(taker) = self.consumers.take(self.settings.queue.id, bytes, windows) else {
+                return;
+            };
+            let Some(entry) = self.ready.pop() else {
+                return;
+            };
+            self.deliver(entry, taker, effects);
+        }
+    }
+
+    #[inline]
+    fn take_consumer(&mut self, entry: &Entry, windows: &mut impl Windows) -> Option<Taker> {
+        let bytes = entry
+            .message
+            .as_ref()
+            .map_or(0, |message| message.size_bytes());
+        self.consumers.take(self.settings.queue.id, bytes, windows)
+    }
+
+    /// Sends a loaded message to the consumer that it was booked to.
+    #[inline]
+    fn deliver(&mut self, mut entry: Entry, taker: Taker, effects: &mut Effects) {
+        self.counters.delivered += 1;
+        self.counters.redelivered += u64::from(entry.redelivered);
+        // An auto-ack delivery is the last use of the message here: it moves.
+        let message = if taker.no_ack {
+            entry.message.take()
+        } else {
+            entry.message.clone()
+        };
+        effects.push(Effect::Reply {
+            to: taker.channel,
+            reply: Reply::Deliver {
+                consumer: taker.index,
+                queue: self.settings.queue,
+                position: entry.position,
+                message: message.expect("callers deliver loaded messages"),
+                redelivered: entry.redelivered,
+            },
+        });
+        self.hand_over(entry, taker.channel, taker.key, taker.no_ack, effects);
+    }
+
+    /// The message went out: it is settled now or waits for that.
+    #[inline]
+    fn hand_over(
+        &mut self,
+        entry: Entry,
+        channel: ChannelId,
+        consumer: ConsumerKey,
+        no_ack: bool,
+        effects: &mut Effects,
+    ) {
+        if no_ack {
+            self.counters.auto_acked += 1;
+            self.forget(&entry, effects);
+            return;
+        }
+        self.journal.delivered(&entry, effects);
+        self.unacked.insert(Delivered {
+            entry,
+            channel,
+            consumer,
+        });
+        if self.unacked.ram_bytes() > self.ram_limit {
+            self.relieve_unacked();
+        }
+    }
+
+    /// The message is gone for good: the log is told if it has it, and its publisher if it never will.
+    #[inline]
+    fn forget(&mut self, entry: &Entry, effects: &mut Effects) {
+        if self.journal.settle(entry, effects) {
+            self.confirms.release_settled(entry.position, effects);
+        }
+    }
+
+    /// A message leaves against the publisher's hopes.
+    fn drop_entry(&mut self, mut entry: Entry, cause: Drop, effects: &mut Effects) {
+        let (counter, reason) = match cause {
+            Drop::Expired => (&mut self.counters.expired, DeadLetterReason::Expired),
+            Drop::MaxLength => (&mut self.counters.max_length, DeadLetterReason::MaxLength),
+            Drop::Rejected => (&mut self.counters.rejected, DeadLetterReason::Rejected),
+        };
+        *counter += 1;
+        if let Some(message) = entry.message.take() {
+            let delivered = entry.redelivered || matches!(cause, Drop::Rejected);
+            self.dead_letter(message, reason, delivered, effects);
+        }
+        self.forget(&entry, effects);
+    }
+
+    fn dead_letter(
+        &self,
+        message: SharedMessage,
+        reason: DeadLetterReason,
+        delivered: bool,
+        effects: &mut Effects,
+    ) {
+        let arguments = &self.settings.arguments;
+        let Some(exchange) = arguments.dead_letter_exchange.clone() else {
+            return;
+        };
+        let routing_key = arguments.dead_letter_routing_key.clone();
+        effects.push(Effect::DeadLetter {
+            queue: self.id(),
+            message,
+            reason,
+            exchange,
+            routing_key,
+            delivered,
+        });
+    }
+
+    /// An entry can be dropped when its payload is here or nobody wants it.
+    fn can_drop(&self, entry: &Entry) -> bool {
+        entry.message.is_some() || self.settings.arguments.dead_letter_exchange.is_none()
+    }
+}
+
+/// Time.
+impl Queue {
+    /// When the message expires: the queue's limit or its own, whichever comes first.
+    #[inline]
+    fn deadline(&mut self, now: Now, message: &SharedMessage) -> Deadline {
+        let ttl_ms = match (
+            self.settings.arguments.message_ttl_ms,
+            message.expiration_ms,
+        ) {
+            (None, None) => return Deadline::NEVER,
+            (Some(queue), Some(own)) => queue.min(own),
+            (Some(ttl_ms), None) | (None, Some(ttl_ms)) => ttl_ms,
+        };
+        self.clocks = now;
+        Deadline::after(now, ttl_ms)
+    }
+
+    /// Drops what expired at the front of the queue, or of each level.
+    fn expire(&mut self, now: Now, effects: &mut Effects) {
+        self.expire_where(effects, |entry| entry.deadline.has_passed(now));
+    }
+
+    /// Like [`Queue::expire`], but leaves what expires in this very moment: it has had no chance yet.
+    fn expire_overdue(&mut self, now: Now, effects: &mut Effects) {
+        let before = Now {
+            monotonic: now.monotonic.saturating_sub(Duration::from_nanos(1)),
+            ..now
+        };
+        self.expire_where(effects, |entry| entry.deadline.has_passed(before));
+    }
+
+    fn expire_where(&mut self, effects: &mut Effects, has_expired: impl Fn(&Entry) -> bool) {
+        if !self.expiring || self.deleting {
+            return;
+        }
+        loop {
+            let fronts = self.ready.fronts();
+            let expired = fronts
+                .iter()
+                .find(|entry| has_expired(entry) && self.can_drop(entry));
+            let Some((level, position)) = expired.map(|entry| (entry.level, entry.position)) else {
+                break;
+            };
+            drop(fronts);
+            let entry = match self.settings.arguments.max_priority {
+                Some(_) => self.ready.remove(level, position),
+                None => self.ready.pop(),
+            };
+            let Some(entry) = entry else { break };
+            self.drop_entry(entry, Drop::Expired, effects);
+        }
+        if self.ready.is_empty() {
+            self.expiring = self.settings.arguments.message_ttl_ms.is_some();
+        }
+    }
+
+    /// Asks for a wake-up, unless an early enough one is under way.
+    fn arm(&mut self, now: Now, effects: &mut Effects) {
+        if self.deleting {
+            return;
+        }
+        let expiry = self
+            .ready
+            .fronts()
+            .iter()
+            .filter_map(|entry| entry.deadline.moment())
+            .min();
+        let Some(at) = [expiry, self.unused_deadline(now)]
+            .into_iter()
+            .flatten()
+            .min()
+        else {
+            return;
+        };
+        if self.wake_at.is_none_or(|armed| at < armed) {
+            self.wake_at = Some(at);
+            effects.push(Effect::Wake {
+                queue: self.id(),
+                at,
+            });
+        }
+    }
+
+    /// When the queue will have been unused for too long, if nothing happens.
+    fn unused_deadline(&mut self, now: Now) -> Option<Duration> {
+        let expires_ms = self.settings.arguments.expires_ms?;
+        let last_used = *self.last_used.get_or_insert(now.monotonic);
+        self.consumers
+            .is_empty()
+            .then(|| last_used.saturating_add(Duration::from_millis(expires_ms)))
+    }
+
+    fn is_unused_too_long(&mut self, now: Now) -> bool {
+        self.unused_deadline(now)
+            .is_some_and(|deadline| deadline <= now.monotonic)
+    }
+}
+
+/// Limits.
+impl Queue {
+    /// Whether a queue that refuses new messages must refuse this one.
+    #[inline]
+    fn is_full_for(&self, message: &SharedMessage) -> bool {
+        let arguments = &self.settings.arguments;
+        match arguments.overflow {
+            Overflow::DropHead => false,
+            Overflow::RejectPublish | Overflow::RejectPublishDlx => {
+                arguments
+                    .max_length
+                    .is_some_and(|max| self.ready.count() >= max)
+                    || arguments.max_length_bytes.is_some_and(|max| {
+                        self.ready.bytes() + u64::from(entry::body_bytes(message)) > max
+                    })
+            }
+        }
+    }
+
+    /// More waits than the length limits allow.
+    fn is_over_length(&self) -> bool {
+        let arguments = &self.settings.arguments;
+        arguments.overflow == Overflow::DropHead
+            && (arguments
+                .max_length
+                .is_some_and(|max| self.ready.count() > max)
+                || arguments
+                    .max_length_bytes
+                    .is_some_and(|max| self.ready.bytes() > max))
+    }
+
+    /// Drops from the head what is too much. What must be read first is dropped after that.
+    fn drop_excess(&mut self, effects: &mut Effects) {
+        while self.is_over_length()
+            && let Front::Entry(entry) = self.ready.front()
+            && self.can_drop(entry)
+        {
+            let Some(entry) = self.ready.pop() else {
+                return;
+            };
+            self.drop_entry(entry, Drop::MaxLength, effects);
+        }
+    }
+
+    /// Reads what will be needed next, one read at a time.
+    fn request_load(&mut self, effects: &mut Effects) {
+        if self.load.is_some() {
+            return;
+        }
+        let bytes = self.load_bytes();
+        let consumed = !self.consumers.is_empty();
+        let (load, bytes) = if consumed || !self.gets.is_empty() || self.is_over_length() {
+            (self.ready.wanted_load(bytes, consumed), bytes)
+        } else if self.expiring && self.must_see_front() {
+            (self.ready.wanted_load(1, false), 1)
+        } else {
+            return;
+        };
+        let Some(load) = load else { return };
+        self.load = Some(load);
+        effects.push(Effect::Load {
+            queue: self.id(),
+            from: load.from,
+            until: load.until,
+            bytes_max: bytes,
+        });
+    }
+
+    /// The first message must be read although nobody wants it: to learn when it expires, or to dead-letter it then.
+    fn must_see_front(&self) -> bool {
+        match self.ready.front() {
+            Front::Empty => false,
+            Front::Cold => true,
+            Front::Entry(entry) => !self.can_drop(entry) && entry.deadline != Deadline::NEVER,
+        }
+    }
+
+    fn load_bytes(&self) -> usize {
+        (self.ram_limit / 4).min(LOAD_BYTES_MAX)
+    }
+
+    /// Brings payloads in RAM down to the limit, as far as they are written; the rest is asked to be.
+    fn relieve(&mut self, effects: &mut Effects) {
+        let journal = &self.journal;
+        // The head keeps what two reads bring, so that it does not flow back to where it just came from.
+        self.ready
+            .evict(self.ram_limit, self.ram_limit / 2, |entry| {
+                journal.is_written(entry)
+            });
+        if self.ready.ram_bytes() > self.ram_limit {
+            self.journal.want_spill(effects);
+        }
+        self.relieve_unacked();
+    }
+
+    /// Unacked payloads are needed again only if they come back, or to be dead-lettered.
+    fn relieve_unacked(&mut self) {
+        if self.unacked.ram_bytes() > self.ram_limit
+            && self.settings.arguments.dead_letter_exchange.is_none()
+        {
+            let journal = &self.journal;
+            self.unacked.evict(|entry| journal.is_written(entry));
+        }
+    }
+}
+
+impl Queue {
+    /// Panics if the machine contradicts itself. For tests and the simulator; its cost grows with the queue.
+    pub fn check_invariants(&self) {
+        self.ready.check_invariants(self.next);
+        self.unacked.check_invariants();
+        self.confirms.check_invariants();
+        self.journal.check_invariants();
+        self.consumers.check_invariants(|key| {
+            let held = self
+                .unacked
+                .iter_from(Position(0))
+                .filter(|delivered| delivered.consumer == key)
+                .count();
+            u32::try_from(held).expect("tests hold few messages")
+        });
+        assert_eq!(
+            self.counters.present(),
+            self.ready.count() + self.unacked.len() as u64,
+            "messages are neither made nor lost: {:?}",
+            self.counters
+        );
+        for delivered in self.unacked.iter_from(Position(0)) {
+            assert!(delivered.entry.position < self.next);
+            if self.settings.arguments.max_priority.is_none() {
+                assert!(
+                    delivered.entry.position < self.ready.frontier(),
+                    "an unacked position beyond the frontier of ready ones"
+                );
+            }
+            assert!(delivered.entry.message.is_some() || self.journal.is_written(&delivered.entry));
+        }
+        for entry in self.ready.iter_from(Position(0)) {
+            assert!(
+                entry.message.is_some() || self.journal.is_written(entry),
+                "an unwritten message was evicted"
+            );
+        }
+    }
+}
+
+/// The level of a message in a queue with priorities: values above the highest count as the highest.
+fn level(max_priority: Option<u8>, message: &SharedMessage) -> u8 {
+    max_priority.map_or(0, |max| message.priority.min(max))
+}

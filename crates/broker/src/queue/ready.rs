@@ -1,0 +1,636 @@
+//! Messages that wait for a consumer, in the order in which they will go out.
+//!
+//! ```text
+//!   requeued            head              cold                 tail
+//!   tree, any           RAM               only bounds and      RAM, where new
+//!   positions below     next to go        counts; in store     messages arrive
+//!   the frontier
+//!   ──────────────┬──────────────────┬───────────────────┬───────────────┬──▶ position
+//!              frontier          cold.from           cold.until         next
+//! ```
+//!
+//! Without a cold part everything is in `head`. Invariant: all live positions from the frontier on are ready, so a cold range
+//! never holds a position that is unacked or was settled a moment ago, and what the store finds in it is what waits there.
+//! A requeued message that touches the frontier rejoins the head.
+//!
+//! With priorities the order is (level, position) in one tree, evicted messages keep their entry there, and `cold` is only what
+//! recovery found and nobody has looked at yet; nothing goes out before its levels are known.
+//!
+//! This module knows no consumers, no limits and no log; what is written it is told.
+
+use super::entry::Entry;
+use base::Position;
+use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Entries in the head above which it is shortened even when its payloads take little RAM.
+const HEAD_ENTRIES_MAX: usize = 65_536;
+
+/// Entries of a tree that one eviction looks at (per level), so that a long evicted part is not walked again and again.
+const EVICT_WALK_MAX: usize = 4096;
+
+/// Messages of a queue with priorities: highest level first, then by position.
+type Levels = BTreeMap<(Reverse<u8>, Position), Entry>;
+
+/// Stored messages of which only the bounds and totals are known.
+#[derive(Debug)]
+struct Cold {
+    from: Position,
+    until: Position,
+    count: u64,
+    bytes: u64,
+}
+
+/// The next message to go out.
+#[derive(Debug)]
+pub(super) enum Front<'a> {
+    /// Nothing waits.
+    Empty,
+    /// This one; its payload may be evicted.
+    Entry(&'a Entry),
+    /// It is in the store and not even known by position.
+    Cold,
+}
+
+/// A read from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) from: Position,
+    pub(super) until: Position,
+    /// It reads the beginning of the cold part, and not evicted payloads of known messages.
+    cold: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Ready {
+    requeued: BTreeMap<Position, Entry>,
+    head: VecDeque<Entry>,
+    cold: Option<Cold>,
+    tail: VecDeque<Entry>,
+    levels: Option<Box<Levels>>,
+    frontier: Position,
+    count: u64,
+    bytes: u64,
+    head_ram: usize,
+    other_ram: usize,
+}
+
+impl Ready {
+    /// What recovery found, all of it cold.
+    pub(super) fn new(
+        from: Position,
+        next: Position,
+        count: u64,
+        bytes: u64,
+        with_levels: bool,
+    ) -> Self {
+        let cold = (count > 0 && from < next).then_some(Cold {
+            from,
+            until: next,
+            count,
+            bytes,
+        });
+        Self {
+            requeued: BTreeMap::new(),
+            head: VecDeque::new(),
+            frontier: if cold.is_some() { from } else { next },
+            count: cold.as_ref().map_or(0, |cold| cold.count),
+            bytes: cold.as_ref().map_or(0, |cold| cold.bytes),
+            cold,
+            tail: VecDeque::new(),
+            levels: with_levels.then(Box::default),
+            head_ram: 0,
+            other_ram: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Nothing waits. A cold part may turn out to be empty, but is not before it was read.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0 && self.cold.is_none()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// RAM that payloads take.
+    pub(super) fn ram_bytes(&self) -> usize {
+        self.head_ram + self.other_ram
+    }
+
+    /// First position that may be ready, for recovery.
+    pub(super) fn first(&self) -> Position {
+        let requeued = self
+            .requeued
+            .first_key_value()
+            .map(|(&position, _)| position);
+        requeued.map_or(self.frontier, |requeued| requeued.min(self.frontier))
+    }
+
+    pub(super) fn frontier(&self) -> Position {
+        self.frontier
+    }
+
+    pub(super) fn has_requeued(&self) -> bool {
+        !self.requeued.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn front(&self) -> Front<'_> {
+        if let Some(levels) = &self.levels {
+            if self.cold.is_some() {
+                return Front::Cold;
+            }
+            return levels
+                .first_key_value()
+                .map_or(Front::Empty, |(_, entry)| Front::Entry(entry));
+        }
+        if !self.requeued.is_empty() {
+            return self
+                .requeued
+                .first_key_value()
+                .map_or(Front::Empty, |(_, entry)| Front::Entry(entry));
+        }
+        match self.head.front() {
+            Some(entry) => Front::Entry(entry),
+            None if self.cold.is_some() => Front::Cold,
+            None => Front::Empty,
+        }
+    }
+
+    /// The oldest message of each level, as far as known: those whose expiry is looked at (RabbitMQ docs: ttl).
+    pub(super) fn fronts(&self) -> SmallVec<[&Entry; 1]> {
+        let mut fronts = SmallVec::new();
+        let Some(levels) = &self.levels else {
+            if let Front::Entry(entry) = self.front() {
+                fronts.push(entry);
+            }
+            return fronts;
+        };
+        let mut from = Some(u8::MAX);
+        while let Some(((level, _), entry)) =
+            from.and_then(|level| levels.range((Reverse(level), Position(0))..).next())
+        {
+            fronts.push(entry);
+            from = level.0.checked_sub(1);
+        }
+        fronts
+    }
+
+    /// A new message, behind all others of its level.
+    #[inline]
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.count += 1;
+        self.bytes += u64::from(entry.body_bytes);
+        let ram = entry.ram_bytes();
+        if let Some(levels) = &mut self.levels {
+            self.other_ram += ram;
+            levels.insert((Reverse(entry.level), entry.position), entry);
+        } else if self.cold.is_none() {
+            self.head_ram += ram;
+            self.head.push_back(entry);
+        } else {
+            self.other_ram += ram;
+            self.tail.push_back(entry);
+        }
+    }
+
+    /// The queue is empty and a message passed it by: the frontier follows.
+    #[inline]
+    pub(super) fn pass(&mut self, next: Position) {
+        self.frontier = next;
+    }
+
+    /// A delivered message comes back to its place.
+    pub(super) fn restore(&mut self, entry: Entry) {
+        self.count += 1;
+        self.bytes += u64::from(entry.body_bytes);
+        let ram = entry.ram_bytes();
+        if let Some(levels) = &mut self.levels {
+            self.other_ram += ram;
+            levels.insert((Reverse(entry.level), entry.position), entry);
+            return;
+        }
+        if entry.position.next() != self.frontier {
+            self.other_ram += ram;
+            self.requeued.insert(entry.position, entry);
+            return;
+        }
+        self.rejoin(entry);
+        while let Some((&position, _)) = self.requeued.last_key_value()
+            && position.next() == self.frontier
+        {
+            let (_, entry) = self.requeued.pop_last().expect("the loop condition saw it");
+            self.other_ram -= entry.ram_bytes();
+            self.rejoin(entry);
+        }
+    }
+
+    fn rejoin(&mut self, entry: Entry) {
+        self.frontier = entry.position;
+        self.head_ram += entry.ram_bytes();
+        self.head.push_front(entry);
+    }
+
+    /// Takes out the entry that [`Ready::front`] shows.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = if let Some(levels) = &mut self.levels {
+            if self.cold.is_some() {
+                return None;
+            }
+            let (_, entry) = levels.pop_first()?;
+            self.other_ram -= entry.ram_bytes();
+            entry
+        } else if let Some((_, entry)) = self.requeued.pop_first() {
+            self.other_ram -= entry.ram_bytes();
+            entry
+        } else {
+            let entry = self.head.pop_front()?;
+            self.head_ram -= entry.ram_bytes();
+            self.frontier = entry.position.next();
+            entry
+        };
+        self.count -= 1;
+        self.bytes -= u64::from(entry.body_bytes);
+        Some(entry)
+    }
+
+    /// Takes out the entry of that level and position. Only with levels.
+    pub(super) fn remove(&mut self, level: u8, position: Position) -> Option<Entry> {
+        let entry = self.levels.as_mut()?.remove(&(Reverse(level), position))?;
+        self.other_ram -= entry.ram_bytes();
+        self.count -= 1;
+        self.bytes -= u64::from(entry.body_bytes);
+        Some(entry)
+    }
+
+    /// Entries in RAM from a position on, ascending without levels: first the requeued, then the others.
+    pub(super) fn iter_from(&self, from: Position) -> impl Iterator<Item = &Entry> {
+        let head = self.head.partition_point(|entry| entry.position < from);
+        let tail = self.tail.partition_point(|entry| entry.position < from);
+        let levels = self
+            .levels
+            .as_deref()
+            .into_iter()
+            .flat_map(|levels| levels.values());
+        self.requeued
+            .range(from..)
+            .map(|(_, entry)| entry)
+            .chain(self.head.range(head..))
+            .chain(self.tail.range(tail..))
+            .chain(levels.filter(move |entry| entry.position >= from))
+    }
+
+    /// Calls `mark` for the entries in RAM from a position on and lets it change them, but not their payload.
+    pub(super) fn for_each_from(&mut self, from: Position, mut mark: impl FnMut(&mut Entry)) {
+        self.requeued
+            .range_mut(from..)
+            .for_each(|(_, entry)| mark(entry));
+        let head = self.head.partition_point(|entry| entry.position < from);
+        self.head.range_mut(head..).for_each(&mut mark);
+        let tail = self.tail.partition_point(|entry| entry.position < from);
+        self.tail.range_mut(tail..).for_each(&mut mark);
+        if let Some(levels) = &mut self.levels {
+            levels
+                .values_mut()
+                .filter(|entry| entry.position >= from)
+                .for_each(mark);
+        }
+    }
+
+    /// Drops everything. `each` sees the known entries; the range of the cold part is returned.
+    pub(super) fn clear(
+        &mut self,
+        next: Position,
+        mut each: impl FnMut(&Entry),
+    ) -> Option<(Position, Position)> {
+        self.iter_from(Position(0)).for_each(&mut each);
+        let cold = self.cold.take().map(|cold| (cold.from, cold.until));
+        *self = Self::new(next, next, 0, 0, self.levels.is_some());
+        cold
+    }
+
+    /// What should be read from the store, at most about `bytes`: what stands at the front, or with `ahead` also what will soon.
+    pub(super) fn wanted_load(&self, bytes: usize, ahead: bool) -> Option<Load> {
+        match self.front() {
+            Front::Entry(entry) if entry.message.is_none() => {
+                Some(self.evicted_run(entry.position, bytes))
+            }
+            Front::Cold => self.cold_load(),
+            Front::Entry(_) if ahead && self.levels.is_none() && self.head_ram < bytes / 2 => {
+                self.cold_load()
+            }
+            Front::Entry(_) | Front::Empty => None,
+        }
+    }
+
+    fn cold_load(&self) -> Option<Load> {
+        self.cold.as_ref().map(|cold| Load {
+            from: cold.from,
+            until: cold.until,
+            cold: true,
+        })
+    }
+
+    /// The evicted entries that go out one after the other from the front on.
+    fn evicted_run(&self, from: Position, bytes: usize) -> Load {
+        let in_order: Box<dyn Iterator<Item = &Entry>> = if let Some(levels) = &self.levels {
+            Box::new(levels.values())
+        } else if self.requeued.is_empty() {
+            Box::new(self.head.iter())
+        } else {
+            Box::new(self.requeued.values())
+        };
+        let (mut until, mut left) = (from, bytes);
+        for entry in in_order {
+            if entry.message.is_some() || entry.position < until || left == 0 {
+                break;
+            }
+            until = entry.position.next();
+            left = left.saturating_sub(entry.body_bytes as usize + 1);
+        }
+        Load {
+            from,
+            until,
+            cold: false,
+        }
+    }
+
+    /// Takes in what the store found for `load` up to `reached`. The count of ready messages is corrected when the store
+    /// holds less or more than was known.
+    pub(super) fn loaded(
+        &mut self,
+        load: Load,
+        reached: Position,
+        messages: impl Iterator<Item = Entry>,
+    ) {
+        // A read of a cold part that has grown at its beginning since would leave a hole.
+        let fits = load.cold
+            && self
+                .cold
+                .as_ref()
+                .is_some_and(|cold| cold.from == load.from);
+        for entry in messages {
+            let position = entry.position;
+            if position < load.from || position >= load.until {
+                continue;
+            }
+            if fits && position < reached {
+                self.append_loaded(entry);
+            } else {
+                self.fill(entry);
+            }
+        }
+        if fits {
+            self.advance_cold(reached.min(load.until));
+        }
+    }
+
+    fn append_loaded(&mut self, entry: Entry) {
+        let cold = self
+            .cold
+            .as_mut()
+            .expect("the caller saw that the load fits");
+        let known = cold.count.min(1);
+        cold.count -= known;
+        // Recovery may count bytes differently; the totals meet when the cold part ends.
+        let counted = cold.bytes.min(u64::from(entry.body_bytes));
+        cold.bytes -= counted;
+        self.count += 1 - known;
+        self.bytes += u64::from(entry.body_bytes) - counted;
+        let ram = entry.ram_bytes();
+        if let Some(levels) = &mut self.levels {
+            self.other_ram += ram;
+            levels.insert((Reverse(entry.level), entry.position), entry);
+        } else {
+            self.head_ram += ram;
+            self.head.push_back(entry);
+        }
+    }
+
+    fn fill(&mut self, loaded: Entry) {
+        if let Some(levels) = &mut self.levels {
+            let known = levels.get_mut(&(Reverse(loaded.level), loaded.position));
+            self.other_ram += known.map_or(0, |known| fill(known, loaded));
+        } else if let Some(known) = self.requeued.get_mut(&loaded.position) {
+            self.other_ram += fill(known, loaded);
+        } else if let Ok(index) = self
+            .head
+            .binary_search_by_key(&loaded.position, |entry| entry.position)
+        {
+            self.head_ram += fill(&mut self.head[index], loaded);
+        }
+    }
+
+    /// The cold part begins at `from` now. If that is its end, what it should still hold is lost.
+    fn advance_cold(&mut self, from: Position) {
+        let Some(cold) = &mut self.cold else { return };
+        cold.from = from;
+        if cold.from >= cold.until {
+            self.count -= cold.count;
+            self.bytes -= cold.bytes;
+            self.cold = None;
+            self.merge_tail();
+        }
+    }
+
+    fn merge_tail(&mut self) {
+        if self.levels.is_some() {
+            return;
+        }
+        let tail_ram: usize = self.tail.iter().map(Entry::ram_bytes).sum();
+        self.other_ram -= tail_ram;
+        self.head_ram += tail_ram;
+        self.head.append(&mut self.tail);
+        self.tail = VecDeque::new();
+    }
+
+    /// Moves written payloads out of RAM until no more than `limit` is left; the first `keep` bytes of the head stay.
+    pub(super) fn evict(&mut self, limit: usize, keep: usize, is_written: impl Fn(&Entry) -> bool) {
+        if self.levels.is_some() {
+            self.evict_levels(limit, &is_written);
+            return;
+        }
+        if self.ram_bytes() > limit {
+            self.split_head(keep, &is_written);
+            self.evict_tail(limit, &is_written);
+        }
+        self.evict_head(limit, keep, &is_written);
+        if self.ram_bytes() > limit {
+            let over = self.ram_bytes() - limit;
+            self.other_ram -= evict_from_back(self.requeued.values_mut(), over, &is_written);
+        }
+    }
+
+    /// Makes a cold part, if there is none, behind the first `keep` bytes.
+    fn split_head(&mut self, keep: usize, is_written: &impl Fn(&Entry) -> bool) {
+        if self.cold.is_some() {
+            return;
+        }
+        let mut kept = 0;
+        let cut = self.head.iter().position(|entry| {
+            let ram = entry.ram_bytes();
+            if kept + ram > keep {
+                return true;
+            }
+            kept += ram;
+            false
+        });
+        let Some(cut) = cut.filter(|&cut| is_written(&self.head[cut])) else {
+            return;
+        };
+        let from = self.head[cut].position;
+        self.tail = self.head.split_off(cut);
+        self.other_ram += self.head_ram - kept;
+        self.head_ram = kept;
+        self.cold = Some(Cold {
+            from,
+            until: from,
+            count: 0,
+            bytes: 0,
+        });
+    }
+
+    fn evict_tail(&mut self, limit: usize, is_written: &impl Fn(&Entry) -> bool) {
+        while self.ram_bytes() > limit
+            && let Some(cold) = &mut self.cold
+            && let Some(entry) = self.tail.pop_front_if(|entry| is_written(entry))
+        {
+            self.other_ram -= entry.ram_bytes();
+            cold.until = entry.position.next();
+            cold.count += 1;
+            cold.bytes += u64::from(entry.body_bytes);
+        }
+        if self.cold.as_ref().is_some_and(|cold| cold.count == 0) {
+            self.cold = None;
+            self.merge_tail();
+        }
+    }
+
+    /// Lets the head's end flow back into the cold part.
+    fn evict_head(&mut self, limit: usize, keep: usize, is_written: &impl Fn(&Entry) -> bool) {
+        while (self.ram_bytes() > limit && self.head_ram > keep)
+            || self.head.len() > HEAD_ENTRIES_MAX
+        {
+            let Some(cold) = &mut self.cold else { return };
+            let Some(entry) = self.head.pop_back_if(|entry| is_written(entry)) else {
+                return;
+            };
+            self.head_ram -= entry.ram_bytes();
+            cold.from = entry.position;
+            cold.count += 1;
+            cold.bytes += u64::from(entry.body_bytes);
+        }
+    }
+
+    fn evict_levels(&mut self, limit: usize, is_written: &impl Fn(&Entry) -> bool) {
+        let Some(levels) = &mut self.levels else {
+            return;
+        };
+        for level in 0..=u8::MAX {
+            if self.other_ram <= limit {
+                return;
+            }
+            let range = (Reverse(level), Position(0))..=(Reverse(level), Position(u64::MAX));
+            let entries = levels.range_mut(range).map(|(_, entry)| entry);
+            self.other_ram -= evict_from_back(entries, self.other_ram - limit, is_written);
+        }
+    }
+
+    /// `next` is the queue's next position.
+    pub(super) fn check_invariants(&self, next: Position) {
+        let known = self.iter_from(Position(0)).count() as u64;
+        let cold = self.cold.as_ref().map_or(0, |cold| cold.count);
+        assert_eq!(self.count, known + cold, "ready count");
+        let bytes: u64 = self
+            .iter_from(Position(0))
+            .map(|entry| u64::from(entry.body_bytes))
+            .sum();
+        assert_eq!(
+            self.bytes,
+            bytes + self.cold.as_ref().map_or(0, |cold| cold.bytes),
+            "ready bytes"
+        );
+        assert_eq!(
+            self.head_ram,
+            self.head.iter().map(Entry::ram_bytes).sum::<usize>(),
+            "RAM of the head"
+        );
+        let ram: usize = self.iter_from(Position(0)).map(Entry::ram_bytes).sum();
+        assert_eq!(self.ram_bytes(), ram, "RAM of ready messages");
+        assert!(self.frontier <= next);
+        if self.levels.is_some() {
+            assert!(self.requeued.is_empty() && self.head.is_empty() && self.tail.is_empty());
+            return;
+        }
+        assert!(
+            self.requeued
+                .last_key_value()
+                .is_none_or(|(&last, _)| last < self.frontier)
+        );
+        let mut bound = self.frontier;
+        for entry in &self.head {
+            assert!(
+                bound <= entry.position,
+                "the head ascends from the frontier"
+            );
+            bound = entry.position.next();
+        }
+        if let Some(cold) = &self.cold {
+            assert!(
+                bound <= cold.from && cold.from < cold.until,
+                "{cold:?} after {bound:?}"
+            );
+            bound = cold.until;
+        } else {
+            assert!(self.tail.is_empty(), "a tail without a cold part");
+        }
+        for entry in &self.tail {
+            assert!(
+                bound <= entry.position,
+                "the tail ascends behind the cold part"
+            );
+            assert!(
+                entry.message.is_some(),
+                "only heads and trees hold evicted entries"
+            );
+            bound = entry.position.next();
+        }
+        assert!(bound <= next);
+    }
+}
+
+/// Gives a known entry its payload back; returns the RAM that takes.
+fn fill(known: &mut Entry, loaded: Entry) -> usize {
+    if known.message.is_some() {
+        return 0;
+    }
+    known.message = loaded.message;
+    known.ram_bytes()
+}
+
+/// Evicts written payloads from the last entry on until `enough` bytes are free. Returns how many were freed.
+fn evict_from_back<'a>(
+    entries: impl DoubleEndedIterator<Item = &'a mut Entry>,
+    enough: usize,
+    is_written: &impl Fn(&Entry) -> bool,
+) -> usize {
+    let mut freed = 0;
+    for entry in entries.rev().take(EVICT_WALK_MAX) {
+        if freed >= enough {
+            break;
+        }
+        if is_written(entry) {
+            freed += entry.evict();
+        }
+    }
+    freed
+}
