@@ -223,7 +223,7 @@ def pidbox_call_and_broadcast():
     with Connection(URL) as connection:
         mailbox = kombu.pidbox.Mailbox(unique("pidbox"), type="fanout")
         channel = connection.channel()
-        node = mailbox(channel).Node("worker-1", state=None, channel=channel)
+        node = mailbox(connection).Node("worker-1", state=None, channel=channel)
         node.handler(ping)
         consumer = node.listen(channel=channel)
         answers = []
