@@ -12,23 +12,25 @@
 //! Permissions are data here; asking for them is [`auth`](crate::auth)'s matter, and whoever sends a command has asked.
 //! Queue contents, consumers and their conditions (`if_empty`, `if_unused` of a queue) are the queue machine's.
 
+mod declaration;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use snapshot::{Snapshot, bootstrap_commands};
 
 use crate::Error;
-use crate::auth::{Pattern, Permission, TopicPermission, User};
+use crate::auth::User;
 use crate::binding::Binding;
-use crate::command::{Destination, MetadataCommand, MetadataReply};
+use crate::command::{MetadataCommand, MetadataReply};
 use crate::error::ResourceKind;
-use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType};
+use crate::exchange::{Exchange, ExchangeType};
 use crate::persistent::PersistentMap;
-use crate::queue_arguments::{QueueArguments, check_argument, check_equivalent};
-use crate::value::{Arguments, Value};
+use crate::queue_arguments::QueueArguments;
 use crate::vhost::{Cascade, QueueRecord, Removed, Vhost};
 use base::{ConnectionId, Name, QueueId, QueueRef, ShardId};
+use declaration::{BindingKey, ExchangeDeclaration, QueueDeclaration};
 use rpds::RedBlackTreeSetSync;
 use std::sync::Arc;
 
@@ -131,41 +133,6 @@ impl Origin {
             Self::Log => Cascade::Nothing,
         }
     }
-}
-
-/// The definition in a `DeclareExchange`.
-struct ExchangeDeclaration<'a> {
-    vhost: &'a Name,
-    name: &'a Name,
-    exchange_type: &'a str,
-    durable: bool,
-    auto_delete: bool,
-    internal: bool,
-    arguments: &'a Arguments,
-}
-
-/// The definition in a `DeclareQueue`.
-struct QueueDeclaration<'a> {
-    vhost: &'a Name,
-    name: &'a Name,
-    /// Already false for an exclusive queue.
-    durable: bool,
-    exclusive_owner: Option<ConnectionId>,
-    auto_delete: bool,
-    arguments: &'a Arguments,
-    user: &'a Name,
-    home: u16,
-    server_named: bool,
-    id: Option<QueueId>,
-}
-
-/// The parts of a `Bind` or `Unbind`.
-struct BindingKey<'a> {
-    vhost: &'a Name,
-    source: &'a Name,
-    destination: &'a Destination,
-    binding_key: &'a bytes::Bytes,
-    arguments: &'a Arguments,
 }
 
 impl Metadata {
@@ -608,114 +575,44 @@ impl Metadata {
         Ok(applied)
     }
 
-    /// The commands about users and their permissions. All of them are durable.
-    fn change_user(&mut self, command: &MetadataCommand) -> Result<Applied, Error> {
-        use MetadataCommand as C;
-        let mut applied = Applied::nothing();
-        let event = match command {
-            C::PutUser {
-                name,
-                password_hash,
-                tags,
-            } => {
-                let user = self
-                    .users
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| Arc::new(User::new(name.clone())));
-                let user = User {
-                    password_hash: password_hash.clone(),
-                    tags: tags.clone(),
-                    ..(*user).clone()
-                };
-                self.users.insert_mut(name.clone(), Arc::new(user));
-                MetadataEvent::UserChanged { user: name.clone() }
+    /// Checks what the comments call invariants, for tests and simulations.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check_invariants(&self) {
+        let owned = self.vhosts().map(|vhost| vhost.queue_count()).sum();
+        assert_eq!(
+            self.queues.size(),
+            owned,
+            "the index by id holds all queues"
+        );
+        for vhost in self.vhosts() {
+            vhost.check_invariants();
+            for record in vhost.queues() {
+                let indexed = self.queue_by_id(record.id());
+                assert!(
+                    indexed.is_some_and(|indexed| Arc::ptr_eq(indexed, record)),
+                    "{record:?}"
+                );
+                assert!(record.id().0 < self.next_queue_id, "{record:?}");
             }
-            C::DeleteUser { name } => {
-                self.check_user(name)?;
-                self.users.remove_mut(name);
-                MetadataEvent::UserDeleted { user: name.clone() }
-            }
-            C::SetPermissions {
-                vhost,
-                user,
-                configure,
-                write,
-                read,
-            } => {
-                self.check_user(user)?;
-                self.expect_vhost(vhost)?;
-                let entry = Permission {
-                    configure: Pattern::new(configure)?,
-                    write: Pattern::new(write)?,
-                    read: Pattern::new(read)?,
-                };
-                self.user_mut(user)
-                    .permissions
-                    .insert_mut(vhost.clone(), Arc::new(entry));
-                MetadataEvent::PermissionsChanged {
-                    user: user.clone(),
-                    vhost: vhost.clone(),
-                }
-            }
-            C::ClearPermissions { vhost, user } => {
-                self.check_user(user)?;
-                self.expect_vhost(vhost)?;
-                self.user_mut(user).permissions.remove_mut(vhost);
-                MetadataEvent::PermissionsChanged {
-                    user: user.clone(),
-                    vhost: vhost.clone(),
-                }
-            }
-            C::SetTopicPermissions {
-                vhost,
-                user,
-                exchange,
-                write,
-                read,
-            } => {
-                self.check_user(user)?;
-                self.expect_vhost(vhost)?;
-                let entry = TopicPermission {
-                    write: Pattern::with_variables(write)?,
-                    read: Pattern::with_variables(read)?,
-                };
-                let key = (vhost.clone(), exchange.clone());
-                self.user_mut(user)
-                    .topic_permissions
-                    .insert_mut(key, Arc::new(entry));
-                MetadataEvent::PermissionsChanged {
-                    user: user.clone(),
-                    vhost: vhost.clone(),
-                }
-            }
-            C::ClearTopicPermissions {
-                vhost,
-                user,
-                exchange,
-            } => {
-                self.check_user(user)?;
-                self.expect_vhost(vhost)?;
-                self.user_mut(user)
-                    .clear_topic_permissions(vhost, exchange.as_ref());
-                MetadataEvent::PermissionsChanged {
-                    user: user.clone(),
-                    vhost: vhost.clone(),
-                }
-            }
-            C::CreateVhost { .. }
-            | C::DeleteVhost { .. }
-            | C::DeclareExchange { .. }
-            | C::DeleteExchange { .. }
-            | C::DeclareQueue { .. }
-            | C::DeleteQueue { .. }
-            | C::DeleteExclusiveQueues { .. }
-            | C::Bind { .. }
-            | C::Unbind { .. } => unreachable!("dispatch sends only user commands here"),
-        };
-        applied.log.push(command.clone());
-        applied.events.push(event);
-        Ok(applied)
+        }
+        let exclusive = self
+            .queues()
+            .filter(|record| record.exclusive_owner.is_some())
+            .count();
+        let owners = self.exclusive.keys().copied();
+        let listed: usize = owners
+            .map(|owner| self.exclusive_queues(owner).count())
+            .sum();
+        assert_eq!(
+            listed, exclusive,
+            "the index by owner holds all exclusive queues"
+        );
+        assert!(
+            self.exclusive.values().all(|ids| !ids.is_empty()),
+            "no owner without queues"
+        );
     }
 
     fn expect_vhost(&self, name: &Name) -> Result<&Arc<Vhost>, Error> {
@@ -724,22 +621,9 @@ impl Metadata {
         })
     }
 
-    fn check_user(&self, name: &Name) -> Result<(), Error> {
-        if self.users.contains_key(name) {
-            Ok(())
-        } else {
-            Err(Error::UserNotFound { user: name.clone() })
-        }
-    }
-
     /// A vhost that was checked to exist, to be changed.
     fn vhost_mut(&mut self, name: &Name) -> &mut Vhost {
         Arc::make_mut(self.vhosts.get_mut(name).expect("the vhost was checked"))
-    }
-
-    /// A user that was checked to exist, to be changed.
-    fn user_mut(&mut self, name: &Name) -> &mut User {
-        Arc::make_mut(self.users.get_mut(name).expect("the user was checked"))
     }
 }
 
@@ -776,147 +660,4 @@ impl Applied {
             });
         }
     }
-}
-
-impl ExchangeDeclaration<'_> {
-    /// Checks that the existing exchange is what is asked for.
-    fn check_equivalent(
-        &self,
-        existing: &Exchange,
-        exchange_type: ExchangeType,
-    ) -> Result<(), Error> {
-        let differs = |argument: &str, received: &str, current: &str| match received == current {
-            true => Ok(()),
-            false => Err(inequivalent(
-                ResourceKind::Exchange,
-                self.name,
-                self.vhost,
-                argument,
-                received,
-                current,
-            )),
-        };
-        differs(
-            "type",
-            exchange_type.as_str(),
-            existing.exchange_type.as_str(),
-        )?;
-        differs("durable", flag(self.durable), flag(existing.durable))?;
-        differs(
-            "auto_delete",
-            flag(self.auto_delete),
-            flag(existing.auto_delete),
-        )?;
-        differs("internal", flag(self.internal), flag(existing.internal))?;
-        let (current, received) = (&existing.arguments, self.arguments);
-        check_argument(
-            ResourceKind::Exchange,
-            ALTERNATE_EXCHANGE,
-            current,
-            received,
-            self.name,
-            self.vhost,
-        )
-    }
-
-    fn alternate_exchange(&self) -> Result<Option<Name>, Error> {
-        let Self { name, vhost, .. } = self;
-        let Some(value) = self.arguments.get(ALTERNATE_EXCHANGE) else {
-            return Ok(None);
-        };
-        if let Value::LongStr(_) = value {
-            // No exchange has a name that is not UTF-8, so nothing is lost.
-            return Ok(value.as_str().map(Name::from));
-        }
-        let found = value.type_name();
-        let text = format!(
-            "invalid type '{found}' for arg '{ALTERNATE_EXCHANGE}' in exchange '{name}' in vhost '{vhost}'"
-        );
-        Err(Error::Precondition(text.into()))
-    }
-}
-
-impl QueueDeclaration<'_> {
-    /// Checks that the existing queue is what is asked for.
-    fn check_equivalent(&self, existing: &QueueRecord) -> Result<(), Error> {
-        if existing.exclusive_owner != self.exclusive_owner {
-            return Err(existing.exclusive_to_other());
-        }
-        let differs = |argument: &str, received: bool, current: bool| match received == current {
-            true => Ok(()),
-            false => {
-                let (received, current) = (flag(received), flag(current));
-                Err(inequivalent(
-                    ResourceKind::Queue,
-                    self.name,
-                    self.vhost,
-                    argument,
-                    received,
-                    current,
-                ))
-            }
-        };
-        differs("durable", self.durable, existing.durable)?;
-        differs("auto_delete", self.auto_delete, existing.auto_delete)?;
-        check_equivalent(&existing.arguments, self.arguments, self.name, self.vhost)
-    }
-
-    fn record(&self, queue: QueueRef, settings: QueueArguments) -> QueueRecord {
-        QueueRecord {
-            queue,
-            vhost: self.vhost.clone(),
-            name: self.name.clone(),
-            durable: self.durable,
-            exclusive_owner: self.exclusive_owner,
-            auto_delete: self.auto_delete,
-            arguments: self.arguments.clone(),
-            settings,
-            user: self.user.clone(),
-            home: self.home,
-            server_named: self.server_named,
-        }
-    }
-}
-
-impl BindingKey<'_> {
-    fn check_not_default(&self) -> Result<(), Error> {
-        let to_default = matches!(self.destination, Destination::Exchange(name) if name.is_empty());
-        if self.source.is_empty() || to_default {
-            Err(Error::DefaultExchange)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn binding(&self, durable: bool) -> Binding {
-        Binding::new(
-            self.source.clone(),
-            self.destination.clone(),
-            self.binding_key.clone(),
-            self.arguments.clone(),
-            durable,
-        )
-    }
-}
-
-fn inequivalent(
-    kind: ResourceKind,
-    name: &Name,
-    vhost: &Name,
-    argument: &str,
-    received: &str,
-    current: &str,
-) -> Error {
-    Error::InequivalentArgument {
-        kind,
-        name: name.clone(),
-        vhost: vhost.clone(),
-        argument: argument.into(),
-        received: format!("'{received}'").into(),
-        current: format!("'{current}'").into(),
-    }
-}
-
-fn flag(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
 }

@@ -407,3 +407,182 @@ pub(crate) fn value_text(value: &Value) -> String {
         Value::Decimal(..) | Value::Array(_) | Value::Table(_) => "...".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::IntKind;
+
+    fn text(text: &'static str) -> Value {
+        Value::LongStr(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn int(value: i64) -> Value {
+        Value::Int(IntKind::I32, value)
+    }
+
+    fn table(pairs: &[(&str, Value)]) -> Arguments {
+        Arguments::from_pairs(
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).into(), value.clone())),
+        )
+    }
+
+    fn parse(pairs: &[(&str, Value)]) -> Result<QueueArguments, Error> {
+        QueueArguments::parse(&table(pairs), &"q".into(), &"/".into())
+    }
+
+    #[test]
+    fn arguments_reach_their_fields() {
+        let parsed = parse(&[
+            ("x-message-ttl", int(0)),
+            ("x-expires", Value::Int(IntKind::I64, EXPIRY_MS_MAX)),
+            ("x-max-length", int(10)),
+            ("x-max-length-bytes", int(0)),
+            ("x-overflow", text("reject-publish-dlx")),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("k")),
+            ("x-max-priority", int(255)),
+            ("x-single-active-consumer", Value::Bool(true)),
+            ("x-queue-type", text("classic")),
+            ("x-queue-version", int(2)),
+            ("x-queue-mode", int(7)),
+            ("x-ha-policy", text("all")),
+        ]);
+        let expect = QueueArguments {
+            message_ttl_ms: Some(0),
+            expires_ms: Some(EXPIRY_MS_MAX.unsigned_abs()),
+            max_length: Some(10),
+            max_length_bytes: Some(0),
+            overflow: Overflow::RejectPublishDlx,
+            dead_letter_exchange: Some("".into()),
+            dead_letter_routing_key: Some(Bytes::from_static(b"k")),
+            max_priority: Some(255),
+            single_active_consumer: true,
+            queue_type: QueueType::Classic,
+        };
+        assert_eq!(parsed, Ok(expect));
+    }
+
+    #[test]
+    fn refusals_have_rabbitmqs_words() {
+        let check = |key: &str, value: Value, expect: &str| {
+            assert_eq!(parse(&[(key, value)]).unwrap_err().to_string(), expect);
+        };
+        let invalid = |key: &str, value: Value, explanation: &str| {
+            check(
+                key,
+                value,
+                &format!("invalid arg '{key}' for queue 'q' in vhost '/': {explanation}"),
+            );
+        };
+        invalid(
+            "x-message-ttl",
+            text("1"),
+            "\"expected integer, got longstr\"",
+        );
+        invalid(
+            "x-message-ttl",
+            Value::Bool(true),
+            "\"expected integer, got bool\"",
+        );
+        invalid("x-message-ttl", int(-1), "{value_negative,-1}");
+        invalid(
+            "x-message-ttl",
+            int(EXPIRY_MS_MAX + 1),
+            "{value_too_large,315360000001}",
+        );
+        invalid("x-expires", int(0), "{value_zero,0}");
+        invalid("x-max-length", int(-5), "{value_negative,-5}");
+        invalid("x-max-priority", int(256), "{max_value_exceeded,256}");
+        invalid("x-overflow", text("foo"), "invalid_overflow");
+        invalid("x-overflow", int(1), "{unacceptable_type,signedint}");
+        invalid(
+            "x-dead-letter-routing-key",
+            text("k"),
+            "routing_key_but_no_dlx_defined",
+        );
+        invalid(
+            "x-single-active-consumer",
+            text("true"),
+            "{unacceptable_type,longstr}",
+        );
+        invalid(
+            "x-queue-type",
+            text("foo"),
+            "\"unsupported queue type 'foo'\"",
+        );
+        invalid("x-queue-type", int(1), "{unacceptable_type,signedint}");
+        invalid(
+            "x-queue-version",
+            int(1),
+            "\"unsupported queue version '1'\"",
+        );
+        invalid(
+            "x-queue-leader-locator",
+            text("here"),
+            "invalid_queue_locator_arg",
+        );
+        check(
+            "x-dead-letter-exchange",
+            int(1),
+            "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'",
+        );
+        check(
+            "x-max-age",
+            text("1h"),
+            "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue",
+        );
+        check(
+            "x-queue-type",
+            text("quorum"),
+            "queue type 'quorum' is not available on this node",
+        );
+        assert!(matches!(
+            parse(&[("x-queue-master-locator", text("min-masters"))]),
+            Err(Error::Deprecated(_))
+        ));
+    }
+
+    fn compare(current: &[(&str, Value)], received: &[(&str, Value)]) -> Result<(), String> {
+        let compared =
+            check_equivalent(&table(current), &table(received), &"q".into(), &"/".into());
+        compared.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn declarations_are_compared_by_meaning() {
+        assert_eq!(
+            compare(
+                &[("x-expires", int(5))],
+                &[("x-expires", Value::Int(IntKind::I64, 5))]
+            ),
+            Ok(())
+        );
+        assert_eq!(compare(&[], &[("x-queue-type", text("classic"))]), Ok(()));
+        assert_eq!(compare(&[("x-queue-type", text("classic"))], &[]), Ok(()));
+        assert_eq!(
+            compare(&[("x-unknown", int(1))], &[("x-unknown", int(2))]),
+            Ok(())
+        );
+        assert_eq!(
+            compare(&[], &[("x-message-ttl", int(100))]).unwrap_err(),
+            "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
+             received the value '100' of type 'signedint' but current is none"
+        );
+        assert_eq!(
+            compare(
+                &[("x-overflow", text("drop-head"))],
+                &[("x-overflow", text("reject-publish"))]
+            )
+            .unwrap_err(),
+            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received the value 'reject-publish' \
+             of type 'longstr' but current is the value 'drop-head' of type 'longstr'"
+        );
+        assert_eq!(
+            compare(&[], &[("x-queue-type", text("quorum"))]).unwrap_err(),
+            "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'classic'"
+        );
+    }
+}

@@ -187,3 +187,124 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|byte| *byte == b'.')
         .take(if key.is_empty() { 0 } else { usize::MAX })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn target(name: &str) -> Target {
+        Target::Exchange(name.into())
+    }
+
+    /// A trie in which each pattern leads to a target of the same name.
+    fn trie<'p>(patterns: impl IntoIterator<Item = &'p str>) -> TopicTrie {
+        let mut trie = TopicTrie::default();
+        for pattern in patterns {
+            trie.add(pattern.as_bytes(), target(pattern));
+        }
+        trie
+    }
+
+    fn matches(trie: &TopicTrie, key: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        trie.route(key.as_bytes(), &mut |targets| {
+            targets.for_each(&mut |target| match target {
+                Target::Exchange(name) => found.push(name.to_string()),
+                Target::Queue(queue) => found.push(queue.id.to_string()),
+            });
+        });
+        found.sort_unstable();
+        found
+    }
+
+    /// The definition of matching, in the plainest way.
+    fn naive(pattern: &[&[u8]], key: &[&[u8]]) -> bool {
+        match pattern.split_first() {
+            None => key.is_empty(),
+            Some((&b"#", rest)) => (0..=key.len()).any(|skipped| naive(rest, &key[skipped..])),
+            Some((word, rest)) => {
+                !key.is_empty() && (*word == b"*" || *word == key[0]) && naive(rest, &key[1..])
+            }
+        }
+    }
+
+    fn naive_matches(pattern: &str, key: &str) -> bool {
+        let pattern: Vec<_> = words(pattern.as_bytes()).collect();
+        let key: Vec<_> = words(key.as_bytes()).collect();
+        naive(&pattern, &key)
+    }
+
+    #[test]
+    fn wildcards_stand_for_words() {
+        let check = |pattern: &str, key: &str, expect: bool| {
+            assert_eq!(
+                !matches(&trie([pattern]), key).is_empty(),
+                expect,
+                "{pattern:?} {key:?}"
+            );
+        };
+        check("a.*", "a.b", true);
+        check("a.*", "a.", true);
+        check("a.*", "a", false);
+        check("*", "", false);
+        check("#", "", true);
+        check("", "", true);
+        check("", "a", false);
+        check("a.#", "a", true);
+        check("a.#", "a.b.c", true);
+        check("#.b.#", "a.b.c", true);
+        check("#.b.#", "b", true);
+        check("#.#", "", true);
+        check("a*", "ab", false);
+        check("a*", "a*", true);
+        check("*.*", ".", true);
+    }
+
+    #[test]
+    fn a_change_leaves_earlier_clones_alone() {
+        let mut changed = trie(["a.b", "a.#"]);
+        let earlier = changed.clone();
+        changed.remove(b"a.b", &target("a.b"));
+        changed.add(b"a.*", target("a.*"));
+        assert_eq!(matches(&earlier, "a.b"), ["a.#", "a.b"]);
+        assert_eq!(matches(&changed, "a.b"), ["a.#", "a.*"]);
+    }
+
+    #[test]
+    fn removing_every_pattern_leaves_an_empty_root() {
+        let patterns = ["a.b.c", "a.b", "#", "a.#.*", "", "*.b"];
+        let mut trie = trie(patterns);
+        for pattern in patterns {
+            trie.remove(pattern.as_bytes(), &target(pattern));
+        }
+        assert!(trie.root.is_empty());
+    }
+
+    fn key(alphabet: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let words = proptest::collection::vec(proptest::sample::select(alphabet), 0..6);
+        words.prop_map(|words| words.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn the_trie_agrees_with_the_definition(
+            patterns in proptest::collection::btree_set(key(&["a", "b", "", "*", "#"]), 0..40),
+            removed in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
+            keys in proptest::collection::vec(key(&["a", "b", "c", "", "*"]), 1..20),
+        ) {
+            let mut patterns = patterns;
+            let mut trie = trie(patterns.iter().map(String::as_str));
+            for index in removed {
+                if let Some(pattern) = patterns.iter().nth(index.index(patterns.len().max(1))).cloned() {
+                    patterns.remove(&pattern);
+                    trie.remove(pattern.as_bytes(), &target(&pattern));
+                }
+            }
+            for key in keys {
+                let expect: Vec<_> = patterns.iter().filter(|pattern| naive_matches(pattern, &key)).cloned().collect();
+                prop_assert_eq!(matches(&trie, &key), expect, "{}", key);
+            }
+        }
+    }
+}

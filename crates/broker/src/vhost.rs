@@ -182,6 +182,39 @@ impl Vhost {
         self.exchanges().flat_map(|exchange| exchange.bindings())
     }
 
+    /// Checks that the two indexes of bindings agree and that no binding outlives its ends.
+    pub(crate) fn check_invariants(&self) {
+        let indexed: usize = self
+            .by_destination
+            .values()
+            .map(RedBlackTreeSetSync::size)
+            .sum();
+        assert_eq!(
+            self.bindings().count(),
+            indexed,
+            "both indexes hold the same bindings"
+        );
+        assert!(
+            self.by_destination
+                .values()
+                .all(|bindings| !bindings.is_empty())
+        );
+        for binding in self.bindings() {
+            let listed = self.by_destination.get(&binding.destination);
+            assert!(
+                listed.is_some_and(|bindings| bindings.contains(binding)),
+                "{binding:?}"
+            );
+            let (_, durable) = self
+                .resolve(&binding.destination)
+                .expect("bindings go before their ends");
+            let source = self
+                .exchange(&binding.source)
+                .expect("bindings go before their ends");
+            assert_eq!(binding.durable, source.durable && durable, "{binding:?}");
+        }
+    }
+
     fn not_found(&self, kind: ResourceKind, name: &Name) -> Error {
         Error::NotFound {
             kind,

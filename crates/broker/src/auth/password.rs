@@ -168,7 +168,7 @@ mod tests {
         ] {
             metadata.apply(&command).unwrap();
         }
-        let mut login = |user: &str, password: &[u8], local| {
+        let login = |user: &str, password: &[u8], local| {
             authenticate(&metadata, user, password, local, &["guest".into()])
                 .map(|user| user.name.to_string())
         };

@@ -1,1 +1,733 @@
-//! Tests of the metadata machine.
+//! Tests of the metadata machine: rules one by one, then properties over random commands.
+
+use super::*;
+use crate::command::{Destination, PasswordHash};
+use crate::value::{Arguments, IntKind, Value};
+use MetadataCommand as C;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+const CONNECTION: ConnectionId = ConnectionId {
+    shard: ShardId(0),
+    serial: 1,
+};
+const OTHER_CONNECTION: ConnectionId = ConnectionId {
+    shard: ShardId(0),
+    serial: 2,
+};
+
+fn fresh() -> Metadata {
+    let mut metadata = Metadata::new(2);
+    for command in bootstrap_commands(
+        "guest".into(),
+        PasswordHash::new(b"guest", [1; 4]),
+        "/".into(),
+    ) {
+        metadata.apply(&command).unwrap();
+    }
+    metadata
+}
+
+fn exchange(name: &str) -> C {
+    exchange_with(name, "direct", true, false, &[])
+}
+
+fn exchange_with(
+    name: &str,
+    exchange_type: &str,
+    durable: bool,
+    auto_delete: bool,
+    arguments: &[(&str, Value)],
+) -> C {
+    C::DeclareExchange {
+        vhost: "/".into(),
+        name: name.into(),
+        exchange_type: exchange_type.into(),
+        durable,
+        auto_delete,
+        internal: false,
+        arguments: table(arguments),
+    }
+}
+
+fn table(pairs: &[(&str, Value)]) -> Arguments {
+    Arguments::from_pairs(
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone())),
+    )
+}
+
+fn text(text: &'static str) -> Value {
+    Value::LongStr(Bytes::from_static(text.as_bytes()))
+}
+
+fn queue(name: &str) -> C {
+    queue_with(name, true, None)
+}
+
+fn queue_with(name: &str, durable: bool, exclusive_owner: Option<ConnectionId>) -> C {
+    C::DeclareQueue {
+        vhost: "/".into(),
+        name: name.into(),
+        durable,
+        exclusive_owner,
+        auto_delete: false,
+        arguments: Arguments::default(),
+        user: "guest".into(),
+        home: 3,
+        server_named: false,
+        id: None,
+    }
+}
+
+fn bind(source: &str, destination: Destination, key: &'static str) -> C {
+    C::Bind {
+        vhost: "/".into(),
+        source: source.into(),
+        destination,
+        routing_key: Bytes::from_static(key.as_bytes()),
+        arguments: Arguments::default(),
+    }
+}
+
+fn unbind(source: &str, destination: Destination, key: &'static str) -> C {
+    C::Unbind {
+        vhost: "/".into(),
+        source: source.into(),
+        destination,
+        routing_key: Bytes::from_static(key.as_bytes()),
+        arguments: Arguments::default(),
+    }
+}
+
+fn to_queue(name: &str) -> Destination {
+    Destination::Queue(name.into())
+}
+
+fn to_exchange(name: &str) -> Destination {
+    Destination::Exchange(name.into())
+}
+
+fn delete_exchange(name: &str, if_unused: bool) -> C {
+    C::DeleteExchange {
+        vhost: "/".into(),
+        name: name.into(),
+        if_unused,
+    }
+}
+
+/// Applies commands that have to succeed.
+fn run(metadata: &mut Metadata, commands: impl IntoIterator<Item = C>) -> Vec<Applied> {
+    let applied = commands
+        .into_iter()
+        .map(|command| metadata.apply(&command).unwrap())
+        .collect();
+    metadata.check_invariants();
+    applied
+}
+
+/// The text with which a command is refused.
+fn refusal(metadata: &mut Metadata, command: &C) -> String {
+    let (version, before) = (metadata.version(), metadata.to_snapshot());
+    let text = metadata.apply(command).unwrap_err().to_string();
+    assert_eq!(
+        (version, before),
+        (metadata.version(), metadata.to_snapshot()),
+        "a refusal leaves no trace"
+    );
+    text
+}
+
+fn names_of_deleted_exchanges(applied: &Applied) -> Vec<&str> {
+    let deleted = applied.events.iter().filter_map(|event| match event {
+        MetadataEvent::ExchangeDeleted { exchange, .. } => Some(&*exchange.name),
+        MetadataEvent::VhostCreated { .. }
+        | MetadataEvent::VhostDeleted { .. }
+        | MetadataEvent::ExchangeCreated { .. }
+        | MetadataEvent::QueueCreated { .. }
+        | MetadataEvent::QueueDeleted { .. }
+        | MetadataEvent::BindingCreated { .. }
+        | MetadataEvent::BindingDeleted { .. }
+        | MetadataEvent::UserChanged { .. }
+        | MetadataEvent::UserDeleted { .. }
+        | MetadataEvent::PermissionsChanged { .. } => None,
+    });
+    deleted.collect()
+}
+
+#[test]
+fn a_vhost_starts_with_the_predeclared_exchanges() {
+    let metadata = fresh();
+    let vhost = metadata.vhost("/").unwrap();
+    let mut names: Vec<_> = vhost
+        .exchanges()
+        .map(|exchange| exchange.name.to_string())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "",
+            "amq.direct",
+            "amq.fanout",
+            "amq.headers",
+            "amq.match",
+            "amq.rabbitmq.trace",
+            "amq.topic"
+        ]
+    );
+    assert!(vhost.exchange("amq.rabbitmq.trace").unwrap().internal);
+}
+
+#[test]
+fn a_queue_is_created_once_and_lives_on_its_home_shard() {
+    let mut metadata = fresh();
+    let applied = run(&mut metadata, [queue("q"), queue("q")]);
+    let queue_ref = QueueRef {
+        id: QueueId(1),
+        shard: ShardId(1),
+    };
+    assert_eq!(
+        applied[0].reply,
+        MetadataReply::Queue {
+            queue: queue_ref,
+            created: true
+        }
+    );
+    assert_eq!(
+        applied[1].reply,
+        MetadataReply::Queue {
+            queue: queue_ref,
+            created: false
+        }
+    );
+    assert!(applied[0].durable && !applied[1].durable && applied[1].events.is_empty());
+}
+
+#[test]
+fn a_queue_that_is_declared_again_after_deletion_is_another_one() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [queue("q"), C::DeleteQueue { id: QueueId(1) }, queue("q")],
+    );
+    assert_eq!(
+        metadata.vhost("/").unwrap().queue("q").unwrap().id(),
+        QueueId(2)
+    );
+    assert!(metadata.queue_by_id(QueueId(1)).is_none());
+}
+
+#[test]
+fn redeclaring_a_queue_differently_is_refused() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [queue("dq"), queue_with("exq", true, Some(CONNECTION))],
+    );
+    let locked = "cannot obtain exclusive access to locked queue 'exq' in vhost '/'. It could be originally declared on \
+                  another connection or the exclusive property value does not match that of the original declaration.";
+    assert_eq!(
+        refusal(&mut metadata, &queue_with("dq", false, None)),
+        "inequivalent arg 'durable' for queue 'dq' in vhost '/': received 'false' but current is 'true'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &queue_with("exq", true, None)),
+        locked
+    );
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &queue_with("exq", true, Some(OTHER_CONNECTION))
+        ),
+        locked
+    );
+    assert_eq!(
+        refusal(&mut metadata, &queue_with("dq", true, Some(CONNECTION))),
+        locked.replace("exq", "dq"),
+        "exclusivity comes before durability"
+    );
+    run(&mut metadata, [queue_with("exq", false, Some(CONNECTION))]);
+    let record = metadata.vhost("/").unwrap().queue("exq").unwrap();
+    assert!(!record.durable);
+    assert_eq!(record.check_exclusive(CONNECTION), Ok(()));
+    assert!(record.check_exclusive(OTHER_CONNECTION).is_err());
+}
+
+#[test]
+fn exclusive_queues_go_with_their_connection_and_are_never_logged() {
+    let mut metadata = fresh();
+    let created = run(
+        &mut metadata,
+        [
+            queue_with("a", true, Some(CONNECTION)),
+            queue_with("b", false, Some(CONNECTION)),
+            queue_with("c", true, Some(OTHER_CONNECTION)),
+            bind("amq.direct", to_queue("a"), "k"),
+        ],
+    );
+    assert!(created.iter().all(|applied| !applied.durable));
+    assert_eq!(metadata.exclusive_queues(CONNECTION).count(), 2);
+    run(
+        &mut metadata,
+        [C::DeleteExclusiveQueues {
+            connection: CONNECTION,
+        }],
+    );
+    assert_eq!(metadata.queues().count(), 1);
+    assert_eq!(
+        metadata
+            .vhost("/")
+            .unwrap()
+            .exchange("amq.direct")
+            .unwrap()
+            .binding_count(),
+        0
+    );
+}
+
+#[test]
+fn reserved_names_are_refused() {
+    let mut metadata = fresh();
+    assert_eq!(
+        refusal(&mut metadata, &queue("amq.foo")),
+        "queue name 'amq.foo' contains reserved prefix 'amq.*'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &exchange("amq.x")),
+        "exchange name 'amq.x' contains reserved prefix 'amq.*'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &delete_exchange("amq.direct", false)),
+        "deletion of system exchange 'amq.direct' in vhost '/' not allowed"
+    );
+    let default = "operation not permitted on the default exchange";
+    assert_eq!(refusal(&mut metadata, &exchange("")), default);
+    assert_eq!(refusal(&mut metadata, &delete_exchange("", false)), default);
+    assert_eq!(
+        refusal(&mut metadata, &bind("", to_queue("q"), "k")),
+        default
+    );
+    assert_eq!(
+        refusal(&mut metadata, &bind("amq.direct", to_exchange(""), "k")),
+        default
+    );
+    run(&mut metadata, [exchange("amq.direct")]);
+    let C::DeclareQueue {
+        vhost,
+        durable,
+        exclusive_owner,
+        auto_delete,
+        arguments,
+        user,
+        home,
+        id,
+        ..
+    } = queue("")
+    else {
+        panic!("queue() makes a DeclareQueue");
+    };
+    let name = "amq.gen-AAAAAAAAAAAAAAAAAAAAAA".into();
+    let server_named = true;
+    run(
+        &mut metadata,
+        [C::DeclareQueue {
+            vhost,
+            name,
+            durable,
+            exclusive_owner,
+            auto_delete,
+            arguments,
+            user,
+            home,
+            server_named,
+            id,
+        }],
+    );
+}
+
+#[test]
+fn redeclaring_an_exchange_differently_is_refused() {
+    let mut metadata = fresh();
+    run(&mut metadata, [exchange("x1")]);
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &exchange_with("x1", "fanout", true, false, &[])
+        ),
+        "inequivalent arg 'type' for exchange 'x1' in vhost '/': received 'fanout' but current is 'direct'"
+    );
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &exchange_with("x1", "direct", true, true, &[])
+        ),
+        "inequivalent arg 'auto_delete' for exchange 'x1' in vhost '/': received 'true' but current is 'false'"
+    );
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &exchange_with(
+                "x1",
+                "direct",
+                true,
+                false,
+                &[(ALTERNATE, text("amq.fanout"))]
+            )
+        ),
+        "inequivalent arg 'alternate-exchange' for exchange 'x1' in vhost '/': \
+         received the value 'amq.fanout' of type 'longstr' but current is none"
+    );
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &exchange_with(
+                "x3",
+                "direct",
+                true,
+                false,
+                &[(ALTERNATE, Value::Int(IntKind::I32, 1))]
+            )
+        ),
+        "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'x3' in vhost '/'"
+    );
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &exchange_with("x", "bogus", true, false, &[])
+        ),
+        "unknown exchange type 'bogus'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &exchange_with("x", "", true, false, &[])),
+        "invalid exchange type ''"
+    );
+}
+
+const ALTERNATE: &str = crate::exchange::ALTERNATE_EXCHANGE;
+
+#[test]
+fn binding_needs_both_ends_and_unbinding_neither() {
+    let mut metadata = fresh();
+    assert_eq!(
+        refusal(&mut metadata, &bind("nope", to_queue("q"), "k")),
+        "no exchange 'nope' in vhost '/'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &bind("amq.direct", to_queue("q"), "k")),
+        "no queue 'q' in vhost '/'"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &bind("amq.direct", to_exchange("x"), "k")),
+        "no exchange 'x' in vhost '/'"
+    );
+    run(
+        &mut metadata,
+        [
+            unbind("nope", to_queue("q"), "k"),
+            unbind("amq.direct", to_queue("q"), "k"),
+        ],
+    );
+    run(&mut metadata, [queue("q")]);
+    assert_eq!(
+        refusal(
+            &mut metadata,
+            &bind("amq.topic", to_queue("q"), "#.a.#.b.#")
+        ),
+        "Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed"
+    );
+    let applied = run(
+        &mut metadata,
+        [
+            bind("amq.topic", to_queue("q"), "#.a.#"),
+            bind("amq.topic", to_queue("q"), "#.a.#"),
+        ],
+    );
+    assert_eq!((applied[0].durable, applied[1].durable), (true, false));
+    assert_eq!(
+        metadata
+            .vhost("/")
+            .unwrap()
+            .bindings_of_destination(&to_queue("q"))
+            .count(),
+        1
+    );
+    assert!(run(&mut metadata, [unbind("amq.topic", to_queue("q"), "#.a.#")])[0].durable);
+    assert_eq!(metadata.vhost("/").unwrap().bindings().count(), 0);
+}
+
+#[test]
+fn a_binding_is_durable_if_both_ends_are() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [
+            queue("durable"),
+            queue_with("transient", false, None),
+            exchange_with("x", "fanout", false, false, &[]),
+        ],
+    );
+    let applied = run(
+        &mut metadata,
+        [
+            bind("amq.fanout", to_queue("durable"), ""),
+            bind("amq.fanout", to_queue("transient"), ""),
+            bind("x", to_queue("durable"), ""),
+            bind("amq.fanout", to_exchange("x"), ""),
+            bind("amq.fanout", to_exchange("amq.direct"), ""),
+        ],
+    );
+    assert_eq!(
+        applied
+            .iter()
+            .map(|applied| applied.durable)
+            .collect::<Vec<_>>(),
+        [true, false, false, false, true]
+    );
+}
+
+#[test]
+fn an_auto_delete_exchange_goes_with_its_last_binding_and_takes_others_along() {
+    let mut metadata = fresh();
+    let auto = |name| exchange_with(name, "fanout", true, true, &[]);
+    run(
+        &mut metadata,
+        [
+            auto("first"),
+            auto("second"),
+            auto("never-bound"),
+            queue("q"),
+            queue("r"),
+            bind("first", to_exchange("second"), ""),
+            bind("second", to_queue("q"), ""),
+            bind("second", to_queue("r"), ""),
+        ],
+    );
+    assert!(
+        names_of_deleted_exchanges(&run(&mut metadata, [unbind("second", to_queue("q"), "")])[0])
+            .is_empty()
+    );
+    let applied = run(&mut metadata, [C::DeleteQueue { id: QueueId(2) }]);
+    assert_eq!(names_of_deleted_exchanges(&applied[0]), ["second", "first"]);
+    assert_eq!(
+        applied[0].log,
+        [
+            C::DeleteQueue { id: QueueId(2) },
+            delete_exchange("second", false),
+            delete_exchange("first", false)
+        ]
+    );
+    assert!(
+        metadata
+            .vhost("/")
+            .unwrap()
+            .exchange("never-bound")
+            .is_some()
+    );
+}
+
+#[test]
+fn a_bound_exchange_is_in_use() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [
+            exchange("x1"),
+            queue("q"),
+            bind("x1", to_queue("q"), "k"),
+            bind("amq.direct", to_exchange("x1"), "k"),
+        ],
+    );
+    assert_eq!(
+        refusal(&mut metadata, &delete_exchange("x1", true)),
+        "exchange 'x1' in vhost '/' in use"
+    );
+    run(
+        &mut metadata,
+        [delete_exchange("x1", false), delete_exchange("x1", true)],
+    );
+    assert_eq!(metadata.vhost("/").unwrap().bindings().count(), 0);
+}
+
+#[test]
+fn an_auto_delete_exchange_bound_to_itself_goes_cleanly() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [
+            exchange_with("x", "fanout", true, true, &[]),
+            bind("x", to_exchange("x"), "a"),
+            bind("x", to_exchange("x"), "b"),
+            delete_exchange("x", false),
+        ],
+    );
+    assert!(metadata.vhost("/").unwrap().exchange("x").is_none());
+}
+
+#[test]
+fn an_auto_delete_exchange_that_a_transient_binding_kept_stays_after_a_restart() {
+    let mut metadata = fresh();
+    let mut restarted = metadata.clone();
+    let commands = [
+        exchange_with("x", "fanout", true, true, &[]),
+        queue("q"),
+        queue_with("t", false, None),
+        bind("x", to_queue("q"), ""),
+        bind("x", to_queue("t"), ""),
+        unbind("x", to_queue("q"), ""),
+    ];
+    for applied in run(&mut metadata, commands) {
+        applied
+            .log
+            .iter()
+            .for_each(|command| restarted.replay(command).unwrap());
+    }
+    assert!(restarted.vhost("/").unwrap().exchange("x").is_some());
+}
+
+#[test]
+fn a_vhost_goes_with_everything_in_it() {
+    let mut metadata = fresh();
+    run(
+        &mut metadata,
+        [
+            queue("q"),
+            queue_with("e", false, Some(CONNECTION)),
+            C::CreateVhost { name: "v".into() },
+        ],
+    );
+    let applied = run(&mut metadata, [C::DeleteVhost { name: "/".into() }]);
+    assert_eq!(
+        applied[0].events.len(),
+        4,
+        "two queues, one user's permissions, the vhost"
+    );
+    assert!(metadata.vhost("/").is_none() && metadata.queues().next().is_none());
+    assert!(metadata.user("guest").unwrap().permission("/").is_none());
+    assert_eq!(refusal(&mut metadata, &queue("q")), "vhost / not found");
+}
+
+#[test]
+fn permissions_need_a_user_a_vhost_and_valid_patterns() {
+    let mut metadata = fresh();
+    let set = |user: &str, vhost: &str, configure: &str| C::SetPermissions {
+        vhost: vhost.into(),
+        user: user.into(),
+        configure: configure.into(),
+        write: ".*".into(),
+        read: ".*".into(),
+    };
+    assert_eq!(
+        refusal(&mut metadata, &set("nobody", "/", "")),
+        "user 'nobody' does not exist"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &set("guest", "v", "")),
+        "vhost v not found"
+    );
+    assert!(
+        refusal(&mut metadata, &set("guest", "/", "("))
+            .starts_with("invalid regular expression '('")
+    );
+    run(
+        &mut metadata,
+        [C::PutUser {
+            name: "guest".into(),
+            password_hash: None,
+            tags: vec![],
+        }],
+    );
+    assert!(
+        metadata.user("guest").unwrap().permission("/").is_some(),
+        "a new password keeps permissions"
+    );
+}
+
+#[test]
+fn ten_thousand_queues_can_share_an_exchange() {
+    let mut metadata = fresh();
+    for index in 0..10_000 {
+        let name = format!("q{index}");
+        metadata.apply(&queue(&name)).unwrap();
+        metadata
+            .apply(&bind("amq.fanout", to_queue(&name), ""))
+            .unwrap();
+    }
+    metadata.check_invariants();
+    for id in 1..=10_000 {
+        metadata.apply(&C::DeleteQueue { id: QueueId(id) }).unwrap();
+    }
+    assert_eq!(metadata.vhost("/").unwrap().bindings().count(), 0);
+}
+
+/// Commands over few names, so that they meet.
+fn command() -> impl Strategy<Value = C> {
+    let exchange_name =
+        || proptest::sample::select(&["x", "y", "z", "amq.direct", "amq.topic", ""][..]);
+    let queue_name = || proptest::sample::select(&["q", "r", "s", "amq.t"][..]);
+    let key = || proptest::sample::select(&["", "a", "a.#", "#.*.#.#"][..]);
+    let owner = || proptest::option::weighted(0.2, Just(CONNECTION));
+    let kinds = || proptest::sample::select(&["direct", "fanout", "topic", "headers", "other"][..]);
+    let destination = move || {
+        prop_oneof![
+            2 => queue_name().prop_map(to_queue),
+            1 => exchange_name().prop_map(to_exchange),
+        ]
+    };
+    let vhost = || proptest::sample::select(&["/", "v"][..]).prop_map(Name::from);
+    prop_oneof![
+        4 => (exchange_name(), kinds(), any::<bool>(), any::<bool>())
+            .prop_map(|(name, kind, durable, auto_delete)| exchange_with(name, kind, durable, auto_delete, &[])),
+        2 => exchange_name().prop_map(|name| delete_exchange(name, false)),
+        1 => exchange_name().prop_map(|name| delete_exchange(name, true)),
+        6 => (queue_name(), any::<bool>(), owner()).prop_map(|(name, durable, owner)| queue_with(name, durable, owner)),
+        2 => (1..40_u64).prop_map(|id| C::DeleteQueue { id: QueueId(id) }),
+        8 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| bind(source, destination, key)),
+        4 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| unbind(source, destination, key)),
+        1 => Just(C::DeleteExclusiveQueues { connection: CONNECTION }),
+        1 => vhost().prop_map(|name| C::CreateVhost { name }),
+        1 => Just(C::DeleteVhost { name: "v".into() }),
+        1 => vhost().prop_map(|vhost| C::SetPermissions {
+            vhost,
+            user: "guest".into(),
+            configure: "".into(),
+            write: "^q".into(),
+            read: ".*".into(),
+        }),
+        1 => vhost().prop_map(|vhost| C::ClearPermissions { vhost, user: "guest".into() }),
+    ]
+}
+
+proptest! {
+    /// Two replicas that apply the same commands agree, the log restores the durable part, and so does a snapshot.
+    #[test]
+    fn the_log_and_the_snapshot_restore_what_is_durable(commands in proptest::collection::vec(command(), 0..80)) {
+        let mut metadata = fresh();
+        let mut replica = fresh();
+        let mut restored = fresh();
+        for command in &commands {
+            let before = metadata.to_snapshot();
+            match metadata.apply(command) {
+                Ok(applied) => {
+                    prop_assert_eq!(applied.durable, !applied.log.is_empty());
+                    let changed = before.commands != metadata.to_snapshot().commands;
+                    prop_assert!(applied.durable || !changed, "{:?} changed something durable", command);
+                    for command in &applied.log {
+                        restored.replay(command).unwrap();
+                    }
+                }
+                Err(_) => prop_assert_eq!(before, metadata.to_snapshot()),
+            }
+            metadata.check_invariants();
+            restored.check_invariants();
+            _ = replica.apply(command);
+        }
+        let snapshot = metadata.to_snapshot();
+        prop_assert_eq!(&snapshot, &replica.to_snapshot());
+        prop_assert_eq!(&snapshot.commands, &restored.to_snapshot().commands);
+        let again = Metadata::from_snapshot(&snapshot, 2).unwrap();
+        again.check_invariants();
+        prop_assert_eq!(snapshot, again.to_snapshot());
+    }
+}

@@ -1,0 +1,191 @@
+//! What declarations and bindings say, and whether they agree with what exists.
+//!
+//! Error texts are RabbitMQ's.
+
+use crate::Error;
+use crate::binding::Binding;
+use crate::command::Destination;
+use crate::error::ResourceKind;
+use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType};
+use crate::queue_arguments::{QueueArguments, check_argument, check_equivalent};
+use crate::value::{Arguments, Value};
+use crate::vhost::QueueRecord;
+use base::{ConnectionId, Name, QueueId, QueueRef};
+
+/// The definition in a `DeclareExchange`.
+pub(super) struct ExchangeDeclaration<'a> {
+    pub(super) vhost: &'a Name,
+    pub(super) name: &'a Name,
+    pub(super) exchange_type: &'a str,
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+    pub(super) internal: bool,
+    pub(super) arguments: &'a Arguments,
+}
+
+/// The definition in a `DeclareQueue`.
+pub(super) struct QueueDeclaration<'a> {
+    pub(super) vhost: &'a Name,
+    pub(super) name: &'a Name,
+    /// Already false for an exclusive queue.
+    pub(super) durable: bool,
+    pub(super) exclusive_owner: Option<ConnectionId>,
+    pub(super) auto_delete: bool,
+    pub(super) arguments: &'a Arguments,
+    pub(super) user: &'a Name,
+    pub(super) home: u16,
+    pub(super) server_named: bool,
+    pub(super) id: Option<QueueId>,
+}
+
+/// The parts of a `Bind` or `Unbind`.
+pub(super) struct BindingKey<'a> {
+    pub(super) vhost: &'a Name,
+    pub(super) source: &'a Name,
+    pub(super) destination: &'a Destination,
+    pub(super) binding_key: &'a bytes::Bytes,
+    pub(super) arguments: &'a Arguments,
+}
+
+impl ExchangeDeclaration<'_> {
+    /// Checks that the existing exchange is what is asked for.
+    pub(super) fn check_equivalent(
+        &self,
+        existing: &Exchange,
+        exchange_type: ExchangeType,
+    ) -> Result<(), Error> {
+        let differs = |argument: &str, received: &str, current: &str| match received == current {
+            true => Ok(()),
+            false => Err(inequivalent(
+                ResourceKind::Exchange,
+                self.name,
+                self.vhost,
+                argument,
+                received,
+                current,
+            )),
+        };
+        differs(
+            "type",
+            exchange_type.as_str(),
+            existing.exchange_type.as_str(),
+        )?;
+        differs("durable", flag(self.durable), flag(existing.durable))?;
+        differs(
+            "auto_delete",
+            flag(self.auto_delete),
+            flag(existing.auto_delete),
+        )?;
+        differs("internal", flag(self.internal), flag(existing.internal))?;
+        let (current, received) = (&existing.arguments, self.arguments);
+        check_argument(
+            ResourceKind::Exchange,
+            ALTERNATE_EXCHANGE,
+            current,
+            received,
+            self.name,
+            self.vhost,
+        )
+    }
+
+    pub(super) fn alternate_exchange(&self) -> Result<Option<Name>, Error> {
+        let Self { name, vhost, .. } = self;
+        let Some(value) = self.arguments.get(ALTERNATE_EXCHANGE) else {
+            return Ok(None);
+        };
+        if let Value::LongStr(_) = value {
+            // No exchange has a name that is not UTF-8, so nothing is lost.
+            return Ok(value.as_str().map(Name::from));
+        }
+        let found = value.type_name();
+        let text = format!(
+            "invalid type '{found}' for arg '{ALTERNATE_EXCHANGE}' in exchange '{name}' in vhost '{vhost}'"
+        );
+        Err(Error::Precondition(text.into()))
+    }
+}
+
+impl QueueDeclaration<'_> {
+    /// Checks that the existing queue is what is asked for.
+    pub(super) fn check_equivalent(&self, existing: &QueueRecord) -> Result<(), Error> {
+        if existing.exclusive_owner != self.exclusive_owner {
+            return Err(existing.exclusive_to_other());
+        }
+        let differs = |argument: &str, received: bool, current: bool| match received == current {
+            true => Ok(()),
+            false => {
+                let (received, current) = (flag(received), flag(current));
+                Err(inequivalent(
+                    ResourceKind::Queue,
+                    self.name,
+                    self.vhost,
+                    argument,
+                    received,
+                    current,
+                ))
+            }
+        };
+        differs("durable", self.durable, existing.durable)?;
+        differs("auto_delete", self.auto_delete, existing.auto_delete)?;
+        check_equivalent(&existing.arguments, self.arguments, self.name, self.vhost)
+    }
+
+    pub(super) fn record(&self, queue: QueueRef, settings: QueueArguments) -> QueueRecord {
+        QueueRecord {
+            queue,
+            vhost: self.vhost.clone(),
+            name: self.name.clone(),
+            durable: self.durable,
+            exclusive_owner: self.exclusive_owner,
+            auto_delete: self.auto_delete,
+            arguments: self.arguments.clone(),
+            settings,
+            user: self.user.clone(),
+            home: self.home,
+            server_named: self.server_named,
+        }
+    }
+}
+
+impl BindingKey<'_> {
+    pub(super) fn check_not_default(&self) -> Result<(), Error> {
+        let to_default = matches!(self.destination, Destination::Exchange(name) if name.is_empty());
+        if self.source.is_empty() || to_default {
+            Err(Error::DefaultExchange)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn binding(&self, durable: bool) -> Binding {
+        Binding::new(
+            self.source.clone(),
+            self.destination.clone(),
+            self.binding_key.clone(),
+            self.arguments.clone(),
+            durable,
+        )
+    }
+}
+
+fn inequivalent(
+    kind: ResourceKind,
+    name: &Name,
+    vhost: &Name,
+    argument: &str,
+    received: &str,
+    current: &str,
+) -> Error {
+    Error::InequivalentArgument {
+        kind,
+        name: name.clone(),
+        vhost: vhost.clone(),
+        argument: argument.into(),
+        received: format!("'{received}'").into(),
+        current: format!("'{current}'").into(),
+    }
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}

@@ -1,0 +1,249 @@
+//! Who may do what: a table of users and names, compared with an oracle that knows prefixes instead of patterns.
+
+use base::Name;
+use broker::Error;
+use broker::auth::{
+    Configure, Read, Write, authorize, authorize_passive, authorize_topic, authorize_vhost,
+};
+use broker::command::MetadataCommand as Command;
+use broker::error::ResourceKind;
+use broker::metadata::Metadata;
+
+/// What a user may do, as lists of prefixes: the same rights as `PATTERNS` in another form.
+struct Rights {
+    configure: &'static [&'static str],
+    write: &'static [&'static str],
+    read: &'static [&'static str],
+}
+
+const NOTHING: &[&str] = &[];
+const EVERYTHING: &[&str] = &[""];
+
+/// User, the three patterns, and the same as prefixes.
+const USERS: [(&str, [&str; 3], Rights); 5] = [
+    (
+        "admin",
+        [".*", ".*", ".*"],
+        Rights {
+            configure: EVERYTHING,
+            write: EVERYTHING,
+            read: EVERYTHING,
+        },
+    ),
+    (
+        "reader",
+        ["", "^$", "^orders"],
+        Rights {
+            configure: NOTHING,
+            write: NOTHING,
+            read: &["orders"],
+        },
+    ),
+    (
+        "writer",
+        ["", "^(amq\\.default|logs)", ""],
+        Rights {
+            configure: NOTHING,
+            write: &["amq.default", "logs"],
+            read: NOTHING,
+        },
+    ),
+    (
+        "owner",
+        ["^orders", "^orders", "^orders"],
+        Rights {
+            configure: &["orders"],
+            write: &["orders"],
+            read: &["orders"],
+        },
+    ),
+    (
+        "nobody",
+        ["", "", ""],
+        Rights {
+            configure: NOTHING,
+            write: NOTHING,
+            read: NOTHING,
+        },
+    ),
+];
+
+const NAMES: [(ResourceKind, &str); 7] = [
+    (ResourceKind::Queue, "orders"),
+    (ResourceKind::Queue, "orders.eu"),
+    (ResourceKind::Queue, "my-orders"),
+    (ResourceKind::Queue, "logs"),
+    (ResourceKind::Exchange, ""),
+    (ResourceKind::Exchange, "amq.direct"),
+    (ResourceKind::Exchange, "logs"),
+];
+
+fn world() -> Metadata {
+    let mut metadata = Metadata::new(1);
+    let mut apply = |command: Command| _ = metadata.apply(&command).unwrap();
+    apply(Command::CreateVhost { name: "/".into() });
+    apply(Command::CreateVhost {
+        name: "other".into(),
+    });
+    apply(Command::PutUser {
+        name: "stranger".into(),
+        password_hash: None,
+        tags: vec!["administrator".into()],
+    });
+    for (user, [configure, write, read], _) in USERS {
+        apply(Command::PutUser {
+            name: user.into(),
+            password_hash: None,
+            tags: vec![],
+        });
+        apply(Command::SetPermissions {
+            vhost: "/".into(),
+            user: user.into(),
+            configure: configure.into(),
+            write: write.into(),
+            read: read.into(),
+        });
+    }
+    metadata
+}
+
+fn holds(prefixes: &[&str], kind: ResourceKind, name: &str) -> bool {
+    let shown = if kind == ResourceKind::Exchange && name.is_empty() {
+        "amq.default"
+    } else {
+        name
+    };
+    prefixes.iter().any(|prefix| shown.starts_with(prefix))
+}
+
+#[test]
+fn every_user_may_do_what_the_table_says() {
+    let metadata = world();
+    let vhost: Name = "/".into();
+    for (user, _, rights) in &USERS {
+        let user: Name = (*user).into();
+        for (kind, name) in NAMES {
+            let resource: Name = name.into();
+            let allowed = [
+                authorize(&metadata, &user, &vhost, Configure, kind, &resource).is_ok(),
+                authorize(&metadata, &user, &vhost, Write, kind, &resource).is_ok(),
+                authorize(&metadata, &user, &vhost, Read, kind, &resource).is_ok(),
+            ];
+            let expect = [rights.configure, rights.write, rights.read]
+                .map(|prefixes| holds(prefixes, kind, name));
+            assert_eq!(allowed, expect, "{user} {kind} {name:?}");
+            let passive = authorize_passive(&metadata, &user, &vhost, kind, &resource).is_ok();
+            assert_eq!(
+                passive,
+                expect.contains(&true),
+                "{user} passive {kind} {name:?}"
+            );
+            assert!(authorize(&metadata, &user, &"other".into(), Read, kind, &resource).is_err());
+            assert!(
+                authorize(&metadata, &"stranger".into(), &vhost, Read, kind, &resource).is_err()
+            );
+        }
+    }
+}
+
+#[test]
+fn refusals_have_rabbitmqs_words() {
+    let metadata = world();
+    let (user, vhost): (Name, Name) = ("reader".into(), "/".into());
+    let refusal = |result: Result<(), Error>| result.unwrap_err().to_string();
+    assert_eq!(
+        refusal(
+            authorize(
+                &metadata,
+                &user,
+                &vhost,
+                Write,
+                ResourceKind::Exchange,
+                &"".into()
+            )
+            .map(drop)
+        ),
+        "write access to exchange 'amq.default' in vhost '/' refused for user 'reader'"
+    );
+    assert_eq!(
+        refusal(authorize_passive(
+            &metadata,
+            &user,
+            &vhost,
+            ResourceKind::Queue,
+            &"q".into()
+        )),
+        "configure access to queue 'q' in vhost '/' refused for user 'reader'"
+    );
+    assert_eq!(
+        refusal(authorize_vhost(&metadata, &user, &"nope".into())),
+        "vhost nope not found"
+    );
+    assert_eq!(
+        refusal(authorize_vhost(&metadata, &user, &"other".into())),
+        "access to vhost 'other' refused for user 'reader'"
+    );
+    assert_eq!(authorize_vhost(&metadata, &"nobody".into(), &vhost), Ok(()));
+}
+
+#[test]
+fn a_permit_is_for_one_thing_only() {
+    let metadata = world();
+    let permit = authorize(
+        &metadata,
+        &"admin".into(),
+        &"/".into(),
+        Write,
+        ResourceKind::Exchange,
+        &"logs".into(),
+    )
+    .unwrap();
+    assert!(permit.covers("/", ResourceKind::Exchange, "logs"));
+    assert!(!permit.covers("/", ResourceKind::Queue, "logs"));
+    assert!(!permit.covers("other", ResourceKind::Exchange, "logs"));
+    assert!(!permit.covers("/", ResourceKind::Exchange, "logs2"));
+}
+
+#[test]
+fn topic_permissions_restrict_only_the_exchange_they_name() {
+    let mut metadata = world();
+    let user: Name = "owner".into();
+    metadata
+        .apply(&Command::SetTopicPermissions {
+            vhost: "/".into(),
+            user: user.clone(),
+            exchange: "amq.topic".into(),
+            write: r"^{username}\.".into(),
+            read: ".*".into(),
+        })
+        .unwrap();
+    let write = |exchange: &str, key: &str| {
+        authorize_topic(
+            &metadata,
+            &user,
+            &"/".into(),
+            Write,
+            &exchange.into(),
+            key.as_bytes(),
+            None,
+        )
+    };
+    assert_eq!(write("amq.topic", "owner.x"), Ok(()));
+    assert_eq!(write("other", "x.y"), Ok(()));
+    assert_eq!(
+        write("amq.topic", "x.y").unwrap_err().to_string(),
+        "write access to topic 'x.y' in exchange 'amq.topic' in vhost '/' refused for user 'owner'"
+    );
+    assert_eq!(
+        authorize_topic(
+            &metadata,
+            &user,
+            &"/".into(),
+            Read,
+            &"amq.topic".into(),
+            b"x.y",
+            None
+        ),
+        Ok(())
+    );
+}

@@ -1,0 +1,306 @@
+//! Where messages go, asked through the public interface only.
+
+use base::{Name, QueueId};
+use broker::auth::{Permit, Write, authorize};
+use broker::command::{Destination, MetadataCommand as Command, PasswordHash};
+use broker::error::ResourceKind;
+use broker::metadata::{Metadata, bootstrap_commands};
+use broker::router::{Targets, route};
+use broker::value::{Arguments, Value};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// A broker's metadata with one user who may do everything.
+struct World {
+    metadata: Metadata,
+    targets: Targets,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            metadata: Metadata::new(1),
+            targets: Targets::new(),
+        };
+        bootstrap_commands(
+            "guest".into(),
+            PasswordHash::new(b"guest", [0; 4]),
+            "/".into(),
+        )
+        .iter()
+        .for_each(|c| world.apply(c));
+        world
+    }
+
+    fn apply(&mut self, command: &Command) {
+        self.metadata.apply(command).unwrap();
+    }
+
+    fn exchange(&mut self, name: &str, exchange_type: &str, alternate: Option<&'static str>) {
+        let alternate = alternate.map(|name| {
+            (
+                "alternate-exchange".into(),
+                Value::LongStr(Bytes::from_static(name.as_bytes())),
+            )
+        });
+        self.apply(&Command::DeclareExchange {
+            vhost: "/".into(),
+            name: name.into(),
+            exchange_type: exchange_type.into(),
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Arguments::from_pairs(alternate),
+        });
+    }
+
+    fn queue(&mut self, name: &str) {
+        self.apply(&Command::DeclareQueue {
+            vhost: "/".into(),
+            name: name.into(),
+            durable: true,
+            exclusive_owner: None,
+            auto_delete: false,
+            arguments: Arguments::default(),
+            user: "guest".into(),
+            home: 0,
+            server_named: false,
+            id: None,
+        });
+    }
+
+    fn bind(&mut self, source: &str, destination: Destination, key: &str, arguments: Arguments) {
+        self.apply(&Command::Bind {
+            vhost: "/".into(),
+            source: source.into(),
+            destination,
+            routing_key: Bytes::copy_from_slice(key.as_bytes()),
+            arguments,
+        });
+    }
+
+    fn bind_queue(&mut self, source: &str, queue: &str, key: &str) {
+        self.bind(
+            source,
+            Destination::Queue(queue.into()),
+            key,
+            Arguments::default(),
+        );
+    }
+
+    fn bind_exchange(&mut self, source: &str, exchange: &str, key: &str) {
+        self.bind(
+            source,
+            Destination::Exchange(exchange.into()),
+            key,
+            Arguments::default(),
+        );
+    }
+
+    /// Names of the queues that get a message, sorted, and whether headers were looked at.
+    fn publish(
+        &mut self,
+        exchange: &str,
+        keys: &[&str],
+        headers: &Arguments,
+    ) -> (Vec<String>, bool) {
+        let vhost = self.metadata.vhost("/").unwrap();
+        let permit: Permit<Write> = authorize(
+            &self.metadata,
+            &"guest".into(),
+            &"/".into(),
+            Write,
+            ResourceKind::Exchange,
+            &exchange.into(),
+        )
+        .unwrap();
+        let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
+        let exchange = vhost.exchange(exchange).unwrap();
+        let info = route(
+            vhost,
+            exchange,
+            &permit,
+            &keys,
+            &mut || headers.clone(),
+            &mut self.targets,
+        );
+        let name = |id: QueueId| self.metadata.queue_by_id(id).unwrap().name.to_string();
+        let mut names: Vec<_> = self
+            .targets
+            .queues()
+            .iter()
+            .map(|queue| name(queue.id))
+            .collect();
+        names.sort_unstable();
+        (names, info.used_headers)
+    }
+
+    fn queues(&mut self, exchange: &str, keys: &[&str]) -> Vec<String> {
+        self.publish(exchange, keys, &Arguments::default()).0
+    }
+}
+
+#[test]
+fn the_default_exchange_knows_every_queue_by_name() {
+    let mut world = World::new();
+    world.queue("q");
+    assert_eq!(world.queues("", &["q"]), ["q"]);
+    assert!(world.queues("", &["nope"]).is_empty());
+    assert!(world.targets.is_empty());
+}
+
+#[test]
+fn a_queue_gets_one_copy_however_many_bindings_match() {
+    let mut world = World::new();
+    world.queue("q");
+    world.queue("r");
+    for key in ["a", "b"] {
+        world.bind_queue("amq.direct", "q", key);
+        world.bind_queue("amq.fanout", "q", key);
+    }
+    world.bind_queue("amq.direct", "r", "b");
+    world.bind_queue("amq.topic", "q", "#");
+    world.bind_queue("amq.topic", "q", "a.*");
+    world.bind_exchange("amq.topic", "amq.fanout", "a.b");
+    assert_eq!(world.queues("amq.direct", &["a", "b", "a"]), ["q", "r"]);
+    assert_eq!(world.queues("amq.fanout", &["zzz"]), ["q"]);
+    assert_eq!(world.queues("amq.topic", &["a.b"]), ["q"]);
+    assert_eq!(world.queues("", &["q", "r", "q"]), ["q", "r"]);
+}
+
+#[test]
+fn more_queues_than_are_scanned_are_still_distinct() {
+    let mut world = World::new();
+    for index in 0..100 {
+        let name = format!("q{index}");
+        world.queue(&name);
+        world.bind_queue("amq.topic", &name, "a.#");
+        world.bind_queue("amq.topic", &name, "#.b");
+    }
+    assert_eq!(world.queues("amq.topic", &["a.b"]).len(), 100);
+}
+
+#[test]
+fn an_alternate_exchange_gets_what_no_binding_took() {
+    let mut world = World::new();
+    world.exchange("last", "fanout", None);
+    world.exchange("middle", "direct", Some("last"));
+    world.exchange("first", "direct", Some("middle"));
+    world.exchange("lost", "direct", Some("missing"));
+    world.queue("bound");
+    world.queue("rest");
+    world.bind_queue("first", "bound", "k");
+    world.bind_queue("last", "rest", "");
+    assert_eq!(world.queues("first", &["k"]), ["bound"]);
+    assert_eq!(world.queues("first", &["other"]), ["rest"]);
+    assert!(world.queues("lost", &["k"]).is_empty());
+}
+
+#[test]
+fn cycles_of_bindings_and_alternates_end() {
+    let mut world = World::new();
+    world.exchange("a", "fanout", Some("b"));
+    world.exchange("b", "fanout", Some("a"));
+    assert!(world.queues("a", &[""]).is_empty());
+    world.queue("q");
+    world.bind_exchange("a", "b", "");
+    world.bind_exchange("b", "a", "");
+    world.bind_queue("b", "q", "");
+    assert_eq!(world.queues("a", &[""]), ["q"]);
+}
+
+#[test]
+fn headers_are_decoded_only_for_headers_exchanges() {
+    let mut world = World::new();
+    world.queue("q");
+    world.queue("r");
+    let wanted = Arguments::from_pairs([("colour".into(), Value::Bool(true))]);
+    world.bind(
+        "amq.headers",
+        Destination::Queue("q".into()),
+        "",
+        wanted.clone(),
+    );
+    world.bind_queue("amq.fanout", "r", "");
+    assert_eq!(
+        world.publish("amq.fanout", &[""], &wanted),
+        (vec!["r".into()], false)
+    );
+    assert_eq!(
+        world.publish("amq.headers", &[""], &wanted),
+        (vec!["q".into()], true)
+    );
+    assert_eq!(
+        world.publish("amq.headers", &[""], &Arguments::default()),
+        (vec![], true)
+    );
+}
+
+/// A naive broker: a list of bindings, tried one after the other.
+#[derive(Debug, Default)]
+struct Naive {
+    bindings: BTreeSet<(&'static str, &'static str, &'static str)>,
+}
+
+impl Naive {
+    fn queues(
+        &self,
+        exchange: &str,
+        key: &str,
+        seen: &mut BTreeSet<&'static str>,
+        out: &mut BTreeSet<String>,
+    ) {
+        for (source, destination, binding_key) in &self.bindings {
+            let matches = match exchange {
+                "direct" | "amq.direct" => *binding_key == key,
+                _ => true,
+            };
+            if *source != exchange || !matches {
+                continue;
+            }
+            if destination.starts_with('q') {
+                out.insert((*destination).into());
+            } else if seen.insert(destination) {
+                self.queues(destination, key, seen, out);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn routing_agrees_with_trying_every_binding(
+        edges in proptest::collection::vec((
+            any::<bool>(),
+            proptest::sample::select(&["direct", "fanout", "amq.direct"][..]),
+            proptest::sample::select(&["q1", "q2", "q3", "direct", "fanout", "amq.direct"][..]),
+            proptest::sample::select(&["a", "b"][..]),
+        ), 0..40),
+    ) {
+        let mut world = World::new();
+        let mut naive = Naive::default();
+        world.exchange("direct", "direct", None);
+        world.exchange("fanout", "fanout", None);
+        ["q1", "q2", "q3"].iter().for_each(|name| world.queue(name));
+        for (add, source, destination, key) in edges {
+            let end: Name = destination.into();
+            let to = if destination.starts_with('q') { Destination::Queue(end) } else { Destination::Exchange(end) };
+            if add {
+                world.bind(source, to, key, Arguments::default());
+                naive.bindings.insert((source, destination, key));
+            } else {
+                let (routing_key, arguments) = (Bytes::from_static(key.as_bytes()), Arguments::default());
+                world.apply(&Command::Unbind { vhost: "/".into(), source: source.into(), destination: to, routing_key, arguments });
+                naive.bindings.remove(&(source, destination, key));
+            }
+            for exchange in ["direct", "fanout", "amq.direct"] {
+                for key in ["a", "b", "c"] {
+                    let mut expect = BTreeSet::new();
+                    naive.queues(exchange, key, &mut BTreeSet::new(), &mut expect);
+                    prop_assert_eq!(world.queues(exchange, &[key]), expect.into_iter().collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
