@@ -1,1 +1,42 @@
-//! frontend-amqp091
+//! AMQP 0-9-1 connections: one pure state machine for each client.
+//!
+//! Bytes from the socket and replies from queues go in, bytes for the socket and requests for queues come out. The machine
+//! does no I/O, has no clock and no source of randomness: the driver passes in what came, what time it is and a seed, then
+//! drains what the machine wants. What messages, queues and permissions are is the `broker` crate's; how frames look is
+//! the `codec-amqp091` crate's; here is what a client may ask, in which order, and what it hears when it is wrong.
+//!
+//! ```text
+//!   input ---> Connection ---> output (OutBuffer)
+//!   replies ->            ---> requests (Request)
+//!   time ---->            ---> next deadline
+//! ```
+//!
+//! Suggested reading order: [`connection`], `handshake`, `channel`, `content`, `publish`, `consume`, `settle`, `confirm`,
+//! `tx`, `topology`, `reply_to`, `exception`.
+
+mod arguments;
+mod channel;
+mod config;
+mod confirm;
+pub mod connection;
+mod consume;
+mod content;
+pub mod exception;
+mod handshake;
+mod heartbeat;
+mod out_buffer;
+mod publish;
+mod random;
+mod reply_to;
+mod request;
+mod session;
+mod settle;
+mod topology;
+mod tx;
+mod unacked;
+
+pub use config::{Alarms, Config, Peer};
+pub use connection::{ChannelDetails, CloseReason, Connection, ConnectionDetails, ConnectionState};
+pub use exception::{Exception, Scope};
+pub use out_buffer::OutBuffer;
+pub use request::{Request, return_late_reply};

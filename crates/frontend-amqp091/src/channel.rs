@@ -1,0 +1,786 @@
+//! One channel: takes its frames in order, and what comes back for it from queues and metadata.
+//!
+//! Most methods are answered at once. One that needs an asynchronous answer makes the channel *wait*: what follows is kept in
+//! a stash, in order, and handled after the answer. Acks do not wait, since nothing they do depends on the answer.
+//! Other channels of the connection go on meanwhile.
+//!
+//! ```text
+//! Open --exception--> Closing (everything is ignored) --channel.close-ok--> Closed
+//!      --channel.close from the client, answered----------------------------> Closed
+//! ```
+//!
+//! What the methods do is in the files named after them: [`topology`](crate::topology), [`publish`](crate::publish),
+//! [`consume`](crate::consume), [`settle`](crate::settle), [`confirm`](crate::confirm), [`tx`](crate::tx).
+//!
+//! Invariants: at most one answer is outstanding; a channel that does not wait and is not held back has an empty stash.
+//! Spec: AMQP 0-9-1 §1.5.
+
+use crate::confirm::{Confirm, ConfirmTracker};
+use crate::connection::ChannelDetails;
+use crate::consume::{Consumers, PrefetchLimits};
+use crate::content::{Assembly, Content};
+use crate::exception::{Exception, Violation};
+use crate::publish::Routes;
+use crate::reply_to::ReplyConsumer;
+use crate::request::return_late_reply;
+use crate::session::{Session, Turn};
+use crate::tx::{Commit, Transaction};
+use crate::unacked::Unacked;
+use base::{ChannelNumber, ConsumerTagIndex, Name};
+use broker::Error;
+use broker::command::{ChannelId, Outcome, QueueCommand, Reply};
+use bytes::Bytes;
+use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
+use std::collections::VecDeque;
+
+/// Bytes of stashed methods and messages at which the connection stops reading. Input that was already read is still taken.
+const STASH_SIZE_MAX: usize = 1024 * 1024;
+/// Stashed methods and messages at which the connection stops reading.
+const STASH_LENGTH_MAX: usize = 1024;
+
+/// A channel of a connection.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) id: ChannelId,
+    state: State,
+    assembly: Assembly,
+    /// The answer that is outstanding.
+    pub(crate) waiting: Option<Waiting>,
+    stash: Stash,
+    pub(crate) mode: Mode,
+    pub(crate) routes: Routes,
+    pub(crate) consumers: Consumers,
+    pub(crate) prefetch: PrefetchLimits,
+    pub(crate) unacked: Unacked,
+    /// The last delivery tag that was used.
+    pub(crate) delivery_tag: u64,
+    /// The queue that an empty queue name means.
+    pub(crate) last_queue: Option<Name>,
+    pub(crate) reply_consumer: Option<ReplyConsumer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// channel.close was sent.
+    Closing,
+    Closed,
+}
+
+/// What publishes get for an answer.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// None.
+    Plain,
+    /// Confirms.
+    Confirm(ConfirmTracker),
+    /// They are kept until tx.commit.
+    Tx(Transaction),
+}
+
+/// The answer a channel waits for, and what it needs to pass it on.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    ExchangeDeclare {
+        no_wait: bool,
+    },
+    ExchangeDelete {
+        no_wait: bool,
+    },
+    ExchangeBind {
+        no_wait: bool,
+    },
+    ExchangeUnbind {
+        no_wait: bool,
+    },
+    QueueDeclare {
+        name: Name,
+        no_wait: bool,
+    },
+    /// The queue is declared; its counts are on their way.
+    QueueStatus {
+        name: Name,
+        no_wait: bool,
+    },
+    QueueBind {
+        no_wait: bool,
+    },
+    QueueUnbind,
+    QueuePurge {
+        name: Name,
+        no_wait: bool,
+    },
+    QueueDelete {
+        no_wait: bool,
+    },
+    Consume {
+        consumer: ConsumerTagIndex,
+        queue: Name,
+        no_wait: bool,
+    },
+    Cancel {
+        consumer: ConsumerTagIndex,
+        tag: Name,
+        no_wait: bool,
+    },
+    Get {
+        queue: Name,
+        no_ack: bool,
+    },
+    TxCommit(Commit),
+}
+
+impl Waiting {
+    /// Class and method ids of the method that waits.
+    pub(crate) fn ids(&self) -> (u16, u16) {
+        match self {
+            Self::ExchangeDeclare { .. } => (40, 10),
+            Self::ExchangeDelete { .. } => (40, 20),
+            Self::ExchangeBind { .. } => (40, 30),
+            Self::ExchangeUnbind { .. } => (40, 40),
+            Self::QueueDeclare { .. } | Self::QueueStatus { .. } => (50, 10),
+            Self::QueueBind { .. } => (50, 20),
+            Self::QueuePurge { .. } => (50, 30),
+            Self::QueueDelete { .. } => (50, 40),
+            Self::QueueUnbind => (50, 50),
+            Self::Consume { .. } => (60, 20),
+            Self::Cancel { .. } => (60, 30),
+            Self::Get { .. } => (60, 70),
+            Self::TxCommit(_) => (90, 20),
+        }
+    }
+}
+
+/// Something complete that a client sent.
+#[derive(Debug)]
+enum Unit {
+    Method(Bytes),
+    Publish(Content),
+}
+
+impl Unit {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Method(payload) => payload.len(),
+            Self::Publish(content) => content.size_bytes(),
+        }
+    }
+}
+
+/// What has to wait, in order.
+#[derive(Debug, Default)]
+struct Stash {
+    units: VecDeque<Unit>,
+    bytes: usize,
+}
+
+impl Stash {
+    fn push(&mut self, unit: Unit) {
+        self.bytes += unit.size_bytes();
+        self.units.push_back(unit);
+    }
+
+    fn pop(&mut self) -> Option<Unit> {
+        let unit = self.units.pop_front()?;
+        self.bytes -= unit.size_bytes();
+        Some(unit)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+// What it is.
+impl Channel {
+    pub(crate) fn new(id: ChannelId, prefetch_count: u16) -> Self {
+        Self {
+            id,
+            state: State::Open,
+            assembly: Assembly::default(),
+            waiting: None,
+            stash: Stash::default(),
+            mode: Mode::Plain,
+            routes: Routes::default(),
+            consumers: Consumers::default(),
+            prefetch: PrefetchLimits::new(prefetch_count),
+            unacked: Unacked::default(),
+            delivery_tag: 0,
+            last_queue: None,
+            reply_consumer: None,
+        }
+    }
+
+    pub(crate) fn number(&self) -> ChannelNumber {
+        self.id.number
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Whether everything the client sent so far was handled.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.is_open() || (self.waiting.is_none() && self.stash.units.is_empty())
+    }
+
+    /// Whether it keeps so much that the client has to be stopped.
+    pub(crate) fn is_stash_full(&self) -> bool {
+        self.stash.bytes >= STASH_SIZE_MAX || self.stash.units.len() >= STASH_LENGTH_MAX
+    }
+
+    /// For listings.
+    pub(crate) fn details(&self) -> ChannelDetails {
+        let unconfirmed = match &self.mode {
+            Mode::Confirm(tracker) => tracker.unconfirmed(),
+            Mode::Plain | Mode::Tx(_) => 0,
+        };
+        ChannelDetails {
+            number: self.id.number,
+            consumers: self.consumers.len(),
+            unacknowledged: self.unacked.len(),
+            unconfirmed,
+            confirm: matches!(self.mode, Mode::Confirm(_)),
+            transactional: matches!(self.mode, Mode::Tx(_)),
+        }
+    }
+
+    /// Bytes of messages that are not in any queue yet.
+    pub(crate) fn unrouted_bytes(&self) -> usize {
+        let tx = match &self.mode {
+            Mode::Tx(transaction) => transaction.size_bytes(),
+            Mode::Plain | Mode::Confirm(_) => 0,
+        };
+        self.assembly.buffered_bytes() + self.stash.bytes + tx
+    }
+}
+
+// What the client sends.
+impl Channel {
+    /// Takes one frame.
+    ///
+    /// # Errors
+    /// The frame, or what it asks for, ends the channel or the connection.
+    #[inline]
+    pub(crate) fn handle_frame(
+        &mut self,
+        turn: &mut Turn<'_>,
+        kind: FrameKind,
+        payload: Bytes,
+    ) -> Result<(), Exception> {
+        if self.state != State::Open {
+            self.handle_frame_after_close(turn.session, kind, &payload);
+            return Ok(());
+        }
+        match kind {
+            FrameKind::Method => {
+                self.assembly.check_method()?;
+                if peek_method(&payload)
+                    == Some((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
+                {
+                    self.assembly.begin(payload);
+                    return Ok(());
+                }
+                self.handle_unit(turn, Unit::Method(payload))
+            }
+            FrameKind::Header => match self
+                .assembly
+                .header(&payload, turn.session.config.message_size_max)?
+            {
+                Some(content) => self.handle_unit(turn, Unit::Publish(content)),
+                None => Ok(()),
+            },
+            FrameKind::Body => match self.assembly.body(payload)? {
+                Some(content) => self.handle_unit(turn, Unit::Publish(content)),
+                None => Ok(()),
+            },
+            FrameKind::Heartbeat => Err(Violation::Internal("heartbeat on a channel").into()),
+        }
+    }
+
+    fn handle_frame_after_close(
+        &mut self,
+        session: &mut Session,
+        kind: FrameKind,
+        payload: &Bytes,
+    ) {
+        if kind != FrameKind::Method {
+            return;
+        }
+        match peek_method(payload) {
+            Some((channel::CloseOk::CLASS_ID, channel::CloseOk::METHOD_ID)) => {
+                self.state = State::Closed
+            }
+            // Both sides closed at once.
+            Some((channel::Close::CLASS_ID, channel::Close::METHOD_ID)) => {
+                channel::CloseOk.encode(self.number(), session.encoded());
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn handle_unit(&mut self, turn: &mut Turn<'_>, unit: Unit) -> Result<(), Exception> {
+        let in_order = self.waiting.is_none() && self.stash.units.is_empty();
+        if in_order {
+            return self.perform_or_hold(turn, unit);
+        }
+        if let Unit::Method(payload) = &unit
+            && self.may_overtake(payload)
+        {
+            let payload = payload.clone();
+            return self.handle_method(turn, &payload);
+        }
+        self.keep(turn.session, unit);
+        Ok(())
+    }
+
+    fn keep(&mut self, session: &mut Session, unit: Unit) {
+        self.stash.push(unit);
+        session.has_full_stash |= self.is_stash_full();
+    }
+
+    /// Acks need not wait for anything, except in a transaction, where a commit may be before them.
+    fn may_overtake(&self, payload: &[u8]) -> bool {
+        let settles = matches!(
+            peek_method(payload),
+            Some((
+                basic::Ack::CLASS_ID,
+                basic::Ack::METHOD_ID | basic::Nack::METHOD_ID | basic::Reject::METHOD_ID
+            ))
+        );
+        settles && !matches!(self.mode, Mode::Tx(_))
+    }
+
+    #[inline]
+    fn perform_or_hold(&mut self, turn: &mut Turn<'_>, unit: Unit) -> Result<(), Exception> {
+        match unit {
+            Unit::Method(payload) => self.handle_method(turn, &payload),
+            Unit::Publish(_) if turn.session.backpressure.is_closed() => {
+                turn.session.backpressure.has_publish = true;
+                self.keep(turn.session, unit);
+                Ok(())
+            }
+            Unit::Publish(content) => self.publish(turn, &content),
+        }
+    }
+
+    /// Handles what was kept, as far as possible now.
+    ///
+    /// # Errors
+    /// As [`Self::handle_frame`].
+    pub(crate) fn handle_stash(&mut self, turn: &mut Turn<'_>) -> Result<(), Exception> {
+        while self.is_open() && self.waiting.is_none() {
+            let held = turn.session.backpressure.is_closed();
+            match self.stash.units.front() {
+                None => return Ok(()),
+                Some(Unit::Publish(_)) if held => {
+                    turn.session.backpressure.has_publish = true;
+                    return Ok(());
+                }
+                Some(_) => {}
+            }
+            if let Some(unit) = self.stash.pop() {
+                self.perform_or_hold(turn, unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_method(&mut self, turn: &mut Turn<'_>, payload: &Bytes) -> Result<(), Exception> {
+        let method = Method::decode(payload)?;
+        self.perform(turn, &method)
+            .map_err(|exception| exception.caused_by(method.ids()))
+    }
+
+    fn perform(&mut self, turn: &mut Turn<'_>, method: &Method<'_>) -> Result<(), Exception> {
+        match method {
+            Method::BasicAck(method) => self.ack(turn, method.delivery_tag, method.multiple),
+            Method::BasicNack(method) => self.reject(
+                turn,
+                method.delivery_tag,
+                method.multiple,
+                outcome_of(method.requeue),
+            ),
+            Method::BasicReject(method) => {
+                self.reject(turn, method.delivery_tag, false, outcome_of(method.requeue))
+            }
+            Method::ExchangeDeclare(method) => self.exchange_declare(turn, method),
+            Method::ExchangeDelete(method) => self.exchange_delete(turn, method),
+            Method::ExchangeBind(method) => self.exchange_bind(turn, method),
+            Method::ExchangeUnbind(method) => self.exchange_unbind(turn, method),
+            Method::QueueDeclare(method) => self.queue_declare(turn, method),
+            Method::QueueBind(method) => self.queue_bind(turn, method),
+            Method::QueueUnbind(method) => self.queue_unbind(turn, method),
+            Method::QueuePurge(method) => self.queue_purge(turn, method),
+            Method::QueueDelete(method) => self.queue_delete(turn, method),
+            Method::BasicQos(method) => self.qos(turn, *method),
+            Method::BasicConsume(method) => self.consume(turn, method),
+            Method::BasicCancel(method) => self.cancel(turn, method),
+            Method::BasicGet(method) => self.get(turn, method),
+            Method::BasicRecover(method) => {
+                self.recover(turn, method.requeue)?;
+                basic::RecoverOk.encode(self.number(), turn.session.encoded());
+                Ok(())
+            }
+            Method::BasicRecoverAsync(method) => self.recover(turn, method.requeue),
+            Method::ConfirmSelect(method) => self.confirm_select(turn.session, *method),
+            Method::TxSelect(_) => self.tx_select(turn.session),
+            Method::TxCommit(_) => self.tx_commit(turn),
+            Method::TxRollback(_) => self.tx_rollback(turn.session),
+            Method::ChannelFlow(method) => self.flow(turn.session, method.active),
+            Method::ChannelClose(_) => {
+                self.flush_confirms(turn.session);
+                self.end(turn.session);
+                channel::CloseOk.encode(self.number(), turn.session.encoded());
+                self.state = State::Closed;
+                Ok(())
+            }
+            // An answer to a question the server asked with no-wait.
+            Method::BasicCancelOk(_) => Ok(()),
+            Method::AccessRequest(_) => {
+                access::RequestOk { ticket: 1 }.encode(self.number(), turn.session.encoded());
+                Ok(())
+            }
+            Method::ChannelOpen(_) => Err(Violation::SecondChannelOpen.into()),
+            Method::ConnectionStart(_)
+            | Method::ConnectionStartOk(_)
+            | Method::ConnectionSecure(_)
+            | Method::ConnectionSecureOk(_)
+            | Method::ConnectionTune(_)
+            | Method::ConnectionTuneOk(_)
+            | Method::ConnectionOpen(_)
+            | Method::ConnectionOpenOk(_)
+            | Method::ConnectionClose(_)
+            | Method::ConnectionCloseOk(_)
+            | Method::ConnectionBlocked(_)
+            | Method::ConnectionUnblocked(_)
+            | Method::ConnectionUpdateSecret(_)
+            | Method::ConnectionUpdateSecretOk(_)
+            | Method::ChannelOpenOk(_)
+            | Method::ChannelFlowOk(_)
+            | Method::ChannelCloseOk(_)
+            | Method::AccessRequestOk(_)
+            | Method::ExchangeDeclareOk(_)
+            | Method::ExchangeDeleteOk(_)
+            | Method::ExchangeBindOk(_)
+            | Method::ExchangeUnbindOk(_)
+            | Method::QueueDeclareOk(_)
+            | Method::QueueBindOk(_)
+            | Method::QueuePurgeOk(_)
+            | Method::QueueDeleteOk(_)
+            | Method::QueueUnbindOk(_)
+            | Method::BasicQosOk(_)
+            | Method::BasicConsumeOk(_)
+            | Method::BasicPublish(_)
+            | Method::BasicReturn(_)
+            | Method::BasicDeliver(_)
+            | Method::BasicGetOk(_)
+            | Method::BasicGetEmpty(_)
+            | Method::BasicRecoverOk(_)
+            | Method::ConfirmSelectOk(_)
+            | Method::TxSelectOk(_)
+            | Method::TxCommitOk(_)
+            | Method::TxRollbackOk(_) => Err(Violation::UnimplementedMethod.into()),
+        }
+    }
+
+    fn flow(&self, session: &mut Session, active: bool) -> Result<(), Exception> {
+        if !active {
+            return Err(Violation::FlowInactive.into());
+        }
+        channel::FlowOk { active }.encode(self.number(), session.encoded());
+        Ok(())
+    }
+
+    fn confirm_select(
+        &mut self,
+        session: &mut Session,
+        method: confirm::Select,
+    ) -> Result<(), Exception> {
+        match self.mode {
+            Mode::Tx(_) => return Err(Violation::ConfirmAfterTx.into()),
+            Mode::Plain => self.mode = Mode::Confirm(ConfirmTracker::default()),
+            Mode::Confirm(_) => {}
+        }
+        if !method.no_wait {
+            confirm::SelectOk.encode(self.number(), session.encoded());
+        }
+        Ok(())
+    }
+}
+
+// What queues and the metadata say.
+impl Channel {
+    /// Takes one reply, then what it held up.
+    ///
+    /// # Errors
+    /// As [`Self::handle_frame`].
+    #[inline]
+    pub(crate) fn handle_reply(
+        &mut self,
+        turn: &mut Turn<'_>,
+        reply: Reply,
+    ) -> Result<(), Exception> {
+        if !self.is_open() {
+            turn.session
+                .requests
+                .extend(return_late_reply(self.id, &reply));
+            return Ok(());
+        }
+        match reply {
+            Reply::Deliver {
+                consumer,
+                queue,
+                position,
+                message,
+                redelivered,
+            } => {
+                self.deliver(
+                    turn.session,
+                    consumer,
+                    (queue, position),
+                    &message,
+                    redelivered,
+                );
+                return Ok(());
+            }
+            Reply::Confirm { first, last } => self.confirmed(turn.session, first, last, false)?,
+            Reply::Nack { first, last } => self.confirmed(turn.session, first, last, true)?,
+            Reply::ConsumerCancelled { consumer } => {
+                self.consumer_cancelled(turn.session, consumer)
+            }
+            Reply::DirectReply { message } => self.deliver_direct_reply(turn.session, &message),
+            Reply::GetOk { .. }
+            | Reply::GetEmpty
+            | Reply::ConsumeOk { .. }
+            | Reply::CancelOk { .. }
+            | Reply::Status { .. }
+            | Reply::Purged { .. }
+            | Reply::Deleted { .. }
+            | Reply::Failed(_)
+            | Reply::Metadata(_) => self.handle_answer(turn, reply)?,
+        }
+        self.handle_stash(turn)
+    }
+
+    fn handle_answer(&mut self, turn: &mut Turn<'_>, reply: Reply) -> Result<(), Exception> {
+        let Some(waiting) = self.waiting.take() else {
+            turn.session
+                .requests
+                .extend(return_late_reply(self.id, &reply));
+            return Ok(());
+        };
+        let ids = waiting.ids();
+        let outcome = match reply {
+            Reply::Failed(error) => self.handle_failure(turn.session, waiting, error),
+            Reply::Metadata(Err(error)) => Err(error.into()),
+            Reply::Metadata(Ok(reply)) => self.metadata_changed(turn, waiting, &reply),
+            Reply::Status { ready, consumers } => {
+                self.queue_status(turn.session, waiting, ready, consumers)
+            }
+            Reply::Purged { count } => self.queue_purged(turn.session, waiting, count),
+            Reply::Deleted { ready } => self.queue_deleted(turn.session, waiting, ready),
+            Reply::ConsumeOk { .. } => self.consuming(turn.session, waiting),
+            Reply::CancelOk { .. } => self.cancelled(turn.session, waiting),
+            Reply::GetOk {
+                queue,
+                position,
+                message,
+                redelivered,
+                ready,
+            } => self.got(
+                turn.session,
+                waiting,
+                (queue, position),
+                &message,
+                redelivered,
+                ready,
+            ),
+            Reply::GetEmpty => self.got_nothing(turn.session, waiting),
+            Reply::Deliver { .. }
+            | Reply::Confirm { .. }
+            | Reply::Nack { .. }
+            | Reply::ConsumerCancelled { .. }
+            | Reply::DirectReply { .. } => Err(unexpected_answer()),
+        };
+        outcome.map_err(|exception| exception.caused_by(ids))
+    }
+
+    /// A queue refused what the channel waits for, or no longer exists.
+    fn handle_failure(
+        &mut self,
+        session: &mut Session,
+        waiting: Waiting,
+        error: Error,
+    ) -> Result<(), Exception> {
+        let queue_is_gone = matches!(error, Error::NotFound { .. });
+        match waiting {
+            Waiting::Cancel { .. } => self.cancelled(session, waiting),
+            Waiting::QueueDelete { .. } if queue_is_gone => self.queue_deleted(session, waiting, 0),
+            Waiting::Consume {
+                consumer, queue, ..
+            } => {
+                self.consumers.remove(consumer);
+                Err(self.named(session, error, queue))
+            }
+            Waiting::QueueStatus { name, .. }
+            | Waiting::QueuePurge { name, .. }
+            | Waiting::Get { queue: name, .. } => Err(self.named(session, error, name)),
+            Waiting::ExchangeDeclare { .. }
+            | Waiting::ExchangeDelete { .. }
+            | Waiting::ExchangeBind { .. }
+            | Waiting::ExchangeUnbind { .. }
+            | Waiting::QueueDeclare { .. }
+            | Waiting::QueueBind { .. }
+            | Waiting::QueueUnbind
+            | Waiting::QueueDelete { .. }
+            | Waiting::TxCommit(_) => Err(error.into()),
+        }
+    }
+
+    /// Whoever found the queue missing may not have known its name.
+    fn named(&self, session: &Session, error: Error, queue: Name) -> Exception {
+        if let Error::NotFound { kind, .. } = error {
+            return Error::NotFound {
+                kind,
+                name: queue,
+                vhost: session.vhost.clone(),
+            }
+            .into();
+        }
+        error.into()
+    }
+
+    fn confirmed(
+        &mut self,
+        session: &mut Session,
+        first: u64,
+        last: u64,
+        refused: bool,
+    ) -> Result<(), Exception> {
+        match &mut self.mode {
+            Mode::Confirm(tracker) => {
+                let had_ready = tracker.has_ready();
+                tracker.answer(first, last, refused);
+                if !had_ready && tracker.has_ready() {
+                    session.unsaid_confirms.push(self.id.number);
+                }
+                Ok(())
+            }
+            Mode::Tx(_) => self.commit_confirmed(session, first, last, refused),
+            Mode::Plain => Ok(()),
+        }
+    }
+
+    /// Says what was confirmed since the last time.
+    pub(crate) fn flush_confirms(&mut self, session: &mut Session) {
+        let Mode::Confirm(tracker) = &mut self.mode else {
+            return;
+        };
+        if self.state != State::Open {
+            return;
+        }
+        let number = self.id.number;
+        let out = session.encoded();
+        tracker.flush(|confirm| match confirm {
+            Confirm::Ack { sequence, multiple } => {
+                basic::Ack {
+                    delivery_tag: sequence,
+                    multiple,
+                }
+                .encode(number, out);
+            }
+            // Compat: RabbitMQ sets requeue here, where it means nothing.
+            Confirm::Nack { sequence } => {
+                basic::Nack {
+                    delivery_tag: sequence,
+                    multiple: false,
+                    requeue: true,
+                }
+                .encode(number, out);
+            }
+        });
+    }
+}
+
+// The end.
+impl Channel {
+    /// Closes the channel because of an exception: everything it had goes back, and the client is told.
+    pub(crate) fn close(&mut self, session: &mut Session, exception: &Exception) {
+        self.flush_confirms(session);
+        self.end(session);
+        channel::Close {
+            reply_code: exception.reply_code,
+            reply_text: exception.reply_text.as_bytes(),
+            class_id: exception.class_id,
+            method_id: exception.method_id,
+        }
+        .encode(self.number(), session.encoded());
+        self.state = State::Closing;
+    }
+
+    /// Ends the channel without a word.
+    pub(crate) fn end(&mut self, session: &mut Session) {
+        self.cancel_consumers(session);
+        self.requeue_unacked(session);
+        self.state = State::Closing;
+        self.assembly = Assembly::default();
+        self.waiting = None;
+        self.stash.clear();
+        self.mode = Mode::Plain;
+        self.reply_consumer = None;
+        self.routes = Routes::default();
+    }
+
+    /// First half of [`Self::end`], so that nothing is delivered to a sibling that ends as well.
+    pub(crate) fn cancel_consumers(&mut self, session: &mut Session) {
+        for (queue, consumer) in self.consumers.drain(self.id) {
+            session.ask_queue(
+                queue,
+                QueueCommand::Cancel {
+                    consumer,
+                    reply: false,
+                },
+            );
+        }
+    }
+
+    fn requeue_unacked(&mut self, session: &mut Session) {
+        if let Mode::Tx(transaction) = &mut self.mode {
+            self.unacked.restore(transaction.take_settled());
+        }
+        let deliveries = self.unacked.remove_up_to(0).into_iter().flatten();
+        crate::settle::settle_all(session, self.id, deliveries, Outcome::Requeue);
+    }
+
+    /// Checks what the module doc promises.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self, session: &Session) {
+        let held = session.backpressure.is_closed();
+        if self.is_open() && self.waiting.is_none() && !held {
+            assert!(self.stash.units.is_empty(), "a free channel keeps nothing");
+        }
+        assert_eq!(
+            self.stash.bytes,
+            self.stash.units.iter().map(Unit::size_bytes).sum::<usize>()
+        );
+    }
+}
+
+/// An answer came that does not fit the question.
+pub(crate) fn unexpected_answer() -> Exception {
+    Violation::Internal("unexpected answer").into()
+}
+
+fn outcome_of(requeue: bool) -> Outcome {
+    if requeue {
+        Outcome::Requeue
+    } else {
+        Outcome::Discard
+    }
+}

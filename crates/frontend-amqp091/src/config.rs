@@ -1,0 +1,135 @@
+//! What an operator may set about this protocol, and who is at the other end.
+
+use broker::value::Arguments;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// No message is ever larger than this, whatever the configuration says; in bytes.
+pub(crate) const MESSAGE_SIZE_HARD_MAX: u64 = 536_870_912;
+
+/// Settings of all connections of a node. `Default` is RabbitMQ's.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `product` of the server properties.
+    pub product: String,
+    /// `version` of the server properties. Some clients parse it and expect RabbitMQ's.
+    pub version: String,
+    /// `platform` of the server properties.
+    pub platform: String,
+    /// `copyright` of the server properties.
+    pub copyright: String,
+    /// `information` of the server properties.
+    pub information: String,
+    /// `cluster_name` of the server properties.
+    pub cluster_name: String,
+    /// More server properties; they replace those above of the same name.
+    pub server_properties: Arguments,
+    /// Channels a connection may have open at once, 0 for no limit (`channel_max`).
+    pub channel_max: u16,
+    /// Largest frame in bytes that is offered, 0 for no limit (`frame_max`).
+    pub frame_max: u32,
+    /// Largest frame in bytes before tune-ok (`initial_frame_max`).
+    pub initial_frame_max: u32,
+    /// Heartbeat timeout offered, in seconds, 0 for none (`heartbeat`).
+    pub heartbeat_s: u16,
+    /// From the first byte to connection.open; the socket is closed when it takes longer (`handshake_timeout`).
+    pub handshake_timeout: Duration,
+    /// Largest message body in bytes (`max_message_size`).
+    pub message_size_max: u64,
+    /// Names of SASL mechanisms offered, of `PLAIN`, `AMQPLAIN`, `ANONYMOUS` and `RABBIT-CR-DEMO` (`auth_mechanisms`).
+    pub mechanisms: Vec<String>,
+    /// Who clients of `ANONYMOUS` are; `None` withdraws the mechanism (`anonymous_login_user`).
+    pub anonymous_login_user: Option<String>,
+    /// Users who may connect from this host only (`loopback_users`).
+    pub loopback_users: Vec<String>,
+    /// Whether basic.qos with global=true limits the channel; otherwise it means the same as global=false
+    /// (`deprecated_features.permit.global_qos`).
+    pub global_qos_permitted: bool,
+    /// Prefetch count of channels that did not ask for one, 0 for none (`default_consumer_prefetch`).
+    pub consumer_prefetch_default: u16,
+    /// Consumers a channel may have (`consumer_max_per_channel`), `None` for no limit.
+    pub consumer_max_per_channel: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            product: "WarrenMQ".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: "Rust".to_owned(),
+            copyright: "Copyright (c) the WarrenMQ authors".to_owned(),
+            information: "Licensed under the Apache License 2.0".to_owned(),
+            cluster_name: "rabbit@localhost".to_owned(),
+            server_properties: Arguments::default(),
+            channel_max: 2047,
+            frame_max: 131_072,
+            initial_frame_max: 8192,
+            heartbeat_s: 60,
+            handshake_timeout: Duration::from_secs(10),
+            message_size_max: 16 * 1024 * 1024,
+            mechanisms: vec![
+                "PLAIN".to_owned(),
+                "AMQPLAIN".to_owned(),
+                "ANONYMOUS".to_owned(),
+            ],
+            anonymous_login_user: Some("guest".to_owned()),
+            loopback_users: vec!["guest".to_owned()],
+            global_qos_permitted: false,
+            consumer_prefetch_default: 0,
+            consumer_max_per_channel: None,
+        }
+    }
+}
+
+impl Config {
+    /// Space separated, as connection.start has it.
+    pub(crate) fn mechanisms_offered(&self) -> String {
+        let offered = self
+            .mechanisms
+            .iter()
+            .map(String::as_str)
+            .filter(|mechanism| self.offers(mechanism));
+        offered.collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn offers(&self, mechanism: &str) -> bool {
+        self.mechanisms.iter().any(|offered| offered == mechanism)
+            && (mechanism != "ANONYMOUS" || self.anonymous_login_user.is_some())
+    }
+}
+
+/// The two ends of the socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Whether the client is on this host, for [`Config::loopback_users`].
+    pub is_loopback: bool,
+}
+
+/// Resources that are short on the node (RabbitMQ docs: alarms).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// Memory above the watermark.
+    pub memory: bool,
+    /// Free disk space below the limit.
+    pub disk: bool,
+}
+
+impl Alarms {
+    /// Whether publishers have to wait.
+    pub fn any(self) -> bool {
+        self.memory || self.disk
+    }
+
+    /// Reason of connection.blocked.
+    pub(crate) fn reason(self) -> &'static str {
+        match (self.memory, self.disk) {
+            (true, true) => "low on disk & memory",
+            (false, true) => "low on disk",
+            (true, false) | (false, false) => "low on memory",
+        }
+    }
+}

@@ -1,0 +1,832 @@
+//! One client connection: frames in, frames out, channels in between.
+//!
+//! The driver calls a `handle_*` method for whatever happened and then drains [`Connection::poll_request`],
+//! [`Connection::output`] and [`Connection::poll_deadline`]. Everything is done when a call returns; nothing waits inside.
+//!
+//! ```text
+//! Handshake --open--> Running --connection.close--> Leaving (channels finish, exclusive queues go) --close-ok--> Finished
+//!                        \--exception, operator--> Closing (close sent) --close-ok or time--> Finished
+//! Handshake --refused--> Silent (nothing is said) --3 s--> Finished          end of input: Finished from anywhere
+//! ```
+//!
+//! Invariants: in Closing, Silent and Finished no channel is left and nothing the client sends has an effect; when a connection ends, for
+//! whatever reason, all its consumers are cancelled before any of its messages is requeued.
+//! Spec: AMQP 0-9-1 §2.2.4, class connection.
+
+use crate::channel::Channel;
+use crate::config::{Alarms, Config, Peer};
+use crate::exception::{Exception, SILENT_CLOSE_DELAY, Scope, Violation};
+use crate::handshake::{self, Failure, Handshake, Header, Step};
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::out_buffer::OutBuffer;
+use crate::request::{Request, connection_address, return_late_reply};
+use crate::session::{Session, Turn};
+use base::{ChannelNumber, ConnectionId, Name, Now};
+use broker::command::{ChannelId, MetadataCommand, Reply};
+use broker::metadata::Metadata;
+use broker::value::Arguments;
+use bytes::{Bytes, BytesMut};
+use codec_amqp091::{
+    FRAME_HEADER_SIZE, FRAME_OVERHEAD, Frame, FrameKind, Method, channel, connection, decode_frame,
+    encode_heartbeat, peek_method,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Output that the client does not take, in bytes, at which we stop reading what it sends.
+const OUTPUT_SIZE_MAX: usize = 4 * 1024 * 1024;
+/// Longest wait for close-ok.
+const CLOSE_OK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// The machine.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    session: Session,
+    channels: BTreeMap<ChannelNumber, Box<Channel>>,
+    /// Given to the next channel that is opened.
+    next_epoch: u32,
+    heartbeat: Option<Heartbeat>,
+    /// When the handshake must be over.
+    handshake_until: Duration,
+    connected_at_ms: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Handshake(Handshake),
+    Running,
+    /// The client said connection.close.
+    Leaving {
+        /// Its channels are done; the deletion of its exclusive queues was asked for.
+        deleting: bool,
+    },
+    /// We said connection.close.
+    Closing {
+        until: Duration,
+        /// Whether frames can still be told apart.
+        reads: bool,
+    },
+    /// The socket is kept for a while without a word.
+    Silent {
+        until: Duration,
+    },
+    Finished,
+}
+
+/// The state of a connection as listings show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Before connection.open-ok.
+    Starting,
+    /// In use.
+    Running,
+    /// An alarm is on; the client has not published since.
+    Blocking,
+    /// An alarm is on and the client wants to publish.
+    Blocked,
+    /// The client publishes faster than the node can store.
+    Flow,
+    /// On its way to the end.
+    Closing,
+    /// The socket may be closed as soon as the output is written.
+    Closed,
+}
+
+/// Why the node ends a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Reply code 320; the text follows `CONNECTION_FORCED - `.
+    Forced(String),
+}
+
+/// What listings show about a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionDetails {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Both ends of the socket.
+    pub peer: Peer,
+    /// Its state.
+    pub state: ConnectionState,
+    /// Who logged in; empty before that.
+    pub user: Name,
+    /// The vhost; empty before connection.open.
+    pub vhost: Name,
+    /// The name that the client's user gave it.
+    pub user_provided_name: Option<String>,
+    /// What the client said about itself.
+    pub client_properties: Arguments,
+    /// Open channels.
+    pub channels: usize,
+    /// Negotiated limit of channels, 0 for none.
+    pub channel_max: u16,
+    /// Negotiated frame size in bytes, 0 for no limit.
+    pub frame_max: u32,
+    /// Negotiated heartbeat interval in seconds, 0 for none.
+    pub heartbeat_s: u64,
+    /// When it was accepted, in milliseconds since 1970.
+    pub connected_at_ms: u64,
+}
+
+/// What listings show about a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelDetails {
+    /// Its number.
+    pub number: ChannelNumber,
+    /// Consumers it has.
+    pub consumers: usize,
+    /// Deliveries that are not acknowledged.
+    pub unacknowledged: usize,
+    /// Publishes that are not confirmed.
+    pub unconfirmed: usize,
+    /// It is in confirm mode.
+    pub confirm: bool,
+    /// It is transactional.
+    pub transactional: bool,
+}
+
+// What it is.
+impl Connection {
+    /// A connection that was just accepted. `seed` must be unpredictable; names are generated from it.
+    pub fn new(id: ConnectionId, peer: Peer, config: Arc<Config>, now: Now, seed: u64) -> Self {
+        Self {
+            state: State::Handshake(Handshake::Header),
+            handshake_until: now.monotonic + config.handshake_timeout,
+            session: Session::new(id, peer, config, seed),
+            channels: BTreeMap::new(),
+            next_epoch: 1,
+            heartbeat: None,
+            connected_at_ms: now.wall_ms,
+        }
+    }
+
+    /// The state for listings.
+    pub fn state(&self) -> ConnectionState {
+        let backpressure = self.session.backpressure;
+        match self.state {
+            State::Handshake(_) => ConnectionState::Starting,
+            State::Running if backpressure.alarms.any() && backpressure.has_publish => {
+                ConnectionState::Blocked
+            }
+            State::Running if backpressure.alarms.any() => ConnectionState::Blocking,
+            State::Running if backpressure.is_congested && backpressure.has_publish => {
+                ConnectionState::Flow
+            }
+            State::Running => ConnectionState::Running,
+            State::Leaving { .. } | State::Closing { .. } | State::Silent { .. } => {
+                ConnectionState::Closing
+            }
+            State::Finished => ConnectionState::Closed,
+        }
+    }
+
+    /// Whether the socket may be closed, once [`Self::output`] is written.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished)
+    }
+
+    /// Whether the driver should read. It should not while a publisher is blocked, while too much is kept already, or while the
+    /// client does not take its output.
+    pub fn wants_input(&self) -> bool {
+        let backpressure = self.session.backpressure;
+        let is_blocked = backpressure.alarms.any() && backpressure.has_publish;
+        match self.state {
+            State::Finished | State::Leaving { .. } => false,
+            State::Running if is_blocked || self.session.has_full_stash => false,
+            State::Handshake(_) | State::Running | State::Closing { .. } | State::Silent { .. } => {
+                self.session.out.len() < OUTPUT_SIZE_MAX
+            }
+        }
+    }
+
+    /// Bytes of messages in memory that are in no queue yet: parts of bodies, what waits, open transactions.
+    pub fn buffered_bytes(&self) -> usize {
+        self.channels
+            .values()
+            .map(|channel| channel.unrouted_bytes())
+            .sum()
+    }
+
+    /// For listings.
+    pub fn details(&self) -> ConnectionDetails {
+        let session = &self.session;
+        ConnectionDetails {
+            id: session.id,
+            peer: session.peer,
+            state: self.state(),
+            user: session.user.clone(),
+            vhost: session.vhost.clone(),
+            user_provided_name: session.client.connection_name().map(str::to_owned),
+            client_properties: session.client.properties.clone(),
+            channels: self.channels.len(),
+            channel_max: session.channel_max,
+            frame_max: session.frame_max,
+            heartbeat_s: self
+                .heartbeat
+                .as_ref()
+                .map_or(0, |heartbeat| heartbeat.interval().as_secs()),
+            connected_at_ms: self.connected_at_ms,
+        }
+    }
+
+    /// The channels for listings, by number.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelDetails> {
+        self.channels
+            .values()
+            .filter(|channel| channel.is_open())
+            .map(|channel| channel.details())
+    }
+}
+
+// What happened outside.
+impl Connection {
+    /// Takes all complete frames off the front of `input` and leaves an incomplete one there.
+    pub fn handle_input(&mut self, now: Now, metadata: &Arc<Metadata>, input: &mut BytesMut) {
+        if let Some(heartbeat) = &mut self.heartbeat
+            && !input.is_empty()
+        {
+            heartbeat.handle_received();
+        }
+        if matches!(self.state, State::Handshake(Handshake::Header)) && !self.handle_header(input) {
+            return;
+        }
+        let batch = input.split_to(complete_size(input)).freeze();
+        let mut offset = 0;
+        while self.reads() && offset < batch.len() {
+            match decode_frame(&batch[offset..], self.session.frame_max) {
+                Ok(Some((frame, size))) => {
+                    offset += size;
+                    let Frame {
+                        kind,
+                        channel,
+                        payload,
+                    } = frame;
+                    self.handle_frame(now, metadata, kind, channel, batch.slice_ref(payload));
+                }
+                Ok(None) => break,
+                Err(error) => self.fail(now, error.into()),
+            }
+        }
+        // A frame that will be too large is refused before it is all there.
+        if self.reads()
+            && let Err(error) = decode_frame(input, self.session.frame_max)
+        {
+            self.fail(now, error.into());
+        }
+        if !self.reads() {
+            input.clear();
+        }
+        self.announce_blocked();
+    }
+
+    /// Takes what a queue, the metadata machine or another channel has to say to a channel of this connection.
+    #[inline]
+    pub fn handle_reply(
+        &mut self,
+        now: Now,
+        metadata: &Arc<Metadata>,
+        to: ChannelId,
+        reply: Reply,
+    ) {
+        if let Some(channel) = self.channels.get_mut(&to.number)
+            && channel.id == to
+        {
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            if let Err(exception) = channel.handle_reply(&mut turn, reply) {
+                self.handle_exception(now, to.number, exception);
+            }
+            self.handle_progress();
+            return;
+        }
+        if to == connection_address(self.session.id)
+            && matches!(self.state, State::Leaving { deleting: true })
+        {
+            self.say_close_ok();
+            return;
+        }
+        self.session.requests.extend(return_late_reply(to, &reply));
+    }
+
+    /// A deadline of [`Self::poll_deadline`] is over.
+    pub fn handle_timeout(&mut self, now: Now, _metadata: &Arc<Metadata>) {
+        match self.state {
+            State::Handshake(_) if self.handshake_until <= now.monotonic => {
+                tracing::warn!(connection = %self.session.id, peer = %self.session.peer.address, "handshake timeout");
+                self.finish();
+            }
+            State::Closing { until, .. } | State::Silent { until } if until <= now.monotonic => {
+                self.finish()
+            }
+            State::Running | State::Handshake(Handshake::Open) => {
+                self.handle_heartbeat_timeout(now)
+            }
+            State::Handshake(_)
+            | State::Leaving { .. }
+            | State::Closing { .. }
+            | State::Silent { .. }
+            | State::Finished => {}
+        }
+    }
+
+    /// The client is gone, or its socket failed.
+    pub fn handle_eof(&mut self, _now: Now) {
+        self.finish();
+    }
+
+    /// Alarms of the node changed.
+    pub fn handle_alarms(&mut self, now: Now, metadata: &Arc<Metadata>, alarms: Alarms) {
+        self.session.backpressure.alarms = alarms;
+        if !alarms.any() && self.session.backpressure.is_announced {
+            self.session.backpressure.is_announced = false;
+            connection::Unblocked.encode(0, self.session.encoded());
+        }
+        self.handle_relief(now, metadata);
+        self.announce_blocked();
+    }
+
+    /// The node can take publishes, or cannot.
+    pub fn handle_publish_credit(&mut self, now: Now, metadata: &Arc<Metadata>, open: bool) {
+        self.session.backpressure.is_congested = !open;
+        self.handle_relief(now, metadata);
+    }
+
+    /// The node or an operator ends the connection.
+    pub fn close(&mut self, now: Now, reason: CloseReason) {
+        let CloseReason::Forced(text) = &reason;
+        match self.state {
+            State::Running => self.fail(now, Exception::forced(text)),
+            State::Handshake(_) => self.finish(),
+            State::Leaving { .. }
+            | State::Closing { .. }
+            | State::Silent { .. }
+            | State::Finished => {}
+        }
+    }
+}
+
+// What the machine wants.
+impl Connection {
+    /// The next request, in order.
+    #[inline]
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.session.requests.pop_front()
+    }
+
+    /// Bytes to be sent. Call it when a batch of input and replies was handled: confirms are put together here.
+    #[inline]
+    pub fn output(&mut self) -> &mut OutBuffer {
+        while let Some(number) = self.session.unsaid_confirms.pop() {
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.flush_confirms(&mut self.session);
+            }
+        }
+        &mut self.session.out
+    }
+
+    /// When to call [`Self::handle_timeout`], in monotonic time.
+    pub fn poll_deadline(&self) -> Option<Duration> {
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::poll_deadline);
+        match self.state {
+            State::Handshake(Handshake::Open) => {
+                Some(heartbeat.map_or(self.handshake_until, |deadline| {
+                    deadline.min(self.handshake_until)
+                }))
+            }
+            State::Handshake(_) => Some(self.handshake_until),
+            State::Running => heartbeat,
+            State::Closing { until, .. } | State::Silent { until } => Some(until),
+            State::Leaving { .. } | State::Finished => None,
+        }
+    }
+}
+
+// Frames.
+impl Connection {
+    /// Whether what the client sends is still looked at.
+    fn reads(&self) -> bool {
+        match self.state {
+            State::Handshake(_) | State::Running => true,
+            State::Closing { reads, .. } => reads,
+            State::Leaving { .. } | State::Silent { .. } | State::Finished => false,
+        }
+    }
+
+    /// Takes the protocol header; false if there is nothing more to do with the input now.
+    fn handle_header(&mut self, input: &mut BytesMut) -> bool {
+        match handshake::judge_header(input) {
+            None => false,
+            Some(Header::Accepted) => {
+                let _header = input.split_to(codec_amqp091::PROTOCOL_HEADER.len());
+                self.state = State::Handshake(handshake::start(&mut self.session));
+                true
+            }
+            Some(Header::Refused(answer)) => {
+                input.clear();
+                self.session.encoded().extend_from_slice(&answer);
+                self.finish();
+                false
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_frame(
+        &mut self,
+        now: Now,
+        metadata: &Arc<Metadata>,
+        kind: FrameKind,
+        number: ChannelNumber,
+        payload: Bytes,
+    ) {
+        if let State::Running = self.state
+            && let Some(channel) = self.channels.get_mut(&number)
+            && kind != FrameKind::Heartbeat
+        {
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            let outcome = channel.handle_frame(&mut turn, kind, payload);
+            let is_closed = channel.is_closed();
+            if is_closed {
+                self.channels.remove(&number);
+            }
+            if let Err(exception) = outcome {
+                self.handle_exception(now, number, exception);
+            }
+            return;
+        }
+        self.handle_connection_frame(
+            now,
+            metadata,
+            Frame {
+                kind,
+                channel: number,
+                payload: &payload,
+            },
+        );
+    }
+
+    /// A frame that is for no open channel.
+    fn handle_connection_frame(&mut self, now: Now, metadata: &Arc<Metadata>, frame: Frame<'_>) {
+        let outcome = match &self.state {
+            State::Handshake(_) => {
+                self.handle_handshake_frame(now, metadata, frame);
+                Ok(())
+            }
+            State::Running => match (frame.kind, frame.channel) {
+                (FrameKind::Heartbeat, 0) => Ok(()),
+                (FrameKind::Heartbeat, _) => Err(Violation::Unexpected(frame.describe()).into()),
+                (FrameKind::Method, 0) => self.handle_connection_method(frame.payload),
+                (FrameKind::Method, number) => {
+                    self.handle_closed_channel_method(number, frame.payload)
+                }
+                (FrameKind::Header | FrameKind::Body, _) => Err(Violation::ExpectedMethod.into()),
+            },
+            State::Closing { .. } => {
+                self.handle_frame_after_close(frame);
+                Ok(())
+            }
+            State::Leaving { .. } | State::Silent { .. } | State::Finished => Ok(()),
+        };
+        if let Err(exception) = outcome {
+            self.fail(now, exception);
+        }
+    }
+
+    fn handle_connection_method(&mut self, payload: &[u8]) -> Result<(), Exception> {
+        let method = Method::decode(payload)?;
+        if let Method::ConnectionClose(_) = method {
+            self.state = State::Leaving { deleting: false };
+            self.handle_progress();
+            return Ok(());
+        }
+        // The internal database knows no secrets that expire, so there is nothing to renew.
+        if let Method::ConnectionUpdateSecret(_) = method {
+            connection::UpdateSecretOk.encode(0, self.session.encoded());
+            return Ok(());
+        }
+        Err(Exception::from(Violation::MethodInState("running")).caused_by(method.ids()))
+    }
+
+    fn handle_closed_channel_method(
+        &mut self,
+        number: ChannelNumber,
+        payload: &[u8],
+    ) -> Result<(), Exception> {
+        let method = Method::decode(payload)?;
+        let Method::ChannelOpen(_) = method else {
+            return Err(Exception::from(Violation::ExpectedChannelOpen).caused_by(method.ids()));
+        };
+        let channel_max = self.session.channel_max;
+        if channel_max != 0 && self.channels.len() >= usize::from(channel_max) {
+            return Err(Violation::ChannelMax(channel_max).into());
+        }
+        let id = ChannelId {
+            connection: self.session.id,
+            number,
+            epoch: self.next_epoch,
+        };
+        self.next_epoch = self.next_epoch.wrapping_add(1);
+        let prefetch_count = self.session.config.consumer_prefetch_default;
+        self.channels
+            .insert(number, Box::new(Channel::new(id, prefetch_count)));
+        channel::OpenOk::default().encode(number, self.session.encoded());
+        Ok(())
+    }
+
+    fn handle_handshake_frame(&mut self, now: Now, metadata: &Arc<Metadata>, frame: Frame<'_>) {
+        let State::Handshake(handshake) = &self.state else {
+            return;
+        };
+        let outcome = match (frame.kind, frame.channel) {
+            (FrameKind::Heartbeat, 0) if !handshake.is_before_tuning() => return,
+            (FrameKind::Method, 0) => match Method::decode(frame.payload) {
+                Ok(method) => {
+                    let mut turn = Turn {
+                        metadata,
+                        session: &mut self.session,
+                    };
+                    handshake.handle_method(&mut turn, &method)
+                }
+                Err(error) => Err(Failure::Told(error.into())),
+            },
+            _ => Err(Failure::Told(
+                Violation::Unexpected(frame.describe()).into(),
+            )),
+        };
+        match outcome {
+            Ok(Step::Next(next)) => self.state = State::Handshake(next),
+            Ok(Step::Tuned { heartbeat_s }) => {
+                self.heartbeat = Heartbeat::new(now, heartbeat_s, self.session.out.mark());
+                self.state = State::Handshake(Handshake::Open);
+            }
+            Ok(Step::Open) => self.state = State::Running,
+            Err(Failure::Told(exception)) => self.fail_handshake(now, exception),
+            Err(Failure::Untold(refusal)) => {
+                tracing::warn!(connection = %self.session.id, peer = %self.session.peer.address, "handshake failed: {refusal}");
+                self.state = State::Silent {
+                    until: now.monotonic + SILENT_CLOSE_DELAY,
+                };
+            }
+        }
+    }
+
+    /// Only refused logins and what comes after tuning are told to the client.
+    fn fail_handshake(&mut self, now: Now, exception: Exception) {
+        let is_early =
+            matches!(&self.state, State::Handshake(handshake) if handshake.is_before_tuning());
+        let is_login = exception.reply_code == codec_amqp091::reply_code::ACCESS_REFUSED;
+        if is_early && !is_login {
+            tracing::warn!(connection = %self.session.id, "handshake failed: {}", exception.reply_text);
+            self.state = State::Silent {
+                until: now.monotonic + SILENT_CLOSE_DELAY,
+            };
+            return;
+        }
+        self.fail(now, exception);
+        if is_login {
+            self.state = State::Closing {
+                until: now.monotonic + SILENT_CLOSE_DELAY,
+                reads: true,
+            };
+        }
+    }
+
+    fn handle_frame_after_close(&mut self, frame: Frame<'_>) {
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            return;
+        }
+        match peek_method(frame.payload) {
+            Some((connection::CloseOk::CLASS_ID, connection::CloseOk::METHOD_ID)) => self.finish(),
+            // Both sides closed at once.
+            Some((connection::Close::CLASS_ID, connection::Close::METHOD_ID)) => {
+                connection::CloseOk.encode(0, self.session.encoded());
+            }
+            _ => {}
+        }
+    }
+}
+
+// Flow and time.
+impl Connection {
+    fn handle_heartbeat_timeout(&mut self, now: Now) {
+        let is_reading = self.wants_input();
+        let mark = self.session.out.mark();
+        let Some(heartbeat) = &mut self.heartbeat else {
+            return;
+        };
+        match heartbeat.handle_timeout(now, mark, is_reading) {
+            Beat::Nothing => {}
+            Beat::Send => {
+                encode_heartbeat(self.session.out.encoded());
+                heartbeat.handle_sent(self.session.out.mark());
+            }
+            Beat::Dead => {
+                let interval_s = heartbeat.interval().as_secs();
+                tracing::warn!(connection = %self.session.id, "missed heartbeats from client, timeout: {interval_s}s");
+                self.finish();
+            }
+        }
+    }
+
+    /// Publishes that were held back may go on.
+    fn handle_relief(&mut self, now: Now, metadata: &Arc<Metadata>) {
+        if self.session.backpressure.is_closed() || !self.session.backpressure.has_publish {
+            return;
+        }
+        self.session.backpressure.has_publish = false;
+        let numbers: Vec<ChannelNumber> = self.channels.keys().copied().collect();
+        for number in numbers {
+            let Some(channel) = self.channels.get_mut(&number) else {
+                continue;
+            };
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            if let Err(exception) = channel.handle_stash(&mut turn) {
+                self.handle_exception(now, number, exception);
+            }
+        }
+        self.handle_progress();
+    }
+
+    /// Tells a client that publishes during an alarm that it has to wait, once.
+    fn announce_blocked(&mut self) {
+        let Session {
+            backpressure,
+            client,
+            ..
+        } = &mut self.session;
+        let is_new =
+            backpressure.has_publish && backpressure.alarms.any() && !backpressure.is_announced;
+        if !is_new || !client.connection_blocked || !matches!(self.state, State::Running) {
+            return;
+        }
+        backpressure.is_announced = true;
+        let reason = backpressure.alarms.reason().as_bytes();
+        connection::Blocked { reason }.encode(0, self.session.encoded());
+    }
+
+    /// After channels may have got further: removes closed ones, reads again, and goes on with an orderly end.
+    #[inline]
+    fn handle_progress(&mut self) {
+        if self.session.has_full_stash {
+            self.session.has_full_stash = self
+                .channels
+                .values()
+                .any(|channel| channel.is_stash_full());
+        }
+        if let State::Leaving { deleting: false } = self.state
+            && self.channels.values().all(|channel| channel.is_drained())
+        {
+            self.release();
+            if self.session.declared_exclusive {
+                self.state = State::Leaving { deleting: true };
+            } else {
+                self.say_close_ok();
+            }
+        }
+    }
+}
+
+// The end.
+impl Connection {
+    fn handle_exception(&mut self, now: Now, number: ChannelNumber, exception: Exception) {
+        if exception.scope != Scope::Channel {
+            self.fail(now, exception);
+            return;
+        }
+        if let Some(channel) = self.channels.get_mut(&number) {
+            tracing::debug!(connection = %self.session.id, channel = number, "channel exception: {}", exception.reply_text);
+            channel.close(&mut self.session, &exception);
+        }
+    }
+
+    /// Ends the connection because of an exception, and tells the client.
+    fn fail(&mut self, now: Now, exception: Exception) {
+        match self.state {
+            State::Handshake(_) | State::Running | State::Leaving { .. } => {}
+            // Nothing is said twice; but unreadable input is not read on.
+            State::Closing { until, .. } => {
+                self.state = State::Closing {
+                    until,
+                    reads: exception.scope == Scope::Connection,
+                };
+                return;
+            }
+            State::Silent { .. } | State::Finished => return,
+        }
+        tracing::warn!(
+            connection = %self.session.id,
+            peer = %self.session.peer.address,
+            "connection closed: {}",
+            exception.reply_text
+        );
+        if exception.scope == Scope::Socket {
+            self.finish();
+            return;
+        }
+        let is_early =
+            matches!(&self.state, State::Handshake(handshake) if handshake.is_before_tuning());
+        self.flush_all_confirms();
+        self.release();
+        if is_early && exception.reply_code != codec_amqp091::reply_code::ACCESS_REFUSED {
+            self.state = State::Silent {
+                until: now.monotonic + SILENT_CLOSE_DELAY,
+            };
+            return;
+        }
+        connection::Close {
+            reply_code: exception.reply_code,
+            reply_text: exception.reply_text.as_bytes(),
+            class_id: exception.class_id,
+            method_id: exception.method_id,
+        }
+        .encode(0, self.session.encoded());
+        let reads = exception.scope != Scope::Input;
+        let wait = if reads {
+            self.close_ok_timeout()
+        } else {
+            SILENT_CLOSE_DELAY
+        };
+        self.state = State::Closing {
+            until: now.monotonic + wait,
+            reads,
+        };
+    }
+
+    fn close_ok_timeout(&self) -> Duration {
+        let interval = self
+            .heartbeat
+            .as_ref()
+            .map_or(CLOSE_OK_TIMEOUT_MAX, Heartbeat::interval);
+        interval.min(CLOSE_OK_TIMEOUT_MAX)
+    }
+
+    fn flush_all_confirms(&mut self) {
+        let _out = self.output();
+    }
+
+    fn say_close_ok(&mut self) {
+        connection::CloseOk.encode(0, self.session.encoded());
+        self.state = State::Finished;
+    }
+
+    /// Ends the connection without a word.
+    fn finish(&mut self) {
+        if !self.is_finished() {
+            self.release();
+            self.state = State::Finished;
+        }
+    }
+
+    /// Gives back everything the connection has. Consumers go first, so that none of them gets what others gave back.
+    fn release(&mut self) {
+        for channel in self.channels.values_mut() {
+            channel.cancel_consumers(&mut self.session);
+        }
+        for channel in self.channels.values_mut() {
+            channel.end(&mut self.session);
+        }
+        self.channels.clear();
+        let was_released = matches!(self.state, State::Leaving { deleting: true });
+        if self.session.declared_exclusive && !was_released {
+            let connection = self.session.id;
+            let command = MetadataCommand::DeleteExclusiveQueues { connection };
+            self.session
+                .ask_metadata(connection_address(connection), command);
+        }
+    }
+
+    /// Checks what the documentation of the machines promises.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        for channel in self.channels.values() {
+            channel.check_invariants(&self.session);
+        }
+        if !matches!(self.state, State::Running | State::Leaving { .. }) {
+            assert!(self.channels.is_empty());
+        }
+    }
+}
+
+/// Bytes of complete frames at the start of `input`, as far as sizes can be believed.
+fn complete_size(input: &[u8]) -> usize {
+    let mut complete = 0;
+    while let Some([_, _, _, s0, s1, s2, s3]) = input[complete..].first_chunk::<FRAME_HEADER_SIZE>()
+    {
+        let size = u32::from_be_bytes([*s0, *s1, *s2, *s3]) as usize + FRAME_OVERHEAD;
+        if size > input.len() - complete {
+            break;
+        }
+        complete += size;
+    }
+    complete
+}

@@ -1,0 +1,493 @@
+//! Consumers of a channel, and messages on their way to the client.
+//!
+//! A queue knows each consumer by a small number, which is an index here; the consumer tag exists only on this side. Per-consumer
+//! prefetch is the queue's part. The limit of a whole channel (basic.qos with global=true, where that is permitted) is
+//! kept here: a delivery that exceeds it goes back unseen, and its consumer is resumed when acks make room.
+//!
+//! Spec: basic.consume, basic.cancel, basic.deliver, basic.get, basic.qos; RabbitMQ docs: consumers, consumer-prefetch.
+
+use crate::arguments;
+use crate::channel::{Channel, Waiting, unexpected_answer};
+use crate::exception::{Exception, Violation};
+use crate::reply_to::REPLY_TO;
+use crate::session::{Session, Turn};
+use crate::unacked::Delivery;
+use base::{ConsumerTagIndex, Name, Position, QueueRef};
+use broker::auth::{self, Read};
+use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand};
+use broker::error::ResourceKind;
+use broker::message::SharedMessage;
+use broker::value::{Arguments, Value};
+use codec_amqp091::{basic, encode_deliver};
+
+/// Argument of consumers that wins over others of their queue.
+const PRIORITY: &str = "x-priority";
+/// Consumer arguments that only other types of queue know.
+const OTHER_TYPES: [&str; 4] = [
+    "x-stream-offset",
+    "x-stream-filter",
+    "x-stream-match-unfiltered",
+    "x-consumer-timeout",
+];
+/// Prefix of consumer tags that the server chooses.
+const GENERATED_TAG_PREFIX: &str = "amq.ctag-";
+
+/// The consumers of a channel by their index.
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    slots: Vec<Option<Consumer>>,
+    count: usize,
+}
+
+/// A consumer.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    tag: Name,
+    queue: QueueRef,
+    no_ack: bool,
+    /// A delivery of it went back because the channel's limit was reached.
+    is_paused: bool,
+}
+
+impl Consumers {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    fn insert(&mut self, consumer: Consumer) -> ConsumerTagIndex {
+        self.count += 1;
+        // An index is free again only after its queue's last word about it, so it cannot be taken for the old one.
+        let index = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+        self.slots[index] = Some(consumer);
+        ConsumerTagIndex::try_from(index).expect("indexes of consumers are far below 2^32")
+    }
+
+    #[inline]
+    fn get(&self, index: ConsumerTagIndex) -> Option<&Consumer> {
+        self.slots.get(index as usize)?.as_ref()
+    }
+
+    pub(crate) fn remove(&mut self, index: ConsumerTagIndex) -> Option<Consumer> {
+        let consumer = self.slots.get_mut(index as usize)?.take()?;
+        self.count -= 1;
+        Some(consumer)
+    }
+
+    fn find(&self, tag: &[u8]) -> Option<(ConsumerTagIndex, &Consumer)> {
+        self.slots.iter().zip(0..).find_map(|(slot, index)| {
+            slot.as_ref()
+                .filter(|consumer| *consumer.tag.as_bytes() == *tag)
+                .map(|consumer| (index, consumer))
+        })
+    }
+
+    /// Takes all of them out.
+    pub(crate) fn drain(
+        &mut self,
+        channel: ChannelId,
+    ) -> impl Iterator<Item = (QueueRef, ConsumerId)> + use<> {
+        self.count = 0;
+        let slots = std::mem::take(&mut self.slots);
+        slots
+            .into_iter()
+            .zip(0..)
+            .filter_map(move |(slot, index)| Some((slot?.queue, ConsumerId { channel, index })))
+    }
+}
+
+/// How much a channel's consumers may have unacknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PrefetchLimits {
+    /// For each consumer that is started from now on; 0 for no limit.
+    per_consumer: u16,
+    /// For all together; 0 for no limit.
+    per_channel: u16,
+    /// Unacknowledged deliveries of consumers.
+    unacked: usize,
+    /// At least one consumer is paused.
+    has_paused: bool,
+}
+
+impl PrefetchLimits {
+    pub(crate) fn new(per_consumer: u16) -> Self {
+        Self {
+            per_consumer,
+            per_channel: 0,
+            unacked: 0,
+            has_paused: false,
+        }
+    }
+
+    /// Deliveries of consumers were settled; more than there are means all.
+    pub(crate) fn settled(&mut self, count: usize) {
+        self.unacked = self.unacked.saturating_sub(count);
+    }
+
+    fn is_full(self) -> bool {
+        self.per_channel > 0 && self.unacked >= usize::from(self.per_channel)
+    }
+}
+
+impl Channel {
+    pub(crate) fn qos(&mut self, turn: &mut Turn<'_>, method: basic::Qos) -> Result<(), Exception> {
+        if method.prefetch_size != 0 {
+            return Err(Violation::PrefetchSize(method.prefetch_size).into());
+        }
+        // Compat: where a limit for the channel is not permitted, RabbitMQ 4.3 takes it for the other one without a word.
+        if method.global && turn.session.config.global_qos_permitted {
+            self.prefetch.per_channel = method.prefetch_count;
+        } else {
+            self.prefetch.per_consumer = method.prefetch_count;
+        }
+        basic::QosOk.encode(self.number(), turn.session.encoded());
+        self.resume_consumers(turn.session);
+        Ok(())
+    }
+
+    pub(crate) fn consume(
+        &mut self,
+        turn: &mut Turn<'_>,
+        method: &basic::Consume<'_>,
+    ) -> Result<(), Exception> {
+        let tag = self.new_consumer_tag(turn.session, method.consumer_tag)?;
+        if method.queue == REPLY_TO.as_bytes() {
+            return self.consume_replies(turn.session, method, tag);
+        }
+        let name = self.queue_name(method.queue)?;
+        let Session {
+            user, vhost, id, ..
+        } = &*turn.session;
+        auth::authorize(turn.metadata, user, vhost, Read, ResourceKind::Queue, &name)?;
+        let record = crate::topology::expect_queue(turn, &name)?;
+        record.check_exclusive(*id)?;
+        if let Some(max) = turn.session.config.consumer_max_per_channel
+            && self.consumers.len() >= max
+        {
+            return Err(Violation::ConsumersPerChannel(max).into());
+        }
+        let consumer_arguments = arguments::from_table(method.arguments)?;
+        let priority = check_arguments(&consumer_arguments, &name, vhost)?;
+        let queue = record.queue;
+        let consumer = Consumer {
+            tag: tag.clone(),
+            queue,
+            no_ack: method.no_ack,
+            is_paused: false,
+        };
+        let index = self.consumers.insert(consumer);
+        let settings = Box::new(ConsumerSettings {
+            tag,
+            no_ack: method.no_ack,
+            exclusive: method.exclusive,
+            prefetch_count: self.prefetch.per_consumer,
+            priority,
+            arguments: consumer_arguments,
+        });
+        self.waiting = Some(Waiting::Consume {
+            consumer: index,
+            queue: name,
+            no_wait: method.no_wait,
+        });
+        let consumer = ConsumerId {
+            channel: self.id,
+            index,
+        };
+        turn.session
+            .ask_queue(queue, QueueCommand::Consume { consumer, settings });
+        Ok(())
+    }
+
+    fn new_consumer_tag(&self, session: &mut Session, tag: &[u8]) -> Result<Name, Exception> {
+        if tag.is_empty() {
+            return Ok(session.random.name(GENERATED_TAG_PREFIX).into());
+        }
+        let tag = arguments::name(tag)?;
+        let is_reply_consumer = self
+            .reply_consumer
+            .as_ref()
+            .is_some_and(|consumer| consumer.tag == tag);
+        if is_reply_consumer || self.consumers.find(tag.as_bytes()).is_some() {
+            return Err(Violation::DuplicateConsumerTag(&tag).into());
+        }
+        Ok(tag)
+    }
+
+    /// The queue has the consumer; deliveries come after this.
+    pub(crate) fn consuming(
+        &self,
+        session: &mut Session,
+        waiting: Waiting,
+    ) -> Result<(), Exception> {
+        let Waiting::Consume {
+            consumer, no_wait, ..
+        } = waiting
+        else {
+            return Err(unexpected_answer());
+        };
+        if let Some(consumer) = self.consumers.get(consumer)
+            && !no_wait
+        {
+            basic::ConsumeOk {
+                consumer_tag: consumer.tag.as_bytes(),
+            }
+            .encode(self.number(), session.encoded());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cancel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        method: &basic::Cancel<'_>,
+    ) -> Result<(), Exception> {
+        let Some((index, consumer)) = self.consumers.find(method.consumer_tag) else {
+            self.reply_consumer
+                .take_if(|consumer| *consumer.tag.as_bytes() == *method.consumer_tag);
+            if !method.no_wait {
+                let consumer_tag = method.consumer_tag;
+                basic::CancelOk { consumer_tag }.encode(self.number(), turn.session.encoded());
+            }
+            return Ok(());
+        };
+        self.waiting = Some(Waiting::Cancel {
+            consumer: index,
+            tag: consumer.tag.clone(),
+            no_wait: method.no_wait,
+        });
+        let queue = consumer.queue;
+        let consumer = ConsumerId {
+            channel: self.id,
+            index,
+        };
+        turn.session.ask_queue(
+            queue,
+            QueueCommand::Cancel {
+                consumer,
+                reply: true,
+            },
+        );
+        Ok(())
+    }
+
+    /// The consumer's queue has forgotten it.
+    pub(crate) fn cancelled(
+        &mut self,
+        session: &mut Session,
+        waiting: Waiting,
+    ) -> Result<(), Exception> {
+        let Waiting::Cancel {
+            consumer,
+            tag,
+            no_wait,
+        } = waiting
+        else {
+            return Err(unexpected_answer());
+        };
+        self.consumers.remove(consumer);
+        if !no_wait {
+            basic::CancelOk {
+                consumer_tag: tag.as_bytes(),
+            }
+            .encode(self.number(), session.encoded());
+        }
+        Ok(())
+    }
+
+    /// The queue ended the consumer.
+    pub(crate) fn consumer_cancelled(&mut self, session: &mut Session, consumer: ConsumerTagIndex) {
+        // One that is being cancelled by the client as well keeps its place until the queue's answer.
+        if matches!(&self.waiting, Some(Waiting::Cancel { consumer: leaving, .. }) if *leaving == consumer)
+        {
+            return;
+        }
+        let Some(consumer) = self.consumers.remove(consumer) else {
+            return;
+        };
+        if session.client.consumer_cancel_notify {
+            let consumer_tag = consumer.tag.as_bytes();
+            basic::Cancel {
+                consumer_tag,
+                no_wait: true,
+            }
+            .encode(self.number(), session.encoded());
+        }
+    }
+
+    /// Sends a message to a consumer, or back if there is no room for it.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        session: &mut Session,
+        index: ConsumerTagIndex,
+        (queue, position): (QueueRef, Position),
+        message: &SharedMessage,
+        redelivered: bool,
+    ) {
+        let Some(Some(consumer)) = self.consumers.slots.get_mut(index as usize) else {
+            session.settle(self.id, queue, position, Outcome::Return);
+            return;
+        };
+        if !consumer.no_ack {
+            if self.prefetch.is_full() {
+                consumer.is_paused = true;
+                self.prefetch.has_paused = true;
+                session.settle(self.id, queue, position, Outcome::Return);
+                return;
+            }
+            self.prefetch.unacked += 1;
+        }
+        self.delivery_tag += 1;
+        let tag = self.delivery_tag;
+        if !consumer.no_ack {
+            self.unacked.push(Delivery {
+                tag,
+                queue,
+                position,
+                consumer: Some(index),
+            });
+        }
+        encode_deliver(
+            session.out.encoded(),
+            self.id.number,
+            consumer.tag.as_bytes(),
+            tag,
+            redelivered,
+            message.exchange.as_bytes(),
+            &message.routing_key,
+        );
+        session.send_content(self.id.number, message);
+    }
+
+    /// Lets consumers go on that the channel's limit stopped, if there is room now.
+    #[inline]
+    pub(crate) fn resume_consumers(&mut self, session: &mut Session) {
+        if !self.prefetch.has_paused || self.prefetch.is_full() {
+            return;
+        }
+        self.prefetch.has_paused = false;
+        for (slot, index) in self.consumers.slots.iter_mut().zip(0..) {
+            if let Some(consumer) = slot
+                && consumer.is_paused
+            {
+                consumer.is_paused = false;
+                let id = ConsumerId {
+                    channel: self.id,
+                    index,
+                };
+                session.ask_queue(consumer.queue, QueueCommand::Resume { consumer: id });
+            }
+        }
+    }
+
+    pub(crate) fn get(
+        &mut self,
+        turn: &mut Turn<'_>,
+        method: &basic::Get<'_>,
+    ) -> Result<(), Exception> {
+        let name = self.queue_name(method.queue)?;
+        let Session {
+            user, vhost, id, ..
+        } = &*turn.session;
+        auth::authorize(turn.metadata, user, vhost, Read, ResourceKind::Queue, &name)?;
+        let record = crate::topology::expect_queue(turn, &name)?;
+        record.check_exclusive(*id)?;
+        let queue = record.queue;
+        self.waiting = Some(Waiting::Get {
+            queue: name,
+            no_ack: method.no_ack,
+        });
+        turn.session.ask_queue(
+            queue,
+            QueueCommand::Get {
+                channel: self.id,
+                no_ack: method.no_ack,
+            },
+        );
+        Ok(())
+    }
+
+    /// The queue had a message.
+    pub(crate) fn got(
+        &mut self,
+        session: &mut Session,
+        waiting: Waiting,
+        (queue, position): (QueueRef, Position),
+        message: &SharedMessage,
+        redelivered: bool,
+        ready: u64,
+    ) -> Result<(), Exception> {
+        let Waiting::Get { no_ack, .. } = waiting else {
+            return Err(unexpected_answer());
+        };
+        self.delivery_tag += 1;
+        let tag = self.delivery_tag;
+        if !no_ack {
+            self.unacked.push(Delivery {
+                tag,
+                queue,
+                position,
+                consumer: None,
+            });
+        }
+        basic::GetOk {
+            delivery_tag: tag,
+            redelivered,
+            exchange: message.exchange.as_bytes(),
+            routing_key: &message.routing_key,
+            message_count: crate::topology::count(ready),
+        }
+        .encode(self.number(), session.encoded());
+        session.send_content(self.number(), message);
+        Ok(())
+    }
+
+    /// The queue had none.
+    pub(crate) fn got_nothing(
+        &self,
+        session: &mut Session,
+        waiting: Waiting,
+    ) -> Result<(), Exception> {
+        let Waiting::Get { .. } = waiting else {
+            return Err(unexpected_answer());
+        };
+        basic::GetEmpty::default().encode(self.number(), session.encoded());
+        Ok(())
+    }
+}
+
+/// Checks the arguments of a consumer of a classic queue and gives its priority.
+fn check_arguments(arguments: &Arguments, queue: &Name, vhost: &Name) -> Result<i32, Exception> {
+    if let Some(argument) = OTHER_TYPES
+        .into_iter()
+        .find(|key| arguments.get(key).is_some())
+    {
+        return Err(Violation::ConsumerArgument {
+            argument,
+            queue,
+            vhost,
+        }
+        .into());
+    }
+    match arguments.get(PRIORITY) {
+        None => Ok(0),
+        Some(Value::Int(_, value)) => {
+            Ok(i32::try_from(*value).unwrap_or(if *value < 0 { i32::MIN } else { i32::MAX }))
+        }
+        Some(other) => {
+            let problem = format!("\"expected integer, got {}\"", other.type_name());
+            Err(Violation::ConsumerPriority {
+                queue,
+                vhost,
+                problem,
+            }
+            .into())
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Puts a message together from its method, header and body frames.
+//!
+//! A body that comes in one frame stays a slice of the read buffer; one in several frames is collected in a buffer that
+//! grows by what arrived, never by what was announced. It does not look at what the method or the properties say.
+//!
+//! ```text
+//! Idle --basic.publish--> WantHeader --header, size 0------------------------> Idle + Content
+//!                                    --header--> WantBody --body, complete --> Idle + Content
+//! ```
+//!
+//! Spec: AMQP 0-9-1 §4.2.6.
+
+use crate::exception::{Exception, Violation};
+use bytes::{Bytes, BytesMut};
+use codec_amqp091::{ContentHeader, basic};
+
+/// Body frames without a byte that one message may have. A client needs none.
+const EMPTY_BODY_FRAMES_MAX: u32 = 1000;
+
+const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
+
+/// A complete message as it came.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// Payload of the basic.publish frame.
+    pub(crate) method: Bytes,
+    /// Property flags and list.
+    pub(crate) properties: Bytes,
+    /// Empty if the message is larger than allowed.
+    pub(crate) body: Bytes,
+    /// Body size as announced.
+    pub(crate) body_size: u64,
+}
+
+impl Content {
+    /// Bytes it keeps in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.method.len() + self.properties.len() + self.body.len()
+    }
+}
+
+/// How far the current message of a channel is.
+#[derive(Debug, Default)]
+pub(crate) enum Assembly {
+    /// No message has begun.
+    #[default]
+    Idle,
+    /// The method is there.
+    WantHeader {
+        /// Its payload.
+        method: Bytes,
+    },
+    /// Header and a part of the body are there.
+    WantBody(Partial),
+}
+
+#[derive(Debug)]
+pub(crate) struct Partial {
+    method: Bytes,
+    properties: Bytes,
+    body_size: u64,
+    received: u64,
+    empty_frames: u32,
+    body: PartialBody,
+}
+
+#[derive(Debug)]
+enum PartialBody {
+    Kept(BytesMut),
+    /// Too large to be accepted: counted, not kept.
+    Dropped,
+}
+
+impl Assembly {
+    /// Bytes of the unfinished body that are in memory.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        match self {
+            Self::Idle
+            | Self::WantHeader { .. }
+            | Self::WantBody(Partial {
+                body: PartialBody::Dropped,
+                ..
+            }) => 0,
+            Self::WantBody(Partial {
+                body: PartialBody::Kept(body),
+                ..
+            }) => body.capacity(),
+        }
+    }
+
+    /// Takes a method frame: only basic.publish begins a message, and no method may come inside one.
+    ///
+    /// # Errors
+    /// The frame is in the wrong place.
+    pub(crate) fn check_method(&self) -> Result<(), Exception> {
+        match self {
+            Self::Idle => Ok(()),
+            Self::WantHeader { .. } => {
+                Err(Exception::from(Violation::ExpectedHeader).caused_by(PUBLISH))
+            }
+            Self::WantBody(_) => Err(Exception::from(Violation::ExpectedBody).caused_by(PUBLISH)),
+        }
+    }
+
+    /// Begins a message.
+    pub(crate) fn begin(&mut self, method: Bytes) {
+        *self = Self::WantHeader { method };
+    }
+
+    /// Takes a header frame. Bodies over `size_max` bytes are read but not kept.
+    ///
+    /// # Errors
+    /// The frame is in the wrong place or malformed.
+    pub(crate) fn header(
+        &mut self,
+        payload: &Bytes,
+        size_max: u64,
+    ) -> Result<Option<Content>, Exception> {
+        let method = match std::mem::take(self) {
+            Self::WantHeader { method } => method,
+            Self::Idle => return Err(Violation::ExpectedMethod.into()),
+            Self::WantBody(_) => {
+                return Err(Exception::from(Violation::ExpectedBody).caused_by(PUBLISH));
+            }
+        };
+        let header = ContentHeader::decode(payload)?;
+        if header.class_id != basic::Publish::CLASS_ID {
+            return Err(
+                Exception::from(Violation::HeaderOfClass(header.class_id)).caused_by(PUBLISH)
+            );
+        }
+        let properties = payload.slice_ref(header.properties);
+        let body_size = header.body_size;
+        if body_size == 0 {
+            return Ok(Some(Content {
+                method,
+                properties,
+                body: Bytes::new(),
+                body_size,
+            }));
+        }
+        let body = if body_size > size_max {
+            PartialBody::Dropped
+        } else {
+            PartialBody::Kept(BytesMut::new())
+        };
+        *self = Self::WantBody(Partial {
+            method,
+            properties,
+            body_size,
+            received: 0,
+            empty_frames: 0,
+            body,
+        });
+        Ok(None)
+    }
+
+    /// Takes a body frame.
+    ///
+    /// # Errors
+    /// The frame is in the wrong place or holds more than was announced.
+    pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Content>, Exception> {
+        let partial = match self {
+            Self::WantBody(partial) => partial,
+            Self::Idle => return Err(Violation::ExpectedMethod.into()),
+            Self::WantHeader { .. } => {
+                return Err(Exception::from(Violation::ExpectedHeader).caused_by(PUBLISH));
+            }
+        };
+        let whole = partial.received == 0 && payload.len() as u64 == partial.body_size;
+        partial.take(&payload)?;
+        if partial.received < partial.body_size {
+            return Ok(None);
+        }
+        let Self::WantBody(Partial {
+            method,
+            properties,
+            body_size,
+            body,
+            ..
+        }) = std::mem::take(self)
+        else {
+            return Err(Violation::Internal("message assembly lost its state").into());
+        };
+        let body = match body {
+            PartialBody::Dropped => Bytes::new(),
+            PartialBody::Kept(_) if whole => payload,
+            PartialBody::Kept(collected) => collected.freeze(),
+        };
+        Ok(Some(Content {
+            method,
+            properties,
+            body,
+            body_size,
+        }))
+    }
+}
+
+impl Partial {
+    fn take(&mut self, payload: &Bytes) -> Result<(), Exception> {
+        self.received += payload.len() as u64;
+        if self.received > self.body_size {
+            return Err(Violation::BodyTooLong.into());
+        }
+        if payload.is_empty() {
+            self.empty_frames += 1;
+            if self.empty_frames > EMPTY_BODY_FRAMES_MAX {
+                return Err(Violation::EmptyBodyFrames.into());
+            }
+        }
+        let whole = payload.len() as u64 == self.body_size;
+        if let PartialBody::Kept(body) = &mut self.body
+            && !whole
+        {
+            body.extend_from_slice(payload);
+        }
+        Ok(())
+    }
+}

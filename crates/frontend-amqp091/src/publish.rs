@@ -1,0 +1,673 @@
+//! basic.publish: from a complete message to commands for its queues. This is the hottest path of the crate.
+//!
+//! Most messages of a channel go where an earlier one went. [`Routes`] remembers for each (exchange, routing key) what was
+//! allowed and where it led, for one version of the metadata; a hit costs no authorisation, no routing and no allocation
+//! but the message itself. Messages whose headers decide (CC, BCC, headers exchanges) take the long way each time.
+//!
+//! Order of checks as in RabbitMQ: immediate, size, permission, exchange, internal, reply-to, expiration, CC/BCC,
+//! topic permission, user-id, route. Spec: basic.publish; RabbitMQ docs: publishers, sender-selected, validated-user-id.
+
+use crate::arguments;
+use crate::channel::{Channel, Mode};
+use crate::content::Content;
+use crate::exception::{Exception, ExpirationProblem, Violation};
+use crate::reply_to;
+use crate::session::{Session, Turn};
+use crate::tx;
+use base::{Name, QueueRef};
+use broker::Error;
+use broker::auth::{self, Permit, Write};
+use broker::command::{ConfirmTo, QueueCommand};
+use broker::error::ResourceKind;
+use broker::exchange::{Exchange, ExchangeType};
+use broker::message::{Message, SharedMessage};
+use broker::metadata::Metadata;
+use broker::router::{self, Targets};
+use broker::value::Arguments;
+use bytes::Bytes;
+use codec_amqp091::{BasicProperties, PropertyScan, Table, TableWriter, Value, basic, reply_code};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Routes a channel remembers; then it begins anew.
+const ROUTES_MAX: usize = 1024;
+/// Exchanges a channel remembers to have permission for; then it begins anew.
+const EXCHANGES_MAX: usize = 64;
+/// CC and BCC routing keys of one message; more end the channel.
+const EXTRA_KEYS_MAX: usize = 1000;
+/// Longest expiration in milliseconds: ten years.
+const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+/// Delivery mode of a persistent message.
+const PERSISTENT: u8 = 2;
+
+/// What a channel knows about exchanges and routing keys it published to. Everything in it was true at `version`.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    version: u64,
+    exchanges: Vec<Allowed>,
+    routes: Vec<Route>,
+    /// Indexes into `routes`, by exchange and routing key.
+    index: HashTable<usize>,
+    hasher: FixedState,
+    /// The route of the last publish.
+    last: usize,
+    targets: TargetBuffer,
+}
+
+/// A target list that prints nothing.
+#[derive(Default)]
+struct TargetBuffer(Targets);
+
+impl std::fmt::Debug for TargetBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Targets")
+    }
+}
+
+/// An exchange this user may publish to.
+#[derive(Clone)]
+struct Allowed {
+    permit: Permit<Write>,
+    exchange: Arc<Exchange>,
+}
+
+impl std::fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.exchange.name.fmt(f)
+    }
+}
+
+/// Where a routing key of an exchange leads.
+#[derive(Debug)]
+struct Route {
+    exchange: Name,
+    routing_key: Bytes,
+    queues: SmallVec<[QueueRef; 2]>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            exchanges: Vec::new(),
+            routes: Vec::new(),
+            index: HashTable::new(),
+            hasher: FixedState::default(),
+            last: 0,
+            targets: TargetBuffer::default(),
+        }
+    }
+}
+
+impl Routes {
+    /// Forgets what may no longer be true.
+    #[inline]
+    fn refresh(&mut self, version: u64) {
+        if self.version != version {
+            self.clear();
+            self.exchanges.clear();
+            self.version = version;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.routes.clear();
+        self.index.clear();
+        self.last = 0;
+    }
+
+    #[inline]
+    fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
+        let is_it = |route: &Route| {
+            *route.routing_key == *routing_key && *route.exchange.as_bytes() == *exchange
+        };
+        if self.routes.get(self.last).is_some_and(is_it) {
+            return Some(self.last);
+        }
+        let hash = self.hasher.hash_one((exchange, routing_key));
+        let found = *self.index.find(hash, |index| is_it(&self.routes[*index]))?;
+        self.last = found;
+        Some(found)
+    }
+
+    fn insert(&mut self, route: Route) -> usize {
+        if self.routes.len() >= ROUTES_MAX {
+            self.clear();
+        }
+        let index = self.routes.len();
+        let hash_of = |route: &Route| {
+            self.hasher
+                .hash_one((route.exchange.as_bytes(), &*route.routing_key))
+        };
+        let hash = hash_of(&route);
+        self.routes.push(route);
+        self.index
+            .insert_unique(hash, index, |index| hash_of(&self.routes[*index]));
+        self.last = index;
+        index
+    }
+}
+
+/// A message on its way to queues.
+struct Outgoing {
+    message: Message,
+    mandatory: bool,
+}
+
+impl Channel {
+    /// Publishes a message.
+    ///
+    /// # Errors
+    /// It breaks a rule; see the module doc for the order in which they are looked at.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        content: &Content,
+    ) -> Result<(), Exception> {
+        // The four octets of class and method id were seen before.
+        let method = basic::Publish::decode(&content.method[4..])?;
+        self.publish_decoded(turn, &method, content)
+            .map_err(|exception| {
+                exception.caused_by((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
+            })
+    }
+
+    #[inline]
+    fn publish_decoded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        method: &basic::Publish<'_>,
+        content: &Content,
+    ) -> Result<(), Exception> {
+        if method.immediate {
+            return Err(Violation::Immediate.into());
+        }
+        let size_max = turn.session.config.message_size_max;
+        if content.body_size > size_max {
+            return Err(Violation::MessageTooLarge {
+                size: content.body_size,
+                max: size_max,
+            }
+            .into());
+        }
+        let scan = PropertyScan::scan(&content.properties)?;
+        self.routes.refresh(turn.metadata.version());
+        let is_plain = scan.headers.is_none()
+            && scan.reply_to.is_none()
+            && scan.expiration.is_none()
+            && scan.user_id.is_none();
+        if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
+            let route = &self.routes.routes[index];
+            let outgoing = Outgoing {
+                message: Message {
+                    exchange: route.exchange.clone(),
+                    routing_key: route.routing_key.clone(),
+                    properties: content.properties.clone(),
+                    body: content.body.clone(),
+                    persistent: scan.delivery_mode == Some(PERSISTENT),
+                    priority: scan.priority.unwrap_or(0),
+                    expiration_ms: None,
+                },
+                mandatory: method.mandatory,
+            };
+            return send(
+                &mut self.mode,
+                self.id,
+                turn.session,
+                &route.queues,
+                outgoing,
+            );
+        }
+        self.publish_uncached(turn, method, content, &scan)
+    }
+
+    fn publish_uncached(
+        &mut self,
+        turn: &mut Turn<'_>,
+        method: &basic::Publish<'_>,
+        content: &Content,
+        scan: &PropertyScan<'_>,
+    ) -> Result<(), Exception> {
+        let allowed = self.allowed_exchange(turn, method.exchange)?;
+        let rewritten = self.rewrite_reply_to(turn.session, scan, &content.properties)?;
+        let expiration_ms = scan.expiration.map(parse_expiration).transpose()?;
+        let mut extra_keys = ExtraKeys::default();
+        if let Some(headers) = scan.headers {
+            headers.validate()?;
+            extra_keys = ExtraKeys::of(headers)?;
+        }
+        let properties = match rewritten {
+            Some(properties) => extra_keys.without_bcc(properties)?,
+            None => extra_keys.without_bcc(content.properties.clone())?,
+        };
+        check_topic_permission(
+            turn,
+            &allowed.exchange,
+            method.routing_key,
+            &extra_keys.keys,
+        )?;
+        check_user_id(turn, scan)?;
+        let known = self.routes.find(method.exchange, method.routing_key);
+        let routing_key = match known {
+            Some(index) => self.routes.routes[index].routing_key.clone(),
+            None => Bytes::copy_from_slice(method.routing_key),
+        };
+        let outgoing = Outgoing {
+            message: Message {
+                exchange: allowed.exchange.name.clone(),
+                routing_key,
+                properties,
+                body: content.body.clone(),
+                persistent: scan.delivery_mode == Some(PERSISTENT),
+                priority: scan.priority.unwrap_or(0),
+                expiration_ms,
+            },
+            mandatory: method.mandatory,
+        };
+        if allowed.exchange.is_default()
+            && let Some(to) = reply_to::requester(method.routing_key)
+        {
+            self.publish_direct_reply(turn.session, to, outgoing.message);
+            return Ok(());
+        }
+        if extra_keys.keys.is_empty()
+            && let Some(index) = known
+        {
+            return send(
+                &mut self.mode,
+                self.id,
+                turn.session,
+                &self.routes.routes[index].queues,
+                outgoing,
+            );
+        }
+        self.route(turn, &allowed, scan.headers, &extra_keys.keys, outgoing)
+    }
+
+    /// Finds the queues, remembers them if that is right, and sends the message.
+    fn route(
+        &mut self,
+        turn: &mut Turn<'_>,
+        allowed: &Allowed,
+        headers: Option<Table<'_>>,
+        extra_keys: &[&[u8]],
+        outgoing: Outgoing,
+    ) -> Result<(), Exception> {
+        let vhost = turn
+            .metadata
+            .vhost(&turn.session.vhost)
+            .ok_or_else(|| vhost_gone(turn.session))?;
+        let routing_key = outgoing.message.routing_key.clone();
+        let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
+        keys.push(&routing_key);
+        keys.extend_from_slice(extra_keys);
+        let mut decoded = || {
+            headers.map_or_else(Arguments::default, |table| {
+                arguments::from_table(table).unwrap_or_default()
+            })
+        };
+        let targets = &mut self.routes.targets.0;
+        let info = router::route(
+            vhost,
+            &allowed.exchange,
+            &allowed.permit,
+            &keys,
+            &mut decoded,
+            targets,
+        );
+        if info.used_headers || !extra_keys.is_empty() {
+            return send(
+                &mut self.mode,
+                self.id,
+                turn.session,
+                targets.queues(),
+                outgoing,
+            );
+        }
+        let queues = SmallVec::from_slice(targets.queues());
+        let exchange = allowed.exchange.name.clone();
+        let index = self.routes.insert(Route {
+            exchange,
+            routing_key: routing_key.clone(),
+            queues,
+        });
+        send(
+            &mut self.mode,
+            self.id,
+            turn.session,
+            &self.routes.routes[index].queues,
+            outgoing,
+        )
+    }
+
+    /// The exchange, if it exists and the user may publish to it.
+    fn allowed_exchange(&mut self, turn: &Turn<'_>, name: &[u8]) -> Result<Allowed, Exception> {
+        if let Some(known) = self
+            .routes
+            .exchanges
+            .iter()
+            .find(|allowed| *allowed.exchange.name.as_bytes() == *name)
+        {
+            return Ok(known.clone());
+        }
+        let name = arguments::name(name)?;
+        let Session { user, vhost, .. } = &*turn.session;
+        let permit = auth::authorize(
+            turn.metadata,
+            user,
+            vhost,
+            Write,
+            ResourceKind::Exchange,
+            &name,
+        )?;
+        let record = turn
+            .metadata
+            .vhost(vhost)
+            .ok_or_else(|| vhost_gone(turn.session))?;
+        let exchange = Arc::clone(record.expect_exchange(&name)?);
+        if exchange.internal {
+            return Err(Error::InternalExchange {
+                name,
+                vhost: vhost.clone(),
+            }
+            .into());
+        }
+        if self.routes.exchanges.len() >= EXCHANGES_MAX {
+            self.routes.exchanges.clear();
+        }
+        let allowed = Allowed { permit, exchange };
+        self.routes.exchanges.push(allowed.clone());
+        Ok(allowed)
+    }
+
+    /// Gives a mandatory message back that no queue took.
+    pub(crate) fn return_unroutable(&self, session: &mut Session, message: &Message) {
+        return_unroutable(self.id.number, session, message);
+    }
+
+    /// Confirms a message that needs no queue.
+    pub(crate) fn confirm_unrouted(&mut self, session: &mut Session) {
+        if let Mode::Confirm(tracker) = &mut self.mode {
+            if !tracker.has_ready() {
+                session.unsaid_confirms.push(self.id.number);
+            }
+            tracker.publish(0);
+        }
+    }
+}
+
+/// Hands the message to its queues, or keeps it for the commit.
+#[inline]
+fn send(
+    mode: &mut Mode,
+    id: broker::command::ChannelId,
+    session: &mut Session,
+    queues: &[QueueRef],
+    outgoing: Outgoing,
+) -> Result<(), Exception> {
+    let Outgoing { message, mandatory } = outgoing;
+    let message: SharedMessage = Arc::new(message);
+    if let Mode::Tx(transaction) = mode {
+        return transaction.publish(tx::Publish {
+            message,
+            queues: SmallVec::from_slice(queues),
+            mandatory,
+        });
+    }
+    if queues.is_empty() && mandatory {
+        return_unroutable(id.number, session, &message);
+    }
+    let confirm = match mode {
+        Mode::Confirm(tracker) => {
+            if queues.is_empty() && !tracker.has_ready() {
+                session.unsaid_confirms.push(id.number);
+            }
+            Some(ConfirmTo {
+                channel: id,
+                sequence: tracker.publish(queues.len()),
+            })
+        }
+        Mode::Plain | Mode::Tx(_) => None,
+    };
+    let Some((last, others)) = queues.split_last() else {
+        return Ok(());
+    };
+    for queue in others {
+        session.ask_queue(
+            *queue,
+            QueueCommand::Publish {
+                message: Arc::clone(&message),
+                confirm,
+            },
+        );
+    }
+    session.ask_queue(*last, QueueCommand::Publish { message, confirm });
+    Ok(())
+}
+
+fn return_unroutable(channel: base::ChannelNumber, session: &mut Session, message: &Message) {
+    basic::Return {
+        reply_code: reply_code::NO_ROUTE,
+        reply_text: reply_code::name(reply_code::NO_ROUTE).as_bytes(),
+        exchange: message.exchange.as_bytes(),
+        routing_key: &message.routing_key,
+    }
+    .encode(channel, session.encoded());
+    session.send_content(channel, message);
+}
+
+/// The vhost was deleted while the connection was open.
+pub(crate) fn vhost_gone(session: &Session) -> Exception {
+    Error::VhostNotFound {
+        vhost: session.vhost.clone(),
+    }
+    .into()
+}
+
+fn check_topic_permission(
+    turn: &Turn<'_>,
+    exchange: &Exchange,
+    routing_key: &[u8],
+    extra_keys: &[&[u8]],
+) -> Result<(), Exception> {
+    if exchange.exchange_type != ExchangeType::Topic {
+        return Ok(());
+    }
+    let Session { user, vhost, .. } = &*turn.session;
+    for key in std::iter::once(&routing_key).chain(extra_keys) {
+        auth::authorize_topic(turn.metadata, user, vhost, Write, &exchange.name, key, None)?;
+    }
+    Ok(())
+}
+
+fn check_user_id(turn: &Turn<'_>, scan: &PropertyScan<'_>) -> Result<(), Exception> {
+    let Some(given) = scan.user_id else {
+        return Ok(());
+    };
+    let user = &turn.session.user;
+    if *given == *user.as_bytes() || is_impersonator(turn.metadata, user) {
+        return Ok(());
+    }
+    Err(Violation::UserId { given, user }.into())
+}
+
+fn is_impersonator(metadata: &Metadata, user: &str) -> bool {
+    metadata
+        .user(user)
+        .is_some_and(|user| user.has_tag("impersonator"))
+}
+
+/// Reads the expiration property as Erlang's `string:to_integer` does, which is what the texts of refusals come from.
+fn parse_expiration(value: &[u8]) -> Result<u64, Exception> {
+    let refuse = |problem| Err(Violation::Expiration { value, problem }.into());
+    let (negative, unsigned) = match value {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, value),
+    };
+    let digits = unsigned
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if digits == 0 {
+        return refuse(ExpirationProblem::NoInteger);
+    }
+    let (digits, leftover) = unsigned.split_at(digits);
+    if !leftover.is_empty() {
+        return refuse(ExpirationProblem::Leftover(leftover));
+    }
+    let number = digits.iter().fold(0_u64, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    if negative && number > 0 {
+        return refuse(ExpirationProblem::Negative);
+    }
+    if number > EXPIRATION_MS_MAX {
+        return refuse(ExpirationProblem::TooLarge);
+    }
+    Ok(number)
+}
+
+/// Routing keys in the CC and BCC headers.
+#[derive(Default)]
+struct ExtraKeys<'a> {
+    keys: SmallVec<[&'a [u8]; 4]>,
+    has_bcc: bool,
+}
+
+impl<'a> ExtraKeys<'a> {
+    /// # Errors
+    /// A header is no array, or there are too many keys.
+    fn of(headers: Table<'a>) -> Result<Self, Exception> {
+        let mut extra = Self::default();
+        for field in headers {
+            let (key, value) = field?;
+            let header = match key {
+                b"CC" => "CC",
+                b"BCC" => "BCC",
+                _ => continue,
+            };
+            extra.has_bcc |= header == "BCC";
+            let Value::Array(array) = value else {
+                return Err(Violation::HeaderType {
+                    header,
+                    type_name: type_name(value),
+                }
+                .into());
+            };
+            for value in array {
+                if let Value::LongStr(key) = value? {
+                    extra.keys.push(key);
+                }
+            }
+            if extra.keys.len() > EXTRA_KEYS_MAX {
+                return Err(Violation::TooManyKeys(EXTRA_KEYS_MAX).into());
+            }
+        }
+        Ok(extra)
+    }
+
+    /// The properties as consumers may see them.
+    fn without_bcc(&self, properties: Bytes) -> Result<Bytes, Exception> {
+        if !self.has_bcc {
+            return Ok(properties);
+        }
+        let decoded = BasicProperties::decode(&properties)?;
+        let mut headers = Vec::new();
+        let mut writer = TableWriter::new(&mut headers);
+        for field in decoded.headers.unwrap_or_default() {
+            let (key, value) = field?;
+            if key != b"BCC" {
+                writer.field(key, &value);
+            }
+        }
+        let mut encoded = Vec::with_capacity(properties.len());
+        BasicProperties {
+            headers: Some(Table::new(&headers)),
+            ..decoded
+        }
+        .encode(&mut encoded);
+        Ok(encoded.into())
+    }
+}
+
+fn type_name(value: Value<'_>) -> &'static str {
+    match value {
+        Value::Bool(_) => "bool",
+        Value::I8(_) => "byte",
+        Value::U8(_) => "unsignedbyte",
+        Value::I16(_) => "short",
+        Value::U16(_) => "unsignedshort",
+        Value::I32(_) => "signedint",
+        Value::U32(_) => "unsignedint",
+        Value::I64(_) => "long",
+        Value::F32(_) => "float",
+        Value::F64(_) => "double",
+        Value::Decimal(..) => "decimal",
+        Value::LongStr(_) => "longstr",
+        Value::Array(_) => "array",
+        Value::Timestamp(_) => "timestamp",
+        Value::Table(_) => "table",
+        Value::Void => "void",
+        Value::Binary(_) => "binary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_are_read_as_erlang_reads_integers() {
+        let check = |value: &str, expect: Result<u64, &str>| {
+            let parsed = parse_expiration(value.as_bytes()).map_err(|exception| {
+                exception
+                    .reply_text
+                    .rsplit_once(": ")
+                    .map(|(_, problem)| problem.to_owned())
+                    .unwrap_or_default()
+            });
+            assert_eq!(parsed, expect.map_err(str::to_owned), "{value}");
+        };
+        check("0", Ok(0));
+        check("-0", Ok(0));
+        check("+60000", Ok(60_000));
+        check("315360000000", Ok(EXPIRATION_MS_MAX));
+        check("315360000001", Err("{value_too_large,315360000001}"));
+        check(
+            "99999999999999999999999999",
+            Err("{value_too_large,99999999999999999999999999}"),
+        );
+        check("-5", Err("{value_negative,-5}"));
+        check("", Err("no_integer"));
+        check("x", Err("no_integer"));
+        check("1.5", Err("{leftover_string,\".5\"}"));
+        check("1 ", Err("{leftover_string,\" \"}"));
+    }
+
+    #[test]
+    fn the_route_table_starts_anew_when_it_is_full() {
+        let mut routes = Routes::default();
+        for number in 0..3 * ROUTES_MAX {
+            let routing_key = Bytes::from(number.to_string());
+            routes.insert(Route {
+                exchange: "x".into(),
+                routing_key,
+                queues: SmallVec::new(),
+            });
+            assert!(routes.routes.len() <= ROUTES_MAX);
+        }
+        let last = (3 * ROUTES_MAX - 1).to_string();
+        assert!(routes.find(b"x", last.as_bytes()).is_some());
+        assert!(routes.find(b"", last.as_bytes()).is_none());
+        assert!(routes.find(b"x", b"0").is_none());
+        routes.refresh(7);
+        assert!(routes.find(b"x", last.as_bytes()).is_none());
+    }
+}

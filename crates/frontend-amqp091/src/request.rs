@@ -1,0 +1,75 @@
+//! What a connection asks of the node.
+
+use base::{ConnectionId, QueueRef};
+use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand, Reply};
+use broker::message::SharedMessage;
+use smallvec::smallvec;
+
+/// One request. The driver takes them in order with `Connection::poll_request` and must hand them on in that order.
+#[derive(Debug)]
+pub enum Request {
+    /// For the machine of one queue. If the queue no longer exists, a command that wants an answer gets
+    /// [`Reply::Failed`] with `NotFound`, and a publish with a confirm gets [`Reply::Confirm`].
+    Queue {
+        /// Which queue.
+        queue: QueueRef,
+        /// The command.
+        command: QueueCommand,
+    },
+    /// For the metadata machine; the answer is [`Reply::Metadata`] to `channel`. Channel number 0 is the connection itself.
+    Metadata {
+        /// Who asks.
+        channel: ChannelId,
+        /// The command.
+        command: MetadataCommand,
+    },
+    /// A direct reply-to answer for a channel of this node, to be handed over as [`Reply::DirectReply`]; dropped if the
+    /// channel is gone.
+    DirectReply {
+        /// The requester.
+        to: ChannelId,
+        /// The answer.
+        message: SharedMessage,
+    },
+}
+
+/// The address of the connection itself, for metadata commands that no channel asked for.
+pub(crate) fn connection_address(connection: ConnectionId) -> ChannelId {
+    ChannelId {
+        connection,
+        number: 0,
+        epoch: 0,
+    }
+}
+
+/// What has to happen with a reply whose channel or connection is gone: a message goes back to its queue, everything
+/// else is forgotten. The driver uses it for connections it no longer has.
+pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
+    match reply {
+        Reply::Deliver {
+            queue, position, ..
+        }
+        | Reply::GetOk {
+            queue, position, ..
+        } => Some(Request::Queue {
+            queue: *queue,
+            command: QueueCommand::Settle {
+                channel,
+                positions: smallvec![*position],
+                outcome: Outcome::Return,
+            },
+        }),
+        Reply::GetEmpty
+        | Reply::Confirm { .. }
+        | Reply::Nack { .. }
+        | Reply::ConsumeOk { .. }
+        | Reply::CancelOk { .. }
+        | Reply::ConsumerCancelled { .. }
+        | Reply::Status { .. }
+        | Reply::Purged { .. }
+        | Reply::Deleted { .. }
+        | Reply::Failed(_)
+        | Reply::Metadata(_)
+        | Reply::DirectReply { .. } => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! What all channels of a connection share, and what one call into the machine works with.
+//!
+//! Nothing here decides anything: it is the desk on which channels put their output.
+
+use crate::arguments;
+use crate::config::{Alarms, Config, Peer};
+use crate::out_buffer::{COPY_SIZE_MAX, OutBuffer};
+use crate::random::Random;
+use crate::request::Request;
+use base::{ChannelNumber, ConnectionId, Name, QueueRef};
+use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand};
+use broker::message::Message;
+use broker::metadata::Metadata;
+use broker::value::Arguments;
+use codec_amqp091::{FrameKind, encode_body_frames, encode_header_frame};
+use smallvec::smallvec;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One call into the machine: the metadata as of now and the shared state of the connection.
+pub(crate) struct Turn<'a> {
+    pub(crate) metadata: &'a Arc<Metadata>,
+    pub(crate) session: &'a mut Session,
+}
+
+/// What all channels of a connection share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: Peer,
+    pub(crate) config: Arc<Config>,
+    pub(crate) random: Random,
+    /// Empty until the client logged in.
+    pub(crate) user: Name,
+    /// Empty until connection.open.
+    pub(crate) vhost: Name,
+    pub(crate) client: Client,
+    /// Largest frame in bytes, as negotiated; 0 for no limit.
+    pub(crate) frame_max: u32,
+    /// Channels that may be open at once, as negotiated; 0 for no limit.
+    pub(crate) channel_max: u16,
+    pub(crate) out: OutBuffer,
+    pub(crate) requests: VecDeque<Request>,
+    /// Channels whose confirms are ready to be said.
+    pub(crate) unsaid_confirms: Vec<ChannelNumber>,
+    pub(crate) backpressure: Backpressure,
+    /// A channel keeps so much that reading has to stop.
+    pub(crate) has_full_stash: bool,
+    /// An exclusive queue was declared, so the end of the connection has to be told to the metadata.
+    pub(crate) declared_exclusive: bool,
+}
+
+/// What the client said about itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Client {
+    pub(crate) properties: Arguments,
+    /// It wants connection.close when its login fails.
+    pub(crate) authentication_failure_close: bool,
+    /// It wants to hear about alarms.
+    pub(crate) connection_blocked: bool,
+    /// It wants to hear about the end of its consumers.
+    pub(crate) consumer_cancel_notify: bool,
+}
+
+/// Why publishes have to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backpressure {
+    pub(crate) alarms: Alarms,
+    /// The store or a mailbox takes no more.
+    pub(crate) is_congested: bool,
+    /// A publish is waiting now.
+    pub(crate) has_publish: bool,
+    /// The client was told that it is blocked.
+    pub(crate) is_announced: bool,
+}
+
+impl Session {
+    pub(crate) fn new(id: ConnectionId, peer: Peer, config: Arc<Config>, seed: u64) -> Self {
+        Self {
+            id,
+            peer,
+            random: Random::new(seed),
+            user: Name::default(),
+            vhost: Name::default(),
+            client: Client::default(),
+            frame_max: config.initial_frame_max,
+            channel_max: config.channel_max,
+            config,
+            out: OutBuffer::default(),
+            requests: VecDeque::new(),
+            unsaid_confirms: Vec::new(),
+            backpressure: Backpressure {
+                alarms: Alarms::default(),
+                is_congested: false,
+                has_publish: false,
+                is_announced: false,
+            },
+            has_full_stash: false,
+            declared_exclusive: false,
+        }
+    }
+
+    /// The vector to encode methods into.
+    pub(crate) fn encoded(&mut self) -> &mut Vec<u8> {
+        self.out.encoded()
+    }
+
+    pub(crate) fn ask_queue(&mut self, queue: QueueRef, command: QueueCommand) {
+        self.requests.push_back(Request::Queue { queue, command });
+    }
+
+    pub(crate) fn ask_metadata(&mut self, channel: ChannelId, command: MetadataCommand) {
+        self.requests
+            .push_back(Request::Metadata { channel, command });
+    }
+
+    /// Settles one message. Runs of ascending positions become one command.
+    pub(crate) fn settle(
+        &mut self,
+        channel: ChannelId,
+        queue: QueueRef,
+        position: base::Position,
+        outcome: Outcome,
+    ) {
+        if let Some(Request::Queue {
+            queue: last_queue,
+            command:
+                QueueCommand::Settle {
+                    channel: last_channel,
+                    positions,
+                    outcome: last_outcome,
+                },
+        }) = self.requests.back_mut()
+            && (*last_queue, *last_channel, *last_outcome) == (queue, channel, outcome)
+            && positions.last().is_some_and(|last| *last < position)
+        {
+            positions.push(position);
+            return;
+        }
+        self.ask_queue(
+            queue,
+            QueueCommand::Settle {
+                channel,
+                positions: smallvec![position],
+                outcome,
+            },
+        );
+    }
+
+    /// Sends the header and body frames of a message; the method was sent before.
+    pub(crate) fn send_content(&mut self, channel: ChannelNumber, message: &Message) {
+        let out = self.out.encoded();
+        encode_header_frame(out, channel, message.body.len() as u64, &message.properties);
+        if message.body.len() < COPY_SIZE_MAX {
+            encode_body_frames(out, channel, &message.body, self.frame_max);
+            return;
+        }
+        let part_max = match self.frame_max {
+            0 => message.body.len(),
+            frame_max => frame_max as usize - codec_amqp091::FRAME_OVERHEAD,
+        };
+        let mut rest = message.body.clone();
+        while !rest.is_empty() {
+            let part = rest.split_to(part_max.min(rest.len()));
+            let [channel_high, channel_low] = channel.to_be_bytes();
+            let [s0, s1, s2, s3] = u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let header = [
+                FrameKind::Body as u8,
+                channel_high,
+                channel_low,
+                s0,
+                s1,
+                s2,
+                s3,
+            ];
+            self.out.encoded().extend_from_slice(&header);
+            self.out.insert(part);
+            self.out.encoded().push(codec_amqp091::FRAME_END);
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(properties: Arguments) -> Self {
+        let capability = |name: &str| match properties.get("capabilities") {
+            Some(broker::value::Value::Table(table)) => {
+                table.get(name) == Some(&broker::value::Value::Bool(true))
+            }
+            _ => false,
+        };
+        Self {
+            authentication_failure_close: capability("authentication_failure_close"),
+            connection_blocked: capability("connection.blocked"),
+            consumer_cancel_notify: capability("consumer_cancel_notify"),
+            properties,
+        }
+    }
+
+    /// The name the client's user gave the connection.
+    pub(crate) fn connection_name(&self) -> Option<&str> {
+        self.properties.get("connection_name")?.as_str()
+    }
+}
+
+impl Backpressure {
+    /// Whether a publish has to wait.
+    pub(crate) fn is_closed(self) -> bool {
+        self.alarms.any() || self.is_congested
+    }
+}
+
+/// The server properties of connection.start, sorted by key.
+pub(crate) fn server_properties(config: &Config) -> Vec<u8> {
+    use broker::value::Value;
+    const CAPABILITIES: [&str; 9] = [
+        "authentication_failure_close",
+        "basic.nack",
+        "connection.blocked",
+        "consumer_cancel_notify",
+        "consumer_priorities",
+        "direct_reply_to",
+        "exchange_exchange_bindings",
+        "per_consumer_qos",
+        "publisher_confirms",
+    ];
+    let text = |text: &str| Value::LongStr(bytes::Bytes::copy_from_slice(text.as_bytes()));
+    let capabilities = CAPABILITIES
+        .into_iter()
+        .map(|name| (name.into(), Value::Bool(true)));
+    let mut properties = Arguments::from_pairs([
+        (
+            "capabilities".into(),
+            Value::Table(Arguments::from_pairs(capabilities)),
+        ),
+        ("cluster_name".into(), text(&config.cluster_name)),
+        ("copyright".into(), text(&config.copyright)),
+        ("information".into(), text(&config.information)),
+        ("platform".into(), text(&config.platform)),
+        ("product".into(), text(&config.product)),
+        ("version".into(), text(&config.version)),
+    ]);
+    for (key, value) in config.server_properties.iter() {
+        properties.insert(key, value.clone());
+    }
+    let mut bytes = Vec::new();
+    arguments::write(
+        &properties,
+        &mut codec_amqp091::TableWriter::new(&mut bytes),
+    );
+    bytes
+}

@@ -1,0 +1,190 @@
+//! Transactions: publishes and acks are kept until tx.commit, and the commit is answered when all queues have the messages.
+//!
+//! Routes are found when a message is published; a queue that is gone at commit loses its copy. A transaction is not atomic
+//! over a crash. Spec: class tx.
+
+use crate::channel::{Channel, Mode, Waiting};
+use crate::confirm::ConfirmTracker;
+use crate::exception::{Exception, Violation};
+use crate::session::{Session, Turn};
+use crate::unacked::Delivery;
+use base::QueueRef;
+use broker::command::{ConfirmTo, Outcome, QueueCommand};
+use broker::message::SharedMessage;
+use codec_amqp091::tx;
+use smallvec::SmallVec;
+
+/// Bytes of messages and acks that a transaction may hold; more end the channel.
+const TX_SIZE_MAX: usize = 64 * 1024 * 1024;
+/// What a kept message or ack costs besides its bytes.
+const ENTRY_OVERHEAD: usize = 64;
+
+/// A transaction that is not committed.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    publishes: Vec<Publish>,
+    settled: Vec<(Delivery, Outcome)>,
+    size: usize,
+}
+
+/// A message that waits for the commit.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) message: SharedMessage,
+    pub(crate) queues: SmallVec<[QueueRef; 2]>,
+    pub(crate) mandatory: bool,
+}
+
+/// A commit that waits for queues.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    tracker: ConfirmTracker,
+    refused: bool,
+}
+
+impl Transaction {
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size
+    }
+
+    /// Keeps a message.
+    ///
+    /// # Errors
+    /// The transaction is too large.
+    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), Exception> {
+        self.grow(publish.message.size_bytes() + ENTRY_OVERHEAD)?;
+        self.publishes.push(publish);
+        Ok(())
+    }
+
+    /// Keeps acks.
+    ///
+    /// # Errors
+    /// The transaction is too large.
+    pub(crate) fn settle(
+        &mut self,
+        deliveries: Vec<Delivery>,
+        outcome: Outcome,
+    ) -> Result<(), Exception> {
+        let grown = self.grow(deliveries.len() * ENTRY_OVERHEAD);
+        self.settled
+            .extend(deliveries.into_iter().map(|delivery| (delivery, outcome)));
+        grown
+    }
+
+    /// The deliveries that were to be settled.
+    pub(crate) fn take_settled(&mut self) -> impl Iterator<Item = Delivery> + use<> {
+        std::mem::take(&mut self.settled)
+            .into_iter()
+            .map(|(delivery, _)| delivery)
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Exception> {
+        self.size += bytes;
+        if self.size > TX_SIZE_MAX {
+            return Err(Violation::TxTooLarge { limit: TX_SIZE_MAX }.into());
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    pub(crate) fn tx_select(&mut self, session: &mut Session) -> Result<(), Exception> {
+        match self.mode {
+            Mode::Confirm(_) => return Err(Violation::TxAfterConfirm.into()),
+            Mode::Plain => self.mode = Mode::Tx(Transaction::default()),
+            Mode::Tx(_) => {}
+        }
+        tx::SelectOk.encode(self.number(), session.encoded());
+        Ok(())
+    }
+
+    pub(crate) fn tx_commit(&mut self, turn: &mut Turn<'_>) -> Result<(), Exception> {
+        let Mode::Tx(transaction) = &mut self.mode else {
+            return Err(Violation::NotTransactional.into());
+        };
+        let Transaction {
+            publishes, settled, ..
+        } = std::mem::take(transaction);
+        let mut commit = Commit {
+            tracker: ConfirmTracker::default(),
+            refused: false,
+        };
+        for publish in publishes {
+            if publish.queues.is_empty() && publish.mandatory {
+                self.return_unroutable(turn.session, &publish.message);
+            }
+            if publish.queues.is_empty() {
+                continue;
+            }
+            let sequence = commit.tracker.publish(publish.queues.len());
+            let confirm = Some(ConfirmTo {
+                channel: self.id,
+                sequence,
+            });
+            for queue in publish.queues {
+                let message = publish.message.clone();
+                turn.session
+                    .ask_queue(queue, QueueCommand::Publish { message, confirm });
+            }
+        }
+        for run in settled.chunk_by(|(_, a), (_, b)| a == b) {
+            let deliveries = run.iter().map(|(delivery, _)| *delivery);
+            self.prefetch.settled(
+                run.iter()
+                    .filter(|(delivery, _)| delivery.consumer.is_some())
+                    .count(),
+            );
+            crate::settle::settle_all(turn.session, self.id, deliveries, run[0].1);
+        }
+        self.resume_consumers(turn.session);
+        if commit.tracker.is_empty() {
+            tx::CommitOk.encode(self.number(), turn.session.encoded());
+        } else {
+            self.waiting = Some(Waiting::TxCommit(commit));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tx_rollback(&mut self, session: &mut Session) -> Result<(), Exception> {
+        let Mode::Tx(transaction) = &mut self.mode else {
+            return Err(Violation::NotTransactional.into());
+        };
+        let mut transaction = std::mem::take(transaction);
+        self.unacked.restore(transaction.take_settled());
+        tx::RollbackOk.encode(self.number(), session.encoded());
+        Ok(())
+    }
+
+    /// A queue answered for messages of the commit that waits.
+    ///
+    /// # Errors
+    /// The last answer came and one of them was a refusal.
+    pub(crate) fn commit_confirmed(
+        &mut self,
+        session: &mut Session,
+        first: u64,
+        last: u64,
+        refused: bool,
+    ) -> Result<(), Exception> {
+        let Some(Waiting::TxCommit(commit)) = &mut self.waiting else {
+            return Ok(());
+        };
+        commit.tracker.answer(first, last, refused);
+        commit.refused |= refused;
+        commit.tracker.flush(|_| ());
+        if !commit.tracker.is_empty() {
+            return Ok(());
+        }
+        let (refused, ids) = (
+            commit.refused,
+            (tx::Commit::CLASS_ID, tx::Commit::METHOD_ID),
+        );
+        self.waiting = None;
+        if refused {
+            return Err(Exception::from(Violation::PartialCompletion).caused_by(ids));
+        }
+        tx::CommitOk.encode(self.number(), session.encoded());
+        Ok(())
+    }
+}
