@@ -6,6 +6,9 @@ use bytes::Bytes;
 /// Largest payload of one record: 512 MiB, RabbitMQ's own ceiling for a message, and room for its envelope.
 pub const RECORD_BYTES_MAX: usize = 513 << 20;
 
+/// Largest batch: 2 GiB as encoded. It makes the log file that takes it larger than usual.
+pub const BATCH_BYTES_MAX: u64 = 2 << 30;
+
 /// The opaque content of a stored message. It is encoded on the log's thread, straight into the write buffer.
 pub trait Payload: Send + 'static {
     /// Size in bytes of what [`Payload::write_to`] appends; used for limits and accounting.

@@ -45,6 +45,14 @@ pub enum StoreError {
         /// The limit, see [`crate::RECORD_BYTES_MAX`].
         bytes_max: usize,
     },
+    /// One batch is larger than a log file can be.
+    #[error("batch of {bytes} bytes is larger than the log's limit of {bytes_max}")]
+    BatchTooLarge {
+        /// Size of the batch.
+        bytes: u64,
+        /// The limit, see [`crate::BATCH_BYTES_MAX`].
+        bytes_max: u64,
+    },
 }
 
 impl StoreError {
@@ -68,7 +76,8 @@ impl StoreError {
             Self::Locked { .. }
             | Self::Format { .. }
             | Self::Closed
-            | Self::RecordTooLarge { .. } => false,
+            | Self::RecordTooLarge { .. }
+            | Self::BatchTooLarge { .. } => false,
         }
     }
 }

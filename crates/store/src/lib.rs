@@ -19,15 +19,25 @@
 //!
 //! The files are drawn in `docs/internals/data-files.md`.
 
+mod atomic_file;
 mod batch;
+mod checkpoint;
 mod disk;
 mod error;
 mod event;
+mod format;
+mod index;
+mod mover;
 mod options;
+mod reader;
 mod recovered;
+mod recovery;
+mod segment;
+mod shared;
 mod store;
+mod wal;
 
-pub use batch::{Batch, MetadataIndex, Payload, RECORD_BYTES_MAX, Record};
+pub use batch::{BATCH_BYTES_MAX, Batch, MetadataIndex, Payload, RECORD_BYTES_MAX, Record};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StoreError;
 pub use event::{Event, EventSink, Loaded};
