@@ -19,11 +19,15 @@ impl Deadline {
         Self(nanos(now.monotonic).saturating_add(ttl_ms.saturating_mul(1_000_000)))
     }
 
-    /// From the wall-clock time in a record.
+    /// From the wall-clock time in a record; it may have passed.
     pub(super) fn from_wall(now: Now, expires_at_ms: Option<u64>) -> Self {
-        expires_at_ms.map_or(Self::NEVER, |at| {
-            Self::after(now, at.saturating_sub(now.wall_ms))
-        })
+        let Some(at) = expires_at_ms else {
+            return Self::NEVER;
+        };
+        match at.checked_sub(now.wall_ms) {
+            Some(left_ms) => Self::after(now, left_ms),
+            None => Self(nanos(now.monotonic).saturating_sub((now.wall_ms - at).saturating_mul(1_000_000))),
+        }
     }
 
     /// The wall-clock time for a record, seen from `now`.

@@ -802,16 +802,18 @@ impl Queue {
         }
         // A message without time to live may still go to a consumer that is ready for it.
         self.expire_overdue(now, effects);
-        self.serve_gets(effects);
+        self.serve_gets(now, effects);
         if self.gets.is_empty() && self.consumers.has_turns() {
-            self.serve_consumers(windows, effects);
+            self.serve_consumers(now, windows, effects);
         }
         self.expire(now, effects);
-        self.drop_excess(effects);
+        while self.drop_excess(effects) {
+            self.expire(now, effects);
+        }
         self.request_load(effects);
     }
 
-    fn serve_gets(&mut self, effects: &mut Effects) {
+    fn serve_gets(&mut self, now: Now, effects: &mut Effects) {
         while let Some(&(channel, no_ack)) = self.gets.front() {
             match self.ready.front() {
                 Front::Cold => return,
@@ -823,6 +825,7 @@ impl Queue {
                 }),
             }
             self.gets.pop_front();
+            self.expire_overdue(now, effects);
         }
     }
 
@@ -847,7 +850,7 @@ impl Queue {
         self.hand_over(entry, channel, ConsumerKey::NONE, no_ack, effects);
     }
 
-    fn serve_consumers(&mut self, windows: &mut impl Windows, effects: &mut Effects) {
+    fn serve_consumers(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
         while let Front::Entry(entry) = self.ready.front()
             && let Some(message) = &entry.message
         {
@@ -859,6 +862,7 @@ impl Queue {
                 return;
             };
             self.deliver(entry, taker, effects);
+            self.expire_overdue(now, effects);
         }
     }
 
@@ -1101,17 +1105,17 @@ impl Queue {
                     .is_some_and(|max| self.ready.bytes() > max))
     }
 
-    /// Drops from the head what is too much. What must be read first is dropped after that.
-    fn drop_excess(&mut self, effects: &mut Effects) {
-        while self.is_over_length()
+    /// Drops the first message if there are too many. False if there are not, or if it must be read first.
+    fn drop_excess(&mut self, effects: &mut Effects) -> bool {
+        if self.is_over_length()
             && let Front::Entry(entry) = self.ready.front()
             && self.can_drop(entry)
+            && let Some(entry) = self.ready.pop()
         {
-            let Some(entry) = self.ready.pop() else {
-                return;
-            };
             self.drop_entry(entry, Drop::MaxLength, effects);
+            return true;
         }
+        false
     }
 
     /// Reads what will be needed next, one read at a time.
