@@ -47,6 +47,8 @@ pub struct RouteInfo {
 
 /// Finds the queues for a published message. `targets` is overwritten.
 ///
+/// Unless headers were used, the result is the same for the same vhost, exchange and keys until `Metadata::version` changes.
+///
 /// `routing_keys` are the message's own key and those of its CC and BCC headers. `headers` is called at most once, and only if a
 /// headers exchange is reached.
 pub fn route(

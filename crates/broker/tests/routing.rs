@@ -1,5 +1,7 @@
 //! Where messages go, asked through the public interface only.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use base::{Name, QueueId};
 use broker::auth::{Permit, Write, authorize};
 use broker::command::{Destination, MetadataCommand as Command, PasswordHash};

@@ -78,7 +78,7 @@ fn digest(algorithm: HashAlgorithm, salt: &[u8], password: &[u8]) -> Vec<u8> {
 
 /// Checks a name and a password.
 ///
-/// Unknown users and users without a password cost the same work as others. Empty passwords never log in.
+/// Unknown users and users without a password cost the same work as those with a hash of the default algorithm. Empty passwords never log in.
 /// `loopback_users` may come from this machine only (RabbitMQ docs: access-control#loopback-users).
 ///
 /// # Errors

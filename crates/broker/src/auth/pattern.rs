@@ -23,7 +23,7 @@ pub struct Pattern {
 
 #[derive(Clone, Debug)]
 enum Matcher {
-    /// `.*`, the most common pattern by far. Names have no line ends, at which it would stop.
+    /// `.*`, the most common pattern by far: it finds at least nothing, anywhere.
     Everything,
     Regex(Box<Regex>),
     /// A topic pattern with variables: an expression only once they are filled in.

@@ -177,71 +177,71 @@ mod tests {
     use crate::value::IntKind;
     use bytes::Bytes;
 
-    fn table(pairs: &[(&str, Value)]) -> Arguments {
-        Arguments::from_pairs(
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).into(), value.clone())),
-        )
+    fn table(key: &str, value: Value) -> Arguments {
+        Arguments::from_pairs([(key.into(), value)])
     }
 
     fn text(text: &'static str) -> Value {
         Value::LongStr(Bytes::from_static(text.as_bytes()))
     }
 
-    fn check(binding: &[(&str, Value)], headers: &[(&str, Value)], expect: bool) {
-        let holds = Condition::new(&table(binding)).holds(&table(headers));
-        assert_eq!(holds, expect, "binding {binding:?} headers {headers:?}");
+    fn holds(binding: &Arguments, headers: &Arguments) -> bool {
+        Condition::new(binding).holds(headers)
+    }
+
+    /// A table written as `key=text` with blanks between.
+    fn parse(pairs: &'static str) -> Arguments {
+        let pairs = pairs
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='));
+        Arguments::from_pairs(pairs.map(|(key, value)| (key.into(), text(value))))
     }
 
     #[test]
     fn all_and_any_skip_binding_arguments_that_start_with_x() {
-        let (one, other) = (Value::Int(IntKind::I32, 1), Value::Int(IntKind::I64, 2));
-        let (any, all) = (("x-match", text("any")), ("x-match", text("all")));
-        let (any_x, all_x) = (
-            ("x-match", text("any-with-x")),
-            ("x-match", text("all-with-x")),
-        );
-        let (a, b, x) = (
-            ("a", one.clone()),
-            ("b", other.clone()),
-            ("x-c", one.clone()),
-        );
-        check(&[a.clone(), b.clone()], &[a.clone()], false);
-        check(
-            &[a.clone(), b.clone()],
-            &[a.clone(), b.clone(), x.clone()],
-            true,
-        );
-        check(&[all.clone(), a.clone(), x.clone()], &[a.clone()], true);
-        check(&[all_x.clone(), a.clone(), x.clone()], &[a.clone()], false);
-        check(
-            &[all_x, a.clone(), x.clone()],
-            &[a.clone(), x.clone()],
-            true,
-        );
-        check(&[any.clone(), a.clone(), b.clone()], &[b], true);
-        check(&[any.clone(), a.clone(), x.clone()], &[x.clone()], false);
-        check(&[any_x, a, x.clone()], &[x], true);
-        check(&[], &[], true);
-        check(&[all], &[("z", other)], true);
-        check(&[any], &[("z", one)], false);
+        let check = |binding, headers, expect: bool| {
+            assert_eq!(
+                holds(&parse(binding), &parse(headers)),
+                expect,
+                "binding {binding:?} headers {headers:?}"
+            );
+        };
+        check("", "", true);
+        check("", "z=1", true);
+        check("a=1 b=2", "a=1", false);
+        check("a=1 b=2", "a=1 b=1", false);
+        check("a=1 b=2", "a=1 b=2 x-c=1", true);
+        check("x-match=all a=1 x-c=1", "a=1", true);
+        check("x-match=all-with-x a=1 x-c=1", "a=1", false);
+        check("x-match=all-with-x a=1 x-c=1", "a=1 x-c=1", true);
+        check("x-match=any", "z=1", false);
+        check("x-match=any a=1 b=2", "b=2", true);
+        check("x-match=any a=1 b=2", "b=1", false);
+        check("x-match=any a=1 x-c=1", "x-c=1", false);
+        check("x-match=any-with-x a=1 x-c=1", "x-c=1", true);
     }
 
     #[test]
     fn values_are_compared_within_their_kind() {
-        let int = |kind, value| ("a", Value::Int(kind, value));
-        check(&[int(IntKind::I8, 7)], &[int(IntKind::I64, 7)], true);
-        check(&[int(IntKind::I8, 1)], &[("a", Value::Double(1.0))], false);
-        check(&[int(IntKind::I8, 1)], &[("a", Value::Bool(true))], false);
-        check(&[int(IntKind::I8, 1)], &[("a", text("1"))], false);
-        check(
-            &[("a", Value::Float(0.5))],
-            &[("a", Value::Double(0.5))],
-            true,
-        );
-        check(&[("a", Value::Void)], &[("a", text("anything"))], true);
-        check(&[("a", Value::Void)], &[("b", text("anything"))], false);
+        let check = |wanted: Value, found: Value, expect: bool| {
+            let (binding, headers) = (table("a", wanted), table("a", found));
+            assert_eq!(
+                holds(&binding, &headers),
+                expect,
+                "binding {binding:?} headers {headers:?}"
+            );
+        };
+        let small = |value| Value::Int(IntKind::I8, value);
+        check(small(7), Value::Int(IntKind::I64, 7), true);
+        check(small(1), Value::Double(1.0), false);
+        check(small(1), Value::Bool(true), false);
+        check(small(1), text("1"), false);
+        check(Value::Float(0.5), Value::Double(0.5), true);
+        check(Value::Void, text("anything"), true);
+        assert!(!holds(
+            &table("a", Value::Void),
+            &table("b", text("anything"))
+        ));
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
                 "x".into(),
                 destination,
                 Bytes::new(),
-                table(&[("x-match", value)]),
+                table(X_MATCH, value),
                 true,
             );
             Table::check(&binding).unwrap_err().to_string()
