@@ -37,7 +37,10 @@ pub(crate) struct Alarms {
 
 impl From<Alarms> for frontend_amqp091::Alarms {
     fn from(alarms: Alarms) -> Self {
-        Self { memory: alarms.memory, disk: alarms.disk }
+        Self {
+            memory: alarms.memory,
+            disk: alarms.disk,
+        }
     }
 }
 
@@ -53,7 +56,12 @@ pub(crate) struct AlarmRules {
 
 impl AlarmRules {
     /// New figures; returns the alarms if they changed. `disk_full` is the log's own word and overrides the free space.
-    fn update(&mut self, memory_bytes: u64, disk_free_bytes: u64, disk_full: bool) -> Option<Alarms> {
+    fn update(
+        &mut self,
+        memory_bytes: u64,
+        disk_free_bytes: u64,
+        disk_full: bool,
+    ) -> Option<Alarms> {
         let memory_limit = if self.alarms.memory {
             scale(self.memory_limit_bytes, MEMORY_CLEAR_RATIO)
         } else {
@@ -64,8 +72,10 @@ impl AlarmRules {
         } else {
             self.disk_free_limit_bytes
         };
-        let alarms =
-            Alarms { memory: memory_bytes > memory_limit, disk: disk_full || disk_free_bytes < disk_limit };
+        let alarms = Alarms {
+            memory: memory_bytes > memory_limit,
+            disk: disk_full || disk_free_bytes < disk_limit,
+        };
         (alarms != std::mem::replace(&mut self.alarms, alarms)).then_some(alarms)
     }
 
@@ -96,7 +106,10 @@ pub(crate) struct Accountant {
 
 impl Accountant {
     pub(crate) fn new(shards: usize, disk_full: Arc<AtomicBool>) -> Self {
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), disk_full }
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            disk_full,
+        }
     }
 
     /// A shard's figures.
@@ -105,18 +118,25 @@ impl Accountant {
     }
 
     fn totals(&self) -> ShardMemory {
-        self.shards.iter().fold(ShardMemory::default(), |sum, shard| {
-            let shard = *shard.lock();
-            ShardMemory {
-                connection_bytes: sum.connection_bytes + shard.connection_bytes,
-                queue_bytes: sum.queue_bytes + shard.queue_bytes,
-            }
-        })
+        self.shards
+            .iter()
+            .fold(ShardMemory::default(), |sum, shard| {
+                let shard = *shard.lock();
+                ShardMemory {
+                    connection_bytes: sum.connection_bytes + shard.connection_bytes,
+                    queue_bytes: sum.queue_bytes + shard.queue_bytes,
+                }
+            })
     }
 }
 
 /// Runs until the node stops: takes figures, raises and clears alarms.
-pub(crate) fn monitor(shared: &Arc<Shared>, mut rules: AlarmRules, data_dir: PathBuf, stop: &AtomicBool) {
+pub(crate) fn monitor(
+    shared: &Arc<Shared>,
+    mut rules: AlarmRules,
+    data_dir: PathBuf,
+    stop: &AtomicBool,
+) {
     while !stop.load(Ordering::Relaxed) {
         let memory = shared.accountant.totals();
         let log_bytes = shared.log.pending_bytes();
@@ -128,15 +148,28 @@ pub(crate) fn monitor(shared: &Arc<Shared>, mut rules: AlarmRules, data_dir: Pat
         let before = rules.alarms;
         if let Some(alarms) = rules.update(used, disk_free, disk_full) {
             log_change(before, alarms, used, &rules, disk_free, memory);
-            shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Alarms(alarms)));
+            shared
+                .mailboxes
+                .iter()
+                .for_each(|mailbox| mailbox.send(Mail::Alarms(alarms)));
         }
         let evict = rules.wants_eviction(used);
-        shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Account { evict }));
+        shared
+            .mailboxes
+            .iter()
+            .for_each(|mailbox| mailbox.send(Mail::Account { evict }));
         std::thread::park_timeout(INTERVAL);
     }
 }
 
-fn log_change(before: Alarms, now: Alarms, used: u64, rules: &AlarmRules, disk_free: u64, memory: ShardMemory) {
+fn log_change(
+    before: Alarms,
+    now: Alarms,
+    used: u64,
+    rules: &AlarmRules,
+    disk_free: u64,
+    memory: ShardMemory,
+) {
     if before.memory != now.memory {
         let limit = rules.memory_limit_bytes;
         if now.memory {
@@ -148,7 +181,11 @@ fn log_change(before: Alarms, now: Alarms, used: u64, rules: &AlarmRules, disk_f
                 "memory resource limit alarm set: publishers are blocked"
             );
         } else {
-            tracing::warn!(used_bytes = used, limit_bytes = limit, "memory resource limit alarm cleared");
+            tracing::warn!(
+                used_bytes = used,
+                limit_bytes = limit,
+                "memory resource limit alarm cleared"
+            );
         }
     }
     if before.disk != now.disk {
@@ -160,7 +197,11 @@ fn log_change(before: Alarms, now: Alarms, used: u64, rules: &AlarmRules, disk_f
                 "free disk space alarm set: publishers are blocked"
             );
         } else {
-            tracing::warn!(free_bytes = disk_free, limit_bytes = limit, "free disk space alarm cleared");
+            tracing::warn!(
+                free_bytes = disk_free,
+                limit_bytes = limit,
+                "free disk space alarm cleared"
+            );
         }
     }
 }
@@ -177,9 +218,18 @@ pub(crate) fn total_memory_bytes() -> Option<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
     let machine: u64 = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
-    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .into_iter()
-        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    let cgroup = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .into_iter()
+    .find_map(|path| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
     Some(cgroup.map_or(machine, |cgroup| cgroup.min(machine)))
 }
 
@@ -194,14 +244,24 @@ mod tests {
     use super::*;
 
     fn rules() -> AlarmRules {
-        AlarmRules { memory_limit_bytes: 1000, disk_free_limit_bytes: 100, alarms: Alarms::default() }
+        AlarmRules {
+            memory_limit_bytes: 1000,
+            disk_free_limit_bytes: 100,
+            alarms: Alarms::default(),
+        }
     }
 
     #[test]
     fn the_memory_alarm_clears_only_some_way_below_its_limit() {
         let mut rules = rules();
         assert_eq!(rules.update(1000, 500, false), None);
-        assert_eq!(rules.update(1001, 500, false), Some(Alarms { memory: true, disk: false }));
+        assert_eq!(
+            rules.update(1001, 500, false),
+            Some(Alarms {
+                memory: true,
+                disk: false
+            })
+        );
         assert_eq!(rules.update(960, 500, false), None);
         assert_eq!(rules.update(950, 500, false), Some(Alarms::default()));
     }
@@ -209,9 +269,21 @@ mod tests {
     #[test]
     fn the_disk_alarm_clears_only_some_way_above_its_limit() {
         let mut rules = rules();
-        assert_eq!(rules.update(0, 99, false), Some(Alarms { memory: false, disk: true }));
+        assert_eq!(
+            rules.update(0, 99, false),
+            Some(Alarms {
+                memory: false,
+                disk: true
+            })
+        );
         assert_eq!(rules.update(0, 105, false), None);
         assert_eq!(rules.update(0, 110, false), Some(Alarms::default()));
-        assert_eq!(rules.update(0, 500, true), Some(Alarms { memory: false, disk: true }));
+        assert_eq!(
+            rules.update(0, 500, true),
+            Some(Alarms {
+                memory: false,
+                disk: true
+            })
+        );
     }
 }

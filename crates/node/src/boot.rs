@@ -9,9 +9,9 @@ use crate::metadata_codec::{self, MetadataDecodeError};
 use crate::metadata_leader::MetadataLeader;
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
-use base::{QueueId, ShardId};
-use broker::command::{HashAlgorithm, PasswordHash};
-use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
+use base::{Name, QueueId, ShardId};
+use broker::command::{MetadataCommand, PasswordHash};
+use broker::metadata::Metadata;
 use broker::queue::Stored;
 use std::collections::HashSet;
 use std::io::Write;
@@ -27,6 +27,9 @@ use tokio::sync::mpsc;
 
 /// The RabbitMQ release whose behaviour clients are told to expect.
 const RABBITMQ_VERSION: &str = "4.3.6";
+
+/// Stands for no limit where a limit has to be given: longer than any node runs.
+const NO_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long a stopping node waits for its shards before it gives up on their connections.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -75,7 +78,10 @@ impl EventSink for Events {
             Event::Loaded(loaded) => loaded.shard,
             Event::SnapshotWanted => ShardId(0),
             Event::DiskFull { available_bytes } => {
-                tracing::error!(available_bytes, "no space for the log: publishers are blocked until there is");
+                tracing::error!(
+                    available_bytes,
+                    "no space for the log: publishers are blocked until there is"
+                );
                 self.disk_full.store(true, Ordering::Relaxed);
                 return;
             }
@@ -108,7 +114,10 @@ pub fn run(settings: &Settings, started: Instant) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| NodeError::System { what: "start main loop", source })?;
+        .map_err(|source| NodeError::System {
+            what: "start main loop",
+            source,
+        })?;
     runtime.block_on(Node::start(settings, started)?.serve())
 }
 
@@ -127,14 +136,19 @@ impl Node {
         let mailboxes: Arc<[Mailbox]> = (0..shards).map(|_| Mailbox::default()).collect();
         let disk_full = Arc::new(AtomicBool::new(false));
         let (failures_out, failures) = mpsc::unbounded_channel();
-        let events = Events { mailboxes: Arc::clone(&mailboxes), disk_full: Arc::clone(&disk_full), failures: failures_out };
+        let events = Events {
+            mailboxes: Arc::clone(&mailboxes),
+            disk_full: Arc::clone(&disk_full),
+            failures: failures_out,
+        };
         let options = store::Options::new(&settings.data_dir);
-        let (store, recovered) = store::open::<StoredMessage>(options, Arc::new(RealDisk), Arc::new(events))?;
+        let (store, recovered) =
+            store::open::<StoredMessage>(options, Arc::new(RealDisk), Arc::new(events))?;
         let log = store.handle();
         report_damage(&recovered);
 
         let (metadata, index) = recover_metadata(&recovered, shards)?;
-        let is_new = metadata.is_empty();
+        let is_new = metadata.vhosts().next().is_none();
         let leader = MetadataLeader::new(metadata, index, log.clone());
         let (reports_out, reports) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -177,27 +191,48 @@ impl Node {
         }
         let monitor_stop = Arc::new(AtomicBool::new(false));
         {
-            let (shared, stop, rules) = (Arc::clone(&shared), Arc::clone(&monitor_stop), alarm_rules(settings));
+            let (shared, stop, rules) = (
+                Arc::clone(&shared),
+                Arc::clone(&monitor_stop),
+                alarm_rules(settings),
+            );
             let data_dir = settings.data_dir.clone();
-            threads.push(spawn("monitor".to_owned(), move || alarms::monitor(&shared, rules, data_dir, &stop))?);
+            threads.push(spawn("monitor".to_owned(), move || {
+                alarms::monitor(&shared, rules, data_dir, &stop)
+            })?);
         }
         let mut addresses = Vec::new();
         for listener in listeners {
-            let system = |source| NodeError::System { what: "start listener", source };
+            let system = |source| NodeError::System {
+                what: "start listener",
+                source,
+            };
             addresses.push(listener.local_addr().map_err(system)?);
             let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
             tokio::spawn(listener::accept(listener, Arc::clone(&shared), listen));
         }
         announce(settings, &addresses, started);
-        Ok(Self { shared, threads, reports, failures, monitor_stop, log })
+        Ok(Self {
+            shared,
+            threads,
+            reports,
+            failures,
+            monitor_stop,
+            log,
+        })
     }
 
     async fn serve(mut self) -> Result<(), NodeError> {
-        let system = |source| NodeError::System { what: "watch signals", source };
+        let system = |source| NodeError::System {
+            what: "watch signals",
+            source,
+        };
         let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(system)?;
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(system)?;
         let mut interrupt =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(system)?;
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+                .map_err(system)?;
         let failure = tokio::select! {
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,
@@ -217,19 +252,26 @@ impl Node {
     /// Closes all connections and waits until the shards have given everything to the log.
     async fn stop(&mut self) {
         for mailbox in self.shared.mailboxes.iter() {
-            mailbox.send(Mail::Shutdown { reason: "broker forced connection closure with reason 'shutdown'" });
+            mailbox.send(Mail::Shutdown {
+                reason: "broker forced connection closure with reason 'shutdown'",
+            });
         }
         let shards = self.shared.mailboxes.len();
         let reports = &mut self.reports;
         let drained = async {
             for _ in 0..shards {
-                let Some(ShardReport::Drained) = reports.recv().await else { return };
+                let Some(ShardReport::Drained) = reports.recv().await else {
+                    return;
+                };
             }
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
-        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Stop));
+        self.shared
+            .mailboxes
+            .iter()
+            .for_each(|mailbox| mailbox.send(Mail::Stop));
         self.monitor_stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.thread().unpark();
@@ -250,7 +292,10 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandl
     std::thread::Builder::new()
         .name(name)
         .spawn(body)
-        .map_err(|source| NodeError::System { what: "start thread", source })
+        .map_err(|source| NodeError::System {
+            what: "start thread",
+            source,
+        })
 }
 
 /// One core is left to the log, the monitors and, later, management; with two cores one shard does the most per CPU second,
@@ -263,7 +308,11 @@ fn shards_default() -> u16 {
 fn report_damage(recovered: &Recovered) {
     for damage in &recovered.damage {
         match damage {
-            Damage::Messages { queue, positions, file } => tracing::error!(
+            Damage::Messages {
+                queue,
+                positions,
+                file,
+            } => tracing::error!(
                 queue = queue.0,
                 from = positions.start.0,
                 until = positions.end.0,
@@ -275,33 +324,59 @@ fn report_damage(recovered: &Recovered) {
     }
 }
 
-fn recover_metadata(recovered: &Recovered, shards: u16) -> Result<(Metadata, store::MetadataIndex), NodeError> {
+fn recover_metadata(
+    recovered: &Recovered,
+    shards: u16,
+) -> Result<(Metadata, store::MetadataIndex), NodeError> {
     let malformed = |error: MetadataDecodeError| NodeError::Metadata(error.to_string());
     let mut metadata = match &recovered.metadata_snapshot {
-        Some(bytes) => Metadata::from_snapshot(metadata_codec::decode_snapshot(bytes).map_err(malformed)?, shards),
+        Some(bytes) => {
+            let snapshot = metadata_codec::decode_snapshot(bytes).map_err(malformed)?;
+            Metadata::from_snapshot(&snapshot, shards)
+                .map_err(|error| NodeError::Metadata(format!("snapshot: {error}")))?
+        }
         None => Metadata::new(shards),
     };
     for bytes in &recovered.metadata_commands {
         let command = metadata_codec::decode_command(bytes).map_err(malformed)?;
         // A command that was accepted once is accepted again: the state machine is deterministic.
-        metadata.apply(&command).map_err(|error| NodeError::Metadata(format!("{command:?}: {error}")))?;
+        metadata
+            .replay(&command)
+            .map_err(|error| NodeError::Metadata(format!("{command:?}: {error}")))?;
     }
     Ok((metadata, recovered.metadata_index))
 }
 
 /// The first start: vhost, exchanges and the default user.
 fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
-    let salt: [u8; 4] = rand::random();
-    let user = DefaultUser {
-        name: settings.default_user.as_str().into(),
-        password_hash: PasswordHash::new(HashAlgorithm::Sha256, settings.default_pass.expose(), salt),
-        tags: settings.default_user_tags.iter().map(|tag| tag.as_str().into()).collect(),
-        vhost: settings.default_vhost.as_str().into(),
-        configure: settings.default_permissions.configure.as_str().into(),
-        write: settings.default_permissions.write.as_str().into(),
-        read: settings.default_permissions.read.as_str().into(),
-    };
-    for command in bootstrap_commands(user) {
+    let hash = PasswordHash::new(settings.default_pass.expose().as_bytes(), rand::random());
+    let (user, vhost) = (
+        Name::from(&*settings.default_user),
+        Name::from(&*settings.default_vhost),
+    );
+    let permissions = &settings.default_permissions;
+    let commands = [
+        MetadataCommand::CreateVhost {
+            name: vhost.clone(),
+        },
+        MetadataCommand::PutUser {
+            name: user.clone(),
+            password_hash: Some(hash),
+            tags: settings
+                .default_user_tags
+                .iter()
+                .map(|tag| tag.as_str().into())
+                .collect(),
+        },
+        MetadataCommand::SetPermissions {
+            vhost,
+            user,
+            configure: permissions.configure.as_str().into(),
+            write: permissions.write.as_str().into(),
+            read: permissions.read.as_str().into(),
+        },
+    ];
+    for command in commands {
         // Ticket 0 is nobody's: the shards count from 1, and whatever they log comes behind this.
         if let Err(error) = leader.propose(&command, ShardId(0), 0) {
             tracing::error!(%error, "cannot create the default user and vhost");
@@ -320,7 +395,9 @@ fn stored_queues(
     let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
     let mut live = HashSet::new();
     for (id, queue) in &recovered.queues {
-        let Some(record) = metadata.queue_by_id(*id) else { continue };
+        let Some(record) = metadata.queue_by_id(*id) else {
+            continue;
+        };
         live.insert(*id);
         let stored = Stored {
             messages: queue.messages,
@@ -328,34 +405,57 @@ fn stored_queues(
             first: queue.first,
             next: queue.next,
             // After a crash the last marks may be missing: every message may have been delivered before.
-            delivered_until: if recovered.clean { queue.delivered_until } else { queue.next },
+            delivered_until: if recovered.clean {
+                queue.delivered_until
+            } else {
+                queue.next
+            },
         };
         by_shard[record.queue.shard.index()].push((*id, stored));
     }
     if recovered.is_metadata_damaged() {
-        tracing::error!("metadata is damaged: messages of unknown queues are kept in the data directory");
+        tracing::error!(
+            "metadata is damaged: messages of unknown queues are kept in the data directory"
+        );
     } else {
         log.retain_queues(&live);
     }
     by_shard
 }
 
-fn bind(address: ListenAddress, options: ListenOptions) -> Result<std::net::TcpListener, NodeError> {
+fn bind(
+    address: ListenAddress,
+    options: ListenOptions,
+) -> Result<std::net::TcpListener, NodeError> {
     let wildcard = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port);
-    let wanted = address.ip.map_or(wildcard, |ip| SocketAddr::new(ip, address.port));
+    let wanted = address
+        .ip
+        .map_or(wildcard, |ip| SocketAddr::new(ip, address.port));
     match listener::bind(wanted, options) {
         Ok(listener) => Ok(listener),
         // A machine without IPv6.
-        Err(error) if address.ip.is_none() && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+        Err(error)
+            if address.ip.is_none()
+                && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
             let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port);
-            listener::bind(wanted, options).map_err(|source| NodeError::Listen { address: wanted, source })
+            listener::bind(wanted, options).map_err(|source| NodeError::Listen {
+                address: wanted,
+                source,
+            })
         }
-        Err(source) => Err(NodeError::Listen { address: wanted, source }),
+        Err(source) => Err(NodeError::Listen {
+            address: wanted,
+            source,
+        }),
     }
 }
 
 fn alarm_rules(settings: &Settings) -> AlarmRules {
-    let total = settings.total_memory_override_bytes.or_else(alarms::total_memory_bytes).unwrap_or(u64::MAX);
+    let total = settings
+        .total_memory_override_bytes
+        .or_else(alarms::total_memory_bytes)
+        .unwrap_or(u64::MAX);
     AlarmRules {
         memory_limit_bytes: match settings.memory_high_watermark {
             MemoryHighWatermark::Relative(ratio) => alarms::scale(total, ratio),
@@ -375,18 +475,33 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
         product: "RabbitMQ".to_owned(),
         version: RABBITMQ_VERSION.to_owned(),
         platform: concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")).to_owned(),
-        cluster_name: settings.cluster_name.clone().unwrap_or_else(|| settings.node_name.clone()),
+        cluster_name: settings
+            .cluster_name
+            .clone()
+            .unwrap_or_else(|| settings.node_name.clone()),
         channel_max: settings.channel_max,
         frame_max: settings.frame_size_max_bytes,
         initial_frame_max: settings.initial_frame_size_max_bytes,
         heartbeat_s: settings.heartbeat_s,
-        handshake_timeout: settings.handshake_timeout,
+        handshake_timeout: settings.handshake_timeout.unwrap_or(NO_TIMEOUT),
         message_size_max: settings.message_size_max_bytes,
-        mechanisms: settings.auth_mechanisms.iter().copied().map(AuthMechanism::as_str).map(str::to_owned).collect(),
+        mechanisms: settings
+            .auth_mechanisms
+            .iter()
+            .copied()
+            .map(AuthMechanism::as_str)
+            .map(str::to_owned)
+            .collect(),
         anonymous_login_user: settings.anonymous_login_user.clone(),
         loopback_users: settings.loopback_users.clone(),
-        global_qos_permitted: settings.deprecated_features.get("global_qos").copied().unwrap_or(false),
-        consumer_max_per_channel: settings.consumer_max_per_channel.and_then(|max| usize::try_from(max).ok()),
+        global_qos_permitted: settings
+            .deprecated_features
+            .get("global_qos")
+            .copied()
+            .unwrap_or(false),
+        consumer_max_per_channel: settings
+            .consumer_max_per_channel
+            .and_then(|max| usize::try_from(max).ok()),
         ..frontend_amqp091::Config::default()
     }
 }
@@ -395,7 +510,10 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
 fn announce(settings: &Settings, addresses: &[SocketAddr], started: Instant) {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
-        let listeners: Vec<_> = addresses.iter().map(|address| format!("amqp://{address}")).collect();
+        let listeners: Vec<_> = addresses
+            .iter()
+            .map(|address| format!("amqp://{address}"))
+            .collect();
         let line = format!(
             "{} is ready in {} ms: {} (data in {})\n",
             settings.node_name,

@@ -83,10 +83,22 @@ impl ShardDriver {
             }
         };
         let local = stream.local_addr().unwrap_or(address);
-        let peer = Peer { address, local, is_loopback: address.ip().to_canonical().is_loopback() };
-        let id = self.shard.borrow_mut().handle_connect(self.shared.now(), peer, rand::random());
+        let peer = Peer {
+            address,
+            local,
+            is_loopback: address.ip().to_canonical().is_loopback(),
+        };
+        let id = self
+            .shard
+            .borrow_mut()
+            .handle_connect(self.shared.now(), peer, rand::random());
         tracing::debug!(connection = %id, peer = %address, "accepting AMQP connection");
-        let socket = Rc::new(Socket { stream, nudge: Notify::new(), blocked: Cell::new(false), awaited: Cell::default() });
+        let socket = Rc::new(Socket {
+            stream,
+            nudge: Notify::new(),
+            blocked: Cell::new(false),
+            awaited: Cell::default(),
+        });
         self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
         let driver = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -106,13 +118,17 @@ impl ShardDriver {
         loop {
             let (wants_input, deadline) = {
                 let mut shard = self.shard.borrow_mut();
-                let Some(connection) = shard.connection(id) else { return };
+                let Some(connection) = shard.connection(id) else {
+                    return;
+                };
                 if connection.is_finished() && (eof || connection.output().is_empty()) {
                     return;
                 }
                 (connection.wants_input() && !eof, connection.poll_deadline())
             };
-            socket.awaited.set((wants_input, socket.blocked.get(), deadline));
+            socket
+                .awaited
+                .set((wants_input, socket.blocked.get(), deadline));
             let interest = match (wants_input, socket.blocked.get()) {
                 (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
                 (true, false) => Some(Interest::READABLE),
@@ -174,14 +190,18 @@ impl ShardDriver {
         let open = match socket.stream.try_read_buf(&mut *buffer) {
             Ok(0) => false,
             Ok(_) => true,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
                 partial.extend_from_slice(&buffer);
                 return true;
             }
             Err(_) => false,
         };
         if open {
-            self.shard.borrow_mut().handle_input(self.shared.now(), id, &mut buffer);
+            self.shard
+                .borrow_mut()
+                .handle_input(self.shared.now(), id, &mut buffer);
             partial.extend_from_slice(&buffer);
             if partial.is_empty() && partial.capacity() > READ_BYTES_MIN {
                 *partial = BytesMut::new();
@@ -212,7 +232,9 @@ impl ShardDriver {
                 break;
             }
             for id in dirty.drain(..) {
-                let Some(socket) = self.sockets.borrow().get(&id).cloned() else { continue };
+                let Some(socket) = self.sockets.borrow().get(&id).cloned() else {
+                    continue;
+                };
                 let mut failed = false;
                 self.write(id, &socket, &mut failed);
                 if self.must_nudge(id, &socket) {
@@ -231,18 +253,24 @@ impl ShardDriver {
     /// wake, find nothing to do, and wait again.
     fn must_nudge(&self, id: ConnectionId, socket: &Socket) -> bool {
         let mut shard = self.shard.borrow_mut();
-        let Some(connection) = shard.connection(id) else { return true };
+        let Some(connection) = shard.connection(id) else {
+            return true;
+        };
         let (reads, writes, deadline) = socket.awaited.get();
         connection.is_finished()
             || reads != connection.wants_input()
             || writes != socket.blocked.get()
-            || connection.poll_deadline().is_some_and(|at| deadline.is_none_or(|awaited| at < awaited))
+            || connection
+                .poll_deadline()
+                .is_some_and(|at| deadline.is_none_or(|awaited| at < awaited))
     }
 
     /// Writes as much of a connection's out-buffer as the socket takes.
     fn write(&self, id: ConnectionId, socket: &Socket, failed: &mut bool) {
         let mut shard = self.shard.borrow_mut();
-        let Some(connection) = shard.connection(id) else { return };
+        let Some(connection) = shard.connection(id) else {
+            return;
+        };
         let output = connection.output();
         let mut blocked = false;
         while !output.is_empty() {
@@ -269,10 +297,5 @@ impl ShardDriver {
         } else {
             shard.handle_sent(now, id, left);
         }
-    }
-
-    /// Tells every connection's task to look at its connection again.
-    pub(crate) fn nudge_all(&self) {
-        self.sockets.borrow().values().for_each(|socket| socket.nudge.notify_one());
     }
 }

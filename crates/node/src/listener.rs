@@ -26,7 +26,10 @@ pub(crate) struct ListenOptions {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub(crate) fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    options: ListenOptions,
+) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -68,7 +71,12 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, options: 
     }
 }
 
-fn hand_over(stream: tokio::net::TcpStream, peer: SocketAddr, shared: &Shared, options: ListenOptions) -> io::Result<()> {
+fn hand_over(
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    shared: &Shared,
+    options: ListenOptions,
+) -> io::Result<()> {
     stream.set_nodelay(options.nodelay)?;
     if options.keepalive {
         socket2::SockRef::from(&stream).set_keepalive(true)?;

@@ -6,7 +6,7 @@
 //! Limit: [`CONGESTED_BYTES`]. The box itself never refuses mail (replies and acks must always arrive); publishers are
 //! stopped at the limit by their own shard, see `shard::Shard::congested`.
 
-use base::{ConnectionId, QueueId};
+use base::{ConnectionId, QueueId, ShardId};
 use broker::command::{ChannelId, QueueCommand, Reply};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -22,13 +22,27 @@ pub(crate) const CONGESTED_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A client connected; the shard drives it from now on.
-    Socket { stream: std::net::TcpStream, peer: SocketAddr },
+    Socket {
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+    },
     /// A command for a queue of this shard.
-    Queue { queue: QueueId, command: QueueCommand },
+    Queue {
+        queue: QueueId,
+        command: QueueCommand,
+    },
     /// An answer or a delivery for a connection of this shard.
-    Reply { to: ChannelId, reply: Reply },
+    Reply {
+        /// Who sends it: a delivery counts against that shard's window.
+        from: ShardId,
+        to: ChannelId,
+        reply: Reply,
+    },
     /// A connection of another shard has sent deliveries from this one: its window opens by that much.
-    WindowCredit { connection: ConnectionId, bytes: usize },
+    WindowCredit {
+        connection: ConnectionId,
+        bytes: usize,
+    },
     /// A connection of another shard has ended.
     WindowGone { connection: ConnectionId },
     /// The queue was deleted from the metadata.
@@ -48,7 +62,11 @@ pub(crate) enum Mail {
 impl Mail {
     /// Message content this mail holds on to.
     fn content_bytes(&self) -> usize {
-        if let Self::Queue { command: QueueCommand::Publish { message, .. }, .. } = self {
+        if let Self::Queue {
+            command: QueueCommand::Publish { message, .. },
+            ..
+        } = self
+        {
             return message.size_bytes();
         }
         0

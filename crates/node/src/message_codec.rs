@@ -55,7 +55,10 @@ impl store::Payload for StoredMessage {
             flags |= EXPIRATION;
         }
         out.extend_from_slice(&[VERSION, flags, message.priority]);
-        for time in [self.expires_at_ms, message.expiration_ms].into_iter().flatten() {
+        for time in [self.expires_at_ms, message.expiration_ms]
+            .into_iter()
+            .flatten()
+        {
             out.extend_from_slice(&time.to_le_bytes());
         }
         // AMQP limits both to 255 bytes; whoever made the message checked that.
@@ -92,7 +95,10 @@ impl NameCache {
 }
 
 /// Reads a payload back; `None` if it is not one.
-pub(crate) fn decode(mut payload: Bytes, names: &mut NameCache) -> Option<(SharedMessage, Option<u64>)> {
+pub(crate) fn decode(
+    mut payload: Bytes,
+    names: &mut NameCache,
+) -> Option<(SharedMessage, Option<u64>)> {
     let header = take(&mut payload, 3)?;
     let (version, flags, priority) = (header[0], header[1], header[2]);
     if version != VERSION {
@@ -146,12 +152,20 @@ mod tests {
             priority: 7,
             expiration_ms,
         };
-        StoredMessage { message: Arc::new(message), expires_at_ms }
+        StoredMessage {
+            message: Arc::new(message),
+            expires_at_ms,
+        }
     }
 
     #[test]
     fn a_message_reads_back_as_it_was_written() {
-        for (expires, expiration) in [(None, None), (Some(5), None), (Some(u64::MAX), Some(1000)), (None, Some(0))] {
+        for (expires, expiration) in [
+            (None, None),
+            (Some(5), None),
+            (Some(u64::MAX), Some(1000)),
+            (None, Some(0)),
+        ] {
             let stored = stored(expires, expiration);
             let mut bytes = Vec::new();
             stored.write_to(&mut bytes);
@@ -170,7 +184,10 @@ mod tests {
         let body_start = bytes.len() - 5;
         for length in 0..body_start {
             let cut = Bytes::copy_from_slice(&bytes[..length]);
-            assert!(decode(cut, &mut NameCache::default()).is_none(), "at {length}");
+            assert!(
+                decode(cut, &mut NameCache::default()).is_none(),
+                "at {length}"
+            );
         }
     }
 }

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use store::{Batch, Handle, MetadataIndex, Record};
 
 /// The owner of the metadata.
-#[derive(Debug)]
 pub(crate) struct MetadataLeader {
     state: Mutex<State>,
     snapshot: ArcSwap<Metadata>,
@@ -44,9 +43,17 @@ pub(crate) struct Proposed {
 
 impl MetadataLeader {
     /// A leader that goes on from recovered metadata; `index` is that of its last command.
-    pub(crate) fn new(metadata: Metadata, index: MetadataIndex, log: Handle<StoredMessage>) -> Self {
+    pub(crate) fn new(
+        metadata: Metadata,
+        index: MetadataIndex,
+        log: Handle<StoredMessage>,
+    ) -> Self {
         let snapshot = ArcSwap::from_pointee(metadata.clone());
-        Self { snapshot, state: Mutex::new(State { metadata, index }), log }
+        Self {
+            snapshot,
+            state: Mutex::new(State { metadata, index }),
+            log,
+        }
     }
 
     /// The state as of the last command, for readers.
@@ -73,27 +80,46 @@ impl MetadataLeader {
         let mut next = state.metadata.clone();
         let applied = next.apply(command)?;
         if applied.durable {
-            let records = vec![Record::Metadata(encode_command(command))];
+            let records: Vec<_> = applied
+                .log
+                .iter()
+                .map(|command| Record::Metadata(encode_command(command)))
+                .collect();
+            let commands = records.len() as u64;
             self.log
-                .submit(Batch { shard, ticket, sync: true, records })
-                .map_err(|error| Error::Storage(format!("metadata log is not available: {error}").into()))?;
-        }
-        if applied.durable {
-            state.index.0 += 1;
+                .submit(Batch {
+                    shard,
+                    ticket,
+                    sync: true,
+                    records,
+                })
+                .map_err(|error| {
+                    Error::Storage(format!("metadata log is not available: {error}").into())
+                })?;
+            state.index.0 += commands;
         }
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
         self.snapshot.store(Arc::new(next.clone()));
         state.metadata = next;
-        Ok(Proposed { reply: applied.reply, durable: applied.durable, deleted_queues })
+        Ok(Proposed {
+            reply: applied.reply,
+            durable: applied.durable,
+            deleted_queues,
+        })
     }
 
     /// Gives the log a snapshot that stands for all commands submitted so far.
     pub(crate) fn write_snapshot(&self) {
         let state = self.state.lock();
-        self.log.metadata_snapshot(encode_snapshot(&state.metadata.to_snapshot()), state.index);
+        self.log
+            .metadata_snapshot(encode_snapshot(&state.metadata.to_snapshot()), state.index);
     }
 }
 
 fn deleted_queue(event: &MetadataEvent) -> Option<QueueRef> {
-    if let MetadataEvent::QueueDeleted { record } = event { Some(record.queue) } else { None }
+    if let MetadataEvent::QueueDeleted { record } = event {
+        Some(record.queue)
+    } else {
+        None
+    }
 }

@@ -25,11 +25,12 @@ use crate::windows::WindowTable;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, QueueCommand, Reply};
-use broker::effect::Effect;
+use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
-use broker::queue::{Effects, Queue, QueueSettings, RecordSink, Stored};
+use broker::queue::{Queue, QueueSettings, RecordSink, Stored};
+use broker::vhost::QueueRecord;
 use bytes::BytesMut;
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, return_late_reply};
 use hashbrown::HashMap;
@@ -117,7 +118,7 @@ impl Shard {
     pub(crate) fn new(id: ShardId, shared: Arc<Shared>, stored: Vec<(QueueId, Stored)>) -> Self {
         let shards = shared.mailboxes.len();
         let metadata = shared.leader.snapshot();
-        Self {
+        let mut shard = Self {
             id,
             metadata,
             connections: Slab::new(),
@@ -146,6 +147,26 @@ impl Shard {
             shutting_down: false,
             storage_failed: false,
             shared,
+        };
+        shard.start_expiring_queues();
+        shard
+    }
+
+    /// Queues that do something without being asked run from the start; all others wait for their first command.
+    fn start_expiring_queues(&mut self) {
+        let expiring = |record: &&Arc<QueueRecord>| {
+            record.queue.shard == self.id
+                && (record.settings.expires_ms.is_some()
+                    || record.settings.message_ttl_ms.is_some())
+        };
+        let queues: Vec<_> = self
+            .metadata
+            .queues()
+            .filter(expiring)
+            .map(|record| record.queue.id)
+            .collect();
+        for queue in queues {
+            self.start_queue(queue);
         }
     }
 
@@ -165,15 +186,23 @@ impl Shard {
     /// Whether everything that must reach the log has reached it.
     pub(crate) fn is_flushed(&self) -> bool {
         self.storage_failed
-            || (self.waiting.is_empty() && self.records_waiting.is_empty() && self.dropped_queues.is_empty())
+            || (self.waiting.is_empty()
+                && self.records_waiting.is_empty()
+                && self.dropped_queues.is_empty())
     }
 
     /// Memory held, by class.
     pub(crate) fn memory(&mut self) -> ShardMemory {
-        let connection_bytes =
-            self.connections.iter_mut().map(|(_, slot)| slot.machine.buffered_bytes()).sum();
+        let connection_bytes = self
+            .connections
+            .iter_mut()
+            .map(|(_, slot)| slot.machine.buffered_bytes())
+            .sum();
         let queue_bytes = self.queues.values().map(Queue::ram_bytes).sum();
-        ShardMemory { connection_bytes, queue_bytes }
+        ShardMemory {
+            connection_bytes,
+            queue_bytes,
+        }
     }
 
     // ── what came from outside ──
@@ -184,11 +213,20 @@ impl Shard {
         let entry = self.connections.vacant_entry();
         // The low half finds the slot, the high half makes the serial unique.
         let serial = (self.opened << 32) | (entry.key() as u64 & 0xffff_ffff);
-        let id = ConnectionId { shard: self.id, serial };
+        let id = ConnectionId {
+            shard: self.id,
+            serial,
+        };
         let mut machine = Connection::new(id, peer, Arc::clone(&self.shared.frontend), now, seed);
-        machine.handle_alarms(now, self.alarms.into());
+        machine.handle_alarms(now, &self.metadata, self.alarms.into());
         let remote_bytes = vec![0; self.outgoing.len()];
-        entry.insert(ConnectionSlot { id, machine, active: false, dirty: false, remote_bytes });
+        entry.insert(ConnectionSlot {
+            id,
+            machine,
+            active: false,
+            dirty: false,
+            remote_bytes,
+        });
         self.touch(slot_index(id));
         id
     }
@@ -197,7 +235,9 @@ impl Shard {
     pub(crate) fn handle_input(&mut self, now: Now, id: ConnectionId, input: &mut BytesMut) {
         self.refresh_metadata();
         let metadata = Arc::clone(&self.metadata);
-        let Some(machine) = self.connection(id) else { return };
+        let Some(machine) = self.connection(id) else {
+            return;
+        };
         machine.handle_input(now, &metadata, input);
         self.touch(slot_index(id));
         self.run(now);
@@ -205,7 +245,9 @@ impl Shard {
 
     /// A client's socket is gone.
     pub(crate) fn handle_eof(&mut self, now: Now, id: ConnectionId) {
-        let Some(machine) = self.connection(id) else { return };
+        let Some(machine) = self.connection(id) else {
+            return;
+        };
         machine.handle_eof(now);
         self.touch(slot_index(id));
         self.run(now);
@@ -215,7 +257,9 @@ impl Shard {
     pub(crate) fn handle_connection_timeout(&mut self, now: Now, id: ConnectionId) {
         self.refresh_metadata();
         let metadata = Arc::clone(&self.metadata);
-        let Some(machine) = self.connection(id) else { return };
+        let Some(machine) = self.connection(id) else {
+            return;
+        };
         machine.handle_timeout(now, &metadata);
         self.touch(slot_index(id));
         self.run(now);
@@ -223,10 +267,20 @@ impl Shard {
 
     /// The socket took what it could; `left` bytes are still in the out-buffer.
     pub(crate) fn handle_sent(&mut self, now: Now, id: ConnectionId, left: usize) {
-        let Some(slot) = self.connections.get_mut(slot_index(id)) else { return };
+        let Some(slot) = self.connections.get_mut(slot_index(id)) else {
+            return;
+        };
         if left <= crate::windows::LOCAL_BYTES / 2 {
-            for (shard, bytes) in slot.remote_bytes.iter_mut().enumerate().filter(|(_, bytes)| **bytes > 0) {
-                self.outgoing[shard].push(Mail::WindowCredit { connection: id, bytes: std::mem::take(bytes) });
+            for (shard, bytes) in slot
+                .remote_bytes
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, bytes)| **bytes > 0)
+            {
+                self.outgoing[shard].push(Mail::WindowCredit {
+                    connection: id,
+                    bytes: std::mem::take(bytes),
+                });
             }
         }
         let queues = self.windows.set_in_flight(id, left);
@@ -235,7 +289,11 @@ impl Shard {
 
     /// Forgets a connection that has finished.
     pub(crate) fn remove_connection(&mut self, id: ConnectionId) {
-        if self.connections.get(slot_index(id)).is_some_and(|slot| slot.id == id) {
+        if self
+            .connections
+            .get(slot_index(id))
+            .is_some_and(|slot| slot.id == id)
+        {
             self.connections.remove(slot_index(id));
         }
         self.windows.remove(id);
@@ -250,7 +308,7 @@ impl Shard {
     pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Queue { queue, command } => self.apply(now, queue, command),
-            Mail::Reply { to, reply } => self.reply(now, to, reply, None),
+            Mail::Reply { from, to, reply } => self.reply(now, to, reply, Some(from)),
             Mail::WindowCredit { connection, bytes } => {
                 let queues = self.windows.credit(connection, bytes);
                 self.window_opened(now, connection, queues);
@@ -267,11 +325,6 @@ impl Shard {
     /// Runs what mail has left to do; call after a batch of mail.
     pub(crate) fn handle_mail_end(&mut self, now: Now) {
         self.run(now);
-    }
-
-    /// A delivery from another shard counts against that shard's window.
-    pub(crate) fn handle_remote_reply(&mut self, now: Now, from: ShardId, to: ChannelId, reply: Reply) {
-        self.reply(now, to, reply, Some(from));
     }
 
     /// Timers of queues and of the log batch.
@@ -301,7 +354,11 @@ impl Shard {
     /// When [`Shard::handle_timeout`] and [`Shard::finish_turn`] want to run again.
     pub(crate) fn poll_deadline(&self) -> Option<Duration> {
         let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
-        let collect = if self.batch_under_way { None } else { self.collect_at };
+        let collect = if self.batch_under_way {
+            None
+        } else {
+            self.collect_at
+        };
         [wake, collect].into_iter().flatten().min()
     }
 
@@ -337,7 +394,9 @@ impl Shard {
 
     /// Puts a connection that [`Shard::take_dirty`] gave out back.
     pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
-        let Some(slot) = self.connections.get_mut(slot_index(id)) else { return };
+        let Some(slot) = self.connections.get_mut(slot_index(id)) else {
+            return;
+        };
         if slot.id == id && !slot.dirty {
             slot.dirty = true;
             self.dirty.push(id);
@@ -354,7 +413,9 @@ impl Shard {
 
     /// Marks a connection as having something to do and something to send.
     fn touch(&mut self, slot: usize) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if !connection.active {
             connection.active = true;
             self.active.push(slot);
@@ -382,17 +443,26 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.active = false;
         }
-        while let Some(request) = self.connections.get_mut(slot).and_then(|slot| slot.machine.poll_request()) {
+        while let Some(request) = self
+            .connections
+            .get_mut(slot)
+            .and_then(|slot| slot.machine.poll_request())
+        {
             match request {
                 Request::Queue { queue, command } => {
                     if queue.shard == self.id {
                         self.apply(now, queue.id, command);
                     } else {
-                        self.outgoing[queue.shard.index()].push(Mail::Queue { queue: queue.id, command });
+                        self.outgoing[queue.shard.index()].push(Mail::Queue {
+                            queue: queue.id,
+                            command,
+                        });
                     }
                 }
                 Request::Metadata { channel, command } => self.propose(channel, &command),
-                Request::DirectReply { to, message } => self.send_reply(to, Reply::DirectReply { message }),
+                Request::DirectReply { to, message } => {
+                    self.send_reply(to, Reply::DirectReply { message })
+                }
             }
         }
     }
@@ -402,7 +472,10 @@ impl Shard {
             self.refuse(command);
             return;
         }
-        let machine = self.queues.get_mut(&queue).expect("it was found or started");
+        let machine = self
+            .queues
+            .get_mut(&queue)
+            .expect("it was found or started");
         machine.apply(now, command, &mut self.windows, &mut self.effects);
         if self.touched.last() != Some(&queue) {
             self.touched.push(queue);
@@ -412,7 +485,9 @@ impl Shard {
     /// Starts the machine of a queue that was not used since the node started.
     fn start_queue(&mut self, id: QueueId) -> bool {
         self.refresh_metadata();
-        let Some(record) = self.metadata.queue_by_id(id) else { return false };
+        let Some(record) = self.metadata.queue_by_id(id) else {
+            return false;
+        };
         let settings = QueueSettings {
             queue: record.queue,
             vhost: record.vhost.clone(),
@@ -427,6 +502,8 @@ impl Shard {
             machine.handle_storage_failed(&mut self.effects);
         }
         self.queues.insert(id, machine);
+        // Its first look at the clock: what has expired meanwhile, and when to wake.
+        self.wakes.push(Reverse((Duration::ZERO, id)));
         true
     }
 
@@ -441,16 +518,25 @@ impl Shard {
         };
         let answer = match command {
             // RabbitMQ confirms messages whose queue was deleted meanwhile.
-            QueueCommand::Publish { confirm, .. } => {
-                confirm.map(|to| (to.channel, Reply::Confirm { first: to.sequence, last: to.sequence }))
-            }
-            QueueCommand::Cancel { consumer, reply } => {
-                reply.then_some((consumer.channel, Reply::CancelOk { consumer: consumer.index }))
-            }
+            QueueCommand::Publish { confirm, .. } => confirm.map(|to| {
+                (
+                    to.channel,
+                    Reply::Confirm {
+                        first: to.sequence,
+                        last: to.sequence,
+                    },
+                )
+            }),
+            QueueCommand::Cancel { consumer, reply } => reply.then_some((
+                consumer.channel,
+                Reply::CancelOk {
+                    consumer: consumer.index,
+                },
+            )),
             QueueCommand::Consume { consumer, .. } => Some((consumer.channel, gone())),
-            QueueCommand::Get { channel, .. } | QueueCommand::Purge { channel } | QueueCommand::Status { channel } => {
-                Some((channel, gone()))
-            }
+            QueueCommand::Get { channel, .. }
+            | QueueCommand::Purge { channel }
+            | QueueCommand::Status { channel } => Some((channel, gone())),
             QueueCommand::Delete { channel, .. } => Some((channel, Reply::Deleted { ready: 0 })),
             QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => None,
         };
@@ -476,9 +562,21 @@ impl Shard {
                     self.records_urgent |= urgent;
                     self.collect_at.get_or_insert(now.monotonic + COLLECT_DELAY);
                 }
-                Effect::Load { queue, from, until, bytes_max } => {
+                Effect::Load {
+                    queue,
+                    from,
+                    until,
+                    bytes_max,
+                } => {
                     let shard = self.id;
-                    self.shared.log.load(LoadRequest { shard, token: 0, queue, from, until, bytes_max });
+                    self.shared.log.load(LoadRequest {
+                        shard,
+                        token: 0,
+                        queue,
+                        from,
+                        until,
+                        bytes_max,
+                    });
                 }
                 Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
                 Effect::Delete { queue, reply } => self.delete_queue(queue, reply),
@@ -490,7 +588,10 @@ impl Shard {
 
     fn reply(&mut self, now: Now, to: ChannelId, reply: Reply, from: Option<ShardId>) {
         let slot = slot_index(to.connection);
-        let known = self.connections.get_mut(slot).filter(|connection| connection.id == to.connection);
+        let known = self
+            .connections
+            .get_mut(slot)
+            .filter(|connection| connection.id == to.connection);
         let Some(connection) = known else {
             self.return_delivery(now, to, &reply);
             return;
@@ -498,17 +599,24 @@ impl Shard {
         if let (Some(from), Reply::Deliver { message, .. }) = (from, &reply) {
             connection.remote_bytes[from.index()] += message.size_bytes();
         }
-        connection.machine.handle_reply(now, &self.metadata, to, reply);
+        connection
+            .machine
+            .handle_reply(now, &self.metadata, to, reply);
         self.touch(slot);
     }
 
     /// A delivery for a connection that has ended goes back to its queue.
     fn return_delivery(&mut self, now: Now, channel: ChannelId, reply: &Reply) {
-        let Some(Request::Queue { queue, command }) = return_late_reply(channel, reply) else { return };
+        let Some(Request::Queue { queue, command }) = return_late_reply(channel, reply) else {
+            return;
+        };
         if queue.shard == self.id {
             self.apply(now, queue.id, command);
         } else {
-            self.outgoing[queue.shard.index()].push(Mail::Queue { queue: queue.id, command });
+            self.outgoing[queue.shard.index()].push(Mail::Queue {
+                queue: queue.id,
+                command,
+            });
         }
     }
 
@@ -516,7 +624,11 @@ impl Shard {
         if to.connection.shard == self.id {
             self.effects.push(Effect::Reply { to, reply });
         } else {
-            self.outgoing[to.connection.shard.index()].push(Mail::Reply { to, reply });
+            self.outgoing[to.connection.shard.index()].push(Mail::Reply {
+                from: self.id,
+                to,
+                reply,
+            });
         }
     }
 
@@ -535,7 +647,8 @@ impl Shard {
         let reply = match self.propose_command(command) {
             Ok((reply, Some(ticket))) => {
                 let reply = Reply::Metadata(Ok(reply));
-                self.waiting.push_back((ticket, Waiting::Reply { to: channel, reply }));
+                self.waiting
+                    .push_back((ticket, Waiting::Reply { to: channel, reply }));
                 return;
             }
             Ok((reply, None)) => Ok(reply),
@@ -549,7 +662,10 @@ impl Shard {
         &mut self,
         command: &MetadataCommand,
     ) -> Result<(broker::command::MetadataReply, Option<u64>), Error> {
-        let proposed = self.shared.leader.propose(command, self.id, self.ticket + 1)?;
+        let proposed = self
+            .shared
+            .leader
+            .propose(command, self.id, self.ticket + 1)?;
         self.refresh_metadata();
         for QueueRef { id, shard } in proposed.deleted_queues {
             if shard == self.id {
@@ -575,7 +691,13 @@ impl Shard {
         };
         match result {
             Ok((_, Some(ticket))) => {
-                self.waiting.push_back((ticket, Waiting::Reply { to, reply: Reply::Deleted { ready } }));
+                self.waiting.push_back((
+                    ticket,
+                    Waiting::Reply {
+                        to,
+                        reply: Reply::Deleted { ready },
+                    },
+                ));
             }
             Ok((_, None)) => self.send_reply(to, Reply::Deleted { ready }),
             Err(error) => self.send_reply(to, Reply::Failed(error)),
@@ -606,11 +728,16 @@ impl Shard {
         self.records_urgent = false;
         let ticket = self.ticket + 1;
         let mut queues = std::mem::take(&mut self.records_waiting);
-        let mut records: Vec<_> =
-            self.dropped_queues.drain(..).map(|queue| Record::DropQueue { queue }).collect();
+        let mut records: Vec<_> = self
+            .dropped_queues
+            .drain(..)
+            .map(|queue| Record::DropQueue { queue })
+            .collect();
         records.append(&mut self.lost);
         queues.retain(|queue| {
-            let Some(machine) = self.queues.get_mut(queue) else { return false };
+            let Some(machine) = self.queues.get_mut(queue) else {
+                return false;
+            };
             machine.collect_records(ticket, &mut Records(&mut records));
             true
         });
@@ -625,7 +752,12 @@ impl Shard {
         }
         self.batch_under_way = true;
         self.waiting.push_back((ticket, Waiting::Queues(queues)));
-        let batch = Batch { shard: self.id, ticket, sync: true, records };
+        let batch = Batch {
+            shard: self.id,
+            ticket,
+            sync: true,
+            records,
+        };
         if let Err(error) = self.shared.log.submit(batch) {
             self.storage_failed(&error.to_string());
         }
@@ -634,7 +766,9 @@ impl Shard {
     fn handle_store(&mut self, now: Now, event: Event) {
         match event {
             Event::Durable { ticket, .. } | Event::Written { ticket, .. } => {
-                while let Some((ticket, waiting)) = self.waiting.pop_front_if(|(waiting, _)| *waiting <= ticket) {
+                while let Some((ticket, waiting)) =
+                    self.waiting.pop_front_if(|(waiting, _)| *waiting <= ticket)
+                {
                     self.complete(now, ticket, waiting);
                 }
             }
@@ -655,17 +789,31 @@ impl Shard {
                 "stored messages are damaged and lost"
             );
             // Never tried again, also not after a restart.
-            self.lost.push(Record::Settled { queue, from: damaged.start, until: damaged.end });
+            self.lost.push(Record::Settled {
+                queue,
+                from: damaged.start,
+                until: damaged.end,
+            });
         }
         let mut messages = Vec::with_capacity(loaded.messages.len());
         for (position, payload) in loaded.messages {
             match message_codec::decode(payload, &mut self.names) {
                 Some((message, expires_at_ms)) => messages.push((position, message, expires_at_ms)),
-                None => tracing::error!(queue = queue.0, position = position.0, "stored message does not parse"),
+                None => tracing::error!(
+                    queue = queue.0,
+                    position = position.0,
+                    "stored message does not parse"
+                ),
             }
         }
         if let Some(machine) = self.queues.get_mut(&queue) {
-            machine.handle_loaded(now, messages, loaded.reached, &mut self.windows, &mut self.effects);
+            machine.handle_loaded(
+                now,
+                messages,
+                loaded.reached,
+                &mut self.windows,
+                &mut self.effects,
+            );
             self.touched.push(queue);
         }
     }
@@ -708,7 +856,9 @@ impl Shard {
         self.alarms = alarms;
         for slot in self.slots() {
             if let Some(connection) = self.connections.get_mut(slot) {
-                connection.machine.handle_alarms(now, alarms.into());
+                connection
+                    .machine
+                    .handle_alarms(now, &self.metadata, alarms.into());
             }
             self.touch(slot);
         }
@@ -716,9 +866,16 @@ impl Shard {
 
     fn update_congestion(&mut self, now: Now) {
         let log_bytes = self.shared.log.pending_bytes();
-        let limit = if self.congested { LOG_CONGESTED_BYTES / 2 } else { LOG_CONGESTED_BYTES };
+        let limit = if self.congested {
+            LOG_CONGESTED_BYTES / 2
+        } else {
+            LOG_CONGESTED_BYTES
+        };
         let mailboxes = &self.shared.mailboxes;
-        let mail = mailboxes.iter().enumerate().any(|(shard, mailbox)| shard != self.id.index() && mailbox.is_congested());
+        let mail = mailboxes
+            .iter()
+            .enumerate()
+            .any(|(shard, mailbox)| shard != self.id.index() && mailbox.is_congested());
         let congested = log_bytes > limit || mail;
         if congested == self.congested {
             return;
@@ -727,22 +884,21 @@ impl Shard {
         let metadata = Arc::clone(&self.metadata);
         for slot in self.slots() {
             if let Some(connection) = self.connections.get_mut(slot) {
-                connection.machine.handle_publish_credit(now, &metadata, !congested);
+                connection
+                    .machine
+                    .handle_publish_credit(now, &metadata, !congested);
             }
             self.touch(slot);
         }
-    }
-
-    /// Whether publishers of this shard are stopped because the log or another shard is behind.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.congested
     }
 
     fn shutdown(&mut self, now: Now, reason: &'static str) {
         self.shutting_down = true;
         for slot in self.slots() {
             if let Some(connection) = self.connections.get_mut(slot) {
-                connection.machine.close(now, CloseReason::Forced(reason.into()));
+                connection
+                    .machine
+                    .close(now, CloseReason::Forced(reason.into()));
             }
             self.touch(slot);
         }
@@ -765,8 +921,16 @@ impl RecordSink for Records<'_> {
         expires_at_ms: Option<u64>,
         message: &SharedMessage,
     ) {
-        let payload = StoredMessage { message: Arc::clone(message), expires_at_ms };
-        self.0.push(Record::Message { queue, position, transient, payload });
+        let payload = StoredMessage {
+            message: Arc::clone(message),
+            expires_at_ms,
+        };
+        self.0.push(Record::Message {
+            queue,
+            position,
+            transient,
+            payload,
+        });
     }
 
     fn settled(&mut self, queue: QueueId, from: Position, until: Position) {

@@ -32,7 +32,9 @@ pub(crate) fn run(
     stored: Vec<(QueueId, Stored)>,
     reports: &mpsc::UnboundedSender<ShardReport>,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let tasks = tokio::task::LocalSet::new();
     let shard = Shard::new(id, Arc::clone(shared), stored);
     let driver = Rc::new(ShardDriver::new(id, Arc::clone(shared), shard));
@@ -48,7 +50,10 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
     let mut drained = false;
     loop {
         let deadline = driver.shard.borrow().poll_deadline();
-        let deadline = [deadline, stopping.filter(|_| !drained)].into_iter().flatten().min();
+        let deadline = [deadline, stopping.filter(|_| !drained)]
+            .into_iter()
+            .flatten()
+            .min();
         driver.armed.set(deadline);
         let timer = async {
             match deadline {
@@ -77,11 +82,16 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                     if evict {
                         shard.evict();
                     }
-                    shared.accountant.set_shard(driver.id.index(), shard.memory());
+                    shared
+                        .accountant
+                        .set_shard(driver.id.index(), shard.memory());
                 }
                 Mail::Shutdown { reason } => {
                     stopping = Some(now.monotonic + CLOSE_GRACE);
-                    driver.shard.borrow_mut().handle_mail(now, Mail::Shutdown { reason });
+                    driver
+                        .shard
+                        .borrow_mut()
+                        .handle_mail(now, Mail::Shutdown { reason });
                 }
                 Mail::Stop => return,
                 other @ (Mail::Queue { .. }

@@ -26,17 +26,24 @@ pub(crate) struct Shared {
 impl Shared {
     /// The time for the machines.
     pub(crate) fn now(&self) -> Now {
-        Now { monotonic: self.started.elapsed(), wall_ms: wall_ms() }
+        Now {
+            monotonic: self.started.elapsed(),
+            wall_ms: wall_ms(),
+        }
     }
 
     /// The shard with the fewest connections; of equals the first.
     pub(crate) fn least_loaded_shard(&self) -> usize {
         let counts = self.connection_counts.iter().enumerate();
-        counts.min_by_key(|(_, count)| count.load(Ordering::Relaxed)).map_or(0, |(shard, _)| shard)
+        counts
+            .min_by_key(|(_, count)| count.load(Ordering::Relaxed))
+            .map_or(0, |(shard, _)| shard)
     }
 }
 
 fn wall_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

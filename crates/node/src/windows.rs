@@ -35,17 +35,27 @@ pub(crate) struct WindowTable {
 impl WindowTable {
     pub(crate) fn new(shard: ShardId, shards: u16) -> Self {
         let others = usize::from(shards.saturating_sub(1)).max(1);
-        Self { shard, remote_limit: REMOTE_BYTES / others, windows: HashMap::default() }
+        Self {
+            shard,
+            remote_limit: REMOTE_BYTES / others,
+            windows: HashMap::default(),
+        }
     }
 
     fn limit(&self, connection: ConnectionId) -> usize {
-        if connection.shard == self.shard { LOCAL_BYTES } else { self.remote_limit }
+        if connection.shard == self.shard {
+            LOCAL_BYTES
+        } else {
+            self.remote_limit
+        }
     }
 
     /// The out-buffer of a local connection holds this much now. Returns the queues to try again.
     pub(crate) fn set_in_flight(&mut self, connection: ConnectionId, bytes: usize) -> Vec<QueueId> {
         let limit = self.limit(connection);
-        let Some(window) = self.windows.get_mut(&connection) else { return Vec::new() };
+        let Some(window) = self.windows.get_mut(&connection) else {
+            return Vec::new();
+        };
         window.in_flight = bytes;
         Self::opened(window, limit)
     }
@@ -53,7 +63,9 @@ impl WindowTable {
     /// A connection of another shard has sent this much. Returns the queues to try again.
     pub(crate) fn credit(&mut self, connection: ConnectionId, bytes: usize) -> Vec<QueueId> {
         let limit = self.limit(connection);
-        let Some(window) = self.windows.get_mut(&connection) else { return Vec::new() };
+        let Some(window) = self.windows.get_mut(&connection) else {
+            return Vec::new();
+        };
         window.in_flight = window.in_flight.saturating_sub(bytes);
         Self::opened(window, limit)
     }
