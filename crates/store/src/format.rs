@@ -32,7 +32,7 @@ const WAL_MAGIC: [u8; 8] = *b"WARRNWAL";
 /// Where records start in a segment file.
 pub(crate) const SEGMENT_DATA_OFFSET: usize = 64;
 const SEGMENT_MAGIC: [u8; 8] = *b"WARRNSEG";
-const FILE_HEADER_BYTES: usize = 32;
+const FILE_HEADER_BYTES: usize = 48;
 
 /// Room that a group's own record takes.
 pub(crate) const GROUP_BYTES: usize = RECORD_HEADER_BYTES + 8;
@@ -83,9 +83,9 @@ impl Kind {
 pub(crate) struct FileSeed(u64);
 
 impl FileSeed {
-    /// Of a log file in its `epoch`.
-    pub(crate) fn wal(identity: u64, epoch: u64) -> Self {
-        Self(mix(identity ^ mix(epoch)))
+    /// Of a log file in its `epoch`, written by the process of `salt`.
+    pub(crate) fn wal(identity: u64, epoch: u64, salt: u64) -> Self {
+        Self(mix(identity ^ mix(epoch ^ mix(salt))))
     }
 
     /// Of the segment `id`.
@@ -286,46 +286,79 @@ impl Encoder<'_> {
     }
 }
 
-fn file_header(magic: [u8; 8], identity: u64, number: u64) -> [u8; FILE_HEADER_BYTES] {
+/// What the header of a log file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WalHeader {
+    /// Counts uses of log files: the next file has a higher one.
+    pub(crate) epoch: u64,
+    /// Lsn of the first group in the file.
+    pub(crate) first_lsn: u64,
+    /// Random number of the process that wrote it. A power cut may leave records of an epoch whose header is lost,
+    /// and the epoch is then used again: the salt tells the records apart.
+    pub(crate) salt: u64,
+}
+
+fn file_header(magic: [u8; 8], identity: u64, numbers: [u64; 3]) -> [u8; FILE_HEADER_BYTES] {
     let mut header = [0; FILE_HEADER_BYTES];
     header[..8].copy_from_slice(&magic);
     header[8] = FORMAT_VERSION;
-    header[16..24].copy_from_slice(&number.to_le_bytes());
+    for (number, at) in numbers.iter().zip([16, 24, 32]) {
+        header[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    }
     let mut crc = Hasher::new_with_initial(mix(identity) as u32);
-    crc.update(&header[..24]);
-    header[24..28].copy_from_slice(&crc.finalize().to_le_bytes());
+    crc.update(&header[..40]);
+    header[40..44].copy_from_slice(&crc.finalize().to_le_bytes());
     header
 }
 
-fn parse_file_header(bytes: &[u8], magic: [u8; 8], identity: u64) -> Option<u64> {
+fn parse_file_header(bytes: &[u8], magic: [u8; 8], identity: u64) -> Option<[u64; 3]> {
     let bytes = bytes.get(..FILE_HEADER_BYTES)?;
-    let number = u64_at(bytes, 16);
-    (bytes == file_header(magic, identity, number)).then_some(number)
+    let numbers = [16, 24, 32].map(|at| u64_at(bytes, at));
+    (bytes == file_header(magic, identity, numbers)).then_some(numbers)
 }
 
 /// Appends what stands in front of the records of a log file.
-pub(crate) fn write_wal_header(out: &mut Vec<u8>, identity: u64, epoch: u64) {
+pub(crate) fn write_wal_header(out: &mut Vec<u8>, identity: u64, header: WalHeader) {
     let start = out.len();
     out.resize(start + WAL_DATA_OFFSET, 0);
+    let bytes = file_header(
+        WAL_MAGIC,
+        identity,
+        [header.epoch, header.first_lsn, header.salt],
+    );
     for copy in WAL_HEADER_COPIES {
-        out[start + copy..][..FILE_HEADER_BYTES]
-            .copy_from_slice(&file_header(WAL_MAGIC, identity, epoch));
+        out[start + copy..][..FILE_HEADER_BYTES].copy_from_slice(&bytes);
     }
 }
 
-/// The epoch of a log file. `None` if no copy of the header is whole: the file was never written, or is damaged.
-pub(crate) fn parse_wal_header(bytes: &[u8], identity: u64) -> Option<u64> {
+/// The header of a log file. `None` if no copy of it is whole: the file was never written, or is damaged.
+pub(crate) fn parse_wal_header(bytes: &[u8], identity: u64) -> Option<WalHeader> {
     // A power cut may leave one copy of the old epoch beside one of the new.
     WAL_HEADER_COPIES
         .into_iter()
         .filter_map(|copy| parse_file_header(bytes.get(copy..)?, WAL_MAGIC, identity))
+        .map(|[epoch, first_lsn, salt]| WalHeader {
+            epoch,
+            first_lsn,
+            salt,
+        })
         .max()
+}
+
+/// Whether both copies of a log file's header were written once.
+pub(crate) fn has_wal_header(bytes: &[u8]) -> bool {
+    let written = |copy: usize| {
+        bytes
+            .get(copy..copy + FILE_HEADER_BYTES)
+            .is_some_and(|copy| copy.iter().any(|byte| *byte != 0))
+    };
+    WAL_HEADER_COPIES.into_iter().all(written)
 }
 
 /// Appends what stands in front of the records of a segment.
 pub(crate) fn write_segment_header(out: &mut Vec<u8>, identity: u64, id: u64) {
     let start = out.len();
-    out.extend_from_slice(&file_header(SEGMENT_MAGIC, identity, id));
+    out.extend_from_slice(&file_header(SEGMENT_MAGIC, identity, [id, 0, 0]));
     out.resize(start + SEGMENT_DATA_OFFSET, 0);
 }
 
@@ -430,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_only_where_it_was_written() {
-        let seed = FileSeed::wal(1, 5);
+        let seed = FileSeed::wal(1, 5, 0);
         let bytes = encode(seed, 1024);
         assert_eq!(bytes.len() % ALIGN, 0);
         let (header, payload) = parse_record(&bytes, seed, 1024).unwrap();
@@ -440,11 +473,11 @@ mod tests {
         );
         assert!(parse_record(&bytes, seed, 1032).is_none(), "another place");
         assert!(
-            parse_record(&bytes, FileSeed::wal(1, 6), 1024).is_none(),
+            parse_record(&bytes, FileSeed::wal(1, 6, 0), 1024).is_none(),
             "another epoch"
         );
         assert!(
-            parse_record(&bytes, FileSeed::wal(2, 5), 1024).is_none(),
+            parse_record(&bytes, FileSeed::wal(2, 5, 0), 1024).is_none(),
             "another directory"
         );
         assert!(
@@ -455,7 +488,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_record_is_seen() {
-        let seed = FileSeed::wal(1, 5);
+        let seed = FileSeed::wal(1, 5, 0);
         let bytes = encode(seed, 0);
         for bit in 0..(RECORD_HEADER_BYTES + 4) * 8 {
             let mut flipped = bytes.clone();
@@ -466,14 +499,19 @@ mod tests {
 
     #[test]
     fn the_newer_copy_of_a_log_header_wins() {
+        let header = |epoch| WalHeader {
+            epoch,
+            first_lsn: 1,
+            salt: 2,
+        };
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        write_wal_header(&mut old, 1, 4);
-        write_wal_header(&mut new, 1, 5);
-        assert_eq!(parse_wal_header(&new, 1), Some(5));
+        write_wal_header(&mut old, 1, header(4));
+        write_wal_header(&mut new, 1, header(5));
+        assert_eq!(parse_wal_header(&new, 1), Some(header(5)));
         new[512..].copy_from_slice(&old[512..]);
-        assert_eq!(parse_wal_header(&new, 1), Some(5));
+        assert_eq!(parse_wal_header(&new, 1), Some(header(5)));
         new[0] ^= 1;
-        assert_eq!(parse_wal_header(&new, 1), Some(4));
+        assert_eq!(parse_wal_header(&new, 1), Some(header(4)));
         new[512] ^= 1;
         assert_eq!(parse_wal_header(&new, 1), None);
     }

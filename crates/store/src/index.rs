@@ -6,6 +6,7 @@
 
 use crate::RecoveredQueue;
 use crate::disk::DiskFile;
+use crate::format::FileSeed;
 use base::{Position, QueueId};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
@@ -281,6 +282,7 @@ impl QueueIndex {
 
 /// A log file in use.
 pub(crate) struct WalFile {
+    pub(crate) seed: FileSeed,
     /// File name within the data directory.
     pub(crate) name: String,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -627,7 +629,7 @@ mod tests {
         index.add_run(QueueId(1), run);
         index.settle(QueueId(1), 0..105);
         assert_eq!(index.queues[&QueueId(1)].recovered().first, Position(105));
-        assert_eq!(index.segments[&3].live_bytes, 17);
+        assert_eq!(index.segments[&3].live_bytes, 18);
         assert!(index.dead_segments.is_empty());
         index.settle(QueueId(1), 105..u64::MAX);
         assert_eq!(index.dead_segments, [3]);

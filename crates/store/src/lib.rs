@@ -23,6 +23,7 @@ mod atomic_file;
 mod batch;
 mod checkpoint;
 mod disk;
+
 mod error;
 mod event;
 mod format;
@@ -35,6 +36,10 @@ mod recovery;
 mod segment;
 mod shared;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod wal;
 
 pub use batch::{BATCH_BYTES_MAX, Batch, MetadataIndex, Payload, RECORD_BYTES_MAX, Record};

@@ -157,7 +157,7 @@ impl Mover {
 
     /// Moves what is live in a full log file to segments and frees the file.
     fn retire(&self, epoch: u32) -> Result<(), StoreError> {
-        let (file, path, mut queues, metadata_last) = {
+        let (file, seed, path, mut queues, metadata_last) = {
             let index = self.shared.index.lock();
             let wal_file = index
                 .wal_files
@@ -166,13 +166,14 @@ impl Mover {
             let queues: Vec<_> = wal_file.queues.iter().copied().collect();
             (
                 Arc::clone(&wal_file.file),
+                wal_file.seed,
                 self.shared.path(&wal_file.name),
                 queues,
                 wal_file.metadata_last,
             )
         };
         queues.sort_unstable();
-        let mut source = WalSource::new(&file, self.shared.identity, epoch);
+        let mut source = WalSource::new(&file, seed);
         let mut output = Output::new(&self.shared);
         let mut moved = Vec::new();
         for queue in queues {

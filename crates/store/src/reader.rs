@@ -40,7 +40,7 @@ pub(crate) struct Reader {
 /// Where the messages of a load are, at one moment.
 struct Plan {
     entries: Vec<WalEntry>,
-    files: HashMap<u32, Arc<dyn DiskFile>>,
+    files: HashMap<u32, (Arc<dyn DiskFile>, FileSeed)>,
     runs: Vec<Run>,
     lost: Vec<u64>,
     until: u64,
@@ -131,7 +131,7 @@ impl Reader {
             if let Some(file) = index.wal_files.get(&entry.epoch) {
                 plan.files
                     .entry(entry.epoch)
-                    .or_insert_with(|| Arc::clone(&file.file));
+                    .or_insert_with(|| (Arc::clone(&file.file), file.seed));
             }
         }
         plan.lost.extend(state.lost.range(range));
@@ -229,8 +229,8 @@ impl Reader {
                 break;
             }
             let payload = match plan.files.get(&entry.epoch) {
-                Some(file) => {
-                    let new = || WalSource::new(file, self.shared.identity, entry.epoch);
+                Some((file, seed)) => {
+                    let new = || WalSource::new(file, *seed);
                     let source = sources.entry(entry.epoch).or_insert_with(new);
                     source
                         .read(request.queue, entry)
@@ -311,8 +311,7 @@ impl<'a> WalSource<'a> {
     /// Records closer than this to the one before are read through a window, since more such will follow.
     const NEAR_BYTES: u64 = 8 << 10;
 
-    pub(crate) fn new(file: &'a Arc<dyn DiskFile>, identity: u64, epoch: u32) -> Self {
-        let seed = FileSeed::wal(identity, u64::from(epoch));
+    pub(crate) fn new(file: &'a Arc<dyn DiskFile>, seed: FileSeed) -> Self {
         Self {
             window: Window::new(file, u64::MAX),
             seed,

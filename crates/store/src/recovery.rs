@@ -12,18 +12,17 @@ use crate::atomic_file::{AtomicFile, Content, TEMPORARY_SUFFIX};
 use crate::checkpoint::u64_of;
 use crate::disk::{Disk, DiskFile};
 use crate::error::IoContext;
-use crate::format::{self, Encoder, FileSeed, Header, Kind, Parsed};
+use crate::format::{self, Encoder, FileSeed, Header, Kind, Parsed, WalHeader};
 use crate::index::{Change, FreeFile, Index, Segment, WalEntry, WalFile};
 use crate::mover::Mover;
 use crate::segment::{SEGMENT_PREFIX, read_footer, segment_id, segment_name};
-use crate::shared::Shared;
+use crate::shared::{Shared, random};
 use crate::wal::WAL_PREFIX;
 use crate::{Damage, EventSink, MetadataIndex, Options, Recovered, StoreError};
 use base::{Position, QueueId};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use std::any::Any;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,6 +56,7 @@ pub(crate) fn recover(
     };
     let names = disk.list(&dir).context("list data directory", &dir)?;
     let identity = identity_of(&*disk, &options, &names)?;
+    let names = disk.list(&dir).context("list data directory", &dir)?;
     let shared = Shared::new(options, disk, events, identity);
     let mut recovery = Recovery {
         shared: &shared,
@@ -94,7 +94,7 @@ fn identity_of(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<u
             Err(unreadable("missing"))
         }
         Content::Missing => {
-            let identity = RandomState::new().build_hasher().finish();
+            let identity = random();
             // The format file comes last: where it is, a checkpoint must be.
             AtomicFile::Checkpoint.write(
                 disk,
@@ -123,7 +123,14 @@ struct FoundFile {
     name: String,
     file: Arc<dyn DiskFile>,
     epoch: u32,
+    header: WalHeader,
     size: u64,
+}
+
+impl FoundFile {
+    fn seed(&self, identity: u64) -> FileSeed {
+        FileSeed::wal(identity, self.header.epoch, self.header.salt)
+    }
 }
 
 impl Recovery<'_> {
@@ -331,14 +338,15 @@ impl Recovery<'_> {
                 .open(&path)
                 .context("open log file", &path)?;
             let size = file.len().context("read log file", &path)?;
-            let epoch = self.epoch_of(name, &*file)?;
-            newest = newest.max(epoch.unwrap_or(0));
-            match epoch {
-                Some(epoch) if epoch > index.retired_epoch => {
+            let found = self.header_of(name, &*file)?;
+            newest = newest.max(found.map_or(0, |(epoch, _)| epoch));
+            match found {
+                Some((epoch, header)) if epoch > index.retired_epoch => {
                     files.push(FoundFile {
                         name: name.clone(),
                         file,
                         epoch,
+                        header,
                         size,
                     });
                 }
@@ -362,6 +370,7 @@ impl Recovery<'_> {
                 .context("read log file", &path)?;
             let mut capacity = found.size;
             let state = WalFile {
+                seed: found.seed(self.shared.identity),
                 name: found.name.clone(),
                 file: Arc::clone(&found.file),
                 capacity,
@@ -373,13 +382,13 @@ impl Recovery<'_> {
             let is_newest = number + 1 == count;
             let mut replay = Replay {
                 file: &found.name,
-                seed: FileSeed::wal(self.shared.identity, u64::from(found.epoch)),
+                seed: found.seed(self.shared.identity),
                 epoch: found.epoch,
                 bytes: &bytes[..filled],
                 is_newest,
                 checks_duplicates: !self.trusts_checkpoint,
                 damage: &mut self.recovered.damage,
-                lsn: 0,
+                lsn: found.header.first_lsn.saturating_sub(1),
             };
             match replay.run(index) {
                 End::Sealed { clean } => self.recovered.clean &= clean || !is_newest,
@@ -396,25 +405,26 @@ impl Recovery<'_> {
         Ok(newest + 1)
     }
 
-    /// The epoch of a log file; `None` if nothing was ever written to it.
-    fn epoch_of(&mut self, name: &str, file: &dyn DiskFile) -> Result<Option<u32>, StoreError> {
-        let mut header = [0; format::WAL_DATA_OFFSET];
+    /// Epoch and header of a log file; `None` if nothing was ever written to it.
+    fn header_of(
+        &mut self,
+        name: &str,
+        file: &dyn DiskFile,
+    ) -> Result<Option<(u32, WalHeader)>, StoreError> {
+        let path = self.shared.path(name);
+        let mut bytes = [0; format::WAL_DATA_OFFSET];
         let filled = file
-            .read_at(&mut header, 0)
-            .context("read log file", &self.shared.path(name))?;
-        let header = &header[..filled];
-        let epoch = format::parse_wal_header(header, self.shared.identity)
-            .and_then(|epoch| u32::try_from(epoch).ok());
-        if epoch.is_none() && is_header_destroyed(header) {
-            let range = 0..file
-                .len()
-                .context("read log file", &self.shared.path(name))?;
+            .read_at(&mut bytes, 0)
+            .context("read log file", &path)?;
+        let header = format::parse_wal_header(&bytes[..filled], self.shared.identity);
+        if header.is_none() && format::has_wal_header(&bytes[..filled]) {
+            let range = 0..file.len().context("read log file", &path)?;
             self.recovered.damage.push(Damage::Bytes {
                 file: name.to_owned(),
                 range,
             });
         }
-        Ok(epoch)
+        Ok(header.and_then(|header| Some((u32::try_from(header.epoch).ok()?, header))))
     }
 
     /// Cuts the newest file at `at` and marks its end, so that a later start does not take the cut for damage.
@@ -425,7 +435,7 @@ impl Recovery<'_> {
             .truncate(at)
             .context("truncate log file", &path)?;
         let mut seal = Vec::new();
-        let seed = FileSeed::wal(self.shared.identity, u64::from(found.epoch));
+        let seed = found.seed(self.shared.identity);
         Encoder {
             out: &mut seal,
             base: at,
@@ -439,16 +449,6 @@ impl Recovery<'_> {
         found.file.datasync().context("sync log file", &path)?;
         Ok(at + seal.len() as u64)
     }
-}
-
-/// Both copies of the header were written once, and neither is readable.
-fn is_header_destroyed(header: &[u8]) -> bool {
-    let written = |at: usize| {
-        header
-            .get(at..at + 32)
-            .is_some_and(|copy| copy.iter().any(|byte| *byte != 0))
-    };
-    written(0) && written(512)
 }
 
 fn read_commands(index: &mut Index, payload: Bytes) -> Option<()> {

@@ -3,6 +3,7 @@
 use crate::index::Index;
 use crate::{Disk, Event, EventSink, Options, StoreError};
 use parking_lot::Mutex;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<dyn EventSink>,
     /// Random number of this data directory; seeds all checksums.
     pub(crate) identity: u64,
+    /// Random number of this process's life, for the log files it writes.
+    pub(crate) salt: u64,
     pub(crate) index: Mutex<Index>,
     pub(crate) counters: Counters,
     pub(crate) pending_bytes: AtomicU64,
@@ -73,6 +76,7 @@ impl Shared {
             disk,
             events,
             identity,
+            salt: random(),
             index: Mutex::default(),
             counters: Counters::default(),
             pending_bytes: AtomicU64::new(0),
@@ -131,4 +135,9 @@ impl Shared {
     pub(crate) fn wal_files_max(&self) -> usize {
         self.options.wal_files_max.max(2)
     }
+}
+
+/// A random number without a dependency: the standard library seeds its hash tables from the operating system.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

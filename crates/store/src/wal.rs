@@ -8,7 +8,7 @@
 //! written or synced again.
 
 use crate::error::IoContext;
-use crate::format::{self, Encoder, FLAG_CLEAN, FileSeed, Kind};
+use crate::format::{self, Encoder, FLAG_CLEAN, FileSeed, Kind, WalHeader};
 use crate::index::{Change, FreeFile, WalEntry, WalFile};
 use crate::shared::{Counters, Needs, Shared};
 use crate::{Batch, DiskFile, Event, MetadataIndex, Payload, Record, StoreError};
@@ -39,6 +39,8 @@ pub(crate) enum Step {
 
 struct Current {
     epoch: u32,
+    first_lsn: u64,
+    seed: FileSeed,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     /// Where the next group goes; 0 before the file's header is written.
@@ -177,7 +179,9 @@ impl<P: Payload> Wal<P> {
         self.next_epoch += 1;
         let file = Arc::clone(&free.file);
         let capacity = capacity.max(free.capacity);
+        let seed = FileSeed::wal(self.shared.identity, u64::from(epoch), self.shared.salt);
         let state = WalFile {
+            seed,
             name: free.name,
             file: free.file,
             capacity,
@@ -188,6 +192,8 @@ impl<P: Payload> Wal<P> {
         self.shared.index.lock().wal_files.insert(epoch, state);
         self.current = Some(Current {
             epoch,
+            first_lsn: self.lsn,
+            seed,
             path,
             file,
             offset: 0,
@@ -254,8 +260,8 @@ impl<P: Payload> Wal<P> {
             return Ok(());
         };
         self.buffer.clear();
-        let offset = begin_buffer(&mut self.buffer, self.shared.identity, &current);
-        let seed = FileSeed::wal(self.shared.identity, u64::from(current.epoch));
+        let offset = begin_buffer(&mut self.buffer, &self.shared, &current);
+        let seed = current.seed;
         Encoder {
             out: &mut self.buffer,
             base: offset,
@@ -331,8 +337,8 @@ impl<P: Payload> Wal<P> {
     /// sync, and their size as [`batch_bytes`] counts it.
     fn encode_group(&mut self, current: &Current) -> (bool, u64) {
         self.buffer.clear();
-        let base = begin_buffer(&mut self.buffer, self.shared.identity, current);
-        let seed = FileSeed::wal(self.shared.identity, u64::from(current.epoch));
+        let base = begin_buffer(&mut self.buffer, &self.shared, current);
+        let seed = current.seed;
         let room = current.capacity - current.offset;
         let mut encoder = Encoder {
             out: &mut self.buffer,
@@ -382,9 +388,14 @@ fn wal_name(slot: u32) -> String {
 pub(crate) const WAL_PREFIX: &str = "wal-";
 
 /// Starts a write to `current`, with the file's header if it is the first; returns the offset of the next record.
-fn begin_buffer(buffer: &mut Vec<u8>, identity: u64, current: &Current) -> u64 {
+fn begin_buffer(buffer: &mut Vec<u8>, shared: &Shared, current: &Current) -> u64 {
     if current.offset == 0 {
-        format::write_wal_header(buffer, identity, u64::from(current.epoch));
+        let header = WalHeader {
+            epoch: u64::from(current.epoch),
+            first_lsn: current.first_lsn,
+            salt: shared.salt,
+        };
+        format::write_wal_header(buffer, shared.identity, header);
     }
     // The encoder's base is the file offset of the buffer's first byte, with or without a header in it.
     current.offset
