@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use store::{Damage, Event, EventSink, Handle, RealDisk, Recovered, StoreError};
+use store::{Damage, Event, EventSink, Handle, RealDisk, Recovered, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -118,7 +118,7 @@ pub fn run(settings: &Settings, started: Instant) -> Result<(), NodeError> {
             what: "start main loop",
             source,
         })?;
-    runtime.block_on(Node::start(settings, started)?.serve())
+    runtime.block_on(async { Node::start(settings, started)?.serve().await })
 }
 
 struct Node {
@@ -127,7 +127,8 @@ struct Node {
     reports: mpsc::UnboundedReceiver<ShardReport>,
     failures: mpsc::UnboundedReceiver<StoreError>,
     monitor_stop: Arc<AtomicBool>,
-    log: Handle<StoredMessage>,
+    /// Open as long as the node runs.
+    store: Store<StoredMessage>,
 }
 
 impl Node {
@@ -218,7 +219,7 @@ impl Node {
             reports,
             failures,
             monitor_stop,
-            log,
+            store,
         })
     }
 
@@ -282,7 +283,7 @@ impl Node {
     }
 
     fn close(self) -> Result<(), NodeError> {
-        self.log.shutdown()?;
+        self.store.handle().shutdown()?;
         tracing::info!("stopped");
         Ok(())
     }

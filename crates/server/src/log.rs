@@ -5,7 +5,11 @@ use tracing::level_filters::LevelFilter;
 
 /// Starts logging to the standard error stream; the standard output is for the ready line.
 pub(crate) fn start(settings: &LogSettings) {
-    let level = if settings.console { settings.console_level.unwrap_or(settings.level) } else { LogLevel::None };
+    let level = if settings.console {
+        settings.console_level.unwrap_or(settings.level)
+    } else {
+        LogLevel::None
+    };
     let filter = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
@@ -13,5 +17,9 @@ pub(crate) fn start(settings: &LogSettings) {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::None => LevelFilter::OFF,
     };
-    tracing_subscriber::fmt().with_max_level(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

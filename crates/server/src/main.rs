@@ -41,8 +41,15 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let mut arguments = std::env::args_os();
     let called_as = arguments.next().unwrap_or_default();
-    let name = Path::new(&called_as).file_name().unwrap_or_default().to_os_string();
-    let result = if name == "rabbitmq-server" { rabbitmq_server(arguments, started) } else { warren(started) };
+    let name = Path::new(&called_as)
+        .file_name()
+        .unwrap_or_default()
+        .to_os_string();
+    let result = if name == "rabbitmq-server" {
+        rabbitmq_server(arguments, started)
+    } else {
+        warren(started)
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,12 +62,17 @@ fn main() -> ExitCode {
 fn warren(started: Instant) -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Server => serve(started),
-        Command::Perf { arguments } => perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments)),
+        Command::Perf { arguments } => {
+            perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))
+        }
     }
 }
 
 /// `rabbitmq-server` takes its configuration from files and the environment only.
-fn rabbitmq_server(mut arguments: impl Iterator<Item = OsString>, started: Instant) -> anyhow::Result<()> {
+fn rabbitmq_server(
+    mut arguments: impl Iterator<Item = OsString>,
+    started: Instant,
+) -> anyhow::Result<()> {
     if let Some(argument) = arguments.next() {
         anyhow::bail!("argument '{}' is not supported", argument.to_string_lossy());
     }

@@ -488,7 +488,7 @@ pub static KEYS: &[Key] = &[
         name: "log.console",
         alias: None,
         default: "true",
-        meaning: "Whether the log goes to the standard output.",
+        meaning: "Whether the log goes to the standard error stream.",
         apply: |draft, _, value| {
             draft.settings.log.console = boolean(value)?;
             Ok(())

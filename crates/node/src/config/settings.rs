@@ -236,7 +236,7 @@ impl AuthMechanism {
 pub struct LogSettings {
     /// Least severe level that is logged.
     pub level: LogLevel,
-    /// Whether the log goes to the standard output.
+    /// Whether the log goes to the standard error stream.
     pub console: bool,
     /// Overrides `level` there.
     pub console_level: Option<LogLevel>,
