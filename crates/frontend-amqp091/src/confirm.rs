@@ -133,15 +133,15 @@ impl ConfirmTracker {
     }
 
     fn flush_prefix(&mut self, emit: &mut impl FnMut(Confirm)) {
-        let mut unsaid = 0;
+        let mut run = Run::default();
         while let Some(slot) = self.slots.front() {
             match slot {
                 Slot::Waiting { .. } => break,
-                Slot::Ready => unsaid += 1,
+                Slot::Ready => run.add(self.first),
                 Slot::Answered => {}
                 Slot::Refused => {
                     // Numbers after this one must not be covered by a cumulative ack before it is refused on its own.
-                    self.ack_prefix(&mut unsaid, emit);
+                    run.ack(emit);
                     emit(Confirm::Nack {
                         sequence: self.first,
                     });
@@ -150,16 +150,30 @@ impl ConfirmTracker {
             self.slots.pop_front();
             self.first += 1;
         }
-        self.ack_prefix(&mut unsaid, emit);
+        run.ack(emit);
+    }
+}
+
+/// Ready numbers at the front that were not said yet.
+#[derive(Default)]
+struct Run {
+    length: u64,
+    last: u64,
+}
+
+impl Run {
+    fn add(&mut self, sequence: u64) {
+        self.length += 1;
+        self.last = sequence;
     }
 
-    fn ack_prefix(&self, unsaid: &mut u64, emit: &mut impl FnMut(Confirm)) {
-        if *unsaid > 0 {
+    fn ack(&mut self, emit: &mut impl FnMut(Confirm)) {
+        if self.length > 0 {
             emit(Confirm::Ack {
-                sequence: self.first - 1,
-                multiple: *unsaid > 1,
+                sequence: self.last,
+                multiple: self.length > 1,
             });
-            *unsaid = 0;
+            self.length = 0;
         }
     }
 }

@@ -57,9 +57,12 @@ impl Exception {
         }
     }
 
-    /// The same, caused by this method.
+    /// The same, caused by this method. What could not even be read is nobody's fault by name.
     #[must_use]
     pub(crate) fn caused_by(self, (class_id, method_id): (u16, u16)) -> Self {
+        if self.reply_code == reply_code::FRAME_ERROR {
+            return self;
+        }
         Self {
             class_id,
             method_id,

@@ -40,3 +40,6 @@ pub use connection::{ChannelDetails, CloseReason, Connection, ConnectionDetails,
 pub use exception::{Exception, Scope};
 pub use out_buffer::OutBuffer;
 pub use request::{Request, return_late_reply};
+
+#[cfg(test)]
+mod tests;

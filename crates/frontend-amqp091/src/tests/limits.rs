@@ -1,0 +1,161 @@
+//! What hostile clients cannot do: make the machine panic, grow without bound, or read on after the end.
+
+use super::*;
+
+#[test]
+fn nothing_is_allocated_for_what_was_only_announced() {
+    let mut world = World::new();
+    let id = world.connect();
+    let mut bytes = Vec::new();
+    publish("", "q").encode(1, &mut bytes);
+    encode_header_frame(&mut bytes, 1, 16 * 1024 * 1024, &[0, 0]);
+    world.feed(id, &bytes);
+    assert_eq!(world.machine(id).buffered_bytes(), 0);
+    let mut part = Vec::new();
+    encode_body_frames(&mut part, 1, &[0; 1000], 131_072);
+    world.feed(id, &part);
+    assert!((1000..10_000).contains(&world.machine(id).buffered_bytes()));
+}
+
+#[test]
+fn body_frames_without_a_byte_come_to_an_end() {
+    let mut world = World::new();
+    let id = world.connect();
+    let mut bytes = Vec::new();
+    publish("", "q").encode(1, &mut bytes);
+    encode_header_frame(&mut bytes, 1, 1, &[0, 0]);
+    world.feed(id, &bytes);
+    let mut empty = Vec::new();
+    encode_frame(FrameKind::Body, 1, b"", &mut empty);
+    for _ in 0..1000 {
+        world.feed(id, &empty);
+    }
+    assert!(world.hear(id).is_empty());
+    world.feed(id, &empty);
+    assert!(world.hear(id)[0].contains("501 FRAME_ERROR - too many empty content body frames"));
+}
+
+#[test]
+fn a_channel_that_waits_stops_the_client_in_time() {
+    let mut world = World::new();
+    let id = world.connect();
+    world.hold();
+    world.send(id, 1, Method::QueueDeclare(declare("q")));
+    let mut fed = 0;
+    while world.machine(id).wants_input() {
+        world.send(id, 1, Method::BasicQos(basic::Qos::default()));
+        fed += 1;
+        assert!(fed <= 10_000);
+    }
+    world.release();
+    assert!(world.machine(id).wants_input());
+    assert_eq!(world.hear(id).len(), fed + 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_from() {
+    let mut world = World::new();
+    let id = world.connect();
+    let mandatory = basic::Publish {
+        mandatory: true,
+        ..publish("", "nope")
+    };
+    let bytes = message(1, mandatory, &BasicProperties::default(), &[0; 5000]);
+    let (now, metadata) = (world.now, Arc::clone(&world.metadata));
+    let machine = world.machine(id);
+    let mut rounds = 0;
+    while machine.wants_input() {
+        machine.handle_input(now, &metadata, &mut BytesMut::from(&bytes[..]));
+        rounds += 1;
+        assert!(rounds < 10_000);
+    }
+    assert!(machine.output().len() < 5 * 1024 * 1024);
+}
+
+#[test]
+fn deep_tables_are_refused() {
+    let mut world = World::new();
+    let id = world.connect();
+    // A table in a table in a table…; what is wrong must be noticed on the way in, not at the bottom.
+    let mut table = Vec::new();
+    for _ in 0..500 {
+        let size = u32::try_from(table.len()).unwrap();
+        table = [&[1, b'k', b'F'][..], &size.to_be_bytes(), &table].concat();
+    }
+    world.send(
+        id,
+        1,
+        Method::QueueDeclare(queue::Declare {
+            arguments: Table::new(&table),
+            ..declare("q")
+        }),
+    );
+    assert!(world.hear(id)[0].starts_with("0 connection.close 502 SYNTAX_ERROR"));
+    let id = world.connect();
+    let properties = BasicProperties {
+        headers: Some(Table::new(&table)),
+        ..Default::default()
+    };
+    world.feed(id, &message(1, publish("", "q"), &properties, b"m"));
+    assert!(world.hear(id)[0].starts_with("0 connection.close 502 SYNTAX_ERROR"));
+}
+
+#[test]
+fn too_large_a_transaction_ends_the_channel() {
+    let mut world = World::new();
+    let id = world.connect();
+    world.send(id, 1, Method::TxSelect(tx::Select));
+    world.hear(id);
+    let bytes = message(
+        1,
+        publish("", "q"),
+        &BasicProperties::default(),
+        &[0; 1024 * 1024],
+    );
+    let mut count = 0;
+    let heard = loop {
+        world.feed(id, &bytes);
+        let heard = world.hear(id);
+        if !heard.is_empty() {
+            break heard;
+        }
+        count += 1;
+        assert!(count < 100);
+    };
+    assert!(
+        heard[0]
+            .starts_with("1 channel.close 406 PRECONDITION_FAILED - transaction is larger than"),
+        "{heard:?}"
+    );
+    assert_eq!(world.machine(id).buffered_bytes(), 0);
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let mut random = crate::random::Random::new(7);
+    for round in 0..2000 {
+        let mut world = World::new();
+        let id = if round % 2 == 0 {
+            world.accept()
+        } else {
+            world.connect()
+        };
+        let mut bytes = Vec::new();
+        for _ in 0..4 {
+            let [kind, class, method, size, rest @ ..] = random.bytes16();
+            let class = [10, 20, 30, 40, 50, 60, 85, 90][usize::from(class % 8)];
+            let mut payload = vec![0, class, 0, method % 130];
+            payload.extend(rest.iter().cycle().take(usize::from(size)));
+            bytes.extend([kind % 4, 0, kind / 100]);
+            bytes.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+            bytes.extend(payload);
+            bytes.push(0xCE);
+        }
+        if round % 2 == 0 {
+            world.feed(id, &PROTOCOL_HEADER);
+        }
+        world.feed(id, &bytes);
+        world.hear(id);
+        world.eof(id);
+    }
+}
