@@ -163,7 +163,8 @@ check('prefetch, ackAll, nackAll, recover', () =>
     const seen = [];
     const { consumerTag } = await channel.consume(queue, (message) => message && seen.push(message));
     await until('two deliveries', () => seen.length === 2);
-    assert.equal((await channel.checkQueue(queue)).messageCount, 4);
+    await until('four ready', async () => (await channel.checkQueue(queue)).messageCount === 4);
+    assert.equal(seen.length, 2, 'deliveries before an ack');
     channel.ackAll();
     await until('two more', () => seen.length === 4);
     await channel.cancel(consumerTag);

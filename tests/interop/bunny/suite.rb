@@ -169,7 +169,7 @@ check "prefetch and multiple ack" do |connection|
   seen = Queue.new
   queue.subscribe(manual_ack: true) { |info, _properties, body| seen << [info.delivery_tag, body] }
   third = Timeout.timeout(ARRIVAL_SECONDS_MAX) { Array.new(3) { seen.pop } }.last
-  equal(queue.message_count, 7)
+  until_true("seven ready") { queue.message_count == 7 }
   equal(seen.empty?, true, "no fourth before an ack")
   channel.ack(third.first, true)
   equal(Timeout.timeout(ARRIVAL_SECONDS_MAX) { Array.new(3) { seen.pop[1] } }, %w[3 4 5])

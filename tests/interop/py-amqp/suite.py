@@ -142,10 +142,11 @@ def prefetch_and_recover():
         seen = []
         tag = channel.basic_consume(queue, callback=seen.append)
         receive(connection, seen, 2)
-        equal(channel.queue_declare(queue, passive=True).message_count, 4)
+        until("four ready", lambda: channel.queue_declare(queue, passive=True).message_count == 4)
+        equal(len(seen), 2, "deliveries before an ack")
         channel.basic_cancel(tag)
         channel.basic_recover(requeue=True)
-        equal(channel.queue_declare(queue, passive=True).message_count, 6)
+        until("six ready", lambda: channel.queue_declare(queue, passive=True).message_count == 6)
         first = get(channel, queue)
         equal((first.body, first.delivery_info["redelivered"], first.delivery_info["message_count"]), ("0", True, 5))
 

@@ -145,6 +145,15 @@ async fn state(channel: &Channel, queue: &ShortString) -> lapin::Result<Queue> {
         .await
 }
 
+async fn await_ready(channel: &Channel, queue: &ShortString, count: u32) -> Result<()> {
+    let deadline = Instant::now() + ARRIVAL_TIMEOUT;
+    while state(channel, queue).await?.message_count() != count {
+        ensure!(Instant::now() < deadline, "not {count} ready in time");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
+}
+
 async fn declare(channel: &Channel, name: &ShortString, kind: ExchangeKind) -> Result<()> {
     let options = ExchangeDeclareOptions {
         auto_delete: true,
@@ -491,10 +500,7 @@ async fn ack_nack_reject_redelivered() -> Result<()> {
             .eq(expected),
         "{seen:?}"
     );
-    ensure!(
-        state(&channel, &queue).await?.message_count() == 0,
-        "something is left"
-    );
+    await_ready(&channel, &queue, 0).await?;
     close(connection).await
 }
 
@@ -509,8 +515,7 @@ async fn prefetch_and_multiple_ack() -> Result<()> {
     next(&mut consumer).await?;
     next(&mut consumer).await?;
     let third = next(&mut consumer).await?;
-    let ready = state(&channel, &queue).await?.message_count();
-    ensure!(ready == 7, "{ready} ready");
+    await_ready(&channel, &queue, 7).await?;
     third.ack(BasicAckOptions { multiple: true }).await?;
     for number in 3..6 {
         let delivery = next(&mut consumer).await?;

@@ -12,9 +12,9 @@ channel.queue_declare(queue="pages")
 
 
 def on_page(channel, method, _properties, body):
-    print("received", body.decode(), "redelivered" if method.redelivered else "first", flush=True)
     if mode == "manual-ack":
         channel.basic_ack(delivery_tag=method.delivery_tag)
+    print("received", body.decode(), "redelivered" if method.redelivered else "first", flush=True)
 
 
 channel.basic_qos(prefetch_count=1)

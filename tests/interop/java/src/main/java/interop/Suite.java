@@ -289,7 +289,7 @@ public final class Suite {
       Collections.sort(sorted);
       equal(sorted, List.of("acked false", "dropped false", "nacked false", "nacked true", "rejected false",
           "rejected true"), "deliveries");
-      equal(channel.messageCount(queue), 0L, "left");
+      until("nothing left", () -> channel.messageCount(queue) == 0);
     });
 
     check("prefetch and multiple ack", (connection, channel) -> {
@@ -303,7 +303,7 @@ public final class Suite {
       take(seen, "first");
       take(seen, "second");
       long third = take(seen, "third").getEnvelope().getDeliveryTag();
-      equal(channel.messageCount(queue), 7L, "ready");
+      until("seven ready", () -> channel.messageCount(queue) == 7);
       isTrue(seen.isEmpty(), "no fourth before an ack");
       channel.basicAck(third, true);
       for (int number = 3; number < 6; number++) {

@@ -1,0 +1,493 @@
+//! Other people's clients against this broker: installs, starts and judges the suites of `tests/interop`.
+//!
+//! What is checked is in the suites. Each gets a fresh broker on a free port of 127.0.0.1, and that broker has to end well.
+//! Dependencies go to `target/interop/SUITE` and are installed again only when the files that pin them change.
+//! With `AMQP_URL` set, the suites run against that broker instead and none is started: that is how they are compared with RabbitMQ.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long one program of a suite may take.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a broker may take until it accepts connections.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a broker may take to end after SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How much of a failed program's output is shown.
+const SHOWN_LINES_MAX: usize = 60;
+
+/// How the suites ended.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+/// One folder of `tests/interop`.
+struct Suite {
+    name: &'static str,
+    kind: Kind,
+}
+
+/// How a suite is installed and started.
+enum Kind {
+    /// A virtual environment with `requirements.txt`, and the programs to run in it.
+    Python(&'static [&'static str]),
+    Node,
+    Maven,
+    Go,
+    Cargo,
+    /// A Debian package, as the other registries have no counterpart for it.
+    Ruby,
+}
+
+const SUITES: &[Suite] = &[
+    Suite::new("pika", Kind::Python(&["suite.py", "pages.py"])),
+    Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
+    Suite::new("py-amqp", Kind::Python(&["suite.py"])),
+    Suite::new("kombu", Kind::Python(&["suite.py"])),
+    Suite::new("celery", Kind::Python(&["suite.py"])),
+    Suite::new("aio-pika", Kind::Python(&["suite.py"])),
+    Suite::new("amqplib", Kind::Node),
+    Suite::new("java", Kind::Maven),
+    Suite::new("amqp091-go", Kind::Go),
+    Suite::new("lapin", Kind::Cargo),
+    Suite::new("bunny", Kind::Ruby),
+];
+
+/// Runs all suites, or the one called `only`: a line each on the standard error stream, and the totals.
+///
+/// # Errors
+/// If there is no suite of that name or the folders cannot be made. A suite that fails is counted, not an error.
+pub(crate) fn run(root: &Path, warren: &Path, only: Option<&str>) -> Result<Summary> {
+    let suites: Vec<&Suite> = SUITES
+        .iter()
+        .filter(|suite| only.is_none_or(|only| only == suite.name))
+        .collect();
+    ensure!(
+        !suites.is_empty(),
+        "no interop suite {:?}",
+        only.unwrap_or_default()
+    );
+    let mut summary = Summary::default();
+    for suite in suites {
+        let place = Place::new(root, suite.name)?;
+        let start = Instant::now();
+        let outcome = suite.check(&place, warren);
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                summary.passed += 1;
+                eprintln!("{:10}  {seconds:>6.1} s  passed", suite.name);
+            }
+            Err(error) => {
+                summary.failed += 1;
+                eprintln!("{:10}  {seconds:>6.1} s  FAILED: {error:#}", suite.name);
+            }
+        }
+    }
+    eprintln!("{} passed, {} failed", summary.passed, summary.failed);
+    Ok(summary)
+}
+
+/// Where a suite's files are and where what it needs is put.
+struct Place {
+    /// `tests/interop`.
+    suites: PathBuf,
+    /// `tests/interop/SUITE`.
+    source: PathBuf,
+    /// `target/interop/SUITE`.
+    build: PathBuf,
+}
+
+impl Place {
+    fn new(root: &Path, name: &str) -> Result<Self> {
+        let suites = root.join("tests/interop");
+        let build = crate::shell::target().join("interop").join(name);
+        fs::create_dir_all(&build).with_context(|| format!("create {}", build.display()))?;
+        Ok(Self {
+            source: suites.join(name),
+            suites,
+            build,
+        })
+    }
+
+    /// Runs `install` unless it succeeded before with the same `pins`, files below the source folder.
+    fn install(&self, pins: &[&str], install: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut pinned = String::new();
+        for pin in pins {
+            let path = self.source.join(pin);
+            pinned +=
+                &fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        }
+        let stamp = self.build.join("installed");
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == pinned) {
+            return Ok(());
+        }
+        install().context("install")?;
+        fs::write(&stamp, pinned).with_context(|| format!("write {}", stamp.display()))
+    }
+
+    /// A program in the source folder, in a process group of its own so that all it starts can be ended with it.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.source)
+            .stdin(Stdio::null())
+            .process_group(0);
+        command
+    }
+
+    fn copy(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            fs::copy(self.source.join(name), self.build.join(name))
+                .with_context(|| format!("copy {name}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Suite {
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind }
+    }
+
+    fn check(&self, place: &Place, warren: &Path) -> Result<()> {
+        let programs = self.install(place)?;
+        if let Ok(url) = std::env::var("AMQP_URL") {
+            return run_programs(place, programs, &url);
+        }
+        let broker = Broker::start(place, warren)?;
+        let outcome = run_programs(place, programs, &broker.url());
+        let stopped = broker.stop();
+        outcome.and(stopped)
+    }
+
+    /// Installs what the suite needs and gives the programs it consists of.
+    fn install(&self, place: &Place) -> Result<Vec<Command>> {
+        match self.kind {
+            Kind::Python(programs) => python(place, programs),
+            Kind::Node => node(place),
+            Kind::Maven => maven(place),
+            Kind::Go => go(place),
+            Kind::Cargo => cargo(place),
+            Kind::Ruby => ruby(place),
+        }
+    }
+}
+
+fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
+    let environment = place.build.join("venv");
+    let python = environment.join("bin/python");
+    place.install(&["requirements.txt"], || {
+        finish(
+            place,
+            place
+                .command("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment),
+        )?;
+        let pip = "-m pip install --quiet --disable-pip-version-check --requirement";
+        finish(
+            place,
+            place
+                .command(&python)
+                .args(pip.split(' '))
+                .arg("requirements.txt"),
+        )
+    })?;
+    let start = |program: &&str| {
+        let mut command = place.command(&python);
+        command
+            .arg(program)
+            .env("PYTHONPATH", place.suites.join("common"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    };
+    Ok(programs.iter().map(start).collect())
+}
+
+fn node(place: &Place) -> Result<Vec<Command>> {
+    // Modules are looked up from the folder of the importing file, so the program goes where they are.
+    place.copy(&["package.json", "package-lock.json", "suite.js"])?;
+    place.install(&["package-lock.json"], || {
+        let mut npm = place.command("npm");
+        finish(
+            place,
+            npm.args(["ci", "--no-audit", "--no-fund"])
+                .current_dir(&place.build),
+        )
+    })?;
+    let mut node = place.command("node");
+    node.arg("suite.js").current_dir(&place.build);
+    Ok(vec![node])
+}
+
+fn maven(place: &Place) -> Result<Vec<Command>> {
+    let sources = [
+        "pom.xml",
+        "src/main/java/interop/Harness.java",
+        "src/main/java/interop/Suite.java",
+    ];
+    place.install(&sources, || {
+        let directory = format!("-Dinterop.directory={}", place.build.display());
+        let mut mvn = place.command("mvn");
+        finish(
+            place,
+            mvn.args(["--quiet", "--batch-mode", &directory, "compile"]),
+        )
+    })?;
+    let path = place.build.join("classpath");
+    let dependencies =
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut java = place.command("java");
+    java.arg("-cp")
+        .arg(format!(
+            "{}:{}",
+            place.build.join("classes").display(),
+            dependencies.trim()
+        ))
+        .arg("interop.Suite");
+    Ok(vec![java])
+}
+
+fn go(place: &Place) -> Result<Vec<Command>> {
+    let program = place.build.join("suite");
+    place.install(&["go.mod", "go.sum", "main.go"], || {
+        finish(
+            place,
+            place.command("go").args(["build", "-o"]).arg(&program),
+        )
+    })?;
+    Ok(vec![place.command(program)])
+}
+
+fn cargo(place: &Place) -> Result<Vec<Command>> {
+    place.install(&["Cargo.toml", "Cargo.lock", "src/main.rs"], || {
+        let mut build = place.command("cargo");
+        finish(
+            place,
+            build
+                .args(["build", "--quiet", "--locked", "--target-dir"])
+                .arg(&place.build),
+        )
+    })?;
+    Ok(vec![place.command(place.build.join("debug/interop-lapin"))])
+}
+
+fn ruby(place: &Place) -> Result<Vec<Command>> {
+    let has_bunny = || {
+        let mut probe = place.command("ruby");
+        probe.args(["-e", "require 'bunny'"]);
+        finish(place, &mut probe).is_ok()
+    };
+    if !has_bunny() {
+        let packages = ["install", "--yes", "ruby", "ruby-bunny"];
+        finish(
+            place,
+            place
+                .command("apt-get")
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+        .context("install the Debian packages ruby and ruby-bunny, or run this as root")?;
+        ensure!(
+            has_bunny(),
+            "ruby cannot load bunny after its package was installed"
+        );
+    }
+    let mut ruby = place.command("ruby");
+    ruby.arg("suite.rb");
+    Ok(vec![ruby])
+}
+
+fn run_programs(place: &Place, programs: Vec<Command>, url: &str) -> Result<()> {
+    for mut program in programs {
+        finish(place, program.env("AMQP_URL", url))?;
+    }
+    Ok(())
+}
+
+/// Runs a program to its end with its output in a file, and shows the end of that file if it fails.
+fn finish(place: &Place, command: &mut Command) -> Result<()> {
+    let path = place.build.join("output");
+    let output = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdout(output.try_clone().context("share the output file")?)
+        .stderr(output)
+        .spawn()
+        .with_context(|| format!("start {program}"))?;
+    let status = wait(&mut child, PROGRAM_TIMEOUT)?;
+    if status.is_none() {
+        signal("KILL", &format!("-{}", child.id()))?;
+        child.wait().context("wait for a killed program")?;
+    }
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("{program}: {status}\n{}", tail(&path)),
+        None => bail!(
+            "{program}: not done after {} s\n{}",
+            PROGRAM_TIMEOUT.as_secs(),
+            tail(&path)
+        ),
+    }
+}
+
+/// The last lines of a file.
+fn tail(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES_MAX)..].join("\n")
+}
+
+/// Waits for the end of a program; `None` if it still runs at the deadline.
+fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let status = child.try_wait().context("wait for a program")?;
+        if status.is_some() || Instant::now() >= deadline {
+            return Ok(status);
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Signals a process, or with a `-` before its id the group it leads.
+fn signal(name: &str, target: &str) -> Result<()> {
+    let status = Command::new("kill")
+        .args(["-s", name, "--", target])
+        .status()
+        .context("start kill")?;
+    ensure!(status.success(), "kill -s {name} {target}: {status}");
+    Ok(())
+}
+
+/// A broker with an empty data folder, killed if it is dropped without [`Broker::stop`].
+struct Broker {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Broker {
+    fn start(place: &Place, warren: &Path) -> Result<Self> {
+        let data = place.build.join("data");
+        if data.exists() {
+            fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))?;
+        }
+        fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
+        // An empty file of its own, so that a configuration of this machine has no say.
+        let configuration = place.build.join("rabbitmq.conf");
+        fs::write(&configuration, "").context("write rabbitmq.conf")?;
+        let log = place.build.join("broker.log");
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let address = free_address()?;
+        let child = Command::new(warren)
+            .arg("server")
+            .env("RABBITMQ_NODE_IP_ADDRESS", address.ip().to_string())
+            .env("RABBITMQ_NODE_PORT", address.port().to_string())
+            .env("RABBITMQ_MNESIA_DIR", &data)
+            .env("RABBITMQ_CONFIG_FILE", &configuration)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("share the log file")?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("start {}", warren.display()))?;
+        let mut broker = Self {
+            child,
+            address,
+            log,
+        };
+        broker.await_ready()?;
+        Ok(broker)
+    }
+
+    fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/", self.address)
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait().context("look at the broker")? {
+                bail!("the broker did not start: {status}\n{}", tail(&self.log));
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the broker does not listen on {}\n{}",
+                self.address,
+                tail(&self.log)
+            );
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Asks the broker to end and expects it to do so, in time and with success.
+    fn stop(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait().context("look at the broker")? {
+            bail!(
+                "the broker ended during the suite: {status}\n{}",
+                tail(&self.log)
+            );
+        }
+        signal("TERM", &self.child.id().to_string())?;
+        match wait(&mut self.child, STOP_TIMEOUT)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("the broker ended with {status}\n{}", tail(&self.log)),
+            None => bail!(
+                "the broker runs {} s after SIGTERM\n{}",
+                STOP_TIMEOUT.as_secs(),
+                tail(&self.log)
+            ),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Both fail only if the process has ended and was waited for, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address nothing listens on now. Another program may take it before the broker does; the broker then fails by name.
+fn free_address() -> Result<SocketAddr> {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("look for a free port")?;
+    probe.local_addr().context("read the port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_has_a_folder_and_every_folder_a_suite() {
+        let folder = crate::shell::root().join("tests/interop");
+        let mut found: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_dir() && entry.file_name() != "common")
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        let mut named: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        found.sort();
+        named.sort_unstable();
+        assert_eq!(found, named);
+    }
+
+    #[test]
+    fn an_unknown_suite_is_an_error() {
+        let root = crate::shell::root();
+        assert!(run(&root, Path::new("warren"), Some("no-such-suite")).is_err());
+    }
+}
