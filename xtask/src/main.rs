@@ -3,7 +3,9 @@
 //! A fresh clone needs cargo for all of them but `interop`, which drives other people's clients.
 //! What a verb runs is in this crate; what it checks is in the crate it belongs to.
 
+mod broker;
 mod codegen;
+mod interop;
 mod shell;
 mod steps;
 mod tidy;
@@ -23,6 +25,7 @@ cargo xtask VERB
   perf [ARGS]         measure and write docs/performance.md
   codegen [--check]   write or compare the generated AMQP methods
   tidy                the rules that no compiler knows
+  interop [CLIENT]    other people's client libraries against our binary
   fuzz TARGET [ARGS]  fuzz one decoder or state machine (nightly, cargo-fuzz)
 ";
 
@@ -51,6 +54,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("codegen", []) => verbs::codegen(verbs::Generated::Write),
         ("codegen", [flag]) if flag == "--check" => verbs::codegen(verbs::Generated::Compare),
         ("tidy", []) => tidy::run(&shell::root()),
+        ("interop", []) => verbs::interop(None),
+        ("interop", [client]) => verbs::interop(Some(client)),
         ("fuzz", [target, args @ ..]) => verbs::fuzz(target, args),
         ("help" | "-h" | "--help", _) => {
             eprint!("{USAGE}");

@@ -1,8 +1,9 @@
 //! What each verb runs.
 
+use crate::broker::Broker;
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
-use crate::{codegen as amqp, tidy};
+use crate::{codegen as amqp, interop, tidy};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -58,6 +59,7 @@ pub(crate) fn test() -> Result<()> {
             Step::new("tests", test_crates),
             Step::new("release build", build_release),
             Step::new("broker tests", test_broker).needs(&["release build"]),
+            Step::new("interop", || run_interop(None)).needs(&["release build"]),
             Step::new("documentation", check_documentation),
         ],
     )
@@ -133,16 +135,39 @@ pub(crate) fn codegen(generated: Generated) -> Result<()> {
     }
 }
 
-/// Measures with the release build; what the suite prints becomes docs/performance.md.
+/// Measures the release build on every standard row; what the suite prints becomes docs/performance.md.
+/// Further arguments go to the suite: `--broker name=uri,pid` adds another broker to compare with.
 pub(crate) fn perf(args: &[String]) -> Result<()> {
     build_release()?;
+    let broker = Broker::start("perf")?;
     let report = shell::output(
         Command::new(shell::warren("release"))
-            .args(["perf", "suite"])
+            .args(["perf", "suite", "--broker"])
+            .arg(format!("WarrenMQ={},{}", broker.uri, broker.pid()))
+            .arg("--sync-dir")
+            .arg(&broker.folder)
             .args(args),
     )?;
     let path = shell::root().join("docs/performance.md");
     fs::write(&path, report).with_context(|| format!("write {}", path.display()))
+}
+
+/// Other people's clients against the release build: all suites, or the one called `client`.
+pub(crate) fn interop(client: Option<&str>) -> Result<()> {
+    build_release()?;
+    run_interop(client)
+}
+
+fn run_interop(client: Option<&str>) -> Result<()> {
+    let summary = interop::run(&shell::root(), &shell::warren("release"), client)?;
+    if summary.failed > 0 {
+        bail!(
+            "{} of {} suites failed",
+            summary.failed,
+            summary.failed + summary.passed
+        );
+    }
+    Ok(())
 }
 
 /// One fuzz target, until it finds something or is stopped.

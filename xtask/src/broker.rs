@@ -1,0 +1,88 @@
+//! A broker for one task: on a port of its own, without anybody's configuration, killed at the end.
+
+use crate::shell;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A running broker; dropping it kills it.
+pub(crate) struct Broker {
+    child: Child,
+    /// Where it listens, for example `amqp://127.0.0.1:40123`.
+    pub(crate) uri: String,
+    /// Where its data is.
+    pub(crate) folder: PathBuf,
+}
+
+impl Broker {
+    /// Starts the release build with an empty data directory below `target/` and waits until it listens.
+    pub(crate) fn start(name: &str) -> Result<Self> {
+        let folder = shell::target().join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let conf = folder.join("rabbitmq.conf");
+        fs::write(&conf, "").with_context(|| format!("write {}", conf.display()))?;
+        let mut child = Command::new(shell::warren("release"))
+            .arg("server")
+            .env("RABBITMQ_CONFIG_FILE", &conf)
+            .env("RABBITMQ_CONFIG_FILES", folder.join("conf.d"))
+            .env("RABBITMQ_MNESIA_DIR", folder.join("data"))
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", "0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start warren server")?;
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let found = lines
+            .find_map(|line| line.map_or_else(|error| Some(Err(error)), |line| uri(&line).map(Ok)));
+        // Nobody reads what comes later, and the broker must not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut broker = Self {
+            child,
+            uri: String::new(),
+            folder,
+        };
+        broker.uri = found
+            .context("the broker ended before it was ready")?
+            .context("read the broker's output")?;
+        Ok(broker)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // If it has ended already, that is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first address in the line that says the broker is ready.
+fn uri(line: &str) -> Option<String> {
+    let address = line
+        .split_whitespace()
+        .find(|word| word.starts_with("amqp://"))?;
+    Some(address.trim_end_matches(',').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_holds_the_address() {
+        let line =
+            "rabbit@box is ready in 12 ms: amqp://127.0.0.1:4000, amqp://[::1]:4001 (data in /x)";
+        assert_eq!(uri(line).as_deref(), Some("amqp://127.0.0.1:4000"));
+        assert_eq!(uri("2026-01-01 info starting"), None);
+    }
+}
