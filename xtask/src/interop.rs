@@ -396,6 +396,7 @@ impl Broker {
             .env("RABBITMQ_NODE_PORT", address.port().to_string())
             .env("RABBITMQ_MNESIA_DIR", &data)
             .env("RABBITMQ_CONFIG_FILE", &configuration)
+            .env("RABBITMQ_CONFIG_FILES", place.build.join("conf.d"))
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("share the log file")?)
             .stderr(output)
