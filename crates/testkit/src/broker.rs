@@ -80,7 +80,8 @@ impl Broker {
         keep_log(stderr, Arc::clone(&self.log));
         let line = ready_line(stdout)?;
         self.start_took = started.elapsed();
-        self.address = address_in(&line).with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
+        self.address = address_in(&line)
+            .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
         Ok(())
     }
 
@@ -106,7 +107,10 @@ impl Broker {
 
     /// Everything it logged so far, over all its starts.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Resident memory in bytes.
@@ -115,9 +119,18 @@ impl Broker {
     /// It does not run.
     pub fn resident_bytes(&self) -> anyhow::Result<u64> {
         let pid = self.pid().context("the broker does not run")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read process status")?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kilobytes: u64 = line.split_whitespace().nth(1).context("no value")?.parse().context("parse VmRSS")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .context("read process status")?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("no VmRSS")?;
+        let kilobytes: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .context("no value")?
+            .parse()
+            .context("parse VmRSS")?;
         Ok(kilobytes * 1024)
     }
 
@@ -138,7 +151,10 @@ impl Broker {
     /// It does not run, takes too long, or exits with anything but 0.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the broker does not run")?;
-        let killed = Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
+        let killed = Command::new("kill")
+            .arg(child.id().to_string())
+            .status()
+            .context("run kill")?;
         ensure!(killed.success(), "cannot signal the broker");
         let (sender, receiver) = mpsc::channel();
         let waiter = std::thread::spawn(move || {
@@ -148,11 +164,20 @@ impl Broker {
             status
         });
         if receiver.recv_timeout(PATIENCE).is_err() {
-            bail!("the broker does not stop within {PATIENCE:?}\n{}", self.log());
+            bail!(
+                "the broker does not stop within {PATIENCE:?}\n{}",
+                self.log()
+            );
         }
-        let Ok(status) = waiter.join() else { bail!("the waiting thread panicked") };
+        let Ok(status) = waiter.join() else {
+            bail!("the waiting thread panicked")
+        };
         let status = status.context("wait for the broker")?;
-        ensure!(status.success(), "the broker exited with {status}\n{}", self.log());
+        ensure!(
+            status.success(),
+            "the broker exited with {status}\n{}",
+            self.log()
+        );
         Ok(())
     }
 }
@@ -176,10 +201,15 @@ fn binary() -> anyhow::Result<PathBuf> {
         return Ok(path.into());
     }
     let test = std::env::current_exe().context("find the running test")?;
-    let built = test.ancestors().map(|directory| directory.join("warren")).find(|path| path.is_file());
-    built.or_else(|| newest(Path::new(env!("CARGO_MANIFEST_DIR")))).context(
-        "no warren binary: build it with `cargo build --bin warren` or name it in WARREN_BIN",
-    )
+    let built = test
+        .ancestors()
+        .map(|directory| directory.join("warren"))
+        .find(|path| path.is_file());
+    built
+        .or_else(|| newest(Path::new(env!("CARGO_MANIFEST_DIR"))))
+        .context(
+            "no warren binary: build it with `cargo build --bin warren` or name it in WARREN_BIN",
+        )
 }
 
 fn newest(manifest: &Path) -> Option<PathBuf> {
@@ -188,7 +218,11 @@ fn newest(manifest: &Path) -> Option<PathBuf> {
         .into_iter()
         .map(|profile| target.join(profile).join("warren"))
         .filter(|path| path.is_file())
-        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
+        .max_by_key(|path| {
+            path.metadata()
+                .and_then(|metadata| metadata.modified())
+                .ok()
+        })
 }
 
 fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
@@ -212,7 +246,9 @@ fn ready_line(stdout: impl Read + Send + 'static) -> anyhow::Result<String> {
         }
         lines.for_each(drop);
     });
-    receiver.recv_timeout(PATIENCE).context("the broker prints no ready line")
+    receiver
+        .recv_timeout(PATIENCE)
+        .context("the broker prints no ready line")
 }
 
 fn address_in(line: &str) -> Option<SocketAddr> {

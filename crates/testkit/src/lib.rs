@@ -3,5 +3,6 @@
 //! Development only: nothing that ships depends on this crate.
 
 pub mod broker;
+pub mod script;
 
 pub use broker::Broker;

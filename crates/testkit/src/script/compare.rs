@@ -1,0 +1,123 @@
+//! Running a whole file: comparing with what is recorded, or recording.
+
+use super::file::{Case, ScriptFile};
+use super::runner::Runner;
+use anyhow::Context;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Which answers are expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Those recorded.
+    RabbitMq,
+    /// Those recorded, unless a `~` line says otherwise.
+    WarrenMq,
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Cases run.
+    pub cases: usize,
+    /// Steps run whose answers were compared.
+    pub steps: usize,
+    /// One text for every case that differs, with the steps that do.
+    pub mismatches: Vec<String>,
+}
+
+/// Runs every case of a file and compares the answers.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn check_file(path: &Path, address: SocketAddr, target: Target) -> anyhow::Result<Outcome> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let file = ScriptFile::parse(&text);
+    let mut outcome = Outcome::default();
+    for case in file.cases.iter().filter(|case| is_wanted(case)) {
+        let actual = run_case(&file, case, address);
+        outcome.cases += 1;
+        outcome.steps += case.steps.iter().filter(|step| step.is_command()).count();
+        let difference = difference(case, &actual, target);
+        if !difference.is_empty() {
+            outcome.mismatches.push(format!("── {} ({})\n{difference}", case.name, path.display()));
+        }
+    }
+    Ok(outcome)
+}
+
+/// Runs every case of a file and writes the answers into it.
+///
+/// # Errors
+/// The file cannot be read or written, or a step got no answer it waits for.
+pub fn record_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let mut file = ScriptFile::parse(&text);
+    for index in 0..file.cases.len() {
+        if !is_wanted(&file.cases[index]) {
+            continue;
+        }
+        let actual = run_case(&file, &file.cases[index], address);
+        let case = &mut file.cases[index];
+        for (step, lines) in case.steps.iter_mut().zip(actual) {
+            if let Some(failure) = lines.iter().find(|line| line.starts_with('!')) {
+                eprintln!("{}: {}: {}\n  {failure}", path.display(), case.name, step.line);
+            }
+            step.recorded = lines;
+        }
+    }
+    std::fs::write(path, file.text()).with_context(|| format!("write {}", path.display()))
+}
+
+/// `CASE=part-of-a-name` runs only those cases.
+fn is_wanted(case: &Case) -> bool {
+    std::env::var("CASE").map_or(true, |part| case.name.contains(&part))
+}
+
+/// The answers to each step; a step that fails has a line starting with `!`, and those behind it are not run.
+fn run_case(file: &ScriptFile, case: &Case, address: SocketAddr) -> Vec<Vec<String>> {
+    let (user, password) = file.setting("user").and_then(|user| user.split_once(' ')).unwrap_or(("guest", "guest"));
+    let mut runner = Runner::new(address, user, password);
+    let mut answers = Vec::new();
+    let mut has_failed = false;
+    for step in &case.steps {
+        if !step.is_command() || has_failed {
+            answers.push(Vec::new());
+            continue;
+        }
+        answers.push(runner.step(&step.line).unwrap_or_else(|error| {
+            has_failed = true;
+            vec![format!("! < {error:#}")]
+        }));
+    }
+    if let Err(error) = runner.clean_up()
+        && let Some(last) = answers.last_mut()
+    {
+        last.push(format!("! < clean up: {error:#}"));
+    }
+    answers
+}
+
+fn difference(case: &Case, actual: &[Vec<String>], target: Target) -> String {
+    let mut out = String::new();
+    for (step, lines) in case.steps.iter().zip(actual) {
+        let expected: Vec<&str> = match target {
+            Target::RabbitMq => step.recorded.iter().map(String::as_str).collect(),
+            Target::WarrenMq => step.expected(),
+        };
+        if expected != *lines {
+            writeln!(out, "  {}", step.line).expect("writing to a string does not fail");
+            for line in expected {
+                writeln!(out, "   -{line}").expect("writing to a string does not fail");
+            }
+            for line in lines {
+                writeln!(out, "   +{line}").expect("writing to a string does not fail");
+            }
+        }
+        if lines.iter().any(|line| line.starts_with('!')) {
+            break;
+        }
+    }
+    out
+}
