@@ -1,7 +1,7 @@
 //! From the protocol header to `connection.open-ok`.
 //!
 //! ```text
-//!   new ──header──▶ WantStart ──start-ok──▶ WantTune ──tune-ok, open──▶ WantOpenOk ──▶ Negotiated
+//!   new ──header──▶ Start ──start-ok──▶ Tune ──tune-ok, open──▶ OpenOk ──▶ Negotiated
 //! ```
 //!
 //! The machine is given each method of channel 0 and appends its answer; it knows no socket and no clock.
@@ -34,11 +34,12 @@ pub(crate) struct Handshake<'a> {
     state: State,
 }
 
+/// The method that must come next.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    WantStart,
-    WantTune,
-    WantOpenOk(Negotiated),
+    Start,
+    Tune,
+    OpenOk(Negotiated),
 }
 
 impl<'a> Handshake<'a> {
@@ -52,16 +53,16 @@ impl<'a> Handshake<'a> {
         Self {
             uri,
             options,
-            state: State::WantStart,
+            state: State::Start,
         }
     }
 
     /// What the broker owes us, for messages to people.
     pub(crate) fn waiting_for(&self) -> &'static str {
         match self.state {
-            State::WantStart => "connection.start",
-            State::WantTune => "connection.tune (login)",
-            State::WantOpenOk(_) => "connection.open-ok",
+            State::Start => "connection.start",
+            State::Tune => "connection.tune (login)",
+            State::OpenOk(_) => "connection.open-ok",
         }
     }
 
@@ -73,18 +74,18 @@ impl<'a> Handshake<'a> {
         outgoing: &mut Outgoing,
     ) -> Result<Option<Negotiated>, Error> {
         match (self.state, method) {
-            (State::WantStart, Method::ConnectionStart(start)) => {
+            (State::Start, Method::ConnectionStart(start)) => {
                 self.answer_start(start, outgoing)?;
-                self.state = State::WantTune;
+                self.state = State::Tune;
                 Ok(None)
             }
-            (State::WantTune, Method::ConnectionTune(tune)) => {
+            (State::Tune, Method::ConnectionTune(tune)) => {
                 let negotiated = negotiate(tune, self.options);
                 self.answer_tune(negotiated, outgoing);
-                self.state = State::WantOpenOk(negotiated);
+                self.state = State::OpenOk(negotiated);
                 Ok(None)
             }
-            (State::WantOpenOk(negotiated), Method::ConnectionOpenOk(_)) => Ok(Some(negotiated)),
+            (State::OpenOk(negotiated), Method::ConnectionOpenOk(_)) => Ok(Some(negotiated)),
             _ => Err(Error::UnexpectedFrame {
                 channel,
                 found: "method out of order in the handshake",

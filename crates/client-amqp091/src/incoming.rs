@@ -83,7 +83,6 @@ struct CompleteContent {
 
 /// Something the broker sent. It borrows from the read buffer until the next call.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event<'a> {
     /// A message for a consumer.
     Delivery(Delivery<'a>),
@@ -241,6 +240,13 @@ pub(crate) enum Found {
     },
     /// The message in `complete`, and its channel.
     Assembled(u16),
+}
+
+/// Header and body of a message, as positions in the buffer, and where it ends.
+struct RestOfContent {
+    header: Range<usize>,
+    body: Range<usize>,
+    end: usize,
 }
 
 /// A frame as positions in the buffer.
@@ -429,7 +435,7 @@ impl Incoming {
             self.start = frame.end;
             return Ok(Step::Found(Found::Method(frame.channel, frame.payload)));
         }
-        if let Some((header, body, end)) = self.content_in_buffer(&frame)? {
+        if let Some(RestOfContent { header, body, end }) = self.content_in_buffer(&frame)? {
             self.start = end;
             return Ok(Step::Found(Found::Content {
                 channel: frame.channel,
@@ -449,10 +455,7 @@ impl Incoming {
     /// Header and body of the message that `method` begins, and where it ends, if they are in the buffer, follow at
     /// once, and the body is at most one frame.
     #[inline]
-    fn content_in_buffer(
-        &self,
-        method: &Located,
-    ) -> Result<Option<(Range<usize>, Range<usize>, usize)>, Error> {
+    fn content_in_buffer(&self, method: &Located) -> Result<Option<RestOfContent>, Error> {
         let Some(header) = self.locate(method.end)? else {
             return Ok(None);
         };
@@ -461,7 +464,11 @@ impl Incoming {
         }
         let body_size = body_size(&self.buffer[header.payload.clone()]);
         if body_size == 0 {
-            return Ok(Some((header.payload, 0..0, header.end)));
+            return Ok(Some(RestOfContent {
+                header: header.payload,
+                body: 0..0,
+                end: header.end,
+            }));
         }
         let Some(body) = self.locate(header.end)? else {
             return Ok(None);
@@ -469,7 +476,11 @@ impl Incoming {
         let whole = body.kind == FrameKind::Body
             && body.channel == method.channel
             && body.payload.len() as u64 == body_size;
-        Ok(whole.then_some((header.payload, body.payload, body.end)))
+        Ok(whole.then_some(RestOfContent {
+            header: header.payload,
+            body: body.payload,
+            end: body.end,
+        }))
     }
 
     fn step_header(&mut self, frame: Located) -> Result<Step, Error> {

@@ -38,7 +38,11 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadArgs {
     /// Broker; give several, or a comma-separated list, to spread the connections.
-    #[arg(long, value_delimiter = ',', default_value = "amqp://guest:guest@127.0.0.1:5672/")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "amqp://guest:guest@127.0.0.1:5672/"
+    )]
     pub(crate) uri: Vec<String>,
     /// Name of this run: in connection names, in queue names and in the output [default: perf-PID].
     #[arg(short = 'd', long)]
@@ -282,14 +286,29 @@ impl LoadArgs {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.producers + self.consumers > 0, "neither producers nor consumers: nothing to do");
-        ensure!(self.producer_channels > 0, "--producer-channels must be 1 or more");
-        ensure!(self.consumer_channels > 0, "--consumer-channels must be 1 or more");
+        ensure!(
+            self.producers + self.consumers > 0,
+            "neither producers nor consumers: nothing to do"
+        );
+        ensure!(
+            self.producer_channels > 0,
+            "--producer-channels must be 1 or more"
+        );
+        ensure!(
+            self.consumer_channels > 0,
+            "--consumer-channels must be 1 or more"
+        );
         ensure!(self.size <= SIZE_MAX, "--size must be {SIZE_MAX} or less");
         ensure!(self.threads > 0, "--threads must be 1 or more");
         ensure!(self.confirm != Some(0), "--confirm must be 1 or more");
-        ensure!(self.multi_ack_every > 0, "--multi-ack-every must be 1 or more");
-        for (name, rate) in [("--rate", self.rate), ("--consumer-rate", self.consumer_rate)] {
+        ensure!(
+            self.multi_ack_every > 0,
+            "--multi-ack-every must be 1 or more"
+        );
+        for (name, rate) in [
+            ("--rate", self.rate),
+            ("--consumer-rate", self.consumer_rate),
+        ] {
             ensure!(
                 rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()),
                 "{name} must be more than 0"
@@ -302,7 +321,10 @@ impl LoadArgs {
             );
         }
         if self.verify {
-            ensure!(self.size >= VERIFIED_LEN, "--verify needs --size {VERIFIED_LEN} or more");
+            ensure!(
+                self.size >= VERIFIED_LEN,
+                "--verify needs --size {VERIFIED_LEN} or more"
+            );
             ensure!(
                 self.producers > 0 && self.consumers > 0,
                 "--verify needs producers and consumers"
@@ -354,9 +376,10 @@ fn parse_argument(text: &str) -> anyhow::Result<(String, ArgumentValue)> {
     let value = match value {
         "true" => ArgumentValue::Bool(true),
         "false" => ArgumentValue::Bool(false),
-        _ => value
-            .parse()
-            .map_or_else(|_| ArgumentValue::Text(value.to_owned()), ArgumentValue::Integer),
+        _ => value.parse().map_or_else(
+            |_| ArgumentValue::Text(value.to_owned()),
+            ArgumentValue::Integer,
+        ),
     };
     Ok((name.to_owned(), value))
 }
@@ -404,8 +427,14 @@ mod tests {
         assert_eq!((args.size, args.confirm), (1024, Some(200)));
         assert!(args.persistent() && args.mandatory() && args.predeclared);
         assert_eq!(args.queue.as_deref(), Some("q"));
-        assert_eq!((args.exchange.as_str(), args.exchange_type.as_str()), ("e", "topic"));
-        assert_eq!((args.time, args.pmessages, args.cmessages), (Some(7), Some(8), Some(9)));
+        assert_eq!(
+            (args.exchange.as_str(), args.exchange_type.as_str()),
+            ("e", "topic")
+        );
+        assert_eq!(
+            (args.time, args.pmessages, args.cmessages),
+            (Some(7), Some(8), Some(9))
+        );
     }
 
     #[test]

@@ -90,7 +90,10 @@ impl Timer {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        #[expect(unsafe_code, reason = "tokio marks it so for file descriptors that do not own themselves")]
+        #[expect(
+            unsafe_code,
+            reason = "tokio marks it so for file descriptors that do not own themselves"
+        )]
         // SAFETY: the `OwnedFd` moves into the `AsyncFd` and is open, and the same, until both are dropped together.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
         Ok(Self { fd })

@@ -64,7 +64,9 @@ impl Consumer {
             let overall = number * u32::from(args.consumer_channels) + u32::from(index);
             let all = args.consumers * u32::from(args.consumer_channels);
             let queues = topology.share(overall, all);
-            let queues = queues.into_iter().map(|queue| (queue, topology.queues[queue as usize].clone()));
+            let queues = queues
+                .into_iter()
+                .map(|queue| (queue, topology.queues[queue as usize].clone()));
             channels.push(Channel {
                 queues: queues.collect(),
                 unacked: 0,
@@ -161,27 +163,29 @@ impl Consumer {
             now: now.wrapping_add(outfit.clock_offset_ns),
         };
         let mut received = 0;
-        outfit.meter.with_latencies(|latencies| -> anyhow::Result<()> {
-            while *remaining > 0 && pacer.is_none_or(|pacer| pacer.due_ns() <= now) {
-                let Some(event) = incoming.poll(outgoing)? else {
-                    break;
-                };
-                let Event::Delivery(delivery) = event else {
-                    worker_must_not_ignore(&event)?;
-                    continue;
-                };
-                received += 1;
-                *remaining -= 1;
-                if let Some(pacer) = pacer {
-                    pacer.advance();
+        outfit
+            .meter
+            .with_latencies(|latencies| -> anyhow::Result<()> {
+                while *remaining > 0 && pacer.is_none_or(|pacer| pacer.due_ns() <= now) {
+                    let Some(event) = incoming.poll(outgoing)? else {
+                        break;
+                    };
+                    let Event::Delivery(delivery) = event else {
+                        worker_must_not_ignore(&event)?;
+                        continue;
+                    };
+                    received += 1;
+                    *remaining -= 1;
+                    if let Some(pacer) = pacer {
+                        pacer.advance();
+                    }
+                    let index = usize::from(delivery.channel).wrapping_sub(1);
+                    if let Some(channel) = channels.get_mut(index) {
+                        taker.take(channel, &delivery, latencies, outgoing);
+                    }
                 }
-                let index = usize::from(delivery.channel).wrapping_sub(1);
-                if let Some(channel) = channels.get_mut(index) {
-                    taker.take(channel, &delivery, latencies, outgoing);
-                }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
         outfit.meter.received.add(received);
         if *remaining == 0 && !self.reported {
             self.reported = true;
@@ -257,7 +261,11 @@ impl Taker<'_> {
             channel.last_tag = delivery.delivery_tag;
             if channel.unacked >= args.multi_ack_every {
                 channel.unacked = 0;
-                outgoing.ack(delivery.channel, delivery.delivery_tag, args.multi_ack_every > 1);
+                outgoing.ack(
+                    delivery.channel,
+                    delivery.delivery_tag,
+                    args.multi_ack_every > 1,
+                );
             }
         }
     }
@@ -273,6 +281,7 @@ impl Taker<'_> {
             consumer: self.number << 16 | u32::from(delivery.channel),
             redelivered: delivery.redelivered,
         };
-        self.outfit.with_checker(|checker| checker.delivered(source, delivery.body));
+        self.outfit
+            .with_checker(|checker| checker.delivered(source, delivery.body));
     }
 }

@@ -51,12 +51,23 @@ pub(crate) fn run(args: LoadArgs, show: &mut dyn FnMut(&str)) -> anyhow::Result<
         None => format!("perf-{}", std::process::id()).into(),
     };
     let topology = Arc::new(Topology::new(&args, &id)?);
-    let setup = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let setup = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let churns = args.churn().is_some();
-    let waiting = if churns { 0 } else { setup.block_on(topology.declare(&args, &uris[0]))? };
+    let waiting = if churns {
+        0
+    } else {
+        setup.block_on(topology.declare(&args, &uris[0]))?
+    };
 
-    let result = Load::start(args.clone(), id, &uris, &topology).and_then(|load| load.run(waiting, show));
-    let cleaned = if churns { Ok(()) } else { setup.block_on(topology.clean_up(&args, &uris[0])) };
+    let result =
+        Load::start(args.clone(), id, &uris, &topology).and_then(|load| load.run(waiting, show));
+    let cleaned = if churns {
+        Ok(())
+    } else {
+        setup.block_on(topology.clean_up(&args, &uris[0]))
+    };
     // What went wrong in the run is more telling than what went wrong in tidying up after it.
     let summary = result?;
     cleaned?;
@@ -64,7 +75,11 @@ pub(crate) fn run(args: LoadArgs, show: &mut dyn FnMut(&str)) -> anyhow::Result<
 }
 
 fn parse_uris(texts: &[String]) -> anyhow::Result<Vec<Arc<AmqpUri>>> {
-    let parse = |text: &String| Ok(Arc::new(text.parse::<AmqpUri>().with_context(|| text.clone())?));
+    let parse = |text: &String| {
+        Ok(Arc::new(
+            text.parse::<AmqpUri>().with_context(|| text.clone())?,
+        ))
+    };
     texts.iter().map(parse).collect()
 }
 
@@ -118,7 +133,11 @@ impl Load {
         let (reporting, reports) = mpsc::channel();
         let run = rand::random();
         let checker = args.verify.then(|| Arc::new(Mutex::new(Checker::new(run))));
-        let clock_offset_ns = if args.wall_clock { clock::wall_clock_offset_ns() } else { 0 };
+        let clock_offset_ns = if args.wall_clock {
+            clock::wall_clock_offset_ns()
+        } else {
+            0
+        };
         let roles: Vec<Role> = (0..args.consumers)
             .map(Role::Consumer)
             .chain((0..args.producers).map(Role::Producer))
@@ -140,7 +159,11 @@ impl Load {
         for index in 0..load.args.threads.min(roles.len()) {
             let meter = Arc::new(Meter::new());
             load.meters.push(meter.clone());
-            let mine = roles.iter().enumerate().skip(index).step_by(load.args.threads);
+            let mine = roles
+                .iter()
+                .enumerate()
+                .skip(index)
+                .step_by(load.args.threads);
             let outfits = mine.map(|(position, role)| {
                 let outfit = Outfit {
                     args: load.args.clone(),
@@ -169,7 +192,9 @@ impl Load {
         let result = self.drive(waiting, show);
         self.phase.send_replace(Phase::Stop);
         for thread in self.threads {
-            let ended = thread.join().map_err(|_| anyhow::anyhow!("a worker thread panicked"))?;
+            let ended = thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a worker thread panicked"))?;
             if result.is_ok() {
                 ended?;
             }
@@ -181,15 +206,18 @@ impl Load {
         self.wait_until_ready()?;
         let server = self.args.server_pid.map(Process::new);
         let mut view = View::new(Instant::now(), server);
+        // Without a warm-up the window begins before the first message: socket buffers take megabytes in no time.
+        let mut start = self.window_start(server)?;
         self.phase.send_replace(Phase::Run);
-
-        let warm_up = Duration::from_secs(self.args.warmup);
-        while view.began.elapsed() < warm_up {
-            self.watch(&mut view, show, warm_up)?;
+        if self.args.warmup > 0 {
+            let warm_up = Duration::from_secs(self.args.warmup);
+            while view.began.elapsed() < warm_up {
+                self.watch(&mut view, show, warm_up)?;
+            }
+            view.skip(&self.meters);
+            start = self.window_start(server)?;
         }
-        view.skip(&self.meters);
         view.measuring = true;
-        let start = self.window_start(server)?;
         let end = self.window_end(&mut view, show, waiting, start)?;
         let counts = self.counts().since(start.counts);
         let client_usage = Process::this().usage()?;
@@ -365,16 +393,21 @@ impl Load {
         let channels = u64::from(self.args.producers) * u64::from(self.args.producer_channels);
         let consumers = u64::from(self.args.consumers);
         let (done, all) = match (self.args.pmessages, self.args.cmessages) {
-            (Some(_), _) if self.args.churn().is_some() => {
-                (counts.churned, self.args.pmessages.unwrap_or(0) * u64::from(self.args.producers))
-            }
+            (Some(_), _) if self.args.churn().is_some() => (
+                counts.churned,
+                self.args.pmessages.unwrap_or(0) * u64::from(self.args.producers),
+            ),
             (Some(each), _) => (counts.sent, each.saturating_mul(channels)),
             (None, Some(each)) => (counts.received, each.saturating_mul(consumers)),
             (None, None) => return String::new(),
         };
         let share = per(done as f64, all as f64).min(1.0);
         let elapsed = view.began.elapsed().as_secs_f64();
-        let left = if share > 0.0 { elapsed / share - elapsed } else { f64::INFINITY };
+        let left = if share > 0.0 {
+            elapsed / share - elapsed
+        } else {
+            f64::INFINITY
+        };
         format!("  {:.0} %, {left:.0} s left", share * 100.0)
     }
 
@@ -408,7 +441,9 @@ impl Load {
 
 /// One worker thread.
 fn work(outfits: Vec<(Role, Outfit)>, topology: &Arc<Topology>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for (role, outfit) in outfits {
@@ -432,15 +467,24 @@ async fn worker(role: Role, outfit: Outfit, topology: &Topology) -> anyhow::Resu
     match (role, outfit.args.churn()) {
         (Role::Producer(number), Some(churn)) => {
             let churner = Churner::open(outfit, churn, number).await?;
-            churner.run().await.with_context(|| format!("churn {number}"))
+            churner
+                .run()
+                .await
+                .with_context(|| format!("churn {number}"))
         }
         (Role::Producer(number), None) => {
             let producer = Producer::open(outfit, topology, number).await?;
-            producer.run().await.with_context(|| format!("producer {number}"))
+            producer
+                .run()
+                .await
+                .with_context(|| format!("producer {number}"))
         }
         (Role::Consumer(number), _) => {
             let consumer = Consumer::open(outfit, topology, number).await?;
-            consumer.run().await.with_context(|| format!("consumer {number}"))
+            consumer
+                .run()
+                .await
+                .with_context(|| format!("consumer {number}"))
         }
     }
 }

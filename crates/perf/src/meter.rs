@@ -135,7 +135,8 @@ impl Meter {
 impl Latencies {
     pub(crate) fn new() -> Self {
         let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("the bounds are constant and valid")
+            Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3)
+                .expect("the bounds are constant and valid")
         };
         Self {
             delivery: histogram(),

@@ -19,7 +19,11 @@ pub(crate) enum TextOutput {
 impl TextOutput {
     /// Standard output, unless JSON goes there.
     pub(crate) fn beside(json: Option<&str>) -> Self {
-        if json == Some(STANDARD_OUTPUT) { Self::Error } else { Self::Standard }
+        if json == Some(STANDARD_OUTPUT) {
+            Self::Error
+        } else {
+            Self::Standard
+        }
     }
 
     /// Writes a line. A reader that went away does not stop the measurement.

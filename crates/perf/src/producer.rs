@@ -234,7 +234,10 @@ impl Producer {
                     }
                     Event::Blocked { .. } => *blocked = true,
                     Event::Unblocked => *blocked = false,
-                    event => worker_must_not_ignore(&event)?,
+                    event @ (Event::Delivery(_)
+                    | Event::ConsumerCancelled { .. }
+                    | Event::ChannelClosed { .. }
+                    | Event::Reply { .. }) => worker_must_not_ignore(&event)?,
                 }
             }
             Ok(())
@@ -249,10 +252,13 @@ impl Producer {
         if self.reported {
             return;
         }
-        let published = phase >= Phase::Finish
-            || self.channels.iter().all(|channel| channel.remaining == 0);
+        let published =
+            phase >= Phase::Finish || self.channels.iter().all(|channel| channel.remaining == 0);
         let settled = self.connection.outgoing().pending() == 0
-            && self.channels.iter().all(|channel| channel.unconfirmed.outstanding() == 0);
+            && self
+                .channels
+                .iter()
+                .all(|channel| channel.unconfirmed.outstanding() == 0);
         let too_late = finish_by.is_some_and(|deadline| now_ns() >= deadline);
         if published && (settled || too_late) {
             self.report_produced();
@@ -330,7 +336,13 @@ pub(crate) fn worker_must_not_ignore(event: &Event<'_>) -> anyhow::Result<()> {
             "consumer {} was cancelled by the broker",
             String::from_utf8_lossy(consumer_tag)
         ),
-        _ => Ok(()),
+        Event::Delivery(_)
+        | Event::Returned(_)
+        | Event::Confirmed { .. }
+        | Event::Refused { .. }
+        | Event::Blocked { .. }
+        | Event::Unblocked
+        | Event::Reply { .. } => Ok(()),
     }
 }
 
@@ -369,7 +381,9 @@ impl Channel {
     #[inline]
     fn may_publish(&self, now: u64) -> bool {
         self.remaining > 0
-            && self.window.is_none_or(|window| self.unconfirmed.outstanding() < window)
+            && self
+                .window
+                .is_none_or(|window| self.unconfirmed.outstanding() < window)
             && self.pacer.is_none_or(|pacer| pacer.due_ns() <= now)
     }
 
@@ -390,7 +404,11 @@ impl Channel {
             None => now,
         };
         let index = self.next_lane;
-        self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
+        self.next_lane = if index + 1 < self.lanes.len() {
+            index + 1
+        } else {
+            0
+        };
         let lane = &mut self.lanes[index];
         let sequence = lane.sequence;
         lane.sequence += 1;
@@ -442,7 +460,10 @@ impl Channel {
         if let Verified::Intact(MessageId {
             producer, sequence, ..
         }) = body::verify(body)
-            && let Some(lane) = self.lanes.iter_mut().find(|lane| lane.lane.number == producer)
+            && let Some(lane) = self
+                .lanes
+                .iter_mut()
+                .find(|lane| lane.lane.number == producer)
         {
             lane.returned.insert(sequence);
         }

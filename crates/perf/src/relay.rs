@@ -64,7 +64,10 @@ struct RelayReport {
 /// # Errors
 /// Sockets, threads or files cannot be had.
 pub(crate) fn run(args: &RelayArgs) -> anyhow::Result<()> {
-    anyhow::ensure!(args.time > 0.0 && args.time.is_finite(), "--time must be more than 0");
+    anyhow::ensure!(
+        args.time > 0.0 && args.time.is_finite(),
+        "--time must be more than 0"
+    );
     let text_output = TextOutput::beside(args.json.as_deref());
     let mut report = RelayReport {
         relay: Vec::new(),

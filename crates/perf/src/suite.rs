@@ -178,8 +178,10 @@ fn floors(args: &SuiteArgs, rows: &[&Row]) -> anyhow::Result<Report> {
             sizes.push(size);
         }
     }
-    let relay: anyhow::Result<Vec<RelayResult>> =
-        sizes.into_iter().map(|size| relay::measure(size, RELAY_TIME)).collect();
+    let relay: anyhow::Result<Vec<RelayResult>> = sizes
+        .into_iter()
+        .map(|size| relay::measure(size, RELAY_TIME))
+        .collect();
     Ok(Report {
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .map(|release| release.trim().to_owned())
@@ -204,8 +206,13 @@ fn run_row(
         .replace("{time}", &args.time.to_string())
         .replace("{backlog}", &args.backlog.to_string());
     // A backlog that is filled twice would be drained as one: these rows are run once.
-    let repeat = if options.contains("backlog") { 1 } else { report.repeat };
-    let mut runs: Vec<Vec<anyhow::Result<Summary>>> = args.broker.iter().map(|_| Vec::new()).collect();
+    let repeat = if options.contains("backlog") {
+        1
+    } else {
+        report.repeat
+    };
+    let mut runs: Vec<Vec<anyhow::Result<Summary>>> =
+        args.broker.iter().map(|_| Vec::new()).collect();
     for _ in 0..repeat {
         for (broker, results) in args.broker.iter().zip(&mut runs) {
             let result = run_once(broker, &options);
@@ -243,13 +250,24 @@ fn run_row(
 
 fn run_once(broker: &Broker, options: &str) -> anyhow::Result<Summary> {
     let pid = broker.pid.to_string();
-    let fixed = ["perf", "--quiet", "--uri", &broker.uri, "--server-pid", &pid];
+    let fixed = [
+        "perf",
+        "--quiet",
+        "--uri",
+        &broker.uri,
+        "--server-pid",
+        &pid,
+    ];
     let words = fixed.into_iter().chain(options.split_ascii_whitespace());
     load::run(Cli::try_parse_from(words)?.load, &mut |_| {})
 }
 
 fn brief(summary: &Summary) -> String {
-    format!("{} messages/s, {:.2} µs CPU/message", rate(row_rate(summary)), cpu_us(summary))
+    format!(
+        "{} messages/s, {:.2} µs CPU/message",
+        rate(row_rate(summary)),
+        cpu_us(summary)
+    )
 }
 
 /// The run with the median rate.
@@ -279,7 +297,11 @@ fn compare(results: &mut [BrokerResult], floor: FloorKind, floor_us: Option<f64>
     // CPU for each message, or time for each confirm: less is better in both.
     let cost = |result: &BrokerResult| {
         let summary = result.summary.as_ref()?;
-        let cost = if floor == FloorKind::Sync { 1e6 / row_rate(summary) } else { cpu_us(summary) };
+        let cost = if floor == FloorKind::Sync {
+            1e6 / row_rate(summary)
+        } else {
+            cpu_us(summary)
+        };
         (cost > 0.0 && cost.is_finite()).then_some(cost)
     };
     let first = results.first().and_then(cost);
@@ -292,11 +314,17 @@ fn compare(results: &mut [BrokerResult], floor: FloorKind, floor_us: Option<f64>
 
 /// Messages a second: delivered if there are consumers, published if not.
 fn row_rate(summary: &Summary) -> f64 {
-    if summary.counts.received > 0 { summary.received_rate } else { summary.sent_rate }
+    if summary.counts.received > 0 {
+        summary.received_rate
+    } else {
+        summary.sent_rate
+    }
 }
 
 fn cpu_us(summary: &Summary) -> f64 {
-    summary.server.map_or(0.0, |server| server.cpu_us_per_message)
+    summary
+        .server
+        .map_or(0.0, |server| server.cpu_us_per_message)
 }
 
 /// Publish to confirm if there are confirms, or else to delivery.
@@ -334,7 +362,11 @@ fn markdown(report: &Report) -> String {
     }
     text.push_str("\n| floor | |\n|---|---:|\n");
     for result in &report.relay {
-        let _ = writeln!(text, "| relay, {} B | {:.3} µs CPU/message |", result.size, result.cpu_us_per_message);
+        let _ = writeln!(
+            text,
+            "| relay, {} B | {:.3} µs CPU/message |",
+            result.size, result.cpu_us_per_message
+        );
     }
     if let Some(sync_us) = report.fdatasync_us {
         let _ = writeln!(text, "| `fdatasync` of one page | {sync_us:.0} µs |");
@@ -344,18 +376,29 @@ fn markdown(report: &Report) -> String {
 
 fn write_result(text: &mut String, title: &str, result: &BrokerResult) {
     let Some(summary) = &result.summary else {
-        let error = result.error.as_deref().unwrap_or("not run").replace(['|', '\n'], " ");
-        let _ = writeln!(text, "| {title} | {} | failed: {error} | | | | | | | |", result.broker);
+        let error = result
+            .error
+            .as_deref()
+            .unwrap_or("not run")
+            .replace(['|', '\n'], " ");
+        let _ = writeln!(
+            text,
+            "| {title} | {} | failed: {error} | | | | | | | |",
+            result.broker
+        );
         return;
     };
-    let times = |times: Option<f64>| times.map_or_else(|| "–".to_owned(), |times| format!("{times:.1}"));
+    let times =
+        |times: Option<f64>| times.map_or_else(|| "–".to_owned(), |times| format!("{times:.1}"));
     let latency = latency(summary);
     let latencies = if latency.count > 0 {
         [latency.p50_us, latency.p99_us, latency.max_us].map(micros)
     } else {
         ["–", "–", "–"].map(str::to_owned)
     };
-    let rss = summary.server.map_or(0, |server| server.rss_max_bytes >> 20);
+    let rss = summary
+        .server
+        .map_or(0, |server| server.rss_max_bytes >> 20);
     let _ = writeln!(
         text,
         "| {title} | {} | {:.2} µs | {} | {} | {rss} MiB | {} | {} |",
@@ -379,9 +422,16 @@ mod tests {
         let mut names = std::collections::HashSet::new();
         for row in ROWS {
             assert!(names.insert(row.name));
-            let options = row.options.replace("{time}", "5").replace("{backlog}", "1000");
+            let options = row
+                .options
+                .replace("{time}", "5")
+                .replace("{backlog}", "1000");
             let words = std::iter::once("perf").chain(options.split_ascii_whitespace());
-            Cli::try_parse_from(words).unwrap().load.normalised().unwrap();
+            Cli::try_parse_from(words)
+                .unwrap()
+                .load
+                .normalised()
+                .unwrap();
         }
         assert!(chosen_rows(&["drain".to_owned()]).is_ok());
         assert!(chosen_rows(&["nothing".to_owned()]).is_err());
@@ -424,7 +474,11 @@ mod tests {
 
     #[test]
     fn brokers_are_compared_by_cpu_and_the_median_run_is_shown() {
-        let runs = vec![Ok(summary(10.0, 9.0)), Ok(summary(30.0, 1.0)), Ok(summary(20.0, 2.0))];
+        let runs = vec![
+            Ok(summary(10.0, 9.0)),
+            Ok(summary(30.0, 1.0)),
+            Ok(summary(20.0, 2.0)),
+        ];
         let mut results = [
             result("first", vec![Ok(summary(5.0, 8.0))]),
             result("second", runs),
@@ -432,21 +486,32 @@ mod tests {
         ];
         compare(&mut results, FloorKind::Relay(16), Some(0.5));
         assert_eq!(results[1].rates, [10.0, 20.0, 30.0]);
-        assert_eq!((results[1].times_first, results[1].times_floor), (Some(4.0), Some(4.0)));
+        assert_eq!(
+            (results[1].times_first, results[1].times_floor),
+            (Some(4.0), Some(4.0))
+        );
         assert_eq!(results[2].times_first, None);
         let mut text = String::new();
         for result in &results {
             write_result(&mut text, "row", result);
         }
-        assert!(text.contains("| row | second | 2.00 µs | 20 | – | – | – | 0 MiB | 4.0 | 4.0 |"), "{text}");
+        assert!(
+            text.contains("| row | second | 2.00 µs | 20 | – | – | – | 0 MiB | 4.0 | 4.0 |"),
+            "{text}"
+        );
         assert!(text.contains("failed: refused"), "{text}");
     }
 
     #[test]
     fn one_confirm_at_a_time_is_compared_by_time() {
-        let mut results =
-            [result("first", vec![Ok(summary(1_000.0, 1.0))]), result("second", vec![Ok(summary(4_000.0, 50.0))])];
+        let mut results = [
+            result("first", vec![Ok(summary(1_000.0, 1.0))]),
+            result("second", vec![Ok(summary(4_000.0, 50.0))]),
+        ];
         compare(&mut results, FloorKind::Sync, Some(200.0));
-        assert_eq!((results[1].times_first, results[1].times_floor), (Some(4.0), Some(1.25)));
+        assert_eq!(
+            (results[1].times_first, results[1].times_floor),
+            (Some(4.0), Some(1.25))
+        );
     }
 }

@@ -163,7 +163,10 @@ impl fmt::Display for Interval {
             ("nacked", self.nacked_rate),
             ("rounds", self.churned_rate),
         ];
-        for (name, per_second) in rates.into_iter().filter(|(_, per_second)| *per_second > 0.0) {
+        for (name, per_second) in rates
+            .into_iter()
+            .filter(|(_, per_second)| *per_second > 0.0)
+        {
             write!(f, "  {name} {}/s", rate(per_second))?;
         }
         let latencies = [
@@ -171,7 +174,10 @@ impl fmt::Display for Interval {
             ("confirm", &self.confirm_latency),
             ("round", &self.churn_latency),
         ];
-        for (name, latency) in latencies.into_iter().filter(|(_, latency)| latency.count > 0) {
+        for (name, latency) in latencies
+            .into_iter()
+            .filter(|(_, latency)| latency.count > 0)
+        {
             write!(
                 f,
                 "  {name} p50 {} p99 {} max {}",
@@ -186,7 +192,11 @@ impl fmt::Display for Interval {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {:.2} s measured, {} byte bodies", self.id, self.duration_s, self.size)?;
+        writeln!(
+            f,
+            "{}: {:.2} s measured, {} byte bodies",
+            self.id, self.duration_s, self.size
+        )?;
         let counts = [
             ("sent", self.counts.sent, self.sent_rate),
             ("received", self.counts.received, self.received_rate),
@@ -194,9 +204,17 @@ impl fmt::Display for Summary {
             ("rounds", self.counts.churned, self.churned_rate),
         ];
         for (name, count, per_second) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
-            writeln!(f, "  {name:<10}{:>16}  {:>12}/s", grouped(count), rate(per_second))?;
+            writeln!(
+                f,
+                "  {name:<10}{:>16}  {:>12}/s",
+                grouped(count),
+                rate(per_second)
+            )?;
         }
-        for (name, count) in [("nacked", self.counts.nacked), ("returned", self.counts.returned)] {
+        for (name, count) in [
+            ("nacked", self.counts.nacked),
+            ("returned", self.counts.returned),
+        ] {
             if count > 0 {
                 writeln!(f, "  {name:<10}{:>16}", grouped(count))?;
             }
@@ -215,11 +233,7 @@ impl fmt::Display for Summary {
     }
 }
 
-fn write_latency(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    latency: &LatencySummary,
-) -> fmt::Result {
+fn write_latency(f: &mut fmt::Formatter<'_>, name: &str, latency: &LatencySummary) -> fmt::Result {
     if latency.count == 0 {
         return Ok(());
     }
@@ -253,7 +267,11 @@ fn write_process(f: &mut fmt::Formatter<'_>, name: &str, process: &ProcessSummar
 }
 
 fn write_verdict(f: &mut fmt::Formatter<'_>, verify: &VerifySummary) -> fmt::Result {
-    let verdict = if verify.violated() { "VIOLATED" } else { "kept" };
+    let verdict = if verify.violated() {
+        "VIOLATED"
+    } else {
+        "kept"
+    };
     writeln!(
         f,
         "  promises {verdict}: {} intact, {} lost, {} duplicated, {} out of order, {} corrupt; \

@@ -29,7 +29,11 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<f64> {
 }
 
 fn measure_file(path: &Path) -> anyhow::Result<f64> {
-    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
     let page = [0x5a; PAGE_SIZE];
     for index in 0..PAGE_COUNT {
         file.write_all_at(&page, index * PAGE_SIZE as u64)?;

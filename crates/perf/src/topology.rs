@@ -56,7 +56,11 @@ impl Topology {
         let lane = |number: u32, routing_key: &str, queues: Vec<u32>| Lane {
             number,
             routing_key: routing_key.to_owned(),
-            queues: if args.random_routing_key { Vec::new() } else { queues },
+            queues: if args.random_routing_key {
+                Vec::new()
+            } else {
+                queues
+            },
         };
         let to_all = !args.exchange.is_empty()
             && (args.routing_key.is_some() || !routes_by_key(&args.exchange_type));

@@ -67,12 +67,18 @@ impl Unconfirmed {
         if multiple {
             let count = match delivery_tag {
                 0 => self.entries.len() as u64,
-                tag => (tag + 1).saturating_sub(self.first).min(self.entries.len() as u64),
+                tag => (tag + 1)
+                    .saturating_sub(self.first)
+                    .min(self.entries.len() as u64),
             };
-            self.entries.drain(..count as usize).for_each(|mut entry| settle(&mut entry));
+            self.entries
+                .drain(..count as usize)
+                .for_each(|mut entry| settle(&mut entry));
             self.first += count;
         } else if let Some(index) = delivery_tag.checked_sub(self.first)
-            && let Some(entry) = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index))
+            && let Some(entry) = usize::try_from(index)
+                .ok()
+                .and_then(|index| self.entries.get_mut(index))
         {
             settle(entry);
             while let Some(None) = self.entries.front() {
@@ -102,7 +108,9 @@ mod tests {
 
     fn settle(unconfirmed: &mut Unconfirmed, delivery_tag: u64, multiple: bool) -> Vec<u64> {
         let mut tags = Vec::new();
-        let count = unconfirmed.settle(delivery_tag, multiple, |publish| tags.push(publish.sent_ns / 10));
+        let count = unconfirmed.settle(delivery_tag, multiple, |publish| {
+            tags.push(publish.sent_ns / 10)
+        });
         assert_eq!(count, tags.len() as u64);
         tags
     }

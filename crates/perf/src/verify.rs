@@ -344,7 +344,10 @@ mod tests {
         body::seal(&mut foreign);
         checker.delivered(source(false), &foreign);
         let summary = checker.summary(&[]);
-        assert_eq!((summary.corrupt, summary.foreign, summary.intact), (1, 1, 0));
+        assert_eq!(
+            (summary.corrupt, summary.foreign, summary.intact),
+            (1, 1, 0)
+        );
     }
 
     #[test]
