@@ -225,16 +225,17 @@ mod tests {
         confirms.flush(&mut effects);
         effects
             .into_iter()
-            .map(|effect| match effect {
-                Effect::Reply {
-                    to,
-                    reply: Reply::Confirm { first, last },
-                } => (to.number, "confirm", first, last),
-                Effect::Reply {
-                    to,
-                    reply: Reply::Nack { first, last },
-                } => (to.number, "nack", first, last),
-                other => panic!("unexpected {other:?}"),
+            .map(|effect| {
+                let Effect::Reply { to, reply } = effect else {
+                    panic!("unexpected {effect:?}");
+                };
+                if let Reply::Confirm { first, last } = reply {
+                    return (to.number, "confirm", first, last);
+                }
+                let Reply::Nack { first, last } = reply else {
+                    panic!("unexpected {reply:?}");
+                };
+                (to.number, "nack", first, last)
             })
             .collect()
     }

@@ -26,7 +26,9 @@ impl Deadline {
         };
         match at.checked_sub(now.wall_ms) {
             Some(left_ms) => Self::after(now, left_ms),
-            None => Self(nanos(now.monotonic).saturating_sub((now.wall_ms - at).saturating_mul(1_000_000))),
+            None => Self(
+                nanos(now.monotonic).saturating_sub((now.wall_ms - at).saturating_mul(1_000_000)),
+            ),
         }
     }
 

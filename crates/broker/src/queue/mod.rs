@@ -534,30 +534,41 @@ impl Queue {
             redelivered: false,
             message: Some(message),
         };
-        let mut settled = false;
-        if self.ready.is_empty() && self.gets.is_empty() {
-            match self.take_consumer(&entry, windows) {
-                Some(taker) => {
-                    self.ready.pass(self.next);
-                    settled = taker.no_ack;
-                    self.deliver(entry, taker, effects);
-                }
-                None => self.enqueue(entry, effects),
-            }
+        let passes = self.ready.is_empty() && self.gets.is_empty();
+        let taker = if passes {
+            self.take_consumer(&entry, windows)
         } else {
-            self.enqueue(entry, effects);
-        }
-        let Some(confirm) = confirm else {
-            if logged && !settled {
-                self.journal.announce(false, effects);
-            }
-            return;
+            None
         };
-        if !logged || (settled && self.confirms.nobody_waits()) {
+        let settled = taker.is_some_and(|taker| taker.no_ack);
+        if logged && !(settled && self.confirms.nobody_waits()) {
+            self.await_log(position, confirm, settled, effects);
+        } else if let Some(confirm) = confirm {
             self.confirms.confirm(confirm, effects);
-        } else {
+        }
+        match taker {
+            Some(taker) => {
+                self.ready.pass(self.next);
+                self.deliver(entry, taker, effects);
+            }
+            None => self.enqueue(entry, effects),
+        }
+    }
+
+    /// The log will have the message, or at least what came before it, before its confirm is given.
+    #[inline]
+    fn await_log(
+        &mut self,
+        position: Position,
+        confirm: Option<ConfirmTo>,
+        settled: bool,
+        effects: &mut Effects,
+    ) {
+        if let Some(confirm) = confirm {
             self.confirms.wait(position, confirm);
             self.journal.announce(true, effects);
+        } else if !settled {
+            self.journal.announce(false, effects);
         }
     }
 
@@ -1128,7 +1139,9 @@ impl Queue {
         let (load, bytes) = if consumed || !self.gets.is_empty() || self.is_over_length() {
             (self.ready.wanted_load(bytes, consumed), bytes)
         } else if self.expiring && self.must_see_front() {
-            (self.ready.wanted_load(1, false), 1)
+            // One message tells that, unless all must be seen to know their levels.
+            let bytes = self.settings.arguments.max_priority.map_or(1, |_| bytes);
+            (self.ready.wanted_load(bytes, false), bytes)
         } else {
             return;
         };

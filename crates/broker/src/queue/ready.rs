@@ -174,7 +174,8 @@ impl Ready {
             }
             return fronts;
         };
-        let mut from = Some(u8::MAX);
+        // An older one may be among what was not read yet.
+        let mut from = self.cold.is_none().then_some(u8::MAX);
         while let Some(((level, _), entry)) =
             from.and_then(|level| levels.range((Reverse(level), Position(0))..).next())
         {

@@ -1,0 +1,712 @@
+//! One behaviour a test.
+
+use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
+use base::Position;
+use broker::command::{Outcome, QueueCommand};
+use broker::effect::Effects;
+use broker::message::Message;
+use broker::queue::{READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN};
+use broker::queue_arguments::{Overflow, QueueArguments};
+
+fn transient() -> Message {
+    message(false, 10)
+}
+
+fn persistent() -> Message {
+    message(true, 10)
+}
+
+fn durable_queue() -> Rig {
+    Rig::new(settings(true, QueueArguments::default()))
+}
+
+fn queue_with(arguments: QueueArguments) -> Rig {
+    Rig::new(settings(false, arguments))
+}
+
+#[track_caller]
+fn check(effects: &Effects, expected: &str) {
+    assert_eq!(show(effects), expected);
+}
+
+#[track_caller]
+fn command(rig: &mut Rig, command: QueueCommand, expected: &str) {
+    check(&rig.command(command), expected);
+}
+
+fn get() -> QueueCommand {
+    QueueCommand::Get {
+        channel: channel(9),
+        no_ack: false,
+    }
+}
+
+fn cancel(number: u32) -> QueueCommand {
+    QueueCommand::Cancel {
+        consumer: consumer(number),
+        reply: true,
+    }
+}
+
+fn purge() -> QueueCommand {
+    QueueCommand::Purge {
+        channel: channel(9),
+    }
+}
+
+fn status() -> QueueCommand {
+    QueueCommand::Status {
+        channel: channel(9),
+    }
+}
+
+fn delete(if_unused: bool, if_empty: bool) -> QueueCommand {
+    QueueCommand::Delete {
+        channel: channel(9),
+        if_unused,
+        if_empty,
+    }
+}
+
+fn fill(rig: &mut Rig, count: usize) {
+    for _ in 0..count {
+        rig.command(publish(transient(), None));
+    }
+}
+
+#[test]
+fn consumers_of_one_priority_take_turns() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), true, 0, 0), "c1 consume-ok");
+    command(&mut rig, consume(consumer(2), true, 0, 0), "c2 consume-ok");
+    command(&mut rig, consume(consumer(3), true, 0, -1), "c3 consume-ok");
+    command(&mut rig, publish(transient(), None), "c1 deliver 0");
+    command(&mut rig, publish(transient(), None), "c2 deliver 1");
+    command(&mut rig, publish(transient(), None), "c1 deliver 2");
+}
+
+#[test]
+fn a_higher_priority_is_served_while_it_has_credit() {
+    let mut rig = durable_queue();
+    fill(&mut rig, 4);
+    command(
+        &mut rig,
+        consume(consumer(1), false, 1, 0),
+        "c1 consume-ok; c1 deliver 0",
+    );
+    command(
+        &mut rig,
+        consume(consumer(2), false, 1, 5),
+        "c2 consume-ok; c2 deliver 1",
+    );
+    command(&mut rig, settle(2, &[1], Outcome::Ack), "c2 deliver 2");
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "c1 deliver 3");
+    command(&mut rig, publish(transient(), None), "");
+    command(&mut rig, settle(2, &[2], Outcome::Ack), "c2 deliver 4");
+}
+
+#[test]
+fn requeued_messages_go_back_to_their_place_and_are_marked() {
+    let mut rig = durable_queue();
+    fill(&mut rig, 4);
+    command(
+        &mut rig,
+        consume(consumer(1), false, 3, 0),
+        "c1 consume-ok; c1 deliver 0; c1 deliver 1; c1 deliver 2",
+    );
+    command(&mut rig, cancel(1), "c1 cancel-ok");
+    command(&mut rig, settle(1, &[0, 2], Outcome::Requeue), "");
+    command(&mut rig, get(), "c9 get-ok 0 redelivered ready=2");
+    command(&mut rig, get(), "c9 get-ok 2 redelivered ready=1");
+    command(&mut rig, settle(1, &[1], Outcome::Requeue), "");
+    command(&mut rig, get(), "c9 get-ok 1 redelivered ready=1");
+    command(&mut rig, get(), "c9 get-ok 3 ready=0");
+    command(&mut rig, get(), "c9 get-empty");
+}
+
+#[test]
+fn a_returned_message_is_not_marked_and_its_consumer_pauses() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    command(&mut rig, publish(transient(), None), "c1 deliver 0");
+    command(&mut rig, settle(1, &[0], Outcome::Return), "");
+    command(
+        &mut rig,
+        QueueCommand::Resume {
+            consumer: consumer(1),
+        },
+        "c1 deliver 0",
+    );
+}
+
+#[test]
+fn only_the_channel_that_holds_a_message_settles_it_and_only_once() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 1, 0), "c1 consume-ok");
+    fill(&mut rig, 3);
+    command(&mut rig, settle(2, &[0], Outcome::Ack), "");
+    command(
+        &mut rig,
+        settle(1, &[0, 1, 77], Outcome::Ack),
+        "c1 deliver 1",
+    );
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "");
+    assert_eq!(rig.queue.counters().acked, 1);
+}
+
+#[test]
+fn a_closed_window_holds_messages_back() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), true, 0, 0), "c1 consume-ok");
+    rig.windows.closed.insert(channel(1).connection);
+    command(&mut rig, publish(transient(), None), "");
+    command(
+        &mut rig,
+        consume(consumer(2), false, 1, -3),
+        "c2 consume-ok; c2 deliver 0",
+    );
+    command(&mut rig, publish(transient(), None), "");
+    check(&rig.open_window(channel(1).connection), "c1 deliver 1");
+}
+
+#[test]
+fn an_exclusive_consumer_is_alone() {
+    let mut rig = durable_queue();
+    let exclusive = |number| {
+        let mut command = consume(consumer(number), false, 0, 0);
+        if let QueueCommand::Consume { settings, .. } = &mut command {
+            settings.exclusive = true;
+        }
+        command
+    };
+    let refused = "failed: queue 'q' in vhost '/' in exclusive use";
+    command(&mut rig, exclusive(1), "c1 consume-ok");
+    command(
+        &mut rig,
+        consume(consumer(2), false, 0, 0),
+        &format!("c2 {refused}"),
+    );
+    command(&mut rig, cancel(1), "c1 cancel-ok");
+    command(&mut rig, consume(consumer(2), false, 0, 0), "c2 consume-ok");
+    command(&mut rig, exclusive(1), &format!("c1 {refused}"));
+
+    let mut rig = queue_with(QueueArguments {
+        single_active_consumer: true,
+        ..QueueArguments::default()
+    });
+    command(&mut rig, exclusive(1), &format!("c1 {refused}"));
+}
+
+#[test]
+fn a_single_active_consumer_is_followed_by_the_next_in_order() {
+    let mut rig = queue_with(QueueArguments {
+        single_active_consumer: true,
+        ..QueueArguments::default()
+    });
+    for number in [3, 1, 2] {
+        rig.command(consume(consumer(number), false, 1, number as i32));
+    }
+    assert!(
+        rig.queue.is_active_consumer(consumer(3)) && !rig.queue.is_active_consumer(consumer(1))
+    );
+    command(&mut rig, publish(transient(), None), "c3 deliver 0");
+    command(&mut rig, publish(transient(), None), "");
+    command(&mut rig, cancel(3), "c3 cancel-ok; c1 deliver 1");
+    command(&mut rig, settle(3, &[0], Outcome::Requeue), "");
+    command(
+        &mut rig,
+        cancel(1),
+        "c1 cancel-ok; c2 deliver 0 redelivered",
+    );
+}
+
+#[test]
+fn transient_publishes_are_confirmed_at_once_and_together() {
+    let mut rig = durable_queue();
+    let effects = rig.call(|queue, now, windows, effects| {
+        for sequence in 1..=3 {
+            queue.apply(
+                now,
+                publish(transient(), Some((5, sequence))),
+                windows,
+                effects,
+            );
+        }
+    });
+    check(&effects, "c5 confirm 1..=3");
+}
+
+#[test]
+fn persistent_publishes_are_confirmed_when_their_batch_is_durable() {
+    let mut rig = durable_queue();
+    command(&mut rig, publish(persistent(), None), "records");
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 1))),
+        "records urgent",
+    );
+    command(&mut rig, publish(persistent(), Some((5, 2))), "");
+    rig.collect();
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 3))),
+        "records urgent",
+    );
+    rig.collect();
+    check(&rig.durable(), "c5 confirm 1..=2");
+    assert_eq!(rig.disk.len(), 3);
+    check(&rig.durable(), "c5 confirm 3..=3");
+}
+
+#[test]
+fn what_is_settled_before_it_was_collected_is_never_written() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 1))),
+        "records urgent; c1 deliver 0",
+    );
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 2))),
+        "c1 deliver 1",
+    );
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 3))),
+        "c1 deliver 2",
+    );
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "c5 confirm 1..=1");
+    command(&mut rig, settle(1, &[2], Outcome::Ack), "");
+    rig.collect();
+    assert_eq!(rig.batches[0].messages.len(), 1);
+    check(&rig.durable(), "c5 confirm 2..=3");
+    command(&mut rig, settle(1, &[1], Outcome::Ack), "records");
+    rig.collect();
+    assert_eq!(rig.batches[0].settles, [(Position(1), Position(2))]);
+}
+
+#[test]
+fn settlements_are_written_as_ranges() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    for _ in 0..10 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    for position in [3, 1, 2, 0, 7, 8, 5] {
+        rig.command(settle(1, &[position], Outcome::Ack));
+    }
+    rig.collect();
+    let ranges: Vec<_> = rig.batches[0]
+        .settles
+        .iter()
+        .map(|(from, until)| (from.0, until.0))
+        .collect();
+    assert_eq!(ranges, [(0, 4), (5, 6), (7, 9)]);
+}
+
+#[test]
+fn after_a_failed_log_nothing_durable_is_confirmed() {
+    let mut rig = durable_queue();
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 1))),
+        "records urgent",
+    );
+    rig.collect();
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 2))),
+        "records urgent",
+    );
+    check(
+        &rig.call(|queue, _, _, effects| queue.handle_storage_failed(effects)),
+        "c5 nack 1..=2",
+    );
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 3))),
+        "c5 nack 3..=3",
+    );
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 4))),
+        "c5 confirm 4..=4",
+    );
+    command(&mut rig, status(), "c9 status 3 0");
+}
+
+#[test]
+fn delivered_messages_are_marked_redelivered_after_a_restart() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 2, 0), "c1 consume-ok");
+    for _ in 0..3 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    assert_eq!(rig.disk_delivered_until, Position(2));
+    check(&rig.crash(), "load 0..3");
+    rig.catch_up();
+    rig.command(consume(consumer(2), true, 0, 0));
+    check(&rig.loaded(), "c2 deliver 1 redelivered; c2 deliver 2");
+    assert_eq!(rig.queue.counters().redelivered, 2);
+}
+
+#[test]
+fn messages_expire_at_the_head_in_time() {
+    let mut rig = queue_with(QueueArguments {
+        message_ttl_ms: Some(100),
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    });
+    command(&mut rig, publish(transient(), None), "wake 1100");
+    let short = Message {
+        expiration_ms: Some(30),
+        ..transient()
+    };
+    command(&mut rig, publish(short, None), "");
+    check(&rig.pass_ms(50), "");
+    command(&mut rig, publish(transient(), None), "");
+    check(
+        &rig.pass_ms(50),
+        "dead-letter expired to dlx; dead-letter expired to dlx; wake 1150",
+    );
+    command(&mut rig, status(), "c9 status 1 0");
+}
+
+#[test]
+fn without_time_to_live_a_message_goes_to_a_waiting_consumer_or_nowhere() {
+    let mut rig = queue_with(QueueArguments {
+        message_ttl_ms: Some(0),
+        ..QueueArguments::default()
+    });
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 1))),
+        "c5 confirm 1..=1",
+    );
+    command(&mut rig, consume(consumer(1), false, 1, 0), "c1 consume-ok");
+    command(&mut rig, publish(transient(), None), "c1 deliver 1");
+    command(&mut rig, publish(transient(), None), "");
+    assert_eq!(rig.queue.counters().expired, 2);
+}
+
+#[test]
+fn expiry_goes_on_across_a_restart() {
+    let mut rig = durable_queue();
+    command(
+        &mut rig,
+        publish(
+            Message {
+                expiration_ms: Some(100),
+                ..persistent()
+            },
+            None,
+        ),
+        "records; wake 1100",
+    );
+    rig.catch_up();
+    rig.now.wall_ms += 40;
+    check(&rig.crash(), "load 0..1");
+    check(&rig.loaded(), "wake 1060");
+    check(&rig.pass_ms(60), "records");
+    rig.catch_up();
+    assert!(rig.disk.is_empty());
+}
+
+#[test]
+fn the_oldest_make_room() {
+    let mut rig = queue_with(QueueArguments {
+        max_length: Some(2),
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    });
+    fill(&mut rig, 2);
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 1))),
+        "dead-letter maxlen to dlx; c5 confirm 1..=1",
+    );
+    command(&mut rig, get(), "c9 get-ok 1 ready=1");
+    command(&mut rig, publish(transient(), None), "");
+}
+
+#[test]
+fn a_full_queue_may_refuse() {
+    let arguments = QueueArguments {
+        max_length_bytes: Some(25),
+        overflow: Overflow::RejectPublish,
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    let mut rig = queue_with(arguments.clone());
+    fill(&mut rig, 2);
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 1))),
+        "c5 nack 1..=1",
+    );
+    command(&mut rig, publish(transient(), None), "");
+    command(&mut rig, status(), "c9 status 2 0");
+
+    let mut rig = queue_with(QueueArguments {
+        overflow: Overflow::RejectPublishDlx,
+        ..arguments
+    });
+    fill(&mut rig, 2);
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 1))),
+        "dead-letter maxlen to dlx; c5 nack 1..=1",
+    );
+}
+
+#[test]
+fn rejected_messages_are_dead_lettered() {
+    let mut rig = queue_with(QueueArguments {
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    });
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    command(&mut rig, publish(transient(), None), "c1 deliver 0");
+    command(
+        &mut rig,
+        settle(1, &[0], Outcome::Discard),
+        "dead-letter rejected to dlx delivered",
+    );
+}
+
+#[test]
+fn higher_priorities_go_first_and_requeue_within_their_level() {
+    let mut rig = queue_with(QueueArguments {
+        max_priority: Some(5),
+        ..QueueArguments::default()
+    });
+    for priority in [1, 5, 9, 0, 5] {
+        rig.command(publish(
+            Message {
+                priority,
+                ..transient()
+            },
+            None,
+        ));
+    }
+    command(
+        &mut rig,
+        consume(consumer(1), false, 2, 0),
+        "c1 consume-ok; c1 deliver 1; c1 deliver 2",
+    );
+    command(
+        &mut rig,
+        settle(1, &[2], Outcome::Requeue),
+        "c1 deliver 2 redelivered",
+    );
+    command(
+        &mut rig,
+        settle(1, &[1, 2], Outcome::Ack),
+        "c1 deliver 4; c1 deliver 0",
+    );
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "c1 deliver 3");
+}
+
+#[test]
+fn purge_drops_what_is_ready_and_nothing_else() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 1, 0), "c1 consume-ok");
+    for _ in 0..5 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    command(&mut rig, purge(), "records; c9 purged 4");
+    rig.catch_up();
+    assert_eq!(rig.disk.keys().copied().collect::<Vec<_>>(), [Position(0)]);
+    command(
+        &mut rig,
+        settle(1, &[0], Outcome::Requeue),
+        "c1 deliver 0 redelivered",
+    );
+}
+
+#[test]
+fn an_auto_delete_queue_goes_with_its_last_consumer() {
+    let mut settings = settings(false, QueueArguments::default());
+    settings.auto_delete = true;
+    let mut rig = Rig::new(settings);
+    fill(&mut rig, 1);
+    command(
+        &mut rig,
+        consume(consumer(1), false, 0, 0),
+        "c1 consume-ok; c1 deliver 0",
+    );
+    command(&mut rig, consume(consumer(2), false, 0, 0), "c2 consume-ok");
+    command(&mut rig, cancel(1), "c1 cancel-ok");
+    command(&mut rig, cancel(2), "c2 cancel-ok; delete");
+    command(&mut rig, cancel(2), "c2 cancel-ok");
+    command(
+        &mut rig,
+        publish(transient(), Some((5, 1))),
+        "c5 confirm 1..=1",
+    );
+    command(&mut rig, get(), "c9 failed: no queue 'q' in vhost '/'");
+}
+
+#[test]
+fn delete_minds_its_conditions() {
+    let mut rig = durable_queue();
+    command(
+        &mut rig,
+        publish(persistent(), Some((5, 1))),
+        "records urgent",
+    );
+    command(
+        &mut rig,
+        delete(true, true),
+        "c9 failed: queue 'q' in vhost '/' not empty",
+    );
+    command(
+        &mut rig,
+        consume(consumer(1), false, 1, 0),
+        "c1 consume-ok; c1 deliver 0",
+    );
+    command(
+        &mut rig,
+        delete(true, true),
+        "c9 failed: queue 'q' in vhost '/' in use",
+    );
+    command(&mut rig, publish(transient(), None), "");
+    command(&mut rig, delete(false, false), "delete for c9 ready=1");
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "");
+    let effects = rig.call(|queue, _, _, effects| queue.handle_deleted(effects));
+    check(&effects, "c1 consumer-cancelled; c5 confirm 1..=1");
+}
+
+#[test]
+fn an_unused_queue_expires_and_use_puts_it_off() {
+    let mut rig = Rig::new(settings(
+        false,
+        QueueArguments {
+            expires_ms: Some(100),
+            ..QueueArguments::default()
+        },
+    ));
+    assert_eq!(rig.wake.map(|at| at.as_millis()), Some(1100));
+    check(&rig.pass_ms(60), "");
+    command(&mut rig, status(), "c9 status 0 0");
+    check(&rig.pass_ms(60), "wake 1160");
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    check(&rig.pass_ms(60), "");
+    command(&mut rig, cancel(1), "c1 cancel-ok; wake 1280");
+    check(&rig.pass_ms(100), "delete");
+}
+
+/// One turn with many publishes of 1 KiB.
+fn publish_many(rig: &mut Rig, count: usize, is_persistent: bool) {
+    rig.call(|queue, now, windows, effects| {
+        for _ in 0..count {
+            queue.apply(
+                now,
+                publish(message(is_persistent, 1024), None),
+                windows,
+                effects,
+            );
+        }
+    });
+}
+
+#[test]
+fn a_long_backlog_leaves_ram_and_comes_back_in_order() {
+    for is_persistent in [true, false] {
+        let mut rig = durable_queue();
+        let count = 20_000;
+        for _ in 0..count / 1000 {
+            publish_many(&mut rig, 1000, is_persistent);
+            rig.catch_up();
+            assert!(
+                rig.queue.ram_bytes() <= READY_RAM_BYTES_MAX,
+                "{} bytes",
+                rig.queue.ram_bytes()
+            );
+        }
+        rig.evict(0);
+        assert!(rig.queue.ram_bytes() <= READY_RAM_BYTES_MIN);
+        rig.evict(usize::MAX);
+        let mut seen = show(&rig.command(consume(consumer(1), true, 0, 0)));
+        seen.push_str("; ");
+        seen.push_str(&show(&rig.catch_up()));
+        let positions = seen
+            .split("; ")
+            .filter_map(|effect| effect.strip_prefix("c1 deliver ")?.parse::<u64>().ok());
+        assert!(
+            positions.eq(0..count),
+            "all of them, in order, not marked redelivered"
+        );
+        assert!(rig.disk.is_empty(), "and the log forgot them");
+    }
+}
+
+#[test]
+fn a_requeued_backlog_goes_back_to_the_store() {
+    let mut rig = durable_queue();
+    rig.command(consume(consumer(1), false, 0, 0));
+    let count = 10_000;
+    for _ in 0..count / 1000 {
+        publish_many(&mut rig, 1000, true);
+        rig.catch_up();
+    }
+    assert!(
+        rig.queue.ram_bytes() <= 2 * READY_RAM_BYTES_MAX,
+        "unacked payloads: {}",
+        rig.queue.ram_bytes()
+    );
+    rig.command(cancel(1));
+    for chunk in (0..count).collect::<Vec<_>>().chunks(512) {
+        rig.command(settle(1, chunk, Outcome::Requeue));
+    }
+    rig.catch_up();
+    rig.evict(0);
+    assert!(rig.queue.ram_bytes() <= READY_RAM_BYTES_MIN);
+    assert!(rig.queue.is_idle());
+    rig.drop_idle();
+    rig.command(consume(consumer(2), true, 0, 0));
+    rig.catch_up();
+    assert_eq!(rig.queue.counters().redelivered, count);
+}
+
+#[test]
+fn a_get_waits_for_the_store_and_keeps_its_turn() {
+    let mut rig = durable_queue();
+    for _ in 0..3 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    assert!(rig.queue.is_idle());
+    check(&rig.drop_idle(), "load 0..3");
+    command(&mut rig, get(), "");
+    command(&mut rig, consume(consumer(1), true, 0, 0), "c1 consume-ok");
+    check(&rig.loaded(), "c9 get-ok 0 ready=2; records; load 1..3");
+    check(&rig.loaded(), "c1 deliver 1; c1 deliver 2");
+    rig.catch_up();
+    assert_eq!(rig.disk.len(), 1);
+}
+
+#[test]
+fn messages_that_the_store_lost_are_counted_and_not_waited_for() {
+    let mut rig = durable_queue();
+    for _ in 0..3 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    rig.drop_idle();
+    rig.catch_up();
+    rig.disk.remove(&Position(1));
+    rig.disk.remove(&Position(2));
+    command(
+        &mut rig,
+        consume(consumer(1), false, 0, 0),
+        "c1 consume-ok; c1 deliver 0; records; load 1..3",
+    );
+    check(&rig.loaded(), "");
+    assert_eq!((rig.queue.ready_count(), rig.queue.counters().lost), (0, 2));
+}

@@ -1,0 +1,5 @@
+//! Tests of the classic queue machine as its shard sees it: commands in, effects out, a log that answers later.
+
+mod behaviour;
+mod model;
+mod rig;

@@ -1,0 +1,857 @@
+//! A naive queue must agree with the machine under random commands, reads that come late, crashes and paging.
+//!
+//! The model does not predict when the machine acts, since that depends on reads from the store. It watches every effect and asks:
+//! was this allowed now, and, whenever no read is under way, is there anything left that should have happened?
+
+use crate::rig::{
+    FakeWindows, LoadResult, Rig, channel, consume, consumer, message, settings, show,
+};
+use base::{ConnectionId, Now, Position};
+use broker::command::{ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
+use broker::effect::{DeadLetterReason, Effect};
+use broker::message::SharedMessage;
+use broker::queue::QueueSettings;
+use broker::queue_arguments::{Overflow, QueueArguments};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Small and good enough: xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What the model knows about the redelivered mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Fresh,
+    Redelivered,
+    /// Returned, or recovered: the machine may say either.
+    Either,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    message: SharedMessage,
+    expires: Option<Duration>,
+    mark: Mark,
+}
+
+#[derive(Debug)]
+struct KnownConsumer {
+    id: ConsumerId,
+    no_ack: bool,
+    prefetch_count: u16,
+    priority: i32,
+    paused: bool,
+}
+
+/// The naive queue.
+struct Model {
+    settings: QueueSettings,
+    next: u64,
+    /// By level and position.
+    ready: BTreeMap<(Reverse<u8>, u64), Kept>,
+    unacked: BTreeMap<u64, (u64, Option<u32>, Kept)>,
+    consumers: Vec<KnownConsumer>,
+    gets: Vec<(u64, bool)>,
+    /// Publishes whose confirm is owed, with their position.
+    owed: HashMap<(u64, u64), u64>,
+    /// Positions that must not come back after a crash only if the log knows; that may be missing if it does not.
+    settled: HashSet<u64>,
+    confirmed: HashSet<u64>,
+    dead_letters: Vec<(DeadLetterReason, SharedMessage)>,
+    expired: u64,
+    max_length: u64,
+}
+
+impl Model {
+    fn new(settings: QueueSettings) -> Self {
+        Self {
+            settings,
+            next: 0,
+            ready: BTreeMap::new(),
+            unacked: BTreeMap::new(),
+            consumers: Vec::new(),
+            gets: Vec::new(),
+            owed: HashMap::new(),
+            settled: HashSet::new(),
+            confirmed: HashSet::new(),
+            dead_letters: Vec::new(),
+            expired: 0,
+            max_length: 0,
+        }
+    }
+
+    fn key(&self, position: u64, message: &SharedMessage) -> (Reverse<u8>, u64) {
+        let level = self
+            .settings
+            .arguments
+            .max_priority
+            .map_or(0, |max| message.priority.min(max));
+        (Reverse(level), position)
+    }
+
+    fn ready_bytes(&self) -> u64 {
+        self.ready
+            .values()
+            .map(|kept| kept.message.body.len() as u64)
+            .sum()
+    }
+
+    /// A publish was accepted.
+    fn entered(&mut self, now: Now, message: &SharedMessage) -> u64 {
+        let ttl = match (
+            self.settings.arguments.message_ttl_ms,
+            message.expiration_ms,
+        ) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let expires = ttl.map(|ms| now.monotonic + Duration::from_millis(ms));
+        let position = self.next;
+        self.next += 1;
+        let kept = Kept {
+            message: message.clone(),
+            expires,
+            mark: Mark::Fresh,
+        };
+        self.ready.insert(self.key(position, message), kept);
+        position
+    }
+
+    fn may_take(&self, consumer: &KnownConsumer, windows: &FakeWindows) -> bool {
+        let holds = self
+            .unacked
+            .values()
+            .filter(|(_, holder, _)| *holder == Some(consumer.id.index))
+            .count();
+        let credit = consumer.no_ack
+            || consumer.prefetch_count == 0
+            || holds < usize::from(consumer.prefetch_count);
+        let active =
+            !self.settings.arguments.single_active_consumer || self.consumers[0].id == consumer.id;
+        credit
+            && active
+            && !consumer.paused
+            && !windows.closed.contains(&consumer.id.channel.connection)
+    }
+
+    /// The message at `position` goes out: everything before it must have expired.
+    fn take(
+        &mut self,
+        now: Now,
+        position: Position,
+        message: &SharedMessage,
+        redelivered: bool,
+    ) -> Kept {
+        let wanted = self.key(position.0, message);
+        while let Some((&first, kept)) = self.ready.first_key_value()
+            && first != wanted
+        {
+            let expired = kept.expires.is_some_and(|at| at <= now.monotonic);
+            assert!(expired, "{first:?} was passed over for {wanted:?}");
+            self.expire(first);
+        }
+        let kept = self
+            .ready
+            .remove(&wanted)
+            .expect("a message goes out that is not ready");
+        assert!(
+            Arc::ptr_eq(&kept.message, message),
+            "{position:?} has another message"
+        );
+        assert!(
+            kept.expires.is_none_or(|at| at >= now.monotonic),
+            "an expired message went out"
+        );
+        match kept.mark {
+            Mark::Fresh => assert!(!redelivered, "{position:?} is marked redelivered"),
+            Mark::Redelivered => assert!(redelivered, "{position:?} is not marked redelivered"),
+            Mark::Either => {}
+        }
+        kept
+    }
+
+    fn expire(&mut self, key: (Reverse<u8>, u64)) {
+        let kept = self.ready.remove(&key).expect("callers found it");
+        self.expired += 1;
+        self.die(DeadLetterReason::Expired, &kept.message);
+        self.settled.insert(key.1);
+    }
+
+    fn die(&mut self, reason: DeadLetterReason, message: &SharedMessage) {
+        if self.settings.arguments.dead_letter_exchange.is_some() {
+            self.dead_letters.push((reason, message.clone()));
+        }
+    }
+
+    fn observe(&mut self, rig: &Rig, effects: &[Effect]) {
+        let mut dead = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Reply { to, reply } => self.observe_reply(rig, to.connection.serial, reply),
+                Effect::DeadLetter {
+                    reason, message, ..
+                } => dead.push((*reason, message.clone())),
+                Effect::Delete { .. } => panic!("nobody deletes here"),
+                Effect::RecordsWaiting { .. } | Effect::Load { .. } | Effect::Wake { .. } => {}
+            }
+        }
+        self.catch_up_drops(rig);
+        for effect in effects {
+            if let Effect::Reply {
+                to,
+                reply: Reply::Confirm { first, last },
+            } = effect
+            {
+                (*first..=*last)
+                    .for_each(|sequence| self.confirmed(rig, to.connection.serial, sequence));
+            }
+        }
+        let seen: Vec<_> = dead
+            .iter()
+            .map(|(reason, message)| (reason.as_str(), Arc::as_ptr(message)))
+            .collect();
+        let due: Vec<_> = self
+            .dead_letters
+            .drain(..)
+            .map(|(reason, message)| (reason.as_str(), Arc::as_ptr(&message)))
+            .collect();
+        let sorted = |mut list: Vec<_>| {
+            list.sort_unstable();
+            list
+        };
+        assert_eq!(sorted(seen), sorted(due), "dead letters");
+    }
+
+    fn observe_reply(&mut self, rig: &Rig, to: u64, reply: &Reply) {
+        match reply {
+            Reply::Deliver {
+                consumer,
+                position,
+                message,
+                redelivered,
+                ..
+            } => {
+                assert!(self.gets.is_empty(), "a get was waiting");
+                let taker = self
+                    .consumers
+                    .iter()
+                    .find(|known| known.id.index == *consumer)
+                    .expect("it is registered");
+                assert!(
+                    self.may_take(taker, &rig.windows),
+                    "{taker:?} cannot take a message"
+                );
+                let better = |other: &&KnownConsumer| {
+                    other.priority > taker.priority && self.may_take(other, &rig.windows)
+                };
+                assert!(
+                    !self.consumers.iter().any(|other| better(&other)),
+                    "a consumer of higher priority waits"
+                );
+                let no_ack = taker.no_ack;
+                let kept = self.take(rig.now, *position, message, *redelivered);
+                self.went_out(to, Some(*consumer), position.0, kept, no_ack);
+            }
+            Reply::GetOk {
+                position,
+                message,
+                redelivered,
+                ready,
+                ..
+            } => {
+                let (asker, no_ack) = self.gets.remove(0);
+                assert_eq!(asker, to);
+                let kept = self.take(rig.now, *position, message, *redelivered);
+                // Of other levels some may have expired already without a word.
+                let known = self.ready.len() as u64;
+                let expired = self
+                    .ready
+                    .values()
+                    .any(|kept| kept.expires.is_some_and(|at| at <= rig.now.monotonic));
+                assert!(
+                    *ready == known || (*ready < known && expired),
+                    "{ready} ready, not {known}"
+                );
+                self.went_out(to, None, position.0, kept, no_ack);
+            }
+            Reply::GetEmpty => {
+                assert_eq!(self.gets.remove(0).0, to);
+                let live = self
+                    .ready
+                    .values()
+                    .any(|kept| kept.expires.is_none_or(|at| at > rig.now.monotonic));
+                assert!(!live, "get-empty of a queue with messages");
+            }
+            // Looked at when the drops of this turn are known.
+            Reply::Confirm { .. } => {}
+            Reply::Nack { .. } => panic!("refusals are foreseen"),
+            Reply::ConsumeOk { .. }
+            | Reply::CancelOk { .. }
+            | Reply::Status { .. }
+            | Reply::Purged { .. } => {}
+            Reply::ConsumerCancelled { .. }
+            | Reply::Deleted { .. }
+            | Reply::Failed(_)
+            | Reply::Metadata(_)
+            | Reply::DirectReply { .. } => panic!("unexpected {reply:?}"),
+        }
+    }
+
+    fn confirmed(&mut self, rig: &Rig, to: u64, sequence: u64) {
+        let position = self
+            .owed
+            .remove(&(to, sequence))
+            .expect("a confirm that nobody waits for");
+        let ready = self.ready.iter().find(|((_, ready), _)| *ready == position);
+        let live = self
+            .unacked
+            .get(&position)
+            .map(|(.., kept)| kept)
+            .or_else(|| ready.map(|(_, kept)| kept));
+        if live.is_some_and(|kept| kept.message.persistent && self.settings.durable) {
+            assert!(
+                rig.disk.contains_key(&Position(position)),
+                "{position} is confirmed and not safe"
+            );
+        }
+        self.confirmed.insert(position);
+    }
+
+    fn went_out(&mut self, to: u64, holder: Option<u32>, position: u64, kept: Kept, no_ack: bool) {
+        if no_ack {
+            self.settled.insert(position);
+        } else {
+            self.unacked.insert(position, (to, holder, kept));
+        }
+    }
+
+    /// Follows the machine's silent drops, if they are in order.
+    fn catch_up_drops(&mut self, rig: &Rig) {
+        let counters = rig.queue.counters();
+        while self.expired < counters.expired || self.max_length < counters.max_length {
+            let mut levels = HashSet::new();
+            let fronts = self
+                .ready
+                .iter()
+                .filter(|((level, _), _)| levels.insert(*level));
+            let mut expired =
+                fronts.filter(|(_, kept)| kept.expires.is_some_and(|at| at <= rig.now.monotonic));
+            if let Some((&key, _)) = expired.next().filter(|_| self.expired < counters.expired) {
+                self.expire(key);
+                continue;
+            }
+            assert!(self.is_over_length(), "dropped without need");
+            let (key, kept) = self.ready.pop_first().expect("a full queue is not empty");
+            self.die(DeadLetterReason::MaxLength, &kept.message);
+            self.max_length += 1;
+            self.settled.insert(key.1);
+        }
+        assert_eq!(
+            (self.expired, self.max_length),
+            (counters.expired, counters.max_length)
+        );
+    }
+
+    fn is_over_length(&self) -> bool {
+        let arguments = &self.settings.arguments;
+        arguments.overflow == Overflow::DropHead
+            && (arguments
+                .max_length
+                .is_some_and(|max| self.ready.len() as u64 > max)
+                || arguments
+                    .max_length_bytes
+                    .is_some_and(|max| self.ready_bytes() > max))
+    }
+
+    /// Counts agree always; when no read is under way, nothing is left to do.
+    fn check(&self, rig: &Rig) {
+        assert_eq!(rig.queue.ready_count(), self.ready.len() as u64, "ready");
+        assert_eq!(
+            rig.queue.unacked_count(),
+            self.unacked.len() as u64,
+            "unacked"
+        );
+        if rig.load.is_some() {
+            return;
+        }
+        assert!(self.gets.is_empty(), "a get waits for nothing");
+        assert!(!self.is_over_length(), "over its length limit");
+        if let Some((key, kept)) = self.ready.first_key_value() {
+            assert!(
+                kept.expires.is_none_or(|at| at > rig.now.monotonic),
+                "{key:?} should have expired"
+            );
+            let idle = self
+                .consumers
+                .iter()
+                .find(|consumer| self.may_take(consumer, &rig.windows));
+            assert!(idle.is_none(), "{idle:?} could take {key:?}");
+        }
+    }
+
+    /// After a crash, the messages that the disk has are ready, and nothing that was confirmed is missing.
+    fn recover(&mut self, rig: &Rig) {
+        let mut before = std::mem::take(&mut self.ready);
+        for (position, (_, _, kept)) in std::mem::take(&mut self.unacked) {
+            before.insert(self.key(position, &kept.message), kept);
+        }
+        for ((level, position), kept) in &before {
+            let safe = self.confirmed.contains(position)
+                && kept.message.persistent
+                && self.settings.durable;
+            let there = rig.disk.contains_key(&Position(*position));
+            assert!(
+                !safe || there,
+                "{position} of {level:?} was confirmed and is lost"
+            );
+        }
+        for (&position, (transient, expires_at_ms, message)) in &rig.disk {
+            assert!(!transient);
+            let expires = expires_at_ms.map(|at| {
+                rig.now.monotonic + Duration::from_millis(at.saturating_sub(rig.now.wall_ms))
+            });
+            let key = self.key(position.0, message);
+            let known = before.contains_key(&key) || self.settled.contains(&position.0);
+            assert!(known, "{position:?} comes from nowhere");
+            self.ready.insert(
+                key,
+                Kept {
+                    message: message.clone(),
+                    expires,
+                    mark: Mark::Either,
+                },
+            );
+        }
+        self.next = rig.disk_next.0;
+        self.consumers.clear();
+        self.gets.clear();
+        self.owed.clear();
+        self.settled.clear();
+        self.confirmed
+            .retain(|position| rig.disk.contains_key(&Position(*position)));
+        self.expired = 0;
+        self.max_length = 0;
+    }
+}
+
+struct Run {
+    random: Random,
+    rig: Rig,
+    model: Model,
+    /// A read that was answered and has not arrived.
+    answer: Option<LoadResult>,
+    sequences: [u64; 3],
+    next_consumer: u32,
+    crashes: bool,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut arguments = QueueArguments::default();
+        if random.chance(25) {
+            arguments.max_priority = Some(4);
+        }
+        if random.chance(25) {
+            arguments.message_ttl_ms = Some([0, 50, 400][random.below(3) as usize]);
+        }
+        if random.chance(20) {
+            arguments.max_length = Some([0, 5, 100, 300][random.below(4) as usize]);
+        }
+        if random.chance(20) {
+            arguments.max_length_bytes = Some(150_000);
+        }
+        if random.chance(30) {
+            arguments.overflow =
+                [Overflow::RejectPublish, Overflow::RejectPublishDlx][random.below(2) as usize];
+        }
+        if random.chance(50) {
+            arguments.dead_letter_exchange = Some("dlx".into());
+        }
+        arguments.single_active_consumer = random.chance(20);
+        let settings = settings(random.chance(75), arguments);
+        Self {
+            rig: Rig::new(settings.clone()),
+            model: Model::new(settings),
+            answer: None,
+            sequences: [0; 3],
+            next_consumer: 1,
+            crashes: random.chance(50),
+            random,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..32 => self.publish(),
+            32..34 => self.consume(),
+            34..36 => self.cancel(),
+            36..40 => self.get(),
+            40..58 => self.settle(),
+            58..60 => self.resume(),
+            60..61 if self.random.chance(20) => self.purge(),
+            60..64 => self.pass_time(),
+            64..72 => {
+                if self.rig.records_waiting.is_some() || self.random.chance(5) {
+                    self.rig.collect();
+                }
+            }
+            72..82 => {
+                let effects = self.rig.durable();
+                self.model.observe(&self.rig, &effects);
+            }
+            82..86 => {
+                if self.rig.load.is_some() && self.answer.is_none() {
+                    self.answer = Some(self.rig.read());
+                }
+            }
+            86..92 => self.load(),
+            92..93 => {
+                let target = [0, 0, 100_000, usize::MAX][self.random.below(4) as usize];
+                let effects = self.rig.evict(target);
+                self.model.observe(&self.rig, &effects);
+            }
+            93..98 => self.window(),
+            98..99 if self.crashes && self.random.chance(10) => self.crash(),
+            _ => self.drop_idle(),
+        }
+        self.model.check(&self.rig);
+    }
+
+    fn command(&mut self, command: QueueCommand) {
+        let effects = self.rig.command(command);
+        self.model.observe(&self.rig, &effects);
+    }
+
+    fn publish(&mut self) {
+        let body_bytes = match self.random.below(20) {
+            0 => 20_000,
+            1..10 => self.random.below(2000) as usize,
+            _ => self.random.below(30) as usize,
+        };
+        let mut message = message(self.random.chance(60), body_bytes);
+        message.priority = self.random.below(7) as u8;
+        if self.random.chance(10) {
+            message.expiration_ms = Some(self.random.below(300));
+        }
+        let message = Arc::new(message);
+        let arguments = &self.model.settings.arguments;
+        let full = arguments.overflow != Overflow::DropHead
+            && (arguments
+                .max_length
+                .is_some_and(|max| self.model.ready.len() as u64 >= max)
+                || arguments
+                    .max_length_bytes
+                    .is_some_and(|max| self.model.ready_bytes() + body_bytes as u64 > max));
+        let dead_letters_overflow = full && arguments.overflow == Overflow::RejectPublishDlx;
+        let publisher = self.random.below(3);
+        let confirm = self.random.chance(50).then(|| {
+            self.sequences[publisher as usize] += 1;
+            ConfirmTo {
+                channel: channel(1000 + publisher),
+                sequence: self.sequences[publisher as usize],
+            }
+        });
+        let command = QueueCommand::Publish {
+            message: message.clone(),
+            confirm,
+        };
+        if full {
+            if dead_letters_overflow {
+                self.model.die(DeadLetterReason::MaxLength, &message);
+            }
+            let mut effects = self.rig.command(command);
+            let is_nack = |effect: &mut Effect| {
+                matches!(
+                    effect,
+                    Effect::Reply {
+                        reply: Reply::Nack { .. },
+                        ..
+                    }
+                )
+            };
+            let nacks = effects.extract_if(.., is_nack).count();
+            assert_eq!(
+                nacks,
+                usize::from(confirm.is_some()),
+                "a refused publish: {}",
+                show(&effects)
+            );
+            self.model.observe(&self.rig, &effects);
+            return;
+        }
+        let position = self.model.entered(self.rig.now, &message);
+        if let Some(confirm) = confirm {
+            self.model.owed.insert(
+                (confirm.channel.connection.serial, confirm.sequence),
+                position,
+            );
+        }
+        self.command(command);
+        let at_once = !(message.persistent && self.model.settings.durable);
+        if let Some(confirm) = confirm.filter(|_| at_once) {
+            let key = (confirm.channel.connection.serial, confirm.sequence);
+            assert!(
+                !self.model.owed.contains_key(&key),
+                "a transient publish waits for its confirm"
+            );
+        }
+    }
+
+    fn consume(&mut self) {
+        if self.model.consumers.len() >= 6 {
+            return;
+        }
+        let id = consumer(self.next_consumer);
+        // Some share a connection, so that windows close for several.
+        let id = ConsumerId {
+            channel: channel(u64::from(self.next_consumer % 5)),
+            ..id
+        };
+        self.next_consumer += 1;
+        let no_ack = self.random.chance(30);
+        let prefetch_count = self.random.below(8) as u16;
+        let priority = self.random.below(3) as i32 - 1;
+        self.model.consumers.push(KnownConsumer {
+            id,
+            no_ack,
+            prefetch_count,
+            priority,
+            paused: false,
+        });
+        self.command(consume(id, no_ack, prefetch_count, priority));
+    }
+
+    fn some_consumer(&mut self) -> Option<usize> {
+        let count = self.model.consumers.len() as u64;
+        (count > 0).then(|| self.random.below(count.max(1)) as usize)
+    }
+
+    fn cancel(&mut self) {
+        let Some(index) = self.some_consumer() else {
+            return;
+        };
+        let consumer = self.model.consumers.remove(index).id;
+        self.command(QueueCommand::Cancel {
+            consumer,
+            reply: true,
+        });
+    }
+
+    fn get(&mut self) {
+        let (asker, no_ack) = (self.random.below(5), self.random.chance(50));
+        self.model.gets.push((asker, no_ack));
+        self.command(QueueCommand::Get {
+            channel: channel(asker),
+            no_ack,
+        });
+    }
+
+    fn settle(&mut self) {
+        let Some((&first, _)) = self.model.unacked.first_key_value() else {
+            return;
+        };
+        let start = if self.random.chance(60) {
+            first
+        } else {
+            first + self.random.below(40)
+        };
+        let holder = self
+            .model
+            .unacked
+            .range(start..)
+            .next()
+            .map(|(_, (holder, ..))| *holder);
+        let Some(holder) = holder else { return };
+        let most = 1 + self.random.below(12) as usize;
+        let mut positions: Vec<u64> = self
+            .model
+            .unacked
+            .range(start..)
+            .filter(|(_, (other, ..))| *other == holder)
+            .take(most)
+            .map(|(&position, _)| position)
+            .collect();
+        let outcome = match self.random.below(10) {
+            0..5 => Outcome::Ack,
+            5..6 => Outcome::Discard,
+            6..8 => Outcome::Requeue,
+            8..9 => Outcome::Return,
+            _ => Outcome::Requeue,
+        };
+        for position in &positions {
+            let (_, consumer, mut kept) = self
+                .model
+                .unacked
+                .remove(position)
+                .expect("it was just seen");
+            match outcome {
+                Outcome::Ack => drop(self.model.settled.insert(*position)),
+                Outcome::Discard => {
+                    self.model.die(DeadLetterReason::Rejected, &kept.message);
+                    self.model.settled.insert(*position);
+                }
+                Outcome::Requeue | Outcome::Return => {
+                    if outcome == Outcome::Requeue {
+                        kept.mark = Mark::Redelivered;
+                    } else {
+                        kept.mark = if kept.mark == Mark::Fresh {
+                            Mark::Either
+                        } else {
+                            kept.mark
+                        };
+                        let known = self
+                            .model
+                            .consumers
+                            .iter_mut()
+                            .find(|known| Some(known.id.index) == consumer);
+                        if let Some(known) = known {
+                            known.paused = true;
+                        }
+                    }
+                    let key = self.model.key(*position, &kept.message);
+                    self.model.ready.insert(key, kept);
+                }
+            }
+        }
+        if self.random.chance(10) {
+            // Positions that are not unacked are ignored.
+            positions.extend(self.model.ready.keys().map(|key| key.1).max());
+            positions.extend([self.model.next, self.model.next + 5]);
+            positions.sort_unstable();
+            positions.dedup();
+        }
+        let positions = positions.into_iter().map(Position).collect();
+        self.command(QueueCommand::Settle {
+            channel: channel(holder),
+            positions,
+            outcome,
+        });
+    }
+
+    fn resume(&mut self) {
+        let Some(index) = self.some_consumer() else {
+            return;
+        };
+        self.model.consumers[index].paused = false;
+        let consumer = self.model.consumers[index].id;
+        self.command(QueueCommand::Resume { consumer });
+    }
+
+    fn purge(&mut self) {
+        let now = self.rig.now.monotonic;
+        let before = self.rig.queue.counters().purged;
+        let effects = self.rig.command(QueueCommand::Purge {
+            channel: channel(1),
+        });
+        self.model.catch_up_drops(&self.rig);
+        let purged = self.rig.queue.counters().purged - before;
+        assert_eq!(purged, self.model.ready.len() as u64, "at {now:?}");
+        let ready = std::mem::take(&mut self.model.ready);
+        self.model.settled.extend(ready.keys().map(|key| key.1));
+        self.model.observe(&self.rig, &effects);
+    }
+
+    fn pass_time(&mut self) {
+        let ms = [1, 10, 100, 500][self.random.below(4) as usize];
+        let effects = self.rig.pass_ms(ms);
+        self.model.observe(&self.rig, &effects);
+    }
+
+    fn load(&mut self) {
+        let effects = match self.answer.take() {
+            Some((messages, reached)) => self.rig.loaded_with(messages, reached),
+            None => self.rig.loaded(),
+        };
+        self.model.observe(&self.rig, &effects);
+    }
+
+    fn window(&mut self) {
+        let connection = ConnectionId {
+            serial: self.random.below(5),
+            ..ConnectionId::default()
+        };
+        if self.rig.windows.closed.contains(&connection) {
+            let effects = self.rig.open_window(connection);
+            self.model.observe(&self.rig, &effects);
+        } else if self.random.chance(50) {
+            self.rig.windows.closed.insert(connection);
+        }
+    }
+
+    fn crash(&mut self) {
+        self.answer = None;
+        let effects = self.rig.crash();
+        self.model.recover(&self.rig);
+        self.model.observe(&self.rig, &effects);
+    }
+
+    fn drop_idle(&mut self) {
+        if !self.rig.queue.is_idle() {
+            return;
+        }
+        let effects = self.rig.drop_idle();
+        (self.model.expired, self.model.max_length) = (0, 0);
+        for kept in self.model.ready.values_mut() {
+            if self.model.settings.arguments.max_priority.is_some() {
+                kept.mark = Mark::Either;
+            }
+        }
+        self.model.observe(&self.rig, &effects);
+    }
+
+    /// Everything comes to rest: all confirms are given and all messages can be had.
+    fn finish(&mut self) {
+        self.answer = None;
+        let effects = self.rig.catch_up();
+        self.model.observe(&self.rig, &effects);
+        self.model.check(&self.rig);
+        assert!(
+            self.model.owed.is_empty(),
+            "confirms are missing: {:?}",
+            self.model.owed
+        );
+    }
+}
+
+/// Prints the seed when its run fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with seed {}", self.0);
+        }
+    }
+}
+
+fn run(seed: u64, steps: usize) {
+    let _printed = Seed(seed);
+    let mut run = Run::new(seed);
+    for _ in 0..steps {
+        run.step();
+    }
+    run.finish();
+}
+
+#[test]
+fn the_machine_agrees_with_a_naive_queue() {
+    for seed in 1..=250 {
+        run(seed, 1000);
+    }
+}

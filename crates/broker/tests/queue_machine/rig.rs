@@ -1,0 +1,479 @@
+//! A shard in miniature: it runs one queue, keeps its records in a map that loses what was not "synced", answers reads when told to,
+//! and prints effects as short text.
+
+use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
+use broker::command::{
+    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Reply,
+};
+use broker::effect::{Effect, Effects};
+use broker::message::{Message, SharedMessage};
+use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
+use broker::queue_arguments::QueueArguments;
+use broker::value::Arguments;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+static ZEROS: [u8; 32_768] = [0; 32_768];
+
+/// A stored message: transient or not, expiry, message.
+pub(crate) type StoredMessage = (bool, Option<u64>, SharedMessage);
+
+/// One batch of records on its way to the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) ticket: u64,
+    pub(crate) messages: Vec<(Position, StoredMessage)>,
+    pub(crate) settles: Vec<(Position, Position)>,
+    pub(crate) delivered_until: Option<Position>,
+}
+
+impl RecordSink for Batch {
+    fn message(
+        &mut self,
+        _: QueueId,
+        position: Position,
+        transient: bool,
+        expiry: Option<u64>,
+        message: &SharedMessage,
+    ) {
+        self.messages
+            .push((position, (transient, expiry, message.clone())));
+    }
+
+    fn settled(&mut self, _: QueueId, from: Position, until: Position) {
+        assert!(from < until);
+        self.settles.push((from, until));
+    }
+
+    fn delivered_until(&mut self, _: QueueId, until: Position) {
+        assert!(self.delivered_until.is_none(), "at most once a batch");
+        self.delivered_until = Some(until);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeWindows {
+    pub(crate) closed: HashSet<ConnectionId>,
+}
+
+impl Windows for FakeWindows {
+    fn take(&mut self, connection: ConnectionId, _: QueueId, _: usize) -> bool {
+        !self.closed.contains(&connection)
+    }
+}
+
+/// An answer that is under way; without messages it is read when it arrives.
+#[derive(Debug)]
+pub(crate) struct PendingLoad {
+    pub(crate) from: Position,
+    pub(crate) until: Position,
+    pub(crate) bytes_max: usize,
+}
+
+/// What a read found: messages with their expiry, and how far it got.
+pub(crate) type LoadResult = (Vec<(Position, SharedMessage, Option<u64>)>, Position);
+
+pub(crate) struct Rig {
+    pub(crate) queue: Queue,
+    pub(crate) now: Now,
+    pub(crate) windows: FakeWindows,
+    /// What a restart would find, transient messages included.
+    pub(crate) disk: BTreeMap<Position, StoredMessage>,
+    pub(crate) disk_delivered_until: Position,
+    pub(crate) disk_next: Position,
+    pub(crate) batches: VecDeque<Batch>,
+    pub(crate) load: Option<PendingLoad>,
+    pub(crate) wake: Option<Duration>,
+    pub(crate) records_waiting: Option<bool>,
+    next_ticket: u64,
+}
+
+impl Rig {
+    pub(crate) fn new(settings: QueueSettings) -> Self {
+        let mut rig = Self {
+            queue: Queue::new(settings, Stored::default()),
+            now: Now {
+                monotonic: Duration::from_secs(1),
+                wall_ms: 1_700_000_000_000,
+            },
+            windows: FakeWindows::default(),
+            disk: BTreeMap::new(),
+            disk_delivered_until: Position(0),
+            disk_next: Position(0),
+            batches: VecDeque::new(),
+            load: None,
+            wake: None,
+            records_waiting: None,
+            next_ticket: 1,
+        };
+        let effects =
+            rig.call(|queue, now, windows, effects| queue.handle_timeout(now, windows, effects));
+        assert!(
+            effects
+                .iter()
+                .all(|effect| matches!(effect, Effect::Wake { .. }))
+        );
+        rig
+    }
+
+    /// One turn: `visit` the queue, flush, take note of what it asks for. Everything it asked for is returned.
+    pub(crate) fn call(
+        &mut self,
+        visit: impl FnOnce(&mut Queue, Now, &mut FakeWindows, &mut Effects),
+    ) -> Effects {
+        let mut effects = Effects::new();
+        visit(&mut self.queue, self.now, &mut self.windows, &mut effects);
+        self.queue.flush(&mut effects);
+        self.queue.check_invariants();
+        for effect in &effects {
+            match effect {
+                Effect::RecordsWaiting { urgent, .. } => {
+                    assert!(
+                        self.records_waiting.is_none_or(|before| !before && *urgent),
+                        "announced twice"
+                    );
+                    self.records_waiting = Some(*urgent);
+                }
+                Effect::Load {
+                    from,
+                    until,
+                    bytes_max,
+                    ..
+                } => {
+                    assert!(self.load.is_none(), "two reads at once");
+                    assert!(from < until);
+                    self.load = Some(PendingLoad {
+                        from: *from,
+                        until: *until,
+                        bytes_max: *bytes_max,
+                    });
+                }
+                Effect::Wake { at, .. } => self.wake = Some(*at),
+                Effect::Reply { .. } | Effect::Delete { .. } | Effect::DeadLetter { .. } => {}
+            }
+        }
+        effects
+    }
+
+    pub(crate) fn command(&mut self, command: QueueCommand) -> Effects {
+        self.call(|queue, now, windows, effects| queue.apply(now, command, windows, effects))
+    }
+
+    /// The log takes a batch.
+    pub(crate) fn collect(&mut self) {
+        let mut batch = Batch {
+            ticket: self.next_ticket,
+            ..Batch::default()
+        };
+        self.next_ticket += 1;
+        self.queue.collect_records(batch.ticket, &mut batch);
+        self.queue.check_invariants();
+        self.records_waiting = None;
+        self.batches.push_back(batch);
+    }
+
+    /// The oldest batch is on the disk.
+    pub(crate) fn durable(&mut self) -> Effects {
+        let Some(batch) = self.batches.pop_front() else {
+            return Effects::new();
+        };
+        for (position, message) in batch.messages {
+            self.disk_next = self.disk_next.max(position.next());
+            assert!(
+                self.disk.insert(position, message).is_none(),
+                "{position:?} was written twice"
+            );
+        }
+        for (from, until) in batch.settles {
+            let settled: Vec<Position> = self
+                .disk
+                .range(from..until)
+                .map(|(&position, _)| position)
+                .collect();
+            assert!(
+                !settled.is_empty(),
+                "a settlement of what is not there: {from:?}..{until:?}"
+            );
+            settled
+                .iter()
+                .for_each(|position| drop(self.disk.remove(position)));
+        }
+        if let Some(until) = batch.delivered_until {
+            assert!(
+                self.disk_delivered_until < until,
+                "delivered_until moved back"
+            );
+            self.disk_delivered_until = until;
+        }
+        let ticket = batch.ticket;
+        self.call(|queue, now, windows, effects| {
+            queue.handle_durable(now, ticket, windows, effects)
+        })
+    }
+
+    /// What the disk answers to the read that is under way, if it reads now.
+    pub(crate) fn read(&self) -> LoadResult {
+        let Some(load) = &self.load else {
+            return (Vec::new(), Position(0));
+        };
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for (&position, (_, expiry, message)) in self.disk.range(load.from..load.until) {
+            if !found.is_empty() && bytes + message.size_bytes() > load.bytes_max {
+                return (found, position);
+            }
+            bytes += message.size_bytes();
+            found.push((position, message.clone(), *expiry));
+        }
+        (found, load.until)
+    }
+
+    /// The answer to the read arrives.
+    pub(crate) fn loaded(&mut self) -> Effects {
+        let (messages, reached) = self.read();
+        self.loaded_with(messages, reached)
+    }
+
+    pub(crate) fn loaded_with(
+        &mut self,
+        messages: Vec<(Position, SharedMessage, Option<u64>)>,
+        reached: Position,
+    ) -> Effects {
+        if self.load.take().is_none() {
+            return Effects::new();
+        }
+        self.call(|queue, now, windows, effects| {
+            queue.handle_loaded(now, messages, reached, windows, effects)
+        })
+    }
+
+    /// Time passes; the queue is woken if it asked to be.
+    pub(crate) fn pass_ms(&mut self, ms: u64) -> Effects {
+        self.now.monotonic += Duration::from_millis(ms);
+        self.now.wall_ms += ms;
+        if self.wake.is_none_or(|at| at > self.now.monotonic) {
+            return Effects::new();
+        }
+        self.wake = None;
+        self.call(|queue, now, windows, effects| queue.handle_timeout(now, windows, effects))
+    }
+
+    pub(crate) fn open_window(&mut self, connection: ConnectionId) -> Effects {
+        self.windows.closed.remove(&connection);
+        self.call(|queue, now, windows, effects| {
+            queue.handle_window_open(now, connection, windows, effects)
+        })
+    }
+
+    pub(crate) fn evict(&mut self, target_bytes: usize) -> Effects {
+        self.call(|queue, _, _, effects| queue.evict(target_bytes, effects))
+    }
+
+    /// The log and the reads catch up with the queue.
+    pub(crate) fn catch_up(&mut self) -> Effects {
+        let mut all = Effects::new();
+        for _ in 0..10_000 {
+            if self.load.is_some() {
+                all.extend(self.loaded());
+            } else if !self.batches.is_empty() {
+                all.extend(self.durable());
+            } else if self.records_waiting.is_some() {
+                self.collect();
+            } else {
+                return all;
+            }
+        }
+        panic!("the queue does not come to rest");
+    }
+
+    /// The process dies and starts again with what the disk has. Transient messages are lost.
+    pub(crate) fn crash(&mut self) -> Effects {
+        self.disk.retain(|_, (transient, ..)| !*transient);
+        self.restart(Stored {
+            messages: self.disk.len() as u64,
+            bytes: self
+                .disk
+                .values()
+                .map(|(_, _, message)| message.body.len() as u64)
+                .sum(),
+            first: self
+                .disk
+                .first_key_value()
+                .map_or(self.disk_next, |(&position, _)| position),
+            next: self.disk_next,
+            delivered_until: self.disk_delivered_until,
+        })
+    }
+
+    /// The machine is made again from what it said is stored.
+    pub(crate) fn drop_idle(&mut self) -> Effects {
+        assert!(self.queue.is_idle());
+        self.restart(self.queue.stored())
+    }
+
+    fn restart(&mut self, stored: Stored) -> Effects {
+        self.queue = Queue::new(self.queue.settings().clone(), stored);
+        self.batches.clear();
+        self.load = None;
+        self.wake = None;
+        self.records_waiting = None;
+        self.windows.closed.clear();
+        self.call(|queue, now, windows, effects| queue.handle_timeout(now, windows, effects))
+    }
+}
+
+pub(crate) fn settings(durable: bool, arguments: QueueArguments) -> QueueSettings {
+    QueueSettings {
+        queue: QueueRef {
+            id: QueueId(7),
+            shard: ShardId(0),
+        },
+        vhost: Name::from("/"),
+        name: Name::from("q"),
+        durable,
+        auto_delete: false,
+        arguments,
+    }
+}
+
+pub(crate) fn channel(connection: u64) -> ChannelId {
+    ChannelId {
+        connection: ConnectionId {
+            shard: ShardId(0),
+            serial: connection,
+        },
+        number: 1,
+        epoch: 0,
+    }
+}
+
+/// A consumer on a connection of its own.
+pub(crate) fn consumer(number: u32) -> ConsumerId {
+    ConsumerId {
+        channel: channel(u64::from(number)),
+        index: number,
+    }
+}
+
+pub(crate) fn message(persistent: bool, body_bytes: usize) -> Message {
+    Message {
+        exchange: Name::default(),
+        routing_key: Bytes::from_static(b"q"),
+        properties: Bytes::new(),
+        body: Bytes::from_static(&ZEROS[..body_bytes]),
+        persistent,
+        priority: 0,
+        expiration_ms: None,
+    }
+}
+
+pub(crate) fn consume(
+    consumer: ConsumerId,
+    no_ack: bool,
+    prefetch_count: u16,
+    priority: i32,
+) -> QueueCommand {
+    let settings = ConsumerSettings {
+        tag: Name::from("tag"),
+        no_ack,
+        exclusive: false,
+        prefetch_count,
+        priority,
+        arguments: Arguments::default(),
+    };
+    QueueCommand::Consume {
+        consumer,
+        settings: Box::new(settings),
+    }
+}
+
+pub(crate) fn publish(message: Message, confirm: Option<(u64, u64)>) -> QueueCommand {
+    let confirm = confirm.map(|(connection, sequence)| ConfirmTo {
+        channel: channel(connection),
+        sequence,
+    });
+    QueueCommand::Publish {
+        message: Arc::new(message),
+        confirm,
+    }
+}
+
+pub(crate) fn settle(connection: u64, positions: &[u64], outcome: Outcome) -> QueueCommand {
+    let positions = positions.iter().copied().map(Position).collect();
+    QueueCommand::Settle {
+        channel: channel(connection),
+        positions,
+        outcome,
+    }
+}
+
+/// Effects as text: `c1 deliver 5 redelivered`, channels named by their connection.
+pub(crate) fn show(effects: &[Effect]) -> String {
+    effects.iter().map(show_one).collect::<Vec<_>>().join("; ")
+}
+
+fn show_one(effect: &Effect) -> String {
+    let mark = |redelivered: &bool| if *redelivered { " redelivered" } else { "" };
+    match effect {
+        Effect::Reply { to, reply } => {
+            let to = to.connection.serial;
+            match reply {
+                Reply::Deliver {
+                    position,
+                    redelivered,
+                    ..
+                } => {
+                    format!("c{to} deliver {}{}", position.0, mark(redelivered))
+                }
+                Reply::GetOk {
+                    position,
+                    redelivered,
+                    ready,
+                    ..
+                } => {
+                    format!(
+                        "c{to} get-ok {}{} ready={ready}",
+                        position.0,
+                        mark(redelivered)
+                    )
+                }
+                Reply::GetEmpty => format!("c{to} get-empty"),
+                Reply::Confirm { first, last } => format!("c{to} confirm {first}..={last}"),
+                Reply::Nack { first, last } => format!("c{to} nack {first}..={last}"),
+                Reply::ConsumeOk { .. } => format!("c{to} consume-ok"),
+                Reply::CancelOk { .. } => format!("c{to} cancel-ok"),
+                Reply::ConsumerCancelled { .. } => format!("c{to} consumer-cancelled"),
+                Reply::Status { ready, consumers } => format!("c{to} status {ready} {consumers}"),
+                Reply::Purged { count } => format!("c{to} purged {count}"),
+                Reply::Deleted { ready } => format!("c{to} deleted {ready}"),
+                Reply::Failed(error) => format!("c{to} failed: {error}"),
+                Reply::Metadata(_) | Reply::DirectReply { .. } => {
+                    panic!("not a queue's reply: {reply:?}")
+                }
+            }
+        }
+        Effect::RecordsWaiting { urgent, .. } => {
+            format!("records{}", if *urgent { " urgent" } else { "" })
+        }
+        Effect::Load { from, until, .. } => format!("load {}..{}", from.0, until.0),
+        Effect::Wake { at, .. } => format!("wake {}", at.as_millis()),
+        Effect::Delete {
+            reply: Some((to, ready)),
+            ..
+        } => {
+            format!("delete for c{} ready={ready}", to.connection.serial)
+        }
+        Effect::Delete { reply: None, .. } => "delete".into(),
+        Effect::DeadLetter {
+            reason,
+            exchange,
+            delivered,
+            ..
+        } => {
+            let delivered = if *delivered { " delivered" } else { "" };
+            format!("dead-letter {} to {exchange}{delivered}", reason.as_str())
+        }
+    }
+}
