@@ -27,6 +27,9 @@ const READ_BYTES: usize = 128 << 10;
 /// The shared buffer is replaced when less room than this is left.
 const READ_BYTES_MIN: usize = 32 << 10;
 
+/// Reads of one connection in a row before the others, the mail and the timers of the shard get their turn.
+const READS_IN_A_ROW: u32 = 2;
+
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
 
@@ -115,6 +118,7 @@ impl ShardDriver {
     async fn drive(&self, id: ConnectionId, socket: &Socket) {
         let mut partial = BytesMut::new();
         let mut eof = false;
+        let mut reads = 0;
         loop {
             let (wants_input, deadline) = {
                 let mut shard = self.shard.borrow_mut();
@@ -168,6 +172,11 @@ impl ShardDriver {
                 () = socket.nudge.notified() => continue,
             }
             self.finish_turn();
+            reads += 1;
+            if reads == READS_IN_A_ROW {
+                reads = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
