@@ -158,6 +158,8 @@ impl Queue {
     /// A machine for a queue, with what the store holds of it.
     pub fn new(settings: QueueSettings, stored: Stored) -> Self {
         let id = settings.queue.id;
+        // The log may know of deliveries at positions whose messages it never had: those are not given out again.
+        let next = stored.next.max(stored.delivered_until);
         let with_levels = settings.arguments.max_priority.is_some();
         let ready = Ready::new(
             stored.first,
@@ -167,11 +169,11 @@ impl Queue {
             with_levels,
         );
         Self {
-            next: stored.next,
+            next,
             unacked: Unacked::default(),
             consumers: Consumers::new(settings.arguments.single_active_consumer),
             confirms: Confirms::default(),
-            journal: Journal::new(id, stored.next, stored.delivered_until),
+            journal: Journal::new(id, next, stored.delivered_until),
             gets: VecDeque::new(),
             load: None,
             ram_limit: READY_RAM_BYTES_MAX,

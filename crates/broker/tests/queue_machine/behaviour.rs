@@ -647,6 +647,65 @@ fn a_long_backlog_leaves_ram_and_comes_back_in_order() {
 }
 
 #[test]
+fn a_read_that_was_overtaken_by_paging_leaves_no_hole() {
+    let mut rig = durable_queue();
+    for _ in 0..8 {
+        publish_many(&mut rig, 1000, true);
+        rig.catch_up();
+    }
+    let mut seen = show(&rig.command(consume(consumer(1), false, 1300, 0)));
+    let read_from = rig.load.as_ref().expect("the head runs low").from;
+    rig.evict(0);
+    let moved = rig.queue.ram_bytes();
+    rig.evict(usize::MAX);
+    seen.push_str("; ");
+    seen.push_str(&show(&rig.loaded()));
+    let first_read = rig.load.as_ref().map(|load| load.from);
+    assert!(
+        first_read < Some(read_from),
+        "paging did not overtake the read ({moved} bytes left)"
+    );
+    let mut held: Vec<u64> = (0..1300).collect();
+    while !held.is_empty() {
+        let mut effects = rig.command(settle(1, &held, Outcome::Ack));
+        effects.extend(rig.catch_up());
+        let text = show(&effects);
+        held = text
+            .split("; ")
+            .filter_map(|effect| effect.strip_prefix("c1 deliver ")?.parse().ok())
+            .collect();
+        seen.push_str("; ");
+        seen.push_str(&text);
+    }
+    let delivered = seen
+        .split("; ")
+        .filter_map(|effect| effect.strip_prefix("c1 deliver ")?.parse::<u64>().ok());
+    assert!(delivered.eq(0..8000), "all of them, in order");
+}
+
+#[test]
+fn a_position_that_was_delivered_is_not_given_out_again_after_a_crash() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    command(
+        &mut rig,
+        publish(persistent(), None),
+        "records; c1 deliver 0",
+    );
+    command(&mut rig, publish(transient(), None), "c1 deliver 1");
+    rig.catch_up();
+    assert_eq!(
+        (rig.disk_next, rig.disk_delivered_until),
+        (Position(1), Position(2))
+    );
+    rig.crash();
+    rig.catch_up();
+    command(&mut rig, publish(transient(), None), "");
+    command(&mut rig, get(), "c9 get-ok 0 redelivered ready=1");
+    command(&mut rig, get(), "c9 get-ok 2 ready=0");
+}
+
+#[test]
 fn a_requeued_backlog_goes_back_to_the_store() {
     let mut rig = durable_queue();
     rig.command(consume(consumer(1), false, 0, 0));

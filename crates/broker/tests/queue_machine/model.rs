@@ -437,7 +437,7 @@ impl Model {
                 },
             );
         }
-        self.next = rig.disk_next.0;
+        self.next = rig.disk_next.max(rig.disk_delivered_until).0;
         self.consumers.clear();
         self.gets.clear();
         self.owed.clear();
