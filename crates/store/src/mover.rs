@@ -18,7 +18,6 @@ use crate::{MetadataIndex, StoreError};
 use base::QueueId;
 use bytes::Bytes;
 use roaring::RoaringBitmap;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -206,7 +205,7 @@ impl Mover {
     fn compact(&self, sparse: &[u64]) -> Result<(), StoreError> {
         let runs = self.runs_of(sparse);
         let mut output = Output::new(&self.shared);
-        let mut moved: BTreeMap<QueueId, Vec<(Run, Vec<Range<u64>>)>> = BTreeMap::new();
+        let mut moved = Vec::new();
         for (queue, run) in runs {
             let mut unreadable = Vec::new();
             let path = self.shared.path(&segment_name(run.segment));
@@ -237,14 +236,12 @@ impl Mover {
                 unreadable.extend(content.damaged);
                 (from, cursor) = (content.reached, content.cursor);
             }
-            moved.entry(queue).or_default().push((run, unreadable));
+            moved.push((queue, run, unreadable));
         }
         let segments = output.finish()?;
         self.install(&segments, |index| {
-            for (queue, runs) in &moved {
-                for (run, unreadable) in runs {
-                    take_from_segment(index, *queue, run, unreadable);
-                }
+            for (queue, run, unreadable) in &moved {
+                take_from_segment(index, *queue, run, unreadable);
             }
         });
         self.checkpoint(None)

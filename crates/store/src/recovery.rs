@@ -665,7 +665,10 @@ impl<'a> Replay<'a> {
             }
             at += header.record_bytes();
         }
-        self.name_bytes(bad_from.or((at < range.end).then_some(at)), range.end);
+        self.name_bytes(
+            bad_from.or_else(|| (at < range.end).then_some(at)),
+            range.end,
+        );
     }
 
     fn name_bytes(&mut self, from: Option<usize>, until: usize) {

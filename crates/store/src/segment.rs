@@ -242,9 +242,10 @@ pub(crate) fn read_run(
         let Some(header) = header else {
             // Damage: go on behind it, if a record of this run can be found there.
             let found = next_record(&mut window, seed, offset, queue)?;
-            let until = found
-                .as_ref()
-                .map_or(range.end.min(run.last + 1), |(_, header)| header.position);
+            let until = found.as_ref().map_or_else(
+                || range.end.min(run.last + 1),
+                |(_, header)| header.position,
+            );
             // A record found in front of those wanted says that only unwanted ones are damaged.
             if until > next {
                 content.damaged.push(next..until.min(range.end));

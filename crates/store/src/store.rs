@@ -306,7 +306,9 @@ impl<P: Payload> Handle<P> {
             });
         }
         shared.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.inner.wal.post(batch)
+        self.inner.wal.post(batch).inspect_err(|_| {
+            shared.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        })
     }
 
     /// Asks for live messages; the answer is [`Event::Loaded`]. It knows at least the batches reported

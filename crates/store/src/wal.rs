@@ -104,14 +104,14 @@ impl<P: Payload> Wal<P> {
             return Ok(Step::Idle);
         };
         let needed = group_bytes(first);
-        if !self
+        if self
             .current
             .as_ref()
-            .is_some_and(|current| current.offset + needed <= current.capacity)
+            .is_none_or(|current| current.offset + needed > current.capacity)
         {
-            match self.begin_file(needed)? {
-                Step::Wrote => {}
-                blocked => return Ok(blocked),
+            let begun = self.begin_file(needed)?;
+            if begun != Step::Wrote {
+                return Ok(begun);
             }
         }
         self.write_group()?;

@@ -477,7 +477,7 @@ pub(crate) fn random_bytes(random: &mut Random, size_max: u64) -> Bytes {
     let size = random.below(size_max) as usize;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
-        bytes.extend_from_slice(&random.next().to_le_bytes());
+        bytes.extend_from_slice(&random.number().to_le_bytes());
     }
     bytes.truncate(size);
     Bytes::from(bytes)
