@@ -239,10 +239,17 @@ pub enum Destination {
 /// One change of the metadata. Commands are deterministic: applying the same ones in the same order gives the same state on
 /// every replica. Random names and hashes are chosen before the command is made.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the fields are the AMQP method's or the HTTP API's of the same name")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the AMQP method's or the HTTP API's of the same name"
+)]
 pub enum MetadataCommand {
-    CreateVhost { name: Name },
-    DeleteVhost { name: Name },
+    CreateVhost {
+        name: Name,
+    },
+    DeleteVhost {
+        name: Name,
+    },
     /// Creates the exchange or checks that the existing one is equivalent.
     DeclareExchange {
         vhost: Name,
@@ -253,7 +260,11 @@ pub enum MetadataCommand {
         internal: bool,
         arguments: Arguments,
     },
-    DeleteExchange { vhost: Name, name: Name, if_unused: bool },
+    DeleteExchange {
+        vhost: Name,
+        name: Name,
+        if_unused: bool,
+    },
     /// Creates the queue or checks that the existing one is equivalent.
     DeclareQueue {
         vhost: Name,
@@ -273,19 +284,60 @@ pub enum MetadataCommand {
         id: Option<QueueId>,
     },
     /// Deletes this incarnation, whatever it is called.
-    DeleteQueue { id: QueueId },
+    DeleteQueue {
+        id: QueueId,
+    },
     /// All exclusive queues of a connection that ended.
-    DeleteExclusiveQueues { connection: ConnectionId },
-    Bind { vhost: Name, source: Name, destination: Destination, routing_key: bytes::Bytes, arguments: Arguments },
-    Unbind { vhost: Name, source: Name, destination: Destination, routing_key: bytes::Bytes, arguments: Arguments },
+    DeleteExclusiveQueues {
+        connection: ConnectionId,
+    },
+    Bind {
+        vhost: Name,
+        source: Name,
+        destination: Destination,
+        routing_key: bytes::Bytes,
+        arguments: Arguments,
+    },
+    Unbind {
+        vhost: Name,
+        source: Name,
+        destination: Destination,
+        routing_key: bytes::Bytes,
+        arguments: Arguments,
+    },
     /// Creates or replaces a user.
-    PutUser { name: Name, password_hash: Option<PasswordHash>, tags: Vec<Box<str>> },
-    DeleteUser { name: Name },
+    PutUser {
+        name: Name,
+        password_hash: Option<PasswordHash>,
+        tags: Vec<Box<str>>,
+    },
+    DeleteUser {
+        name: Name,
+    },
     /// Regular expressions as RabbitMQ's set_permissions takes them.
-    SetPermissions { vhost: Name, user: Name, configure: Box<str>, write: Box<str>, read: Box<str> },
-    ClearPermissions { vhost: Name, user: Name },
-    SetTopicPermissions { vhost: Name, user: Name, exchange: Name, write: Box<str>, read: Box<str> },
-    ClearTopicPermissions { vhost: Name, user: Name, exchange: Option<Name> },
+    SetPermissions {
+        vhost: Name,
+        user: Name,
+        configure: Box<str>,
+        write: Box<str>,
+        read: Box<str>,
+    },
+    ClearPermissions {
+        vhost: Name,
+        user: Name,
+    },
+    SetTopicPermissions {
+        vhost: Name,
+        user: Name,
+        exchange: Name,
+        write: Box<str>,
+        read: Box<str>,
+    },
+    ClearTopicPermissions {
+        vhost: Name,
+        user: Name,
+        exchange: Option<Name>,
+    },
 }
 
 /// A salted password hash in RabbitMQ's form: 4 bytes of salt followed by the digest.

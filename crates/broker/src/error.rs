@@ -26,17 +26,26 @@ impl std::fmt::Display for ResourceKind {
 
 /// A rule of the broker that a request broke.
 #[derive(Clone, Debug, PartialEq, Error)]
-#[expect(missing_docs, reason = "the message text above each variant says what its fields are")]
+#[expect(
+    missing_docs,
+    reason = "the message text above each variant says what its fields are"
+)]
 pub enum Error {
     #[error("no {kind} '{name}' in vhost '{vhost}'")]
-    NotFound { kind: ResourceKind, name: Name, vhost: Name },
+    NotFound {
+        kind: ResourceKind,
+        name: Name,
+        vhost: Name,
+    },
     #[error("vhost {vhost} not found")]
     VhostNotFound { vhost: Name },
     #[error("access to vhost '{vhost}' refused for user '{user}'")]
     VhostAccessRefused { vhost: Name, user: Name },
     /// `argument` is `type`, `durable`, `auto_delete`, `internal` or an argument's name.
     /// `received` and `current` are worded as RabbitMQ words them.
-    #[error("inequivalent arg '{argument}' for {kind} '{name}' in vhost '{vhost}': received {received} but current is {current}")]
+    #[error(
+        "inequivalent arg '{argument}' for {kind} '{name}' in vhost '{vhost}': received {received} but current is {current}"
+    )]
     InequivalentArgument {
         kind: ResourceKind,
         name: Name,
@@ -45,7 +54,9 @@ pub enum Error {
         received: Box<str>,
         current: Box<str>,
     },
-    #[error("cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.")]
+    #[error(
+        "cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
+    )]
     ExclusiveToOther { name: Name, vhost: Name },
     #[error("{kind} name '{name}' contains reserved prefix 'amq.*'")]
     ReservedName { kind: ResourceKind, name: Name },
@@ -54,7 +65,11 @@ pub enum Error {
     #[error("deletion of system exchange '{name}' in vhost '{vhost}' not allowed")]
     SystemExchange { name: Name, vhost: Name },
     #[error("{kind} '{name}' in vhost '{vhost}' in use")]
-    InUse { kind: ResourceKind, name: Name, vhost: Name },
+    InUse {
+        kind: ResourceKind,
+        name: Name,
+        vhost: Name,
+    },
     #[error("queue '{name}' in vhost '{vhost}' not empty")]
     NotEmpty { name: Name, vhost: Name },
     #[error("cannot publish to internal exchange '{name}' in vhost '{vhost}'")]
@@ -75,9 +90,23 @@ pub enum Error {
     UserNotFound { user: Name },
     /// `operation` is `configure`, `write` or `read`.
     #[error("{operation} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'")]
-    AccessRefused { operation: &'static str, kind: ResourceKind, name: Name, vhost: Name, user: Name },
-    #[error("{operation} access to topic '{routing_key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'")]
-    TopicAccessRefused { operation: &'static str, routing_key: Box<str>, exchange: Name, vhost: Name, user: Name },
+    AccessRefused {
+        operation: &'static str,
+        kind: ResourceKind,
+        name: Name,
+        vhost: Name,
+        user: Name,
+    },
+    #[error(
+        "{operation} access to topic '{routing_key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
+    )]
+    TopicAccessRefused {
+        operation: &'static str,
+        routing_key: Box<str>,
+        exchange: Name,
+        vhost: Name,
+        user: Name,
+    },
     /// The log cannot take what must be durable (a write or a sync failed); nothing was acknowledged. AMQP 0-9-1 541.
     #[error("{0}")]
     Storage(Box<str>),

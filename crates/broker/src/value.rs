@@ -76,12 +76,20 @@ impl Value {
 
     /// The value as an integer, if it is one.
     pub fn as_int(&self) -> Option<i64> {
-        if let Self::Int(_, value) = self { Some(*value) } else { None }
+        if let Self::Int(_, value) = self {
+            Some(*value)
+        } else {
+            None
+        }
     }
 
     /// The value as UTF-8 text, if it is a long string that holds some.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::LongStr(bytes) = self { std::str::from_utf8(bytes).ok() } else { None }
+        if let Self::LongStr(bytes) = self {
+            std::str::from_utf8(bytes).ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -101,13 +109,19 @@ impl Arguments {
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let index = self.0.binary_search_by(|(k, _)| k.as_bytes().cmp(key.as_bytes())).ok()?;
+        let index = self
+            .0
+            .binary_search_by(|(k, _)| k.as_bytes().cmp(key.as_bytes()))
+            .ok()?;
         Some(&self.0[index].1)
     }
 
     /// Sets or replaces the value of `key`.
     pub fn insert(&mut self, key: &str, value: Value) {
-        match self.0.binary_search_by(|(k, _)| k.as_bytes().cmp(key.as_bytes())) {
+        match self
+            .0
+            .binary_search_by(|(k, _)| k.as_bytes().cmp(key.as_bytes()))
+        {
             Ok(index) => self.0[index].1 = value,
             Err(index) => self.0.insert(index, (key.into(), value)),
         }

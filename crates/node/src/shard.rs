@@ -44,7 +44,8 @@ use store::{Batch, Event, LoadRequest, Loaded, Record};
 /// How long settles and unconfirmed persistent messages wait for a log batch, at most. RabbitMQ waits 200 ms.
 pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
 
-/// Unwritten bytes in the log above which a shard stops its publishers.
+/// Bytes on their way to the disk above which a shard stops its publishers: what the log has not written yet, and what waits
+/// in queues for the next batch.
 pub(crate) const LOG_CONGESTED_BYTES: u64 = 32 << 20;
 
 type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
@@ -865,7 +866,7 @@ impl Shard {
     }
 
     fn update_congestion(&mut self, now: Now) {
-        let log_bytes = self.shared.log.pending_bytes();
+        let log_bytes = self.shared.log.pending_bytes() + self.uncollected_bytes();
         let limit = if self.congested {
             LOG_CONGESTED_BYTES / 2
         } else {
@@ -890,6 +891,18 @@ impl Shard {
             }
             self.touch(slot);
         }
+    }
+
+    /// What piles up for the next batch while one is under way.
+    fn uncollected_bytes(&self) -> u64 {
+        if !self.batch_under_way {
+            return 0;
+        }
+        let waiting = self
+            .records_waiting
+            .iter()
+            .filter_map(|queue| self.queues.get(queue));
+        waiting.map(|queue| queue.ram_bytes() as u64).sum()
     }
 
     fn shutdown(&mut self, now: Now, reason: &'static str) {
