@@ -25,7 +25,7 @@ pub(crate) enum AtomicFile {
     Checkpoint = 2,
     /// The owner's last metadata snapshot, behind the index (u64) of the last command in it.
     MetadataSnapshot = 3,
-    /// Metadata commands of log files that are gone, each behind its index (u64) and length (u32).
+    /// Metadata commands of log files that are gone, each behind its index (u64) and length (u64).
     MetadataLog = 4,
 }
 
