@@ -18,7 +18,7 @@
 use crate::confirm::{Confirm, ConfirmTracker};
 use crate::connection::ChannelDetails;
 use crate::consume::{Consumers, PrefetchLimits};
-use crate::content::{Assembly, Content};
+use crate::content::{Assembled, Assembly, publish_of};
 use crate::exception::{Exception, Violation};
 use crate::publish::Routes;
 use crate::reply_to::ReplyConsumer;
@@ -155,14 +155,14 @@ impl Waiting {
 #[derive(Debug)]
 enum Unit {
     Method(Bytes),
-    Publish(Content),
+    Publish(Assembled),
 }
 
 impl Unit {
     fn size_bytes(&self) -> usize {
         match self {
             Self::Method(payload) => payload.len(),
-            Self::Publish(content) => content.size_bytes(),
+            Self::Publish(message) => message.size_bytes(),
         }
     }
 }
@@ -228,6 +228,16 @@ impl Channel {
         !self.is_open() || (self.waiting.is_none() && self.stash.units.is_empty())
     }
 
+    /// Whether a message can be published the moment it comes, without looking at anything before it.
+    #[inline]
+    pub(crate) fn is_free(&self, session: &Session) -> bool {
+        self.is_open()
+            && self.waiting.is_none()
+            && self.stash.units.is_empty()
+            && matches!(self.assembly, Assembly::Idle)
+            && !session.backpressure.is_closed()
+    }
+
     /// Whether it keeps so much that the client has to be stopped.
     pub(crate) fn is_stash_full(&self) -> bool {
         self.stash.bytes >= STASH_SIZE_MAX || self.stash.units.len() >= STASH_LENGTH_MAX
@@ -282,8 +292,7 @@ impl Channel {
                 if peek_method(&payload)
                     == Some((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
                 {
-                    self.assembly.begin(payload);
-                    return Ok(());
+                    return self.assembly.begin(payload);
                 }
                 self.handle_unit(turn, Unit::Method(payload))
             }
@@ -291,11 +300,11 @@ impl Channel {
                 .assembly
                 .header(&payload, turn.session.config.message_size_max)?
             {
-                Some(content) => self.handle_unit(turn, Unit::Publish(content)),
+                Some(message) => self.handle_unit(turn, Unit::Publish(message)),
                 None => Ok(()),
             },
             FrameKind::Body => match self.assembly.body(payload)? {
-                Some(content) => self.handle_unit(turn, Unit::Publish(content)),
+                Some(message) => self.handle_unit(turn, Unit::Publish(message)),
                 None => Ok(()),
             },
             FrameKind::Heartbeat => Err(Violation::Internal("heartbeat on a channel").into()),
@@ -365,7 +374,9 @@ impl Channel {
                 self.keep(turn.session, unit);
                 Ok(())
             }
-            Unit::Publish(content) => self.publish(turn, &content),
+            Unit::Publish(Assembled { method, content }) => {
+                self.publish(turn, &publish_of(&method)?, content)
+            }
         }
     }
 

@@ -12,7 +12,7 @@
 
 use crate::exception::{Exception, Violation};
 use bytes::{Bytes, BytesMut};
-use codec_amqp091::{ContentHeader, basic};
+use codec_amqp091::{ContentHeader, Frame, FrameKind, basic, decode_frame, peek_method};
 
 /// Body frames without a byte that one message may have. A client needs none.
 const EMPTY_BODY_FRAMES_MAX: u32 = 1000;
@@ -22,8 +22,6 @@ const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID
 /// A complete message as it came.
 #[derive(Debug)]
 pub(crate) struct Content {
-    /// Payload of the basic.publish frame.
-    pub(crate) method: Bytes,
     /// Property flags and list.
     pub(crate) properties: Bytes,
     /// Empty if the message is larger than allowed.
@@ -32,10 +30,118 @@ pub(crate) struct Content {
     pub(crate) body_size: u64,
 }
 
-impl Content {
+/// A complete message with the method that brought it.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    /// Payload of the basic.publish frame, which can be decoded.
+    pub(crate) method: Bytes,
+    pub(crate) content: Content,
+}
+
+impl Assembled {
     /// Bytes it keeps in memory.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.method.len() + self.properties.len() + self.body.len()
+        self.method.len() + self.content.size_bytes()
+    }
+}
+
+/// The method in the payload of a basic.publish frame, whose ids were looked at before.
+///
+/// # Errors
+/// It is malformed. In an [`Assembled`] message it is not: [`Assembly::begin`] looked.
+#[inline]
+pub(crate) fn publish_of(payload: &[u8]) -> Result<basic::Publish<'_>, Exception> {
+    Ok(basic::Publish::decode(
+        payload.get(4..).unwrap_or_default(),
+    )?)
+}
+
+impl Content {
+    /// The parts of a message that stand in `batch`.
+    #[inline]
+    fn new(batch: &Bytes, properties: &[u8], body: &[u8]) -> Self {
+        let body_size = body.len() as u64;
+        let body = if body.is_empty() {
+            Bytes::new()
+        } else {
+            batch.slice_ref(body)
+        };
+        Self {
+            properties: slice_properties(batch, properties),
+            body,
+            body_size,
+        }
+    }
+
+    /// Bytes it keeps in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.properties.len() + self.body.len()
+    }
+}
+
+/// Properties as a part of the batch. The most frequent ones share nothing with it.
+#[inline]
+fn slice_properties(batch: &Bytes, properties: &[u8]) -> Bytes {
+    match properties {
+        [0, 0] => Bytes::from_static(&[0, 0]),
+        [0x10, 0, 1] => Bytes::from_static(&[0x10, 0, 1]),
+        [0x10, 0, 2] => Bytes::from_static(&[0x10, 0, 2]),
+        _ => batch.slice_ref(properties),
+    }
+}
+
+/// A message whose frames stand one behind the other, as most do. It needs no assembly.
+#[derive(Debug)]
+pub(crate) struct Whole<'a> {
+    pub(crate) publish: basic::Publish<'a>,
+    properties: &'a [u8],
+    body: &'a [u8],
+    /// Bytes of the header and body frames.
+    pub(crate) size: usize,
+}
+
+impl<'a> Whole<'a> {
+    /// Looks behind a method frame. `None` if it is not basic.publish, or if something is missing or not as it should be: then
+    /// [`Assembly`] will say what.
+    #[inline]
+    pub(crate) fn find(method: &Frame<'a>, rest: &'a [u8], frame_max: u32) -> Option<Self> {
+        if method.kind != FrameKind::Method || peek_method(method.payload) != Some(PUBLISH) {
+            return None;
+        }
+        let (header, header_size) = decode_frame(rest, frame_max).ok()??;
+        if header.kind != FrameKind::Header || header.channel != method.channel {
+            return None;
+        }
+        let ContentHeader {
+            class_id,
+            body_size,
+            properties,
+            ..
+        } = ContentHeader::decode(header.payload).ok()?;
+        let (body, size) = if body_size == 0 {
+            (&[][..], header_size)
+        } else {
+            let (body, body_frame_size) = decode_frame(&rest[header_size..], frame_max).ok()??;
+            if body.kind != FrameKind::Body || body.channel != method.channel {
+                return None;
+            }
+            (body.payload, header_size + body_frame_size)
+        };
+        if class_id != basic::Publish::CLASS_ID || body.len() as u64 != body_size {
+            return None;
+        }
+        let publish = publish_of(method.payload).ok()?;
+        Some(Self {
+            publish,
+            properties,
+            body,
+            size,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn content(&self, batch: &Bytes) -> Content {
+        Content::new(batch, self.properties, self.body)
     }
 }
 
@@ -103,8 +209,13 @@ impl Assembly {
     }
 
     /// Begins a message.
-    pub(crate) fn begin(&mut self, method: Bytes) {
+    ///
+    /// # Errors
+    /// The method is malformed.
+    pub(crate) fn begin(&mut self, method: Bytes) -> Result<(), Exception> {
+        publish_of(&method)?;
         *self = Self::WantHeader { method };
+        Ok(())
     }
 
     /// Takes a header frame. Bodies over `size_max` bytes are read but not kept.
@@ -115,7 +226,7 @@ impl Assembly {
         &mut self,
         payload: &Bytes,
         size_max: u64,
-    ) -> Result<Option<Content>, Exception> {
+    ) -> Result<Option<Assembled>, Exception> {
         let method = match std::mem::take(self) {
             Self::WantHeader { method } => method,
             Self::Idle => return Err(Violation::ExpectedMethod.into()),
@@ -129,15 +240,15 @@ impl Assembly {
                 Exception::from(Violation::HeaderOfClass(header.class_id)).caused_by(PUBLISH)
             );
         }
-        let properties = payload.slice_ref(header.properties);
+        let properties = slice_properties(payload, header.properties);
         let body_size = header.body_size;
         if body_size == 0 {
-            return Ok(Some(Content {
-                method,
+            let content = Content {
                 properties,
                 body: Bytes::new(),
                 body_size,
-            }));
+            };
+            return Ok(Some(Assembled { method, content }));
         }
         let body = if body_size > size_max {
             PartialBody::Dropped
@@ -159,7 +270,7 @@ impl Assembly {
     ///
     /// # Errors
     /// The frame is in the wrong place or holds more than was announced.
-    pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Content>, Exception> {
+    pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Assembled>, Exception> {
         let partial = match self {
             Self::WantBody(partial) => partial,
             Self::Idle => return Err(Violation::ExpectedMethod.into()),
@@ -187,12 +298,12 @@ impl Assembly {
             PartialBody::Kept(_) if whole => payload,
             PartialBody::Kept(collected) => collected.freeze(),
         };
-        Ok(Some(Content {
-            method,
+        let content = Content {
             properties,
             body,
             body_size,
-        }))
+        };
+        Ok(Some(Assembled { method, content }))
     }
 }
 

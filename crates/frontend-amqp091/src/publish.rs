@@ -17,7 +17,7 @@ use crate::tx;
 use base::{Name, QueueRef};
 use broker::Error;
 use broker::auth::{self, Permit, Write};
-use broker::command::{ConfirmTo, QueueCommand};
+use broker::command::{ChannelId, ConfirmTo, QueueCommand};
 use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Message, SharedMessage};
@@ -151,10 +151,12 @@ impl Routes {
     }
 }
 
-/// A message on its way to queues.
-struct Outgoing {
-    message: Message,
-    mandatory: bool,
+/// Where the queues of a message were put.
+enum Found {
+    /// In this route.
+    Remembered(usize),
+    /// In the target list; they are right for this message only.
+    Once,
 }
 
 impl Channel {
@@ -166,22 +168,21 @@ impl Channel {
     pub(crate) fn publish(
         &mut self,
         turn: &mut Turn<'_>,
-        content: &Content,
+        method: &basic::Publish<'_>,
+        content: Content,
     ) -> Result<(), Exception> {
-        // The four octets of class and method id were seen before.
-        let method = basic::Publish::decode(&content.method[4..])?;
-        self.publish_decoded(turn, &method, content)
+        self.try_publish(turn, method, content)
             .map_err(|exception| {
                 exception.caused_by((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
             })
     }
 
     #[inline]
-    fn publish_decoded(
+    fn try_publish(
         &mut self,
         turn: &mut Turn<'_>,
         method: &basic::Publish<'_>,
-        content: &Content,
+        content: Content,
     ) -> Result<(), Exception> {
         if method.immediate {
             return Err(Violation::Immediate.into());
@@ -202,27 +203,28 @@ impl Channel {
             && scan.user_id.is_none();
         if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
             let route = &self.routes.routes[index];
-            let outgoing = Outgoing {
-                message: Message {
-                    exchange: route.exchange.clone(),
-                    routing_key: route.routing_key.clone(),
-                    properties: content.properties.clone(),
-                    body: content.body.clone(),
-                    persistent: scan.delivery_mode == Some(PERSISTENT),
-                    priority: scan.priority.unwrap_or(0),
-                    expiration_ms: None,
-                },
-                mandatory: method.mandatory,
-            };
+            let persistent = scan.delivery_mode == Some(PERSISTENT);
+            let priority = scan.priority.unwrap_or(0);
+            let message = Arc::new(Message {
+                exchange: route.exchange.clone(),
+                routing_key: route.routing_key.clone(),
+                properties: content.properties,
+                body: content.body,
+                persistent,
+                priority,
+                expiration_ms: None,
+            });
+            let session = &mut *turn.session;
             return send(
                 &mut self.mode,
                 self.id,
-                turn.session,
+                session,
                 &route.queues,
-                outgoing,
+                message,
+                method.mandatory,
             );
         }
-        self.publish_uncached(turn, method, content, &scan)
+        self.publish_uncached(turn, method, &content, &scan)
     }
 
     fn publish_uncached(
@@ -256,54 +258,71 @@ impl Channel {
             Some(index) => self.routes.routes[index].routing_key.clone(),
             None => Bytes::copy_from_slice(method.routing_key),
         };
-        let outgoing = Outgoing {
-            message: Message {
-                exchange: allowed.exchange.name.clone(),
-                routing_key,
-                properties,
-                body: content.body.clone(),
-                persistent: scan.delivery_mode == Some(PERSISTENT),
-                priority: scan.priority.unwrap_or(0),
-                expiration_ms,
-            },
-            mandatory: method.mandatory,
-        };
+        let message = Arc::new(Message {
+            exchange: allowed.exchange.name.clone(),
+            routing_key,
+            properties,
+            body: content.body.clone(),
+            persistent: scan.delivery_mode == Some(PERSISTENT),
+            priority: scan.priority.unwrap_or(0),
+            expiration_ms,
+        });
+        let session = &mut *turn.session;
         if allowed.exchange.is_default()
             && let Some(to) = reply_to::requester(method.routing_key)
         {
-            self.publish_direct_reply(turn.session, to, outgoing.message);
+            self.publish_direct_reply(session, to, message);
             return Ok(());
         }
         if extra_keys.keys.is_empty()
             && let Some(index) = known
         {
+            let queues = &self.routes.routes[index].queues;
             return send(
                 &mut self.mode,
                 self.id,
-                turn.session,
-                &self.routes.routes[index].queues,
-                outgoing,
+                session,
+                queues,
+                message,
+                method.mandatory,
             );
         }
-        self.route(turn, &allowed, scan.headers, &extra_keys.keys, outgoing)
+        let targets = self.route(
+            turn,
+            &allowed,
+            scan.headers,
+            &extra_keys.keys,
+            &message.routing_key,
+        )?;
+        let queues = match targets {
+            Found::Remembered(index) => &self.routes.routes[index].queues[..],
+            Found::Once => self.routes.targets.0.queues(),
+        };
+        send(
+            &mut self.mode,
+            self.id,
+            turn.session,
+            queues,
+            message,
+            method.mandatory,
+        )
     }
 
-    /// Finds the queues, remembers them if that is right, and sends the message.
+    /// Finds the queues, and remembers them if that is right.
     fn route(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &Turn<'_>,
         allowed: &Allowed,
         headers: Option<Table<'_>>,
         extra_keys: &[&[u8]],
-        outgoing: Outgoing,
-    ) -> Result<(), Exception> {
+        routing_key: &Bytes,
+    ) -> Result<Found, Exception> {
         let vhost = turn
             .metadata
             .vhost(&turn.session.vhost)
             .ok_or_else(|| vhost_gone(turn.session))?;
-        let routing_key = outgoing.message.routing_key.clone();
         let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
-        keys.push(&routing_key);
+        keys.push(routing_key);
         keys.extend_from_slice(extra_keys);
         let mut decoded = || {
             headers.map_or_else(Arguments::default, |table| {
@@ -320,28 +339,16 @@ impl Channel {
             targets,
         );
         if info.used_headers || !extra_keys.is_empty() {
-            return send(
-                &mut self.mode,
-                self.id,
-                turn.session,
-                targets.queues(),
-                outgoing,
-            );
+            return Ok(Found::Once);
         }
         let queues = SmallVec::from_slice(targets.queues());
         let exchange = allowed.exchange.name.clone();
-        let index = self.routes.insert(Route {
+        let routing_key = routing_key.clone();
+        Ok(Found::Remembered(self.routes.insert(Route {
             exchange,
-            routing_key: routing_key.clone(),
+            routing_key,
             queues,
-        });
-        send(
-            &mut self.mode,
-            self.id,
-            turn.session,
-            &self.routes.routes[index].queues,
-            outgoing,
-        )
+        })))
     }
 
     /// The exchange, if it exists and the user may publish to it.
@@ -404,13 +411,12 @@ impl Channel {
 #[inline]
 fn send(
     mode: &mut Mode,
-    id: broker::command::ChannelId,
+    id: ChannelId,
     session: &mut Session,
     queues: &[QueueRef],
-    outgoing: Outgoing,
+    message: SharedMessage,
+    mandatory: bool,
 ) -> Result<(), Exception> {
-    let Outgoing { message, mandatory } = outgoing;
-    let message: SharedMessage = Arc::new(message);
     if let Mode::Tx(transaction) = mode {
         return transaction.publish(tx::Publish {
             message,

@@ -17,10 +17,9 @@ use crate::request::Request;
 use crate::session::Session;
 use base::{ConnectionId, Name, ShardId};
 use broker::command::ChannelId;
-use broker::message::{Message, SharedMessage};
+use broker::message::SharedMessage;
 use bytes::Bytes;
 use codec_amqp091::{BasicProperties, PropertyScan, basic, encode_deliver};
-use std::sync::Arc;
 
 /// The pseudo-queue.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -147,9 +146,8 @@ impl Channel {
         &mut self,
         session: &mut Session,
         to: ChannelId,
-        message: Message,
+        message: SharedMessage,
     ) {
-        let message: SharedMessage = Arc::new(message);
         session
             .requests
             .push_back(Request::DirectReply { to, message });

@@ -105,6 +105,7 @@ impl Session {
         self.out.encoded()
     }
 
+    #[inline]
     pub(crate) fn ask_queue(&mut self, queue: QueueRef, command: QueueCommand) {
         self.requests.push_back(Request::Queue { queue, command });
     }
