@@ -15,6 +15,9 @@ use crate::incoming::text;
 use crate::outgoing::Outgoing;
 use crate::uri::AmqpUri;
 
+/// Smallest `frame_max` the protocol allows, in bytes. Spec: AMQP 0-9-1 §1.2, frame-min-size.
+const FRAME_MAX_MIN: u32 = 4096;
+
 /// What both sides agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Negotiated {
@@ -159,8 +162,8 @@ fn negotiate(tune: &connection::Tune, options: &ConnectOptions) -> Negotiated {
     let channel_max = smaller(options.channel_max.into(), tune.channel_max.into()) as u16;
     Negotiated {
         channel_max: channel_max.max(1),
-        // A broker that insists on less than the protocol's minimum gets what it asked for and refuses by itself.
-        frame_max: smaller(options.frame_max, tune.frame_max),
+        // No broker may ask for less than the protocol's minimum, or bodies would be cut into crumbs.
+        frame_max: smaller(options.frame_max, tune.frame_max).max(FRAME_MAX_MIN),
         // The client decides; a broker without heartbeats is left without.
         heartbeat: match tune.heartbeat {
             0 => 0,
@@ -198,6 +201,7 @@ mod tests {
         assert_eq!(tune(0, 0, 0), agreed(2047, 131_072, 0));
         assert_eq!(tune(10, 8192, 60), agreed(10, 8192, 30));
         assert_eq!(tune(9000, 1 << 20, 5), agreed(2047, 131_072, 5));
+        assert_eq!(tune(1, 1, 1), agreed(1, 4096, 1));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::body::{TIMESTAMP_LEN, VERIFIED_LEN};
 
+/// Most channels on either side.
+const CHANNELS_MAX: u64 = 1_000_000;
+
 /// Largest body that may be asked for: what RabbitMQ accepts at most.
 const SIZE_MAX: usize = 512 << 20;
 
@@ -102,6 +105,9 @@ pub(crate) struct LoadArgs {
     /// Queue arguments: name=value,name=value; numbers and true/false are sent as such.
     #[arg(long, value_delimiter = ',', value_parser = parse_argument)]
     pub(crate) queue_args: Vec<(String, ArgumentValue)>,
+    /// Consumer arguments, such as x-priority=10 or x-stream-offset=first.
+    #[arg(long, value_delimiter = ',', value_parser = parse_argument)]
+    pub(crate) consumer_args: Vec<(String, ArgumentValue)>,
     /// Declare quorum queues.
     #[arg(long)]
     pub(crate) quorum_queue: bool,
@@ -290,6 +296,15 @@ impl LoadArgs {
             self.producers + self.consumers > 0,
             "neither producers nor consumers: nothing to do"
         );
+        for (count, channels) in [
+            (self.producers, self.producer_channels),
+            (self.consumers, self.consumer_channels),
+        ] {
+            ensure!(
+                u64::from(count) * u64::from(channels) <= CHANNELS_MAX,
+                "more than {CHANNELS_MAX} channels"
+            );
+        }
         ensure!(
             self.producer_channels > 0,
             "--producer-channels must be 1 or more"
@@ -462,6 +477,7 @@ mod tests {
             "-q 10 -A 11",
             "-r 0",
             "-c 0",
+            "-x 1000000 -X 2",
             "-A 0",
             "--queue-pattern q",
             "--queue-pattern q%d --queue-pattern-from 2 --queue-pattern-to 1",

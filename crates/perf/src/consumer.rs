@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use client_amqp091::codec::Table;
+use client_amqp091::codec::{Table, TableWriter};
 use client_amqp091::{Connection, ConsumeOptions, Delivery, Event};
 
 use crate::body;
 use crate::clock::{Pacer, Timer, now_ns};
 use crate::meter::{self, Latencies};
 use crate::producer::worker_must_not_ignore;
-use crate::topology::Topology;
+use crate::topology::{self, Topology};
 use crate::verify::Source;
 use crate::worker::{self, Outfit, Phase, Report};
 
@@ -95,11 +95,17 @@ impl Consumer {
             no_ack: self.outfit.args.autoack,
             ..Default::default()
         };
+        let mut arguments = Vec::new();
+        topology::write_fields(
+            &self.outfit.args.consumer_args,
+            &mut TableWriter::new(&mut arguments),
+        );
+        let arguments = Table::new(&arguments);
         for (index, channel) in self.channels.iter().enumerate() {
             for (position, (_, queue)) in channel.queues.iter().enumerate() {
                 let tag = position.to_string();
                 self.connection
-                    .consume(index as u16 + 1, queue, &tag, options, Table::empty())
+                    .consume(index as u16 + 1, queue, &tag, options, arguments)
                     .await
                     .with_context(|| format!("consume from {queue}"))?;
             }

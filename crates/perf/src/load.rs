@@ -402,12 +402,11 @@ impl Load {
             (None, None) => return String::new(),
         };
         let share = per(done as f64, all as f64).min(1.0);
+        if share == 0.0 {
+            return String::new();
+        }
         let elapsed = view.began.elapsed().as_secs_f64();
-        let left = if share > 0.0 {
-            elapsed / share - elapsed
-        } else {
-            f64::INFINITY
-        };
+        let left = elapsed / share - elapsed;
         format!("  {:.0} %, {left:.0} s left", share * 100.0)
     }
 

@@ -74,8 +74,12 @@ impl Topology {
             .into_iter()
             .map(|queue| {
                 let name = &self.queues[queue as usize];
-                // Numbers of lanes need not be dense, only different.
-                let number = queue.wrapping_mul(channels).wrapping_add(channel);
+                // Either each queue has one channel, or each channel one queue: whichever there is more of tells lanes apart.
+                let number = if channels < self.queues.len() as u32 {
+                    queue
+                } else {
+                    channel
+                };
                 // On the default exchange a key of its own leads wherever it leads.
                 match key {
                     Some(key) if key != name => lane(number, key, Vec::new()),
@@ -182,7 +186,12 @@ fn write_arguments(args: &LoadArgs, table: &mut TableWriter<'_>) {
     if args.stream_queue {
         table.field(b"x-queue-type", &Value::LongStr(b"stream"));
     }
-    for (name, value) in &args.queue_args {
+    write_fields(&args.queue_args, table);
+}
+
+/// Appends arguments of the command line to a table.
+pub(crate) fn write_fields(arguments: &[(String, ArgumentValue)], table: &mut TableWriter<'_>) {
+    for (name, value) in arguments {
         let value = match value {
             ArgumentValue::Bool(value) => Value::Bool(*value),
             ArgumentValue::Integer(value) => Value::I64(*value),
@@ -237,7 +246,7 @@ mod tests {
         assert_eq!(topology.share(0, 3), [0, 3]);
         assert_eq!(topology.share(2, 3), [2]);
         let lanes = topology.lanes(&args, 1, 2);
-        assert_eq!(lanes, [lane(3, "q2", &[1]), lane(7, "q4", &[3])]);
+        assert_eq!(lanes, [lane(1, "q2", &[1]), lane(3, "q4", &[3])]);
     }
 
     #[test]

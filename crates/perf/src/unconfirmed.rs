@@ -67,7 +67,8 @@ impl Unconfirmed {
         if multiple {
             let count = match delivery_tag {
                 0 => self.entries.len() as u64,
-                tag => (tag + 1)
+                tag => tag
+                    .saturating_add(1)
                     .saturating_sub(self.first)
                     .min(self.entries.len() as u64),
             };
@@ -140,7 +141,7 @@ mod tests {
         let mut waiting = unconfirmed(2);
         assert_eq!(settle(&mut waiting, 7, false), [0; 0]);
         assert_eq!(settle(&mut waiting, 0, false), [0; 0]);
-        assert_eq!(settle(&mut waiting, u64::MAX - 1, true), [1, 2]);
+        assert_eq!(settle(&mut waiting, u64::MAX, true), [1, 2]);
         assert_eq!(settle(&mut waiting, 1, true), [0; 0]);
     }
 }
