@@ -20,7 +20,7 @@
 //! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
 //! it made the machine.
 //!
-//! Reading order: [`mod@self`], `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`.
+//! Reading order: [`mod@self`], `expiry`, `limits`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`.
 //!
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
@@ -29,7 +29,9 @@ mod confirms;
 mod consumers;
 mod counters;
 mod entry;
+mod expiry;
 mod journal;
+mod limits;
 mod ready;
 mod unacked;
 
@@ -823,7 +825,7 @@ impl Queue {
         while self.drop_excess(effects) {
             self.expire(now, effects);
         }
-        self.request_load(effects);
+        self.request_load(now, effects);
     }
 
     fn serve_gets(&mut self, now: Now, effects: &mut Effects) {
@@ -986,212 +988,6 @@ impl Queue {
     /// An entry can be dropped when its payload is here or nobody wants it.
     fn can_drop(&self, entry: &Entry) -> bool {
         entry.message.is_some() || self.settings.arguments.dead_letter_exchange.is_none()
-    }
-}
-
-/// Time.
-impl Queue {
-    /// When the message expires: the queue's limit or its own, whichever comes first.
-    #[inline]
-    fn deadline(&mut self, now: Now, message: &SharedMessage) -> Deadline {
-        let ttl_ms = match (
-            self.settings.arguments.message_ttl_ms,
-            message.expiration_ms,
-        ) {
-            (None, None) => return Deadline::NEVER,
-            (Some(queue), Some(own)) => queue.min(own),
-            (Some(ttl_ms), None) | (None, Some(ttl_ms)) => ttl_ms,
-        };
-        self.clocks = now;
-        Deadline::after(now, ttl_ms)
-    }
-
-    /// Drops what expired at the front of the queue, or of each level.
-    fn expire(&mut self, now: Now, effects: &mut Effects) {
-        self.expire_where(effects, |entry| entry.deadline.has_passed(now));
-    }
-
-    /// Like [`Queue::expire`], but leaves what expires in this very moment: it has had no chance yet.
-    fn expire_overdue(&mut self, now: Now, effects: &mut Effects) {
-        let before = Now {
-            monotonic: now.monotonic.saturating_sub(Duration::from_nanos(1)),
-            ..now
-        };
-        self.expire_where(effects, |entry| entry.deadline.has_passed(before));
-    }
-
-    fn expire_where(&mut self, effects: &mut Effects, has_expired: impl Fn(&Entry) -> bool) {
-        if !self.expiring || self.deleting {
-            return;
-        }
-        loop {
-            let fronts = self.ready.fronts();
-            let expired = fronts
-                .iter()
-                .find(|entry| has_expired(entry) && self.can_drop(entry));
-            let Some((level, position)) = expired.map(|entry| (entry.level, entry.position)) else {
-                break;
-            };
-            drop(fronts);
-            let entry = match self.settings.arguments.max_priority {
-                Some(_) => self.ready.remove(level, position),
-                None => self.ready.pop(),
-            };
-            let Some(entry) = entry else { break };
-            self.drop_entry(entry, Drop::Expired, effects);
-        }
-        if self.ready.is_empty() {
-            self.expiring = self.settings.arguments.message_ttl_ms.is_some();
-        }
-    }
-
-    /// Asks for a wake-up, unless an early enough one is under way.
-    fn arm(&mut self, now: Now, effects: &mut Effects) {
-        if self.deleting {
-            return;
-        }
-        let expiry = self
-            .ready
-            .fronts()
-            .iter()
-            .filter_map(|entry| entry.deadline.moment())
-            .min();
-        let Some(at) = [expiry, self.unused_deadline(now)]
-            .into_iter()
-            .flatten()
-            .min()
-        else {
-            return;
-        };
-        if self.wake_at.is_none_or(|armed| at < armed) {
-            self.wake_at = Some(at);
-            effects.push(Effect::Wake {
-                queue: self.id(),
-                at,
-            });
-        }
-    }
-
-    /// When the queue will have been unused for too long, if nothing happens.
-    fn unused_deadline(&mut self, now: Now) -> Option<Duration> {
-        let expires_ms = self.settings.arguments.expires_ms?;
-        let last_used = *self.last_used.get_or_insert(now.monotonic);
-        self.consumers
-            .is_empty()
-            .then(|| last_used.saturating_add(Duration::from_millis(expires_ms)))
-    }
-
-    fn is_unused_too_long(&mut self, now: Now) -> bool {
-        self.unused_deadline(now)
-            .is_some_and(|deadline| deadline <= now.monotonic)
-    }
-}
-
-/// Limits.
-impl Queue {
-    /// Whether a queue that refuses new messages must refuse this one.
-    #[inline]
-    fn is_full_for(&self, message: &SharedMessage) -> bool {
-        let arguments = &self.settings.arguments;
-        match arguments.overflow {
-            Overflow::DropHead => false,
-            Overflow::RejectPublish | Overflow::RejectPublishDlx => {
-                arguments
-                    .max_length
-                    .is_some_and(|max| self.ready.count() >= max)
-                    || arguments.max_length_bytes.is_some_and(|max| {
-                        self.ready.bytes() + u64::from(entry::body_bytes(message)) > max
-                    })
-            }
-        }
-    }
-
-    /// More waits than the length limits allow.
-    fn is_over_length(&self) -> bool {
-        let arguments = &self.settings.arguments;
-        arguments.overflow == Overflow::DropHead
-            && (arguments
-                .max_length
-                .is_some_and(|max| self.ready.count() > max)
-                || arguments
-                    .max_length_bytes
-                    .is_some_and(|max| self.ready.bytes() > max))
-    }
-
-    /// Drops the first message if there are too many. False if there are not, or if it must be read first.
-    fn drop_excess(&mut self, effects: &mut Effects) -> bool {
-        if self.is_over_length()
-            && let Front::Entry(entry) = self.ready.front()
-            && self.can_drop(entry)
-            && let Some(entry) = self.ready.pop()
-        {
-            self.drop_entry(entry, Drop::MaxLength, effects);
-            return true;
-        }
-        false
-    }
-
-    /// Reads what will be needed next, one read at a time.
-    fn request_load(&mut self, effects: &mut Effects) {
-        if self.load.is_some() {
-            return;
-        }
-        let bytes = self.load_bytes();
-        let consumed = !self.consumers.is_empty();
-        let (load, bytes) = if consumed || !self.gets.is_empty() || self.is_over_length() {
-            (self.ready.wanted_load(bytes, consumed), bytes)
-        } else if self.expiring && self.must_see_front() {
-            // One message tells that, unless all must be seen to know their levels.
-            let bytes = self.settings.arguments.max_priority.map_or(1, |_| bytes);
-            (self.ready.wanted_load(bytes, false), bytes)
-        } else {
-            return;
-        };
-        let Some(load) = load else { return };
-        self.load = Some(load);
-        effects.push(Effect::Load {
-            queue: self.id(),
-            from: load.from,
-            until: load.until,
-            bytes_max: bytes,
-        });
-    }
-
-    /// The first message must be read although nobody wants it: to learn when it expires, or to dead-letter it then.
-    fn must_see_front(&self) -> bool {
-        match self.ready.front() {
-            Front::Empty => false,
-            Front::Cold => true,
-            Front::Entry(entry) => !self.can_drop(entry) && entry.deadline != Deadline::NEVER,
-        }
-    }
-
-    fn load_bytes(&self) -> usize {
-        (self.ram_limit / 4).min(LOAD_BYTES_MAX)
-    }
-
-    /// Brings payloads in RAM down to the limit, as far as they are written; the rest is asked to be.
-    fn relieve(&mut self, effects: &mut Effects) {
-        let journal = &self.journal;
-        // The head keeps what two reads bring, so that it does not flow back to where it just came from.
-        self.ready
-            .evict(self.ram_limit, self.ram_limit / 2, |entry| {
-                journal.is_written(entry)
-            });
-        if self.ready.ram_bytes() > self.ram_limit {
-            self.journal.want_spill(effects);
-        }
-        self.relieve_unacked();
-    }
-
-    /// Unacked payloads are needed again only if they come back, or to be dead-lettered.
-    fn relieve_unacked(&mut self) {
-        if self.unacked.ram_bytes() > self.ram_limit
-            && self.settings.arguments.dead_letter_exchange.is_none()
-        {
-            let journal = &self.journal;
-            self.unacked.evict(|entry| journal.is_written(entry));
-        }
     }
 }
 

@@ -62,6 +62,17 @@ pub(super) struct Load {
     cold: bool,
 }
 
+impl Load {
+    /// The evicted payload of one known message.
+    pub(super) fn of_known(position: Position) -> Self {
+        Self {
+            from: position,
+            until: position.next(),
+            cold: false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ready {
     requeued: BTreeMap<Position, Entry>,

@@ -199,18 +199,18 @@ impl Model {
     }
 
     fn observe(&mut self, rig: &Rig, effects: &[Effect]) {
-        let mut dead = Vec::new();
+        let dead = dead_letters(effects);
         for effect in effects {
             match effect {
                 Effect::Reply { to, reply } => self.observe_reply(rig, to.connection.serial, reply),
-                Effect::DeadLetter {
-                    reason, message, ..
-                } => dead.push((*reason, message.clone())),
                 Effect::Delete { .. } => panic!("nobody deletes here"),
-                Effect::RecordsWaiting { .. } | Effect::Load { .. } | Effect::Wake { .. } => {}
+                Effect::DeadLetter { .. }
+                | Effect::RecordsWaiting { .. }
+                | Effect::Load { .. }
+                | Effect::Wake { .. } => {}
             }
         }
-        self.catch_up_drops(rig);
+        self.catch_up_drops(rig, &dead);
         for effect in effects {
             if let Effect::Reply {
                 to,
@@ -341,7 +341,7 @@ impl Model {
     }
 
     /// Follows the machine's silent drops, if they are in order.
-    fn catch_up_drops(&mut self, rig: &Rig) {
+    fn catch_up_drops(&mut self, rig: &Rig, dead: &[(DeadLetterReason, SharedMessage)]) {
         let counters = rig.queue.counters();
         while self.expired < counters.expired || self.max_length < counters.max_length {
             let mut levels = HashSet::new();
@@ -349,8 +349,16 @@ impl Model {
                 .ready
                 .iter()
                 .filter(|((level, _), _)| levels.insert(*level));
-            let mut expired =
-                fronts.filter(|(_, kept)| kept.expires.is_some_and(|at| at <= rig.now.monotonic));
+            // With a dead-letter exchange one that must be read first is overtaken by those of other levels.
+            let speaks = self.settings.arguments.dead_letter_exchange.is_some();
+            let gone = |kept: &Kept| {
+                !speaks
+                    || dead
+                        .iter()
+                        .any(|(_, other)| Arc::ptr_eq(other, &kept.message))
+            };
+            let has_expired = |kept: &Kept| kept.expires.is_some_and(|at| at <= rig.now.monotonic);
+            let mut expired = fronts.filter(|(_, kept)| has_expired(kept) && gone(kept));
             if let Some((&key, _)) = expired.next().filter(|_| self.expired < counters.expired) {
                 self.expire(key);
                 continue;
@@ -447,6 +455,19 @@ impl Model {
         self.expired = 0;
         self.max_length = 0;
     }
+}
+
+fn dead_letters(effects: &[Effect]) -> Vec<(DeadLetterReason, SharedMessage)> {
+    let dead = effects.iter().filter_map(|effect| {
+        let Effect::DeadLetter {
+            reason, message, ..
+        } = effect
+        else {
+            return None;
+        };
+        Some((*reason, message.clone()))
+    });
+    dead.collect()
 }
 
 struct Run {
@@ -759,7 +780,8 @@ impl Run {
         let effects = self.rig.command(QueueCommand::Purge {
             channel: channel(1),
         });
-        self.model.catch_up_drops(&self.rig);
+        self.model
+            .catch_up_drops(&self.rig, &dead_letters(&effects));
         let purged = self.rig.queue.counters().purged - before;
         assert_eq!(purged, self.model.ready.len() as u64, "at {now:?}");
         let ready = std::mem::take(&mut self.model.ready);
