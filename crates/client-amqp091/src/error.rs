@@ -7,10 +7,12 @@ use codec_amqp091::{DecodeError, FrameError};
 
 /// Ends the connection, except [`ChannelClosed`](Self::ChannelClosed) and
 /// [`MethodTooLarge`](Self::MethodTooLarge), after which the connection goes on.
+///
+/// What lies below an error is its source and not part of its own text; print the whole chain.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The socket failed, or the broker ended the connection without saying why.
-    #[error("{during}: {source}")]
+    #[error("{during} failed")]
     Io {
         /// What was being done.
         during: &'static str,
@@ -37,10 +39,10 @@ pub enum Error {
         offered: String,
     },
     /// What the broker sent is not a frame.
-    #[error("broken frame from broker: {0}")]
+    #[error("broken frame from broker")]
     Frame(#[from] FrameError),
     /// A payload cannot be read.
-    #[error("unreadable method or header from broker: {0}")]
+    #[error("unreadable method or header from broker")]
     Decode(#[from] DecodeError),
     /// A frame came where the protocol does not allow it.
     #[error("unexpected frame from broker on channel {channel}: {found}")]
