@@ -1,3 +1,5 @@
+//! What a broker may send, in one piece and in many, and what it may not.
+
 use codec_amqp091::{
     FRAME_END, basic, encode_body_frames, encode_frame, encode_header_frame, encode_heartbeat,
     queue,
