@@ -26,28 +26,29 @@ impl Queue {
         Deadline::after(now, ttl_ms)
     }
 
-    /// Drops what expired at the front of the queue, or of each level.
-    pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) {
-        self.expire_where(effects, |entry| entry.deadline.has_passed(now));
+    /// Drops what expired at the front of the queue, or of each level. True if anything did.
+    pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) -> bool {
+        self.expire_where(effects, |entry| entry.deadline.has_passed(now))
     }
 
     /// Like [`Queue::expire`], but leaves what expires in this very moment: it has had no chance yet.
-    pub(super) fn expire_overdue(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn expire_overdue(&mut self, now: Now, effects: &mut Effects) -> bool {
         let before = Now {
             monotonic: now.monotonic.saturating_sub(Duration::from_nanos(1)),
             ..now
         };
-        self.expire_where(effects, |entry| entry.deadline.has_passed(before));
+        self.expire_where(effects, |entry| entry.deadline.has_passed(before))
     }
 
-    pub(super) fn expire_where(
+    fn expire_where(
         &mut self,
         effects: &mut Effects,
         has_expired: impl Fn(&Entry) -> bool,
-    ) {
+    ) -> bool {
         if !self.expiring || self.deleting {
-            return;
+            return false;
         }
+        let mut dropped = false;
         loop {
             let fronts = self.ready.fronts();
             let expired = fronts
@@ -63,10 +64,12 @@ impl Queue {
             };
             let Some(entry) = entry else { break };
             self.drop_entry(entry, Drop::Expired, effects);
+            dropped = true;
         }
         if self.ready.is_empty() {
             self.expiring = self.settings.arguments.message_ttl_ms.is_some();
         }
+        dropped
     }
 
     /// Asks for a wake-up, unless an early enough one is under way.

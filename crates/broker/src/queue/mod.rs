@@ -815,17 +815,21 @@ impl Queue {
         if self.deleting {
             return;
         }
-        // A message without time to live may still go to a consumer that is ready for it.
+        self.serve(now, windows, effects);
+        // What is dropped may have stood, unread, before what somebody can have.
+        while self.expire(now, effects) | self.drop_excess(effects) {
+            self.serve(now, windows, effects);
+        }
+        self.request_load(now, effects);
+    }
+
+    /// Hands out what is here. A message without time to live may still go to somebody who is ready for it.
+    fn serve(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
         self.expire_overdue(now, effects);
         self.serve_gets(now, effects);
         if self.gets.is_empty() && self.consumers.has_turns() {
             self.serve_consumers(now, windows, effects);
         }
-        self.expire(now, effects);
-        while self.drop_excess(effects) {
-            self.expire(now, effects);
-        }
-        self.request_load(now, effects);
     }
 
     fn serve_gets(&mut self, now: Now, effects: &mut Effects) {

@@ -149,7 +149,7 @@ impl Model {
             && !windows.closed.contains(&consumer.id.channel.connection)
     }
 
-    /// The message at `position` goes out: everything before it must have expired.
+    /// The message at `position` goes out: everything before it must have expired or been too much.
     fn take(
         &mut self,
         now: Now,
@@ -162,8 +162,15 @@ impl Model {
             && first != wanted
         {
             let expired = kept.expires.is_some_and(|at| at <= now.monotonic);
-            assert!(expired, "{first:?} was passed over for {wanted:?}");
-            self.expire(first);
+            assert!(
+                expired || self.is_over_length(),
+                "{first:?} was passed over for {wanted:?}"
+            );
+            if expired {
+                self.expire(first)
+            } else {
+                self.drop_first()
+            }
         }
         let kept = self
             .ready
@@ -364,15 +371,19 @@ impl Model {
                 continue;
             }
             assert!(self.is_over_length(), "dropped without need");
-            let (key, kept) = self.ready.pop_first().expect("a full queue is not empty");
-            self.die(DeadLetterReason::MaxLength, &kept.message);
-            self.max_length += 1;
-            self.settled.insert(key.1);
+            self.drop_first();
         }
         assert_eq!(
             (self.expired, self.max_length),
             (counters.expired, counters.max_length)
         );
+    }
+
+    fn drop_first(&mut self) {
+        let (key, kept) = self.ready.pop_first().expect("a full queue is not empty");
+        self.die(DeadLetterReason::MaxLength, &kept.message);
+        self.max_length += 1;
+        self.settled.insert(key.1);
     }
 
     fn is_over_length(&self) -> bool {
