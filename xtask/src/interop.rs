@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long one program of a suite may take.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long one step of an installation may take; the longest compiles a client on a busy machine.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a broker may take until it accepts connections.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broker may take to end after SIGTERM.
@@ -186,7 +188,7 @@ fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
     let environment = place.build.join("venv");
     let python = environment.join("bin/python");
     place.install(&["requirements.txt"], || {
-        finish(
+        install_step(
             place,
             place
                 .command("python3")
@@ -194,7 +196,7 @@ fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
                 .arg(&environment),
         )?;
         let pip = "-m pip install --quiet --disable-pip-version-check --requirement";
-        finish(
+        install_step(
             place,
             place
                 .command(&python)
@@ -218,7 +220,7 @@ fn node(place: &Place) -> Result<Vec<Command>> {
     place.copy(&["package.json", "package-lock.json", "suite.js"])?;
     place.install(&["package-lock.json"], || {
         let mut npm = place.command("npm");
-        finish(
+        install_step(
             place,
             npm.args(["ci", "--no-audit", "--no-fund"])
                 .current_dir(&place.build),
@@ -238,7 +240,7 @@ fn maven(place: &Place) -> Result<Vec<Command>> {
     place.install(&sources, || {
         let directory = format!("-Dinterop.directory={}", place.build.display());
         let mut mvn = place.command("mvn");
-        finish(
+        install_step(
             place,
             mvn.args(["--quiet", "--batch-mode", &directory, "compile"]),
         )
@@ -260,7 +262,7 @@ fn maven(place: &Place) -> Result<Vec<Command>> {
 fn go(place: &Place) -> Result<Vec<Command>> {
     let program = place.build.join("suite");
     place.install(&["go.mod", "go.sum", "main.go"], || {
-        finish(
+        install_step(
             place,
             place.command("go").args(["build", "-o"]).arg(&program),
         )
@@ -271,7 +273,7 @@ fn go(place: &Place) -> Result<Vec<Command>> {
 fn cargo(place: &Place) -> Result<Vec<Command>> {
     place.install(&["Cargo.toml", "Cargo.lock", "src/main.rs"], || {
         let mut build = place.command("cargo");
-        finish(
+        install_step(
             place,
             build
                 .args(["build", "--quiet", "--locked", "--target-dir"])
@@ -285,11 +287,11 @@ fn ruby(place: &Place) -> Result<Vec<Command>> {
     let has_bunny = || {
         let mut probe = place.command("ruby");
         probe.args(["-e", "require 'bunny'"]);
-        finish(place, &mut probe).is_ok()
+        install_step(place, &mut probe).is_ok()
     };
     if !has_bunny() {
         let packages = ["install", "--yes", "ruby", "ruby-bunny"];
-        finish(
+        install_step(
             place,
             place
                 .command("apt-get")
@@ -307,15 +309,25 @@ fn ruby(place: &Place) -> Result<Vec<Command>> {
     Ok(vec![ruby])
 }
 
+/// Runs all programs, also after one failed, so that one run shows all that is wrong.
 fn run_programs(place: &Place, programs: Vec<Command>, url: &str) -> Result<()> {
-    for mut program in programs {
-        finish(place, program.env("AMQP_URL", url))?;
-    }
+    let failures: Vec<String> = programs
+        .into_iter()
+        .filter_map(|mut program| {
+            finish(place, program.env("AMQP_URL", url), PROGRAM_TIMEOUT).err()
+        })
+        .map(|error| format!("{error:#}"))
+        .collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
 }
 
+fn install_step(place: &Place, command: &mut Command) -> Result<()> {
+    finish(place, command, INSTALL_TIMEOUT)
+}
+
 /// Runs a program to its end with its output in a file, and shows the end of that file if it fails.
-fn finish(place: &Place, command: &mut Command) -> Result<()> {
+fn finish(place: &Place, command: &mut Command, timeout: Duration) -> Result<()> {
     let path = place.build.join("output");
     let output = File::create(&path).with_context(|| format!("create {}", path.display()))?;
     let program = command.get_program().to_string_lossy().into_owned();
@@ -324,7 +336,7 @@ fn finish(place: &Place, command: &mut Command) -> Result<()> {
         .stderr(output)
         .spawn()
         .with_context(|| format!("start {program}"))?;
-    let status = wait(&mut child, PROGRAM_TIMEOUT)?;
+    let status = wait(&mut child, timeout)?;
     if status.is_none() {
         signal("KILL", &format!("-{}", child.id()))?;
         child.wait().context("wait for a killed program")?;
@@ -334,7 +346,7 @@ fn finish(place: &Place, command: &mut Command) -> Result<()> {
         Some(status) => bail!("{program}: {status}\n{}", tail(&path)),
         None => bail!(
             "{program}: not done after {} s\n{}",
-            PROGRAM_TIMEOUT.as_secs(),
+            timeout.as_secs(),
             tail(&path)
         ),
     }
