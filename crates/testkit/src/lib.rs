@@ -3,6 +3,10 @@
 //! Development only: nothing that ships depends on this crate.
 
 pub mod broker;
+pub mod checker;
+pub mod client;
+pub mod random;
 pub mod script;
 
 pub use broker::Broker;
+pub use client::Client;
