@@ -403,7 +403,7 @@ impl Channel {
     }
 
     fn handle_method(&mut self, turn: &mut Turn<'_>, payload: &Bytes) -> Result<(), Exception> {
-        let method = Method::decode(payload)?;
+        let method = decode_method(payload)?;
         self.perform(turn, &method)
             .map_err(|exception| exception.caused_by(method.ids()))
     }
@@ -781,6 +781,15 @@ impl Channel {
             self.stash.units.iter().map(Unit::size_bytes).sum::<usize>()
         );
     }
+}
+
+/// Reads a method; what is wrong with its arguments is told with its name.
+///
+/// # Errors
+/// It is malformed.
+pub(crate) fn decode_method(payload: &[u8]) -> Result<Method<'_>, Exception> {
+    Method::decode(payload)
+        .map_err(|error| Exception::from(error).caused_by(peek_method(payload).unwrap_or_default()))
 }
 
 /// An answer came that does not fit the question.

@@ -13,7 +13,7 @@
 //! whatever reason, all its consumers are cancelled before any of its messages is requeued.
 //! Spec: AMQP 0-9-1 §2.2.4, class connection.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, decode_method};
 use crate::config::{Alarms, Config, Peer};
 use crate::content::Whole;
 use crate::exception::{Exception, SILENT_CLOSE_DELAY, Scope, Violation};
@@ -520,6 +520,9 @@ impl Connection {
                 (FrameKind::Method, number) => {
                     self.handle_closed_channel_method(number, frame.payload)
                 }
+                (FrameKind::Header | FrameKind::Body, 0) => {
+                    Err(Violation::Unexpected(frame.describe()).into())
+                }
                 (FrameKind::Header | FrameKind::Body, _) => Err(Violation::ExpectedMethod.into()),
             },
             State::Closing { .. } => {
@@ -534,7 +537,7 @@ impl Connection {
     }
 
     fn handle_connection_method(&mut self, payload: &[u8]) -> Result<(), Exception> {
-        let method = Method::decode(payload)?;
+        let method = decode_method(payload)?;
         if let Method::ConnectionClose(_) = method {
             self.state = State::Leaving { deleting: false };
             self.handle_progress();
@@ -553,7 +556,7 @@ impl Connection {
         number: ChannelNumber,
         payload: &[u8],
     ) -> Result<(), Exception> {
-        let method = Method::decode(payload)?;
+        let method = decode_method(payload)?;
         let Method::ChannelOpen(_) = method else {
             return Err(Exception::from(Violation::ExpectedChannelOpen).caused_by(method.ids()));
         };

@@ -213,7 +213,7 @@ impl Assembly {
     /// # Errors
     /// The method is malformed.
     pub(crate) fn begin(&mut self, method: Bytes) -> Result<(), Exception> {
-        publish_of(&method)?;
+        publish_of(&method).map_err(|exception| exception.caused_by(PUBLISH))?;
         *self = Self::WantHeader { method };
         Ok(())
     }
@@ -311,12 +311,12 @@ impl Partial {
     fn take(&mut self, payload: &Bytes) -> Result<(), Exception> {
         self.received += payload.len() as u64;
         if self.received > self.body_size {
-            return Err(Violation::BodyTooLong.into());
+            return Err(Exception::from(Violation::BodyTooLong).caused_by(PUBLISH));
         }
         if payload.is_empty() {
             self.empty_frames += 1;
             if self.empty_frames > EMPTY_BODY_FRAMES_MAX {
-                return Err(Violation::EmptyBodyFrames.into());
+                return Err(Exception::from(Violation::EmptyBodyFrames).caused_by(PUBLISH));
             }
         }
         let whole = payload.len() as u64 == self.body_size;

@@ -38,14 +38,20 @@ pub struct Exception {
     pub class_id: u16,
     /// The method that caused it, 0 if none did.
     pub method_id: u16,
+    /// No method is named as the cause, even if there is one.
+    is_anonymous: bool,
 }
 
 impl Exception {
     fn new(scope: Scope, reply_code: u16, text: &dyn fmt::Display) -> Self {
-        let mut reply_text = format!("{} - {text}", reply_code::name(reply_code));
+        let reply_text = format!("{} - {text}", reply_code::name(reply_code));
+        Self::with_reply_text(scope, reply_code, reply_text)
+    }
+
+    fn with_reply_text(scope: Scope, reply_code: u16, mut reply_text: String) -> Self {
         if reply_text.len() > REPLY_TEXT_SIZE_MAX {
-            reply_text
-                .truncate(reply_text.floor_char_boundary(REPLY_TEXT_SIZE_MAX - ELLIPSIS.len()));
+            let end = reply_text.floor_char_boundary(REPLY_TEXT_SIZE_MAX - ELLIPSIS.len());
+            reply_text.truncate(end);
             reply_text.push_str(ELLIPSIS);
         }
         Self {
@@ -54,13 +60,21 @@ impl Exception {
             reply_text,
             class_id: 0,
             method_id: 0,
+            is_anonymous: false,
         }
     }
 
-    /// The same, caused by this method. What could not even be read is nobody's fault by name.
+    fn anonymous(self) -> Self {
+        Self {
+            is_anonymous: true,
+            ..self
+        }
+    }
+
+    /// The same, caused by this method, unless it is one that names none.
     #[must_use]
     pub(crate) fn caused_by(self, (class_id, method_id): (u16, u16)) -> Self {
-        if self.reply_code == reply_code::FRAME_ERROR {
+        if self.is_anonymous {
             return self;
         }
         Self {
@@ -129,6 +143,21 @@ impl From<DecodeError> for Exception {
     }
 }
 
+impl Exception {
+    /// The properties of a message cannot be read.
+    pub(crate) fn from_properties(error: DecodeError) -> Self {
+        match error {
+            DecodeError::NestingTooDeep | DecodeError::TooManyFields => error.into(),
+            DecodeError::Truncated { .. }
+            | DecodeError::Trailing { .. }
+            | DecodeError::UnknownMethod { .. }
+            | DecodeError::UnknownPropertyFlags { .. }
+            | DecodeError::UnknownFieldType { .. }
+            | DecodeError::TableTruncated => Violation::MalformedProperties.into(),
+        }
+    }
+}
+
 /// A rule of the protocol, or of this broker's use of it, that a client broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Violation<'a> {
@@ -148,6 +177,8 @@ pub(crate) enum Violation<'a> {
     /// More than [`EMPTY_BODY_FRAMES_MAX`](crate::content) body frames without a byte for one message.
     EmptyBodyFrames,
     MalformedName,
+    /// Compat: RabbitMQ fails without a text here.
+    MalformedProperties,
     UnimplementedMethod,
     ExpectedChannelOpen,
     SecondChannelOpen,
@@ -263,7 +294,12 @@ impl From<Violation<'_>> for Exception {
                 Connection,
                 code::FRAME_ERROR,
                 &"Malformed UTF-8 in shortstr",
-            ),
+            )
+            .anonymous(),
+            Violation::MalformedProperties => {
+                let text = code::name(code::INTERNAL_ERROR).to_owned();
+                Self::with_reply_text(Connection, code::INTERNAL_ERROR, text).anonymous()
+            }
             Violation::UnimplementedMethod => {
                 refuse(Connection, code::COMMAND_INVALID, &"unimplemented method")
             }
@@ -316,7 +352,7 @@ impl From<Violation<'_>> for Exception {
                 "invalid message: {{unacceptable_type_in_header,\"{header}\",{type_name}}}"
             )),
             Violation::TooManyKeys(max) => precondition(&format_args!(
-                "message has more than {max} CC and BCC routing keys"
+                "message has more than {max} CC or BCC routing keys"
             )),
             Violation::TxAfterConfirm => precondition(&"cannot switch from confirm to tx mode"),
             Violation::ConfirmAfterTx => precondition(&"cannot switch from tx to confirm mode"),

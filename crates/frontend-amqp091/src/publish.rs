@@ -195,7 +195,7 @@ impl Channel {
             }
             .into());
         }
-        let scan = PropertyScan::scan(&content.properties)?;
+        let scan = PropertyScan::scan(&content.properties).map_err(Exception::from_properties)?;
         self.routes.refresh(turn.metadata.version());
         let is_plain = scan.headers.is_none()
             && scan.reply_to.is_none()
@@ -239,7 +239,7 @@ impl Channel {
         let expiration_ms = scan.expiration.map(parse_expiration).transpose()?;
         let mut extra_keys = ExtraKeys::default();
         if let Some(headers) = scan.headers {
-            headers.validate()?;
+            headers.validate().map_err(Exception::from_properties)?;
             extra_keys = ExtraKeys::of(headers)?;
         }
         let properties = match rewritten {

@@ -360,15 +360,15 @@ fn framing_errors() {
                 &frame(3, 1, b"abc", 0xCE),
             ]
             .concat(),
-            "501 FRAME_ERROR - content body frame exceeds remaining content size (0,0)",
+            "501 FRAME_ERROR - content body frame exceeds remaining content size (60,40)",
         ),
         (
             frame(1, 1, &[0, 20, 0, 20], 0xCE),
-            "501 FRAME_ERROR - cannot decode <<>> (0,0)",
+            "501 FRAME_ERROR - cannot decode <<>> (20,20)",
         ),
         (
             frame(1, 1, &[0, 50, 0, 10, 0], 0xCE),
-            "501 FRAME_ERROR - cannot decode <<0>> (0,0)",
+            "501 FRAME_ERROR - cannot decode <<0>> (50,10)",
         ),
         (
             method(Method::QueueDeclare(queue::Declare {
