@@ -171,7 +171,8 @@ impl Runner {
 
     fn take_answers(&mut self) -> Vec<String> {
         let mut answers = std::mem::take(&mut self.answers);
-        answers.sort_by_key(|answer| (answer.connection, answer.channel));
+        // A consumer hears of its queue's end from elsewhere than the channel: the order of that and a reply is not defined.
+        answers.sort_by_key(|answer| (answer.connection, answer.channel, answer.text.starts_with("basic.cancel ")));
         let mut lines = Vec::new();
         for answer in answers {
             let name = &self.connections[answer.connection].name;
