@@ -93,15 +93,14 @@ impl Value {
     }
 }
 
-/// A table of named values, sorted bytewise by key and without duplicates (the last one wins), as RabbitMQ keeps them.
+/// A table of named values, sorted bytewise by key and without duplicates (the first one wins), as RabbitMQ keeps them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arguments(Vec<(Box<str>, Value)>);
 
 impl Arguments {
-    /// A table from pairs in any order; of two equal keys the later one stays.
+    /// A table from pairs in any order; of two equal keys the earlier one stays.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Box<str>, Value)>) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
-        pairs.reverse();
         pairs.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         pairs.dedup_by(|later, kept| later.0 == kept.0);
         Self(pairs)
@@ -148,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_two_equal_keys_stays() {
+    fn the_first_of_two_equal_keys_stays() {
         let table = Arguments::from_pairs([
             ("b".into(), Value::Bool(true)),
             ("a".into(), Value::Void),
@@ -156,6 +155,6 @@ mod tests {
         ]);
         let keys: Vec<_> = table.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["a", "b"]);
-        assert_eq!(table.get("b"), Some(&Value::Bool(false)));
+        assert_eq!(table.get("b"), Some(&Value::Bool(true)));
     }
 }

@@ -744,7 +744,7 @@ impl Channel {
         self.waiting = None;
         self.stash.clear();
         self.mode = Mode::Plain;
-        self.reply_consumer = None;
+        self.cancel_replies(session);
         self.routes = Routes::default();
     }
 

@@ -9,7 +9,7 @@
 use crate::arguments;
 use crate::channel::{Channel, Waiting, unexpected_answer};
 use crate::exception::{Exception, Violation};
-use crate::reply_to::REPLY_TO;
+use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
 use crate::unacked::Delivery;
 use base::{ConsumerTagIndex, Name, Position, QueueRef};
@@ -248,8 +248,11 @@ impl Channel {
         method: &basic::Cancel<'_>,
     ) -> Result<(), Exception> {
         let Some((index, consumer)) = self.consumers.find(method.consumer_tag) else {
-            self.reply_consumer
-                .take_if(|consumer| *consumer.tag.as_bytes() == *method.consumer_tag);
+            let is_reply_consumer =
+                |consumer: &ReplyConsumer| *consumer.tag.as_bytes() == *method.consumer_tag;
+            if self.reply_consumer.as_ref().is_some_and(is_reply_consumer) {
+                self.cancel_replies(turn.session);
+            }
             if !method.no_wait {
                 let consumer_tag = method.consumer_tag;
                 basic::CancelOk { consumer_tag }.encode(self.number(), turn.session.encoded());

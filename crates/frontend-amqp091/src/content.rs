@@ -10,6 +10,7 @@
 //!
 //! Spec: AMQP 0-9-1 §4.2.6.
 
+use crate::config::MESSAGE_SIZE_HARD_MAX;
 use crate::exception::{Exception, Violation};
 use bytes::{Bytes, BytesMut};
 use codec_amqp091::{ContentHeader, Frame, FrameKind, basic, decode_frame, peek_method};
@@ -114,9 +115,9 @@ impl<'a> Whole<'a> {
         }
         let ContentHeader {
             class_id,
+            weight,
             body_size,
             properties,
-            ..
         } = ContentHeader::decode(header.payload).ok()?;
         let (body, size) = if body_size == 0 {
             (&[][..], header_size)
@@ -127,7 +128,7 @@ impl<'a> Whole<'a> {
             }
             (body.payload, header_size + body_frame_size)
         };
-        if class_id != basic::Publish::CLASS_ID || body.len() as u64 != body_size {
+        if (class_id, weight) != (basic::Publish::CLASS_ID, 0) || body.len() as u64 != body_size {
             return None;
         }
         let publish = publish_of(method.payload).ok()?;
@@ -235,6 +236,13 @@ impl Assembly {
             }
         };
         let header = ContentHeader::decode(payload)?;
+        // Compat: RabbitMQ does not know a header with a weight.
+        if header.weight != 0 {
+            return Err(Exception::from(Violation::ExpectedHeader).caused_by(PUBLISH));
+        }
+        if header.body_size > MESSAGE_SIZE_HARD_MAX {
+            return Err(Exception::from(Violation::BodySize(header.body_size)).caused_by(PUBLISH));
+        }
         if header.class_id != basic::Publish::CLASS_ID {
             return Err(
                 Exception::from(Violation::HeaderOfClass(header.class_id)).caused_by(PUBLISH)

@@ -173,6 +173,8 @@ pub(crate) enum Violation<'a> {
     HeaderOfClass(u16),
     /// Another frame in the place of a body frame.
     ExpectedBody,
+    /// More announced than any message may have.
+    BodySize(u64),
     BodyTooLong,
     /// More than [`EMPTY_BODY_FRAMES_MAX`](crate::content) body frames without a byte for one message.
     EmptyBodyFrames,
@@ -280,6 +282,12 @@ impl From<Violation<'_>> for Exception {
                 code::UNEXPECTED_FRAME,
                 &"expected content body, got non content body frame instead",
             ),
+            Violation::BodySize(size) => {
+                let max = crate::config::MESSAGE_SIZE_HARD_MAX;
+                let text =
+                    format_args!("content body size {size} exceeds maximum allowed size {max}");
+                refuse(Connection, code::FRAME_ERROR, &text)
+            }
             Violation::BodyTooLong => refuse(
                 Connection,
                 code::FRAME_ERROR,

@@ -235,7 +235,7 @@ impl Channel {
         scan: &PropertyScan<'_>,
     ) -> Result<(), Exception> {
         let allowed = self.allowed_exchange(turn, method.exchange)?;
-        let rewritten = self.rewrite_reply_to(turn.session, scan, &content.properties)?;
+        let rewritten = self.rewrite_reply_to(scan, &content.properties)?;
         let expiration_ms = scan.expiration.map(parse_expiration).transpose()?;
         let mut extra_keys = ExtraKeys::default();
         if let Some(headers) = scan.headers {

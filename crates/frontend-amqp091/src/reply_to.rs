@@ -110,8 +110,18 @@ impl Channel {
             }
             .encode(self.number(), session.encoded());
         }
-        self.reply_consumer = Some(ReplyConsumer::new(tag, self.id, session.random.bytes16()));
+        let consumer = ReplyConsumer::new(tag, self.id, session.random.bytes16());
+        session
+            .reply_addresses
+            .insert(self.id.number, consumer.address.clone());
+        self.reply_consumer = Some(consumer);
         Ok(())
+    }
+
+    /// Ends the channel's consumer of answers.
+    pub(crate) fn cancel_replies(&mut self, session: &mut Session) {
+        session.reply_addresses.remove(&self.id.number);
+        self.reply_consumer = None;
     }
 
     /// Puts the channel's own address into a request that says only that it wants a direct answer.
@@ -120,7 +130,6 @@ impl Channel {
     /// There is nobody on the channel to take the answer.
     pub(crate) fn rewrite_reply_to(
         &self,
-        _session: &Session,
         scan: &PropertyScan<'_>,
         properties: &Bytes,
     ) -> Result<Option<Bytes>, Exception> {

@@ -14,7 +14,7 @@ use broker::metadata::Metadata;
 use broker::value::Arguments;
 use codec_amqp091::{FrameKind, encode_body_frames, encode_header_frame};
 use smallvec::smallvec;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// One call into the machine: the metadata as of now and the shared state of the connection.
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     /// Channels whose confirms are ready to be said.
     pub(crate) unsaid_confirms: Vec<ChannelNumber>,
     pub(crate) backpressure: Backpressure,
+    /// The addresses of the channels that take direct replies.
+    pub(crate) reply_addresses: BTreeMap<ChannelNumber, Name>,
     /// A channel keeps so much that reading has to stop.
     pub(crate) has_full_stash: bool,
     /// An exclusive queue was declared, so the end of the connection has to be told to the metadata.
@@ -95,6 +97,7 @@ impl Session {
                 has_publish: false,
                 is_announced: false,
             },
+            reply_addresses: BTreeMap::new(),
             has_full_stash: false,
             declared_exclusive: false,
         }

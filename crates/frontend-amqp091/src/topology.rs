@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// Prefix of queue names that the server chooses.
 const GENERATED_QUEUE_PREFIX: &str = "amq.gen-";
+/// What names that belong to the server start with.
+const RESERVED_PREFIX: &str = "amq.";
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
@@ -197,7 +199,7 @@ impl Channel {
         refuse_default_exchange(&source)?;
         refuse_default_exchange(&destination)?;
         let destination = Destination::Exchange(destination);
-        let routing_key = Bytes::copy_from_slice(method.routing_key);
+        let routing_key = Bytes::copy_from_slice(arguments::text(method.routing_key)?.as_bytes());
         check_binding(turn, &source, &destination, &routing_key)?;
         let arguments = arguments::from_table(method.arguments)?;
         let vhost = turn.session.vhost.clone();
@@ -228,7 +230,7 @@ impl Channel {
         refuse_default_exchange(&source)?;
         refuse_default_exchange(&destination)?;
         let destination = Destination::Exchange(destination);
-        let routing_key = Bytes::copy_from_slice(method.routing_key);
+        let routing_key = Bytes::copy_from_slice(arguments::text(method.routing_key)?.as_bytes());
         check_binding(turn, &source, &destination, &routing_key)?;
         let arguments = arguments::from_table(method.arguments)?;
         let vhost = turn.session.vhost.clone();
@@ -279,6 +281,15 @@ impl Channel {
             return self.queue_declare_passive(turn, given, method.no_wait);
         }
         let server_named = given.is_empty();
+        // Compat: for queues RabbitMQ looks at the prefix before it looks for the queue, so the creator of a queue with a
+        // generated name cannot declare it again either.
+        if given.starts_with(RESERVED_PREFIX) {
+            return Err(Error::ReservedName {
+                kind: ResourceKind::Queue,
+                name: given,
+            }
+            .into());
+        }
         let name = if server_named {
             turn.session.random.name(GENERATED_QUEUE_PREFIX).into()
         } else {
@@ -336,8 +347,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Names of direct reply-to look like queues with one consumer. Whether a requester on another connection still exists
-    /// is not known here; the channel's own address is.
+    /// Names of direct reply-to look like queues with one consumer. Whether a requester on another connection still exists is
+    /// not known here, so it is taken to.
     fn declare_reply_queue(
         &mut self,
         session: &mut Session,
@@ -346,10 +357,9 @@ impl Channel {
     ) -> Result<(), Exception> {
         let leads_somewhere = match reply_to::requester(name.as_bytes()) {
             None => name == REPLY_TO,
-            Some(to) if to == self.id => self
-                .reply_consumer
-                .as_ref()
-                .is_some_and(|consumer| consumer.address == name),
+            Some(to) if to.connection == session.id => {
+                session.reply_addresses.get(&to.number) == Some(&name)
+            }
             Some(_) => true,
         };
         if !leads_somewhere {
@@ -406,12 +416,16 @@ impl Channel {
         method: &queue::Bind<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(method.queue)?;
-        let routing_key = binding_key(method.queue, &name, method.routing_key);
+        let routing_key = binding_key(method.queue, &name, arguments::text(method.routing_key)?);
         let source = arguments::name(method.exchange)?;
         refuse_default_exchange(&source)?;
         refuse_reply_queue(&name)?;
-        let destination = Destination::Queue(name);
+        let destination = Destination::Queue(name.clone());
         check_binding(turn, &source, &destination, &routing_key)?;
+        let vhost = vhost(turn)?;
+        if let (Some(_), Some(record)) = (vhost.exchange(&source), vhost.queue(&name)) {
+            record.check_exclusive(turn.session.id)?;
+        }
         let arguments = arguments::from_table(method.arguments)?;
         let vhost = turn.session.vhost.clone();
         let command = MetadataCommand::Bind {
@@ -437,13 +451,26 @@ impl Channel {
         method: &queue::Unbind<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(method.queue)?;
-        let routing_key = binding_key(method.queue, &name, method.routing_key);
+        let routing_key = binding_key(method.queue, &name, arguments::text(method.routing_key)?);
         let source = arguments::name(method.exchange)?;
         refuse_default_exchange(&source)?;
         refuse_reply_queue(&name)?;
-        let destination = Destination::Queue(name);
+        let destination = Destination::Queue(name.clone());
         check_binding(turn, &source, &destination, &routing_key)?;
         let arguments = arguments::from_table(method.arguments)?;
+        // Compat: whoever unbinds what is not bound hears that it is done, whosever the queue is.
+        let vhost = vhost(turn)?;
+        if let Some(Err(not_ours)) = vhost
+            .queue(&name)
+            .map(|record| record.check_exclusive(turn.session.id))
+            && vhost.bindings_of_destination(&destination).any(|binding| {
+                binding.source == source
+                    && binding.binding_key == routing_key
+                    && binding.arguments == arguments
+            })
+        {
+            return Err(not_ours.into());
+        }
         let vhost = turn.session.vhost.clone();
         let command = MetadataCommand::Unbind {
             vhost,
@@ -598,11 +625,11 @@ impl Channel {
 }
 
 /// The binding key: if neither queue nor key was given, it is the queue's name.
-fn binding_key(queue_given: &[u8], queue: &Name, routing_key: &[u8]) -> Bytes {
+fn binding_key(queue_given: &[u8], queue: &Name, routing_key: &str) -> Bytes {
     if queue_given.is_empty() && routing_key.is_empty() {
         return Bytes::copy_from_slice(queue.as_bytes());
     }
-    Bytes::copy_from_slice(routing_key)
+    Bytes::copy_from_slice(routing_key.as_bytes())
 }
 
 fn refuse_reply_queue(name: &Name) -> Result<(), Exception> {
@@ -613,7 +640,7 @@ fn refuse_reply_queue(name: &Name) -> Result<(), Exception> {
     }
 }
 
-/// Checks what binding and unbinding need: write on the destination, read on the source, and that an exclusive queue is ours.
+/// Checks what binding and unbinding need: write on the destination, read on the source.
 fn check_binding(
     turn: &Turn<'_>,
     source: &Name,
@@ -633,11 +660,6 @@ fn check_binding(
     if exchange.exchange_type == ExchangeType::Topic {
         let Session { user, vhost, .. } = &*turn.session;
         auth::authorize_topic(turn.metadata, user, vhost, Read, source, routing_key, None)?;
-    }
-    if let Destination::Queue(name) = destination
-        && let Some(record) = vhost.queue(name)
-    {
-        record.check_exclusive(turn.session.id)?;
     }
     Ok(())
 }

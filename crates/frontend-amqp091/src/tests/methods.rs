@@ -158,6 +158,16 @@ fn queues() {
         ],
         "1 queue.bind-ok",
     );
+    let invalid = queue::Bind {
+        queue: b"q",
+        exchange: b"amq.direct",
+        routing_key: &[0xFF],
+        ..Default::default()
+    };
+    check(
+        vec![Declare(declare("q")), Bind(invalid)],
+        "0 connection.close 501 FRAME_ERROR - Malformed UTF-8 in shortstr (0,0)",
+    );
     check(
         vec![queue_bind("nope", "nope", "")],
         "1 channel.close 404 NOT_FOUND - no exchange 'nope' in vhost '/' (50,20)",
@@ -319,6 +329,23 @@ fn exclusive_queues_belong_to_their_connection_and_go_with_it() {
         let heard = last_of(&mut world, "guest", vec![method]);
         assert_eq!(heard, [format!("1 channel.close {locked} ({class},{id})")]);
     }
+    let unbind = |routing_key| queue::Unbind {
+        queue: b"exq",
+        exchange: b"amq.direct",
+        routing_key,
+        ..Default::default()
+    };
+    assert_eq!(
+        world.ask(owner, 1, queue_bind("exq", "amq.direct", "k")),
+        ["1 queue.bind-ok"]
+    );
+    let other = world.connect();
+    assert_eq!(
+        world.ask(other, 1, Method::QueueUnbind(unbind(b"unbound"))),
+        ["1 queue.unbind-ok"]
+    );
+    let heard = world.ask(other, 1, Method::QueueUnbind(unbind(b"k")));
+    assert_eq!(heard, [format!("1 channel.close {locked} (50,50)")]);
     world.feed(
         owner,
         &message(1, publish("", "exq"), &BasicProperties::default(), b"m"),

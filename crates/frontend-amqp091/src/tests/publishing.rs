@@ -223,6 +223,52 @@ fn a_message_that_is_too_large_is_not_kept() {
 }
 
 #[test]
+fn messages_that_cannot_be_read() {
+    let mut unknown_type = vec![0x20, 0];
+    unknown_type.extend([0, 0, 0, 3, 1, b'k', b'?']);
+    for properties in [
+        &[0, 1, 0, 0][..],
+        &[0x80, 0, 5, b'a', b'b'],
+        &[0, 0, 1],
+        &unknown_type,
+    ] {
+        let (mut world, id) = declared(&["q"]);
+        let mut bytes = Vec::new();
+        publish("", "q").encode(1, &mut bytes);
+        encode_header_frame(&mut bytes, 1, 0, properties);
+        world.feed(id, &bytes);
+        assert_eq!(
+            world.hear(id),
+            ["0 connection.close 541 INTERNAL_ERROR (0,0)"],
+            "{properties:?}"
+        );
+    }
+    for (weight, body_size, expect) in [
+        (
+            1,
+            1,
+            "505 UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
+        ),
+        (
+            0,
+            536_870_913_u64,
+            "501 FRAME_ERROR - content body size 536870913 exceeds maximum allowed size 536870912",
+        ),
+    ] {
+        let (mut world, id) = declared(&["q"]);
+        let mut bytes = Vec::new();
+        publish("", "q").encode(1, &mut bytes);
+        let header = [&[0, 60, 0, weight][..], &body_size.to_be_bytes(), &[0, 0]].concat();
+        encode_frame(FrameKind::Header, 1, &header, &mut bytes);
+        world.feed(id, &bytes);
+        assert_eq!(
+            world.hear(id),
+            [format!("0 connection.close {expect} (60,40)")]
+        );
+    }
+}
+
+#[test]
 fn cc_and_bcc() {
     let (mut world, id) = declared(&["q", "cc", "bcc"]);
     let mut headers = Vec::new();
@@ -559,6 +605,17 @@ fn direct_reply_to() {
     );
     assert_eq!(world.hear(asks), NOTHING);
 
+    let passive = || {
+        Method::QueueDeclare(queue::Declare {
+            passive: true,
+            ..declare(&address)
+        })
+    };
+    world.send(asks, 2, Method::ChannelOpen(channel::Open::default()));
+    assert_eq!(
+        world.ask(asks, 2, passive()).last(),
+        Some(&format!("2 queue.declare-ok {address} 0 1"))
+    );
     let twice = world.ask(
         asks,
         1,
@@ -571,6 +628,8 @@ fn direct_reply_to() {
         twice,
         ["1 channel.close 406 PRECONDITION_FAILED - reply consumer already set (60,20)"]
     );
+    let gone = format!("2 channel.close 404 NOT_FOUND - no queue '{address}' in vhost '/' (50,10)");
+    assert_eq!(world.ask(asks, 2, passive()), [gone]);
     // The requester is gone: the answer is dropped, not returned.
     world.feed(
         answers,
