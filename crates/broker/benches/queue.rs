@@ -112,6 +112,8 @@ fn message(persistent: bool, body_bytes: usize) -> SharedMessage {
         persistent,
         priority: 0,
         expiration_ms: None,
+        extra_routing_keys: None,
+        deaths: None,
     })
 }
 

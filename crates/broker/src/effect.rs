@@ -65,8 +65,6 @@ pub enum Effect {
         exchange: Name,
         /// `x-dead-letter-routing-key`; `None` for the message's own routing keys.
         routing_key: Option<Bytes>,
-        /// It was delivered at least once.
-        delivered: bool,
     },
 }
 

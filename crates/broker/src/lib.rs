@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod binding;
 pub mod command;
+pub mod death;
 pub mod effect;
 pub mod error;
 pub mod exchange;

@@ -1,5 +1,6 @@
 //! A message inside the broker.
 
+use crate::death::Deaths;
 use base::Name;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -25,6 +26,19 @@ pub struct Message {
     pub priority: u8,
     /// The expiration property in milliseconds (RabbitMQ docs: ttl#per-message-ttl).
     pub expiration_ms: Option<u64>,
+    /// The keys of its CC and BCC headers, by which it is routed as well; `None` for nearly all messages.
+    pub extra_routing_keys: Option<Arc<ExtraRoutingKeys>>,
+    /// What it died of so far; `None` unless it was dead-lettered.
+    pub deaths: Option<Arc<Deaths>>,
+}
+
+/// Routing keys beside the one that the message was published with (RabbitMQ docs: sender-selected).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraRoutingKeys {
+    /// Those that consumers see, in the order of the header.
+    pub cc: Box<[Bytes]>,
+    /// Those that they do not.
+    pub bcc: Box<[Bytes]>,
 }
 
 /// A message as queues and consumers hold it.
@@ -34,5 +48,19 @@ impl Message {
     /// Bytes that count for length limits, flow control and memory accounting: the body and the parts around it.
     pub fn size_bytes(&self) -> usize {
         self.body.len() + self.properties.len() + self.routing_key.len()
+    }
+
+    /// All routing keys: its own, then CC, then BCC.
+    pub fn routing_keys(&self) -> impl Iterator<Item = &Bytes> {
+        let extra = self.extra_routing_keys.as_deref();
+        let bcc = extra.into_iter().flat_map(|extra| &extra.bcc);
+        self.visible_routing_keys().chain(bcc)
+    }
+
+    /// The routing keys that a consumer may learn: its own, then CC.
+    pub fn visible_routing_keys(&self) -> impl Iterator<Item = &Bytes> {
+        let extra = self.extra_routing_keys.as_deref();
+        let cc = extra.into_iter().flat_map(|extra| &extra.cc);
+        std::iter::once(&self.routing_key).chain(cc)
     }
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Suggested reading order: [`connection`], `handshake`, `channel`, `content`, `publish`, `consume`, `settle`, `confirm`,
-//! `tx`, `topology`, `reply_to`, `exception`.
+//! `tx`, `topology`, `reply_to`, `dead_letter`, `exception`.
 
 mod arguments;
 mod channel;
@@ -21,6 +21,7 @@ mod confirm;
 pub mod connection;
 mod consume;
 mod content;
+pub mod dead_letter;
 pub mod exception;
 mod handshake;
 mod heartbeat;

@@ -20,7 +20,7 @@ use broker::auth::{self, Permit, Write};
 use broker::command::{ChannelId, ConfirmTo, QueueCommand};
 use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
-use broker::message::{Message, SharedMessage};
+use broker::message::{ExtraRoutingKeys, Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use broker::value::Arguments;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 const ROUTES_MAX: usize = 1024;
 /// Exchanges a channel remembers to have permission for; then it begins anew.
 const EXCHANGES_MAX: usize = 64;
-/// CC and BCC routing keys of one message; more end the channel.
+/// CC routing keys of one message, and BCC ones; more end the channel.
 const EXTRA_KEYS_MAX: usize = 1000;
 /// Longest expiration in milliseconds: ten years.
 const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
@@ -213,6 +213,8 @@ impl Channel {
                 persistent,
                 priority,
                 expiration_ms: None,
+                extra_routing_keys: None,
+                deaths: None,
             });
             let session = &mut *turn.session;
             return send(
@@ -266,6 +268,8 @@ impl Channel {
             persistent: scan.delivery_mode == Some(PERSISTENT),
             priority: scan.priority.unwrap_or(0),
             expiration_ms,
+            extra_routing_keys: extra_keys.shared(),
+            deaths: None,
         });
         let session = &mut *turn.session;
         if allowed.exchange.is_default()
@@ -543,7 +547,10 @@ fn parse_expiration(value: &[u8]) -> Result<u64, Exception> {
 /// Routing keys in the CC and BCC headers.
 #[derive(Default)]
 struct ExtraKeys<'a> {
+    /// CC, then BCC.
     keys: SmallVec<[&'a [u8]; 4]>,
+    /// How many of them are CC.
+    cc_count: usize,
     has_bcc: bool,
 }
 
@@ -552,6 +559,7 @@ impl<'a> ExtraKeys<'a> {
     /// A header is no array, or there are too many keys.
     fn of(headers: Table<'a>) -> Result<Self, Exception> {
         let mut extra = Self::default();
+        let mut bcc: SmallVec<[&[u8]; 4]> = SmallVec::new();
         for field in headers {
             let (key, value) = field?;
             let header = match key {
@@ -567,16 +575,36 @@ impl<'a> ExtraKeys<'a> {
                 }
                 .into());
             };
+            let keys = if header == "CC" {
+                &mut extra.keys
+            } else {
+                &mut bcc
+            };
             for value in array {
                 if let Value::LongStr(key) = value? {
-                    extra.keys.push(key);
+                    keys.push(key);
                 }
             }
-            if extra.keys.len() > EXTRA_KEYS_MAX {
+            if keys.len() > EXTRA_KEYS_MAX {
                 return Err(Violation::TooManyKeys(EXTRA_KEYS_MAX).into());
             }
         }
+        extra.cc_count = extra.keys.len();
+        extra.keys.extend(bcc);
         Ok(extra)
+    }
+
+    /// As the message keeps them.
+    fn shared(&self) -> Option<Arc<ExtraRoutingKeys>> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let owned = |keys: &[&[u8]]| keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+        let (cc, bcc) = self.keys.split_at(self.cc_count);
+        Some(Arc::new(ExtraRoutingKeys {
+            cc: owned(cc),
+            bcc: owned(bcc),
+        }))
     }
 
     /// The properties as consumers may see them.

@@ -1,15 +1,25 @@
 //! A message as the log keeps it.
 //!
 //! ```text
-//! u8 version (1) | u8 flags | [u64 expires_at_ms] | u8 len, exchange | u8 len, routing key | u32 len, properties | body
-//! flags: bit 0 persistent, bit 1 expires_at_ms present, bit 2 expiration property present (u64 follows expires_at_ms)
-//! bits 4-7 unused, zero
+//! u8 version (1) | u8 flags | u8 priority | [u64 expires_at_ms] | [u64 expiration_ms]
+//!   | str exchange | str routing key | [extra keys] | [deaths] | u32 len, properties | body
+//!
+//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths; bits 5-7 unused, zero
+//! str         u8 len, bytes
+//! keys        u16 count, str …
+//! extra keys  keys CC, keys BCC
+//! deaths      str queue, u8 reason, str exchange of the first | u8 count, death …, newest first
+//! death       str queue | u8 reason | u64 count | u64 time_s | u64 original_expiration_ms + 1, 0 for none
+//!               | str exchange | keys
+//! reason      1 rejected, 2 expired, 3 maxlen
 //! ```
-//! All integers are little-endian. The priority is kept behind the flags as one octet. The log's record around it carries
+//! All integers are little-endian. The log's record around it carries
 //! length and checksum, so nothing is checked twice here; a payload that does not parse is an error of the log all the same
 //! and is reported, never guessed at.
 
-use broker::message::{Message, SharedMessage};
+use broker::death::{Death, Deaths, FirstDeath};
+use broker::effect::DeadLetterReason;
+use broker::message::{ExtraRoutingKeys, Message, SharedMessage};
 use bytes::{Buf, Bytes};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +30,9 @@ const VERSION: u8 = 1;
 const PERSISTENT: u8 = 1;
 const EXPIRES_AT: u8 = 1 << 1;
 const EXPIRATION: u8 = 1 << 2;
+const EXTRA_KEYS: u8 = 1 << 3;
+const DEATHS: u8 = 1 << 4;
+const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS);
 
 /// A message on its way into the log.
 #[derive(Debug)]
@@ -37,6 +50,11 @@ impl store::Payload for StoredMessage {
             + message.exchange.len()
             + 1
             + message.routing_key.len()
+            + message
+                .extra_routing_keys
+                .as_deref()
+                .map_or(0, extra_keys_size)
+            + message.deaths.as_deref().map_or(0, deaths_size)
             + 4
             + message.properties.len()
             + message.body.len()
@@ -54,6 +72,12 @@ impl store::Payload for StoredMessage {
         if message.expiration_ms.is_some() {
             flags |= EXPIRATION;
         }
+        if message.extra_routing_keys.is_some() {
+            flags |= EXTRA_KEYS;
+        }
+        if message.deaths.is_some() {
+            flags |= DEATHS;
+        }
         out.extend_from_slice(&[VERSION, flags, message.priority]);
         for time in [self.expires_at_ms, message.expiration_ms]
             .into_iter()
@@ -61,15 +85,87 @@ impl store::Payload for StoredMessage {
         {
             out.extend_from_slice(&time.to_le_bytes());
         }
-        // AMQP limits both to 255 bytes; whoever made the message checked that.
-        for short in [message.exchange.as_bytes(), &message.routing_key] {
-            out.push(u8::try_from(short.len()).expect("a short string has at most 255 bytes"));
-            out.extend_from_slice(short);
+        push_short(message.exchange.as_bytes(), out);
+        push_short(&message.routing_key, out);
+        if let Some(extra) = &message.extra_routing_keys {
+            push_keys(&extra.cc, out);
+            push_keys(&extra.bcc, out);
+        }
+        if let Some(deaths) = &message.deaths {
+            push_deaths(deaths, out);
         }
         let properties = u32::try_from(message.properties.len()).expect("properties fit one frame");
         out.extend_from_slice(&properties.to_le_bytes());
         out.extend_from_slice(&message.properties);
         out.extend_from_slice(&message.body);
+    }
+}
+
+/// AMQP limits names and keys to 255 bytes; whoever made the message checked that.
+fn push_short(short: &[u8], out: &mut Vec<u8>) {
+    out.push(u8::try_from(short.len()).expect("a short string has at most 255 bytes"));
+    out.extend_from_slice(short);
+}
+
+fn push_keys(keys: &[Bytes], out: &mut Vec<u8>) {
+    let count = u16::try_from(keys.len()).expect("a publish has at most 1000 extra keys");
+    out.extend_from_slice(&count.to_le_bytes());
+    for key in keys {
+        push_short(key, out);
+    }
+}
+
+fn push_deaths(deaths: &Deaths, out: &mut Vec<u8>) {
+    let first = deaths.first();
+    push_short(first.queue.as_bytes(), out);
+    out.push(reason_code(first.reason));
+    push_short(first.exchange.as_bytes(), out);
+    out.push(u8::try_from(deaths.iter().len()).expect("a history has at most 128 deaths"));
+    for death in deaths.iter() {
+        push_short(death.queue.as_bytes(), out);
+        out.push(reason_code(death.reason));
+        let expiration = death
+            .original_expiration_ms
+            .map_or(0, |expiration_ms| expiration_ms.saturating_add(1));
+        for number in [death.count, death.time_s, expiration] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        push_short(death.exchange.as_bytes(), out);
+        push_keys(&death.routing_keys, out);
+    }
+}
+
+fn keys_size(keys: &[Bytes]) -> usize {
+    2 + keys.iter().map(|key| 1 + key.len()).sum::<usize>()
+}
+
+fn extra_keys_size(extra: &ExtraRoutingKeys) -> usize {
+    keys_size(&extra.cc) + keys_size(&extra.bcc)
+}
+
+fn deaths_size(deaths: &Deaths) -> usize {
+    let death_size = |death: &Death| {
+        1 + death.queue.len() + 1 + 24 + 1 + death.exchange.len() + keys_size(&death.routing_keys)
+    };
+    let first = deaths.first();
+    let first_size = 1 + first.queue.len() + 1 + 1 + first.exchange.len();
+    first_size + 1 + deaths.iter().map(death_size).sum::<usize>()
+}
+
+fn reason_code(reason: DeadLetterReason) -> u8 {
+    match reason {
+        DeadLetterReason::Rejected => 1,
+        DeadLetterReason::Expired => 2,
+        DeadLetterReason::MaxLength => 3,
+    }
+}
+
+fn reason(code: u8) -> Option<DeadLetterReason> {
+    match code {
+        1 => Some(DeadLetterReason::Rejected),
+        2 => Some(DeadLetterReason::Expired),
+        3 => Some(DeadLetterReason::MaxLength),
+        _ => None,
     }
 }
 
@@ -101,7 +197,7 @@ pub(crate) fn decode(
 ) -> Option<(SharedMessage, Option<u64>)> {
     let header = take(&mut payload, 3)?;
     let (version, flags, priority) = (header[0], header[1], header[2]);
-    if version != VERSION {
+    if version != VERSION || flags & UNKNOWN != 0 {
         return None;
     }
     let mut time = |flag: u8| -> Option<Option<u64>> {
@@ -114,6 +210,17 @@ pub(crate) fn decode(
     let expiration_ms = time(EXPIRATION)?;
     let exchange = short(&mut payload)?;
     let routing_key = short(&mut payload)?;
+    let extra_routing_keys = if flags & EXTRA_KEYS != 0 {
+        let (cc, bcc) = (keys(&mut payload)?, keys(&mut payload)?);
+        Some(Arc::new(ExtraRoutingKeys { cc, bcc }))
+    } else {
+        None
+    };
+    let deaths = if flags & DEATHS != 0 {
+        Some(Arc::new(deaths(&mut payload, names)?))
+    } else {
+        None
+    };
     let properties_length = take(&mut payload, 4)?.get_u32_le();
     let properties = take(&mut payload, usize::try_from(properties_length).ok()?)?;
     let message = Message {
@@ -124,6 +231,8 @@ pub(crate) fn decode(
         persistent: flags & PERSISTENT != 0,
         priority,
         expiration_ms,
+        extra_routing_keys,
+        deaths,
     };
     Some((Arc::new(message), expires_at_ms))
 }
@@ -135,6 +244,34 @@ fn take(payload: &mut Bytes, length: usize) -> Option<Bytes> {
 fn short(payload: &mut Bytes) -> Option<Bytes> {
     let length = take(payload, 1)?[0];
     take(payload, usize::from(length))
+}
+
+fn keys(payload: &mut Bytes) -> Option<Box<[Bytes]>> {
+    let count = take(payload, 2)?.get_u16_le();
+    (0..count).map(|_| short(payload)).collect()
+}
+
+fn deaths(payload: &mut Bytes, names: &mut NameCache) -> Option<Deaths> {
+    let first = FirstDeath {
+        queue: names.name(&short(payload)?)?,
+        reason: reason(take(payload, 1)?[0])?,
+        exchange: names.name(&short(payload)?)?,
+    };
+    let count = take(payload, 1)?[0];
+    let deaths: Option<Vec<_>> = (0..count).map(|_| death(payload, names)).collect();
+    Deaths::from_parts(first, deaths?)
+}
+
+fn death(payload: &mut Bytes, names: &mut NameCache) -> Option<Death> {
+    Some(Death {
+        queue: names.name(&short(payload)?)?,
+        reason: reason(take(payload, 1)?[0])?,
+        count: take(payload, 8)?.get_u64_le(),
+        time_s: take(payload, 8)?.get_u64_le(),
+        original_expiration_ms: take(payload, 8)?.get_u64_le().checked_sub(1),
+        exchange: names.name(&short(payload)?)?,
+        routing_keys: keys(payload)?,
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +288,8 @@ mod tests {
             persistent: true,
             priority: 7,
             expiration_ms,
+            extra_routing_keys: None,
+            deaths: None,
         };
         StoredMessage {
             message: Arc::new(message),
@@ -158,36 +297,72 @@ mod tests {
         }
     }
 
+    fn dead_lettered() -> StoredMessage {
+        let mut stored = stored(Some(5), None);
+        let message = Arc::make_mut(&mut stored.message);
+        message.extra_routing_keys = Some(Arc::new(ExtraRoutingKeys {
+            cc: Box::new([Bytes::from_static(b"c1"), Bytes::new()]),
+            bcc: Box::new([Bytes::from_static(b"b")]),
+        }));
+        let death = Death {
+            queue: "work".into(),
+            reason: DeadLetterReason::Rejected,
+            count: 1,
+            time_s: 1000,
+            exchange: "logs".into(),
+            routing_keys: Box::new([Bytes::from_static(b"a"), Bytes::from_static(b"c1")]),
+            original_expiration_ms: Some(0),
+        };
+        let again = Death {
+            queue: "wait".into(),
+            reason: DeadLetterReason::Expired,
+            original_expiration_ms: None,
+            ..death.clone()
+        };
+        let deaths = Deaths::with(None, death);
+        message.deaths = Some(Arc::new(Deaths::with(Some(&deaths), again)));
+        stored
+    }
+
     #[test]
     fn a_message_reads_back_as_it_was_written() {
-        for (expires, expiration) in [
-            (None, None),
-            (Some(5), None),
-            (Some(u64::MAX), Some(1000)),
-            (None, Some(0)),
+        for stored in [
+            stored(None, None),
+            stored(Some(5), None),
+            stored(Some(u64::MAX), Some(1000)),
+            stored(None, Some(0)),
+            dead_lettered(),
         ] {
-            let stored = stored(expires, expiration);
             let mut bytes = Vec::new();
             stored.write_to(&mut bytes);
             assert_eq!(bytes.len(), stored.len());
             let (message, expires_at_ms) = decode(bytes.into(), &mut NameCache::default()).unwrap();
-            assert_eq!(expires_at_ms, expires);
+            assert_eq!(expires_at_ms, stored.expires_at_ms);
             assert_eq!(format!("{message:?}"), format!("{:?}", stored.message));
         }
     }
 
     #[test]
     fn a_cut_payload_is_refused_or_has_a_shorter_body() {
-        let stored = stored(Some(1), Some(2));
-        let mut bytes = Vec::new();
-        stored.write_to(&mut bytes);
-        let body_start = bytes.len() - 5;
-        for length in 0..body_start {
-            let cut = Bytes::copy_from_slice(&bytes[..length]);
-            assert!(
-                decode(cut, &mut NameCache::default()).is_none(),
-                "at {length}"
-            );
+        for stored in [stored(Some(1), Some(2)), dead_lettered()] {
+            let mut bytes = Vec::new();
+            stored.write_to(&mut bytes);
+            let body_start = bytes.len() - 5;
+            for length in 0..body_start {
+                let cut = Bytes::copy_from_slice(&bytes[..length]);
+                assert!(
+                    decode(cut, &mut NameCache::default()).is_none(),
+                    "at {length}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn unknown_flags_are_refused() {
+        let mut bytes = Vec::new();
+        stored(None, None).write_to(&mut bytes);
+        bytes[1] |= 1 << 5;
+        assert!(decode(bytes.into(), &mut NameCache::default()).is_none());
     }
 }

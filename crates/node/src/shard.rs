@@ -30,8 +30,10 @@ use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
 use broker::queue::{Queue, QueueSettings, RecordSink, Stored};
+use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
+use frontend_amqp091::dead_letter::{self, DeadLetter};
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, return_late_reply};
 use hashbrown::HashMap;
 use slab::Slab;
@@ -109,6 +111,8 @@ pub(crate) struct Shard {
     waiting: VecDeque<(u64, Waiting)>,
     wakes: BinaryHeap<Reverse<(Duration, QueueId)>>,
     names: NameCache,
+    /// Where a dead letter goes; kept for its capacity.
+    targets: Targets,
     alarms: Alarms,
     congested: bool,
     shutting_down: bool,
@@ -143,6 +147,7 @@ impl Shard {
             waiting: VecDeque::new(),
             wakes: BinaryHeap::new(),
             names: NameCache::default(),
+            targets: Targets::new(),
             alarms: Alarms::default(),
             congested: false,
             shutting_down: false,
@@ -450,16 +455,7 @@ impl Shard {
             .and_then(|slot| slot.machine.poll_request())
         {
             match request {
-                Request::Queue { queue, command } => {
-                    if queue.shard == self.id {
-                        self.apply(now, queue.id, command);
-                    } else {
-                        self.outgoing[queue.shard.index()].push(Mail::Queue {
-                            queue: queue.id,
-                            command,
-                        });
-                    }
-                }
+                Request::Queue { queue, command } => self.ask_queue(now, queue, command),
                 Request::Metadata { channel, command } => self.propose(channel, &command),
                 Request::DirectReply { to, message } => {
                     self.send_reply(to, Reply::DirectReply { message })
@@ -581,10 +577,86 @@ impl Shard {
                 }
                 Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
                 Effect::Delete { queue, reply } => self.delete_queue(queue, reply),
-                Effect::DeadLetter { .. } => {}
+                Effect::DeadLetter {
+                    queue,
+                    message,
+                    reason,
+                    exchange,
+                    routing_key,
+                } => {
+                    self.refresh_metadata();
+                    let metadata = Arc::clone(&self.metadata);
+                    let Some(record) = metadata.queue_by_id(queue) else {
+                        continue;
+                    };
+                    let letter = DeadLetter {
+                        queue: record.name.clone(),
+                        reason,
+                        time_s: now.wall_ms / 1000,
+                        exchange,
+                        routing_key,
+                    };
+                    self.dead_letter(now, &metadata, &record.vhost, &message, letter);
+                }
             }
         }
         self.executing = executing;
+    }
+
+    /// Publishes a message that died. It is dropped if the exchange does not exist, and passes by queues to which it would come
+    /// again and again. Nobody hears of that (RabbitMQ docs: dlx#safety).
+    fn dead_letter(
+        &mut self,
+        now: Now,
+        metadata: &Metadata,
+        vhost: &Name,
+        message: &SharedMessage,
+        letter: DeadLetter,
+    ) {
+        let Some(vhost) = metadata.vhost(vhost) else {
+            return;
+        };
+        let Some(exchange) = vhost.exchange(&letter.exchange) else {
+            return;
+        };
+        let message = Arc::new(dead_letter::dead_letter(message, letter));
+        let keys: Vec<_> = message.routing_keys().map(|key| &key[..]).collect();
+        let mut targets = std::mem::take(&mut self.targets);
+        let mut headers = || dead_letter::headers(&message);
+        router::route_dead_letter(vhost, exchange, &keys, &mut headers, &mut targets);
+        for queue in targets.queues() {
+            let is_cycle = metadata.queue_by_id(queue.id).is_some_and(|record| {
+                message
+                    .deaths
+                    .as_ref()
+                    .is_some_and(|deaths| deaths.is_cycle(&record.name))
+            });
+            if is_cycle {
+                tracing::debug!(
+                    queue = queue.id.0,
+                    "a message that goes in circles is dropped"
+                );
+                continue;
+            }
+            let command = QueueCommand::Publish {
+                message: Arc::clone(&message),
+                confirm: None,
+            };
+            self.ask_queue(now, *queue, command);
+        }
+        self.targets = targets;
+    }
+
+    /// Hands a command to its queue, here or on another shard.
+    fn ask_queue(&mut self, now: Now, queue: QueueRef, command: QueueCommand) {
+        if queue.shard == self.id {
+            self.apply(now, queue.id, command);
+        } else {
+            self.outgoing[queue.shard.index()].push(Mail::Queue {
+                queue: queue.id,
+                command,
+            });
+        }
     }
 
     fn reply(&mut self, now: Now, to: ChannelId, reply: Reply, from: Option<ShardId>) {
@@ -611,14 +683,7 @@ impl Shard {
         let Some(Request::Queue { queue, command }) = return_late_reply(channel, reply) else {
             return;
         };
-        if queue.shard == self.id {
-            self.apply(now, queue.id, command);
-        } else {
-            self.outgoing[queue.shard.index()].push(Mail::Queue {
-                queue: queue.id,
-                command,
-            });
-        }
+        self.ask_queue(now, queue, command);
     }
 
     fn send_reply(&mut self, to: ChannelId, reply: Reply) {

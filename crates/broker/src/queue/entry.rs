@@ -100,6 +100,15 @@ pub(super) fn body_bytes(message: &Message) -> u32 {
     u32::try_from(message.body.len()).unwrap_or(u32::MAX)
 }
 
+/// Whether the message comes from a queue where a consumer refused it: it counts as delivered before.
+#[inline]
+pub(super) fn was_rejected(message: &Message) -> bool {
+    message
+        .deaths
+        .as_ref()
+        .is_some_and(|deaths| deaths.was_rejected())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -387,6 +387,7 @@ impl Queue {
         // If nothing that was ever delivered can come back, nothing needs the mark.
         let came_out = !self.unacked.is_empty()
             || self.ready.has_requeued()
+            || self.settings.arguments.max_priority.is_some()
             || self.ready.first() < self.journal.delivered_until();
         self.journal
             .collect(ticket, self.next, self.settings.durable && came_out, sink);
@@ -434,10 +435,10 @@ impl Queue {
                 deadline: Deadline::from_wall(now, expires_at_ms),
                 body_bytes: entry::body_bytes(&message),
                 level: level(max_priority, &message),
+                redelivered: position < delivered_until || entry::was_rejected(&message),
                 message: Some(message),
                 logged: true,
                 spilled: false,
-                redelivered: position < delivered_until,
             });
         let expected = self.ready.count();
         self.ready.loaded(load, reached, entries);
@@ -521,7 +522,7 @@ impl Queue {
         }
         if self.is_full_for(&message) {
             if self.settings.arguments.overflow == Overflow::RejectPublishDlx {
-                self.dead_letter(message, DeadLetterReason::MaxLength, false, effects);
+                self.dead_letter(message, DeadLetterReason::MaxLength, effects);
             }
             return self.refuse(confirm, effects);
         }
@@ -535,7 +536,7 @@ impl Queue {
             level: level(self.settings.arguments.max_priority, &message),
             logged,
             spilled: false,
-            redelivered: false,
+            redelivered: entry::was_rejected(&message),
             message: Some(message),
         };
         let passes = self.ready.is_empty() && self.gets.is_empty();
@@ -961,19 +962,12 @@ impl Queue {
         };
         *counter += 1;
         if let Some(message) = entry.message.take() {
-            let delivered = entry.redelivered || matches!(cause, Drop::Rejected);
-            self.dead_letter(message, reason, delivered, effects);
+            self.dead_letter(message, reason, effects);
         }
         self.forget(&entry, effects);
     }
 
-    fn dead_letter(
-        &self,
-        message: SharedMessage,
-        reason: DeadLetterReason,
-        delivered: bool,
-        effects: &mut Effects,
-    ) {
+    fn dead_letter(&self, message: SharedMessage, reason: DeadLetterReason, effects: &mut Effects) {
         let arguments = &self.settings.arguments;
         let Some(exchange) = arguments.dead_letter_exchange.clone() else {
             return;
@@ -985,7 +979,6 @@ impl Queue {
             reason,
             exchange,
             routing_key,
-            delivered,
         });
     }
 

@@ -474,7 +474,7 @@ fn rejected_messages_are_dead_lettered() {
     command(
         &mut rig,
         settle(1, &[0], Outcome::Discard),
-        "dead-letter rejected to dlx delivered",
+        "dead-letter rejected to dlx",
     );
 }
 

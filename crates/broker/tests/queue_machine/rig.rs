@@ -366,6 +366,8 @@ pub(crate) fn message(persistent: bool, body_bytes: usize) -> Message {
         persistent,
         priority: 0,
         expiration_ms: None,
+        extra_routing_keys: None,
+        deaths: None,
     }
 }
 
@@ -467,13 +469,7 @@ fn show_one(effect: &Effect) -> String {
         }
         Effect::Delete { reply: None, .. } => "delete".into(),
         Effect::DeadLetter {
-            reason,
-            exchange,
-            delivered,
-            ..
-        } => {
-            let delivered = if *delivered { " delivered" } else { "" };
-            format!("dead-letter {} to {exchange}{delivered}", reason.as_str())
-        }
+            reason, exchange, ..
+        } => format!("dead-letter {} to {exchange}", reason.as_str()),
     }
 }
