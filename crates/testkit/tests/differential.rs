@@ -13,9 +13,15 @@ fn scripts() -> anyhow::Result<Vec<PathBuf>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/differential");
     let part = std::env::var("FILE").unwrap_or_default();
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(&directory).with_context(|| format!("list {}", directory.display()))? {
+    for entry in
+        std::fs::read_dir(&directory).with_context(|| format!("list {}", directory.display()))?
+    {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "script") && path.to_string_lossy().contains(&part) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "script")
+            && path.to_string_lossy().contains(&part)
+        {
             paths.push(path);
         }
     }
@@ -38,18 +44,31 @@ fn outcome(path: &Path, given: Option<SocketAddr>) -> anyhow::Result<Outcome> {
 /// Lines `# rabbitmq.conf: key = value` at the top of a script.
 fn settings(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path)?;
-    let lines = text.lines().filter_map(|line| line.strip_prefix("# rabbitmq.conf: "));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# rabbitmq.conf: "));
     Ok(lines.map(|line| format!("{line}\n")).collect())
 }
 
 #[test]
 fn answers_are_those_of_rabbitmq() -> anyhow::Result<()> {
-    let given = std::env::var("AMQP_ADDRESS").ok().map(|address| address.parse()).transpose()?;
+    let given = std::env::var("AMQP_ADDRESS")
+        .ok()
+        .map(|address| address.parse())
+        .transpose()?;
     // Each file has a broker of its own; with one given, files still use different names, so they run side by side too.
     let outcomes: Vec<anyhow::Result<Outcome>> = std::thread::scope(|scope| {
         let paths = scripts()?;
-        let threads: Vec<_> = paths.into_iter().map(|path| scope.spawn(move || outcome(&path, given))).collect();
-        anyhow::Ok(threads.into_iter().map(|thread| thread.join().expect("a comparison does not panic")).collect())
+        let threads: Vec<_> = paths
+            .into_iter()
+            .map(|path| scope.spawn(move || outcome(&path, given)))
+            .collect();
+        anyhow::Ok(
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a comparison does not panic"))
+                .collect(),
+        )
     })?;
     let mut total = Outcome::default();
     for outcome in outcomes {
@@ -58,7 +77,16 @@ fn answers_are_those_of_rabbitmq() -> anyhow::Result<()> {
         total.steps += outcome.steps;
         total.mismatches.extend(outcome.mismatches);
     }
-    eprintln!("{} cases, {} steps, {} cases differ", total.cases, total.steps, total.mismatches.len());
-    assert!(total.mismatches.is_empty(), "{}", total.mismatches.join("\n"));
+    eprintln!(
+        "{} cases, {} steps, {} cases differ",
+        total.cases,
+        total.steps,
+        total.mismatches.len()
+    );
+    assert!(
+        total.mismatches.is_empty(),
+        "{}",
+        total.mismatches.join("\n")
+    );
     Ok(())
 }

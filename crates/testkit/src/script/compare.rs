@@ -41,7 +41,11 @@ pub fn check_file(path: &Path, address: SocketAddr, target: Target) -> anyhow::R
         outcome.steps += case.steps.iter().filter(|step| step.is_command()).count();
         let difference = difference(case, &actual, target);
         if !difference.is_empty() {
-            outcome.mismatches.push(format!("── {} ({})\n{difference}", case.name, path.display()));
+            outcome.mismatches.push(format!(
+                "── {} ({})\n{difference}",
+                case.name,
+                path.display()
+            ));
         }
     }
     Ok(outcome)
@@ -62,7 +66,12 @@ pub fn record_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
         let case = &mut file.cases[index];
         for (step, lines) in case.steps.iter_mut().zip(actual) {
             if let Some(failure) = lines.iter().find(|line| line.starts_with('!')) {
-                eprintln!("{}: {}: {}\n  {failure}", path.display(), case.name, step.line);
+                eprintln!(
+                    "{}: {}: {}\n  {failure}",
+                    path.display(),
+                    case.name,
+                    step.line
+                );
             }
             step.recorded = lines;
         }
@@ -77,7 +86,10 @@ fn is_wanted(case: &Case) -> bool {
 
 /// The answers to each step; a step that fails has a line starting with `!`, and those behind it are not run.
 fn run_case(file: &ScriptFile, case: &Case, address: SocketAddr) -> Vec<Vec<String>> {
-    let (user, password) = file.setting("user").and_then(|user| user.split_once(' ')).unwrap_or(("guest", "guest"));
+    let (user, password) = file
+        .setting("user")
+        .and_then(|user| user.split_once(' '))
+        .unwrap_or(("guest", "guest"));
     let mut runner = Runner::new(address, user, password);
     let mut answers = Vec::new();
     let mut has_failed = false;

@@ -35,17 +35,27 @@ impl Step {
         if self.differs.is_empty() {
             return self.recorded.iter().map(String::as_str).collect();
         }
-        self.differs.iter().map(String::as_str).filter(|line| !line.starts_with("reason:") && *line != "nothing").collect()
+        self.differs
+            .iter()
+            .map(String::as_str)
+            .filter(|line| !line.starts_with("reason:") && *line != "nothing")
+            .collect()
     }
 }
 
 impl ScriptFile {
     pub(super) fn parse(text: &str) -> Self {
-        let mut file = Self { preamble: Vec::new(), cases: Vec::new() };
+        let mut file = Self {
+            preamble: Vec::new(),
+            cases: Vec::new(),
+        };
         for line in text.lines() {
             let line = line.trim_end();
             if let Some(name) = line.strip_prefix("# case: ") {
-                file.cases.push(Case { name: name.to_owned(), steps: Vec::new() });
+                file.cases.push(Case {
+                    name: name.to_owned(),
+                    steps: Vec::new(),
+                });
                 continue;
             }
             let Some(case) = file.cases.last_mut() else {
@@ -56,7 +66,11 @@ impl ScriptFile {
             match case.steps.last_mut() {
                 Some(step) if is_answer => step.recorded.push(line.to_owned()),
                 Some(step) if line.starts_with("~ ") => step.differs.push(line[2..].to_owned()),
-                _ => case.steps.push(Step { line: line.to_owned(), recorded: Vec::new(), differs: Vec::new() }),
+                _ => case.steps.push(Step {
+                    line: line.to_owned(),
+                    recorded: Vec::new(),
+                    differs: Vec::new(),
+                }),
             }
         }
         file
@@ -77,6 +91,10 @@ impl ScriptFile {
 
     /// The value of a `# key: value` line before the first case.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
-        self.preamble.iter().find_map(|line| line.strip_prefix("# ")?.strip_prefix(key)?.strip_prefix(": "))
+        self.preamble.iter().find_map(|line| {
+            line.strip_prefix("# ")?
+                .strip_prefix(key)?
+                .strip_prefix(": ")
+        })
     }
 }

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 /// What came from a broker.
 #[derive(Debug)]
 pub(super) enum Event {
-    Frame { kind: u8, channel: u16, payload: Vec<u8> },
+    Frame {
+        kind: u8,
+        channel: u16,
+        payload: Vec<u8>,
+    },
     /// Its protocol header, which it sends to a client it does not understand.
     Header([u8; 8]),
     /// The socket was closed or reset.
@@ -26,8 +30,13 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Connects; events arrive on `events` under this index.
-    pub(super) fn connect(address: SocketAddr, index: usize, events: Sender<(usize, Event)>) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+    pub(super) fn connect(
+        address: SocketAddr,
+        index: usize,
+        events: Sender<(usize, Event)>,
+    ) -> anyhow::Result<Self> {
+        let socket =
+            TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(Duration::from_secs(10)))?;
         let mut reader = BufReader::new(socket.try_clone()?);
@@ -40,7 +49,10 @@ impl Peer {
             // The case may be over.
             let _ = events.send((index, Event::Eof));
         });
-        Ok(Self { socket, sent_at: Instant::now() })
+        Ok(Self {
+            socket,
+            sent_at: Instant::now(),
+        })
     }
 
     /// Sends; a broker that closed the socket meanwhile is seen by the reader.
@@ -74,11 +86,22 @@ fn next_event(reader: &mut impl Read) -> std::io::Result<Event> {
     let mut payload = vec![0; u32::from_be_bytes([s0, s1, s2, s3]) as usize + 1];
     reader.read_exact(&mut payload)?;
     payload.pop();
-    Ok(Event::Frame { kind, channel: u16::from_be_bytes([c0, c1]), payload })
+    Ok(Event::Frame {
+        kind,
+        channel: u16::from_be_bytes([c0, c1]),
+        payload,
+    })
 }
 
 /// A whole frame.
 pub(super) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).expect("scripts are short");
-    [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes(), payload, &[0xCE]].concat()
+    [
+        &[kind][..],
+        &channel.to_be_bytes(),
+        &size.to_be_bytes(),
+        payload,
+        &[0xCE],
+    ]
+    .concat()
 }

@@ -3,7 +3,8 @@
 use super::peer::{Event, Peer, frame};
 use super::spec::{self, by_name};
 use super::text::{
-    Argument, Scanner, Shown, arguments, decode_method, decode_properties, encode_method, encode_properties, show_body, take_argument,
+    Argument, Scanner, Shown, arguments, decode_method, decode_properties, encode_method,
+    encode_properties, show_body, take_argument,
 };
 use anyhow::{Context, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -102,16 +103,22 @@ struct Names(Vec<(String, String)>);
 
 impl Names {
     /// Prefixes of generated names, and how many characters the generated part has at least.
-    const GENERATED: [(&'static str, usize); 3] = [("amq.gen-", 20), ("amq.ctag-", 20), ("amq.rabbitmq.reply-to.", 8)];
+    const GENERATED: [(&'static str, usize); 3] = [
+        ("amq.gen-", 20),
+        ("amq.ctag-", 20),
+        ("amq.rabbitmq.reply-to.", 8),
+    ];
 
-    fn to_symbols(&mut self, text: &str) -> String {
+    fn symbols_in(&mut self, text: &str) -> String {
         let mut out = text.to_owned();
         for (prefix, size_min) in Self::GENERATED {
             let mut from = 0;
             while let Some(found) = out[from..].find(prefix) {
                 let start = from + found;
                 let tail = &out[start + prefix.len()..];
-                let size = tail.find(|c: char| !(c.is_ascii_alphanumeric() || "-_=.+/".contains(c))).unwrap_or(tail.len());
+                let size = tail
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || "-_=.+/".contains(c)))
+                    .unwrap_or(tail.len());
                 from = start + prefix.len();
                 if size < size_min {
                     continue;
@@ -129,15 +136,22 @@ impl Names {
         if let Some((_, symbol)) = self.0.iter().find(|(known, _)| *known == actual) {
             return symbol.clone();
         }
-        let number = self.0.iter().filter(|(known, _)| known.starts_with(prefix)).count() + 1;
+        let number = self
+            .0
+            .iter()
+            .filter(|(known, _)| known.starts_with(prefix))
+            .count()
+            + 1;
         let symbol = format!("{prefix}{number}");
         self.0.push((actual, symbol.clone()));
         symbol
     }
 
-    fn to_actual(&self, text: &str) -> String {
+    fn actual_in(&self, text: &str) -> String {
         let longest_first = self.0.iter().rev();
-        longest_first.fold(text.to_owned(), |text, (actual, symbol)| text.replace(symbol, actual))
+        longest_first.fold(text.to_owned(), |text, (actual, symbol)| {
+            text.replace(symbol, actual)
+        })
     }
 }
 
@@ -161,10 +175,14 @@ impl Runner {
     /// Runs one line and returns what came back, one line each.
     pub(super) fn step(&mut self, line: &str) -> anyhow::Result<Vec<String>> {
         self.answers.clear();
-        for channel in self.connections.iter_mut().flat_map(|connection| connection.channels.values_mut()) {
+        for channel in self
+            .connections
+            .iter_mut()
+            .flat_map(|connection| connection.channels.values_mut())
+        {
             channel.came.clear();
         }
-        let line = self.names.to_actual(line);
+        let line = self.names.actual_in(line);
         self.run(&line)?;
         Ok(self.take_answers())
     }
@@ -172,32 +190,49 @@ impl Runner {
     fn take_answers(&mut self) -> Vec<String> {
         let mut answers = std::mem::take(&mut self.answers);
         // A consumer hears of its queue's end from elsewhere than the channel: the order of that and a reply is not defined.
-        answers.sort_by_key(|answer| (answer.connection, answer.channel, answer.text.starts_with("basic.cancel ")));
+        answers.sort_by_key(|answer| {
+            (
+                answer.connection,
+                answer.channel,
+                answer.text.starts_with("basic.cancel "),
+            )
+        });
         let mut lines = Vec::new();
         for answer in answers {
             let name = &self.connections[answer.connection].name;
             let mut text = answer.text;
             if !answer.tags.is_empty() {
                 let tags: Vec<String> = answer.tags.iter().map(u64::to_string).collect();
-                write!(text, " tags={}", tags.join(",")).expect("writing to a string does not fail");
+                write!(text, " tags={}", tags.join(","))
+                    .expect("writing to a string does not fail");
             }
-            let text = self.names.to_symbols(&text);
+            let text = self.names.symbols_in(&text);
             // The end of the socket concerns no channel.
-            let channel = if text.starts_with("eof") || text.starts_with("header") { String::new() } else { format!(".{}", answer.channel) };
+            let channel = if text.starts_with("eof") || text.starts_with("header") {
+                String::new()
+            } else {
+                format!(".{}", answer.channel)
+            };
             lines.push(format!("{name}{channel} < {text}"));
         }
         lines
     }
 
     fn run(&mut self, line: &str) -> anyhow::Result<()> {
-        let (line, waits) = line.strip_suffix(" &").map_or((line, true), |line| (line, false));
-        let (subject, rest) = line.split_once(' ').context("a command has two words at least")?;
+        let (line, waits) = line
+            .strip_suffix(" &")
+            .map_or((line, true), |line| (line, false));
+        let (subject, rest) = line
+            .split_once(' ')
+            .context("a command has two words at least")?;
         match subject {
             "conn" => self.connect(rest),
             "drop" => {
                 let index = self.connection(rest)?;
                 self.connections[index].peer.close();
-                self.wait(&format!("the end of {rest}"), |runner| runner.connections[index].state == State::Gone)?;
+                self.wait(&format!("the end of {rest}"), |runner| {
+                    runner.connections[index].state == State::Gone
+                })?;
                 self.answers.clear();
                 Ok(())
             }
@@ -212,15 +247,24 @@ impl Runner {
         let index = self.connection(name)?;
         let channel: u16 = channel.parse().context("a channel is a number")?;
         let (verb, rest) = rest.split_once(' ').context("what shall it do?")?;
-        ensure!(verb == "?" || self.connections[index].state != State::Gone, "{name} is gone");
+        ensure!(
+            verb == "?" || self.connections[index].state != State::Gone,
+            "{name} is gone"
+        );
         match verb {
             ">" => self.send_method(index, channel, rest)?,
             ">>" => self.connections[index].peer.send(&raw_bytes(rest)?),
             "?" => {
-                let method = by_name(rest).with_context(|| format!("no method {rest}"))?.name.as_str();
+                let method = by_name(rest)
+                    .with_context(|| format!("no method {rest}"))?
+                    .name
+                    .as_str();
                 let came = |runner: &Self| {
                     let came = |channel: &Channel| channel.came.contains(&method);
-                    runner.connections[index].channels.get(&channel).is_some_and(came)
+                    runner.connections[index]
+                        .channels
+                        .get(&channel)
+                        .is_some_and(came)
                 };
                 self.wait(&format!("{subject} {rest}"), came)?;
             }
@@ -231,14 +275,21 @@ impl Runner {
         }
         if verb == ">>" {
             let before = self.answers.len();
-            let answered = |runner: &Self| runner.answers[before..].iter().any(|answer| answer.connection == index);
+            let answered = |runner: &Self| {
+                runner.answers[before..]
+                    .iter()
+                    .any(|answer| answer.connection == index)
+            };
             self.wait(&format!("an answer to raw bytes on {name}"), answered)?;
         }
         self.settle()
     }
 
     fn connection(&self, name: &str) -> anyhow::Result<usize> {
-        self.connections.iter().rposition(|connection| connection.name == name).with_context(|| format!("no connection {name}"))
+        self.connections
+            .iter()
+            .rposition(|connection| connection.name == name)
+            .with_context(|| format!("no connection {name}"))
     }
 
     // ── sending ──
@@ -246,7 +297,9 @@ impl Runner {
     fn send_method(&mut self, index: usize, channel: u16, text: &str) -> anyhow::Result<()> {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         // `basic.publish!` is the method without its content.
-        let (name, is_bare) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+        let (name, is_bare) = name
+            .strip_suffix('!')
+            .map_or((name, false), |name| (name, true));
         let spec = by_name(name).with_context(|| format!("no method {name}"))?;
         let mut list = arguments(rest.as_bytes())?;
         let repeat = match take_argument(&mut list, "repeat") {
@@ -254,7 +307,9 @@ impl Runner {
             _ => 1,
         };
         let is_set = |list: &[(String, Argument)], key: &str| {
-            list.iter().any(|(name, value)| name == key && matches!(value, Argument::Text(text) if text == b"true"))
+            list.iter().any(|(name, value)| {
+                name == key && matches!(value, Argument::Text(text) if text == b"true")
+            })
         };
         let no_wait = is_set(&list, "no_wait");
         self.note_names(index, name, &list);
@@ -300,7 +355,8 @@ impl Runner {
             self.note_queue(queue, index);
         }
         if method == "exchange.declare" {
-            self.exchanges.extend(text("exchange").filter(|name| !name.starts_with(b"amq.")));
+            self.exchanges
+                .extend(text("exchange").filter(|name| !name.starts_with(b"amq.")));
         }
     }
 
@@ -310,7 +366,13 @@ impl Runner {
         }
     }
 
-    fn encode_content(&self, index: usize, channel: u16, list: &mut Vec<(String, Argument)>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+    fn encode_content(
+        &self,
+        index: usize,
+        channel: u16,
+        list: &mut Vec<(String, Argument)>,
+        out: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
         let mut body = match take_argument(list, "body") {
             Some(Argument::Text(text)) => text,
             Some(Argument::Table(_)) => bail!("a body is text"),
@@ -320,7 +382,12 @@ impl Runner {
             body = vec![b'x'; std::str::from_utf8(&size)?.parse()?];
         }
         let properties = encode_properties(list)?;
-        let header = [&[0, 60, 0, 0][..], &(body.len() as u64).to_be_bytes(), &properties].concat();
+        let header = [
+            &[0, 60, 0, 0][..],
+            &(body.len() as u64).to_be_bytes(),
+            &properties,
+        ]
+        .concat();
         out.extend(frame(HEADER, channel, &header));
         for part in body.chunks(self.connections[index].frame_max - 8) {
             out.extend(frame(BODY, channel, part));
@@ -336,8 +403,13 @@ impl Runner {
         let mut words = options.split(' ');
         let name = words.next().context("a connection has a name")?.to_owned();
         let words: Vec<&str> = words.collect();
-        let option = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        let index = self.open_socket(name, !words.contains(&"nosync"), !words.contains(&"manual"))?;
+        let option = |key: &str| {
+            words
+                .iter()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        };
+        let index =
+            self.open_socket(name, !words.contains(&"nosync"), !words.contains(&"manual"))?;
         if words.contains(&"raw") {
             return Ok(());
         }
@@ -346,7 +418,10 @@ impl Runner {
             Some("none") => Vec::new(),
             Some(list) => list.split(',').collect(),
         };
-        let capabilities: Vec<String> = capabilities.iter().map(|name| format!("{name}=true")).collect();
+        let capabilities: Vec<String> = capabilities
+            .iter()
+            .map(|name| format!("{name}=true"))
+            .collect();
         let user = option("user").unwrap_or(&self.user).to_owned();
         let password = option("pass").unwrap_or(&self.password).to_owned();
         let frame_max = option("frame_max").unwrap_or("131072");
@@ -368,13 +443,24 @@ impl Runner {
         if !self.handshake_step(index, "connection.tune")? {
             return Ok(());
         }
-        self.send_method(index, 0, &format!("connection.tune-ok channel_max={channel_max} frame_max={frame_max} heartbeat=0"))?;
+        self.send_method(
+            index,
+            0,
+            &format!(
+                "connection.tune-ok channel_max={channel_max} frame_max={frame_max} heartbeat=0"
+            ),
+        )?;
         self.send_method(index, 0, &format!("connection.open virtual_host={vhost}"))?;
         self.handshake_step(index, "connection.open-ok")?;
         Ok(())
     }
 
-    fn open_socket(&mut self, name: String, has_sync: bool, answers_closes: bool) -> anyhow::Result<usize> {
+    fn open_socket(
+        &mut self,
+        name: String,
+        has_sync: bool,
+        answers_closes: bool,
+    ) -> anyhow::Result<usize> {
         let index = self.connections.len();
         let peer = Peer::connect(self.address, index, self.sender.clone())?;
         self.connections.push(Connection {
@@ -424,7 +510,12 @@ impl Runner {
     }
 
     fn answer(&mut self, connection: usize, channel: u16, text: String) {
-        self.answers.push(Answer { connection, channel, text, tags: BTreeSet::new() });
+        self.answers.push(Answer {
+            connection,
+            channel,
+            text,
+            tags: BTreeSet::new(),
+        });
     }
 
     fn handle(&mut self, index: usize, event: Event) -> anyhow::Result<()> {
@@ -434,22 +525,41 @@ impl Runner {
                 let version: Vec<String> = header[4..].iter().map(u8::to_string).collect();
                 self.answer(index, 0, format!("header AMQP {}", version.join(" ")));
             }
-            Event::Frame { kind: METHOD, channel, payload } => {
+            Event::Frame {
+                kind: METHOD,
+                channel,
+                payload,
+            } => {
                 let method = decode_method(&payload)?;
                 self.handle_method(index, channel, method)?;
             }
-            Event::Frame { kind: HEADER, channel, payload } => {
-                let size = payload.get(4..12).context("a content header is too short")?;
-                let size = size.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+            Event::Frame {
+                kind: HEADER,
+                channel,
+                payload,
+            } => {
+                let size = payload
+                    .get(4..12)
+                    .context("a content header is too short")?;
+                let size = size
+                    .iter()
+                    .fold(0, |number, byte| number << 8 | u64::from(*byte));
                 let properties = decode_properties(&payload[12..])?;
                 let content = self.content(index, channel)?;
                 content.properties = Some(properties);
                 content.missing = size;
                 self.finish_content(index, channel)?;
             }
-            Event::Frame { kind: BODY, channel, payload } => {
+            Event::Frame {
+                kind: BODY,
+                channel,
+                payload,
+            } => {
                 let content = self.content(index, channel)?;
-                content.missing = content.missing.checked_sub(payload.len() as u64).context("the broker sent too much body")?;
+                content.missing = content
+                    .missing
+                    .checked_sub(payload.len() as u64)
+                    .context("the broker sent too much body")?;
                 content.body.extend(payload);
                 self.finish_content(index, channel)?;
             }
@@ -464,15 +574,22 @@ impl Runner {
         if connection.state == State::Gone {
             return;
         }
-        let is_delayed = connection.state != State::Closing && connection.peer.sent_at.elapsed() >= DELAY;
+        let is_delayed =
+            connection.state != State::Closing && connection.peer.sent_at.elapsed() >= DELAY;
         connection.state = State::Gone;
         connection.channels.clear();
-        self.answer(index, 0, if is_delayed { "eof delayed" } else { "eof" }.to_owned());
+        self.answer(
+            index,
+            0,
+            if is_delayed { "eof delayed" } else { "eof" }.to_owned(),
+        );
     }
 
     fn content(&mut self, index: usize, channel: u16) -> anyhow::Result<&mut Content> {
         let channel = self.connections[index].channels.get_mut(&channel);
-        channel.and_then(|channel| channel.content.as_mut()).context("the broker sent content without a method")
+        channel
+            .and_then(|channel| channel.content.as_mut())
+            .context("the broker sent content without a method")
     }
 
     fn finish_content(&mut self, index: usize, channel: u16) -> anyhow::Result<()> {
@@ -482,12 +599,19 @@ impl Runner {
         let state = self.connections[index].channels.entry(channel).or_default();
         let content = state.content.take().context("the content is there")?;
         state.came.push(&content.method.spec.name);
-        let is_reply = state.due.front().is_some_and(|(names, _)| names.contains(&content.method.spec.name.as_str()));
+        let is_reply = state
+            .due
+            .front()
+            .is_some_and(|(names, _)| names.contains(&content.method.spec.name.as_str()));
         if is_reply {
             state.due.pop_front();
         }
         let properties = content.properties.unwrap_or_default();
-        let text = format!("{}{properties} body={}", content.method.text(), show_body(&content.body));
+        let text = format!(
+            "{}{properties} body={}",
+            content.method.text(),
+            show_body(&content.body)
+        );
         self.answer(index, channel, text);
         Ok(())
     }
@@ -497,19 +621,31 @@ impl Runner {
         let connection = &mut self.connections[index];
         let state = connection.channels.entry(channel).or_default();
         if method.spec.has_content {
-            state.content = Some(Content { method, properties: None, body: Vec::new(), missing: 0 });
+            state.content = Some(Content {
+                method,
+                properties: None,
+                body: Vec::new(),
+                missing: 0,
+            });
             return Ok(());
         }
         state.came.push(name);
         let mut is_ours = channel == SYNC_CHANNEL;
-        if state.due.front().is_some_and(|(names, _)| names.contains(&name)) {
+        if state
+            .due
+            .front()
+            .is_some_and(|(names, _)| names.contains(&name))
+        {
             is_ours |= state.due.pop_front().is_some_and(|(_, ours)| ours);
         }
         match name {
             "connection.open-ok" => connection.state = State::Open,
             "connection.close" => {
                 connection.state = State::Closing;
-                connection.channels.values_mut().for_each(|channel| channel.due.clear());
+                connection
+                    .channels
+                    .values_mut()
+                    .for_each(|channel| channel.due.clear());
                 if connection.answers_closes {
                     connection.peer.send(&frame(METHOD, 0, &[0, 10, 0, 51]));
                 }
@@ -522,12 +658,24 @@ impl Runner {
                 self.answer(index, channel, method.text());
                 return Ok(());
             }
-            "channel.open-ok" => *state = Channel { is_open: true, came: std::mem::take(&mut state.came), ..Channel::default() },
+            "channel.open-ok" => {
+                *state = Channel {
+                    is_open: true,
+                    came: std::mem::take(&mut state.came),
+                    ..Channel::default()
+                }
+            }
             "channel.close" => {
                 let code = method.field("reply_code").parse()?;
-                *state = Channel { came: std::mem::take(&mut state.came), close_code: Some(code), ..Channel::default() };
+                *state = Channel {
+                    came: std::mem::take(&mut state.came),
+                    close_code: Some(code),
+                    ..Channel::default()
+                };
                 if connection.answers_closes || channel == SYNC_CHANNEL {
-                    connection.peer.send(&frame(METHOD, channel, &[0, 20, 0, 41]));
+                    connection
+                        .peer
+                        .send(&frame(METHOD, channel, &[0, 20, 0, 41]));
                 }
             }
             "channel.close-ok" => {
@@ -535,25 +683,44 @@ impl Runner {
                 state.unconfirmed.clear();
             }
             "queue.declare-ok" => {
-                state.declared = Some((method.field("message_count").parse()?, method.field("consumer_count").parse()?));
+                state.declared = Some((
+                    method.field("message_count").parse()?,
+                    method.field("consumer_count").parse()?,
+                ));
                 let queue = Scanner::new(method.field("queue").as_bytes()).string()?;
                 if !is_ours && !queue.starts_with(b"amq.rabbitmq.") {
                     self.note_queue(queue, index);
                 }
             }
             "basic.ack" | "basic.nack" => {
-                let (up_to, multiple) = (method.field("delivery_tag").parse()?, method.field("multiple") == "true");
-                let mut tags: BTreeSet<u64> = state.unconfirmed.iter().copied().filter(|tag| *tag == up_to || (multiple && *tag < up_to)).collect();
+                let (up_to, multiple) = (
+                    method.field("delivery_tag").parse()?,
+                    method.field("multiple") == "true",
+                );
+                let mut tags: BTreeSet<u64> = state
+                    .unconfirmed
+                    .iter()
+                    .copied()
+                    .filter(|tag| *tag == up_to || (multiple && *tag < up_to))
+                    .collect();
                 state.unconfirmed.retain(|tag| !tags.contains(tag));
                 if tags.is_empty() {
                     // Nothing to confirm: shown as it is.
                     self.answer(index, channel, method.text());
                     return Ok(());
                 }
-                let known = self.answers.iter_mut().find(|answer| (answer.connection, answer.channel, answer.text.as_str()) == (index, channel, name));
+                let known = self.answers.iter_mut().find(|answer| {
+                    (answer.connection, answer.channel, answer.text.as_str())
+                        == (index, channel, name)
+                });
                 match known {
                     Some(answer) => answer.tags.append(&mut tags),
-                    None => self.answers.push(Answer { connection: index, channel, text: name.to_owned(), tags }),
+                    None => self.answers.push(Answer {
+                        connection: index,
+                        channel,
+                        text: name.to_owned(),
+                        tags,
+                    }),
                 }
                 return Ok(());
             }
@@ -569,7 +736,10 @@ impl Runner {
 
     fn settle(&mut self) -> anyhow::Result<()> {
         let is_answered = |runner: &Self| {
-            let mut channels = runner.connections.iter().flat_map(|connection| connection.channels.values());
+            let mut channels = runner
+                .connections
+                .iter()
+                .flat_map(|connection| connection.channels.values());
             channels.all(|channel| channel.due.is_empty())
         };
         self.wait("a reply", is_answered)?;
@@ -577,13 +747,19 @@ impl Runner {
         self.flush_queues()?;
         self.flush_queues()?;
         let is_confirmed = |runner: &Self| {
-            let mut channels = runner.connections.iter().flat_map(|connection| connection.channels.values());
+            let mut channels = runner
+                .connections
+                .iter()
+                .flat_map(|connection| connection.channels.values());
             channels.all(|channel| channel.unconfirmed.is_empty())
         };
         self.wait("a confirm", is_confirmed)?;
         self.flush_channels()?;
         let has_ended = |runner: &Self| {
-            let mut ending = runner.connections.iter().filter(|connection| connection.answers_closes);
+            let mut ending = runner
+                .connections
+                .iter()
+                .filter(|connection| connection.answers_closes);
             ending.all(|connection| connection.state != State::Closing)
         };
         self.wait("the end of a closed connection", has_ended)
@@ -592,14 +768,25 @@ impl Runner {
     /// A round trip through every open channel.
     fn flush_channels(&mut self) -> anyhow::Result<()> {
         let passive = self.method_bytes("exchange.declare exchange=amq.direct passive=true")?;
-        for connection in self.connections.iter_mut().filter(|connection| connection.state == State::Open && connection.has_sync) {
-            for (number, channel) in connection.channels.iter_mut().filter(|(_, channel)| channel.is_open) {
+        for connection in self
+            .connections
+            .iter_mut()
+            .filter(|connection| connection.state == State::Open && connection.has_sync)
+        {
+            for (number, channel) in connection
+                .channels
+                .iter_mut()
+                .filter(|(_, channel)| channel.is_open)
+            {
                 channel.due.push_back((vec!["exchange.declare-ok"], true));
                 connection.peer.send(&frame(METHOD, *number, &passive));
             }
         }
         let is_flushed = |runner: &Self| {
-            let mut channels = runner.connections.iter().flat_map(|connection| connection.channels.values());
+            let mut channels = runner
+                .connections
+                .iter()
+                .flat_map(|connection| connection.channels.values());
             channels.all(|channel| channel.due.is_empty())
         };
         self.wait("a round trip through a channel", is_flushed)
@@ -607,7 +794,10 @@ impl Runner {
 
     fn method_bytes(&self, text: &str) -> anyhow::Result<Vec<u8>> {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-        encode_method(by_name(name).context("no such method")?, &mut arguments(rest.as_bytes())?)
+        encode_method(
+            by_name(name).context("no such method")?,
+            &mut arguments(rest.as_bytes())?,
+        )
     }
 
     /// A round trip through every queue of the case.
@@ -620,32 +810,62 @@ impl Runner {
     }
 
     /// Ready messages and consumers of a queue, or the code of the refusal.
-    fn passive_declare(&mut self, queue: &[u8], owner: usize) -> anyhow::Result<Result<(u64, u64), u16>> {
-        let is_usable = self.connections.get(owner).is_some_and(|connection| connection.state == State::Open && connection.has_sync);
+    fn passive_declare(
+        &mut self,
+        queue: &[u8],
+        owner: usize,
+    ) -> anyhow::Result<Result<(u64, u64), u16>> {
+        let is_usable = self
+            .connections
+            .get(owner)
+            .is_some_and(|connection| connection.state == State::Open && connection.has_sync);
         let index = if is_usable { owner } else { self.control()? };
-        if !self.connections[index].channels.get(&SYNC_CHANNEL).is_some_and(|channel| channel.is_open) {
+        if !self.connections[index]
+            .channels
+            .get(&SYNC_CHANNEL)
+            .is_some_and(|channel| channel.is_open)
+        {
             self.round_trip(index, "channel.open", &[])?;
         }
         self.round_trip(index, "queue.declare", queue)?;
-        let channel = self.connections[index].channels.entry(SYNC_CHANNEL).or_default();
-        Ok(channel.declared.take().ok_or(channel.close_code.unwrap_or(0)))
+        let channel = self.connections[index]
+            .channels
+            .entry(SYNC_CHANNEL)
+            .or_default();
+        Ok(channel
+            .declared
+            .take()
+            .ok_or_else(|| channel.close_code.unwrap_or(0)))
     }
 
     fn round_trip(&mut self, index: usize, name: &str, queue: &[u8]) -> anyhow::Result<()> {
-        let mut list = vec![("queue".to_owned(), Argument::Text(queue.to_vec())), ("passive".to_owned(), Argument::Text(b"true".to_vec()))];
+        let mut list = vec![
+            ("queue".to_owned(), Argument::Text(queue.to_vec())),
+            ("passive".to_owned(), Argument::Text(b"true".to_vec())),
+        ];
         let payload = encode_method(by_name(name).context("no such method")?, &mut list)?;
         let connection = &mut self.connections[index];
         let due = spec::reply_to(name).context("it has a reply")?;
-        connection.channels.entry(SYNC_CHANNEL).or_default().due.push_back((due, true));
+        connection
+            .channels
+            .entry(SYNC_CHANNEL)
+            .or_default()
+            .due
+            .push_back((due, true));
         connection.peer.send(&frame(METHOD, SYNC_CHANNEL, &payload));
         self.wait("the runner's round trip", |runner| {
-            runner.connections[index].channels.get(&SYNC_CHANNEL).is_none_or(|channel| channel.due.is_empty())
+            runner.connections[index]
+                .channels
+                .get(&SYNC_CHANNEL)
+                .is_none_or(|channel| channel.due.is_empty())
         })
     }
 
     /// The connection for what no connection of the case can do.
     fn control(&mut self) -> anyhow::Result<usize> {
-        let known = self.connections.iter().rposition(|connection| connection.name == "control" && connection.state == State::Open);
+        let known = self.connections.iter().rposition(|connection| {
+            connection.name == "control" && connection.state == State::Open
+        });
         if let Some(index) = known {
             return Ok(index);
         }
@@ -654,11 +874,20 @@ impl Runner {
     }
 
     fn until(&mut self, text: &str) -> anyhow::Result<()> {
-        let (queue, conditions) = text.split_once(' ').context("until QUEUE message_count=… consumer_count=…")?;
-        let wanted = |key: &str| -> Option<u64> { conditions.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok()) };
+        let (queue, conditions) = text
+            .split_once(' ')
+            .context("until QUEUE message_count=… consumer_count=…")?;
+        let wanted = |key: &str| -> Option<u64> {
+            conditions
+                .split(' ')
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+        };
         let (messages, consumers) = (wanted("message_count"), wanted("consumer_count"));
         self.poll(queue, |found| {
-            found.is_ok_and(|(m, c)| messages.is_none_or(|wanted| wanted == m) && consumers.is_none_or(|wanted| wanted == c))
+            found.is_ok_and(|(m, c)| {
+                messages.is_none_or(|wanted| wanted == m)
+                    && consumers.is_none_or(|wanted| wanted == c)
+            })
         })
     }
 
@@ -666,42 +895,78 @@ impl Runner {
         self.poll(queue, |found| found == Err(404))
     }
 
-    fn poll(&mut self, queue: &str, is_done: impl Fn(Result<(u64, u64), u16>) -> bool) -> anyhow::Result<()> {
-        let owner = self.queues.iter().find(|(known, _)| known == queue.as_bytes()).map_or(usize::MAX, |(_, owner)| *owner);
+    fn poll(
+        &mut self,
+        queue: &str,
+        is_done: impl Fn(Result<(u64, u64), u16>) -> bool,
+    ) -> anyhow::Result<()> {
+        let owner = self
+            .queues
+            .iter()
+            .find(|(known, _)| known == queue.as_bytes())
+            .map_or(usize::MAX, |(_, owner)| *owner);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.passive_declare(queue.as_bytes(), owner)?;
             if is_done(found) {
                 return self.settle();
             }
-            ensure!(Instant::now() < deadline, "queue {queue} stays at {found:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "queue {queue} stays at {found:?}"
+            );
         }
     }
 
     /// Ends all connections and deletes what the case made.
     pub(super) fn clean_up(&mut self) -> anyhow::Result<()> {
         for index in 0..self.connections.len() {
-            if self.connections[index].state == State::Open && self.connections[index].name != "control" {
+            if self.connections[index].state == State::Open
+                && self.connections[index].name != "control"
+            {
                 self.send_method(index, 0, "connection.close reply_code=200")?;
-                self.wait("the end of a connection", |runner| runner.connections[index].state == State::Gone)?;
+                self.wait("the end of a connection", |runner| {
+                    runner.connections[index].state == State::Gone
+                })?;
             } else if self.connections[index].name != "control" {
                 self.connections[index].peer.close();
             }
         }
         let index = self.control()?;
-        let queues = self.queues.iter().map(|(queue, _)| ("queue.delete", "queue", queue.clone()));
-        let exchanges = self.exchanges.iter().map(|exchange| ("exchange.delete", "exchange", exchange.clone()));
+        let queues = self
+            .queues
+            .iter()
+            .map(|(queue, _)| ("queue.delete", "queue", queue.clone()));
+        let exchanges = self
+            .exchanges
+            .iter()
+            .map(|exchange| ("exchange.delete", "exchange", exchange.clone()));
         for (method, key, name) in queues.chain(exchanges).collect::<Vec<_>>() {
-            if !self.connections[index].channels.get(&SYNC_CHANNEL).is_some_and(|channel| channel.is_open) {
+            if !self.connections[index]
+                .channels
+                .get(&SYNC_CHANNEL)
+                .is_some_and(|channel| channel.is_open)
+            {
                 self.round_trip(index, "channel.open", &[])?;
             }
-            let payload = encode_method(by_name(method).context("no such method")?, &mut vec![(key.to_owned(), Argument::Text(name))])?;
+            let payload = encode_method(
+                by_name(method).context("no such method")?,
+                &mut vec![(key.to_owned(), Argument::Text(name))],
+            )?;
             let connection = &mut self.connections[index];
             let due = spec::reply_to(method).context("it has a reply")?;
-            connection.channels.entry(SYNC_CHANNEL).or_default().due.push_back((due, true));
+            connection
+                .channels
+                .entry(SYNC_CHANNEL)
+                .or_default()
+                .due
+                .push_back((due, true));
             connection.peer.send(&frame(METHOD, SYNC_CHANNEL, &payload));
             self.wait("a deletion", |runner| {
-                runner.connections[index].channels.get(&SYNC_CHANNEL).is_none_or(|channel| channel.due.is_empty())
+                runner.connections[index]
+                    .channels
+                    .get(&SYNC_CHANNEL)
+                    .is_none_or(|channel| channel.due.is_empty())
             })?;
         }
         Ok(())
@@ -724,7 +989,9 @@ fn raw_items(scanner: &mut Scanner<'_>) -> anyhow::Result<Vec<u8>> {
         }
         if scanner.take(b'[') {
             let head = std::str::from_utf8(scanner.word(b":"))?;
-            let (kind, channel) = head.split_once('/').context("a frame is [type/channel: payload]")?;
+            let (kind, channel) = head
+                .split_once('/')
+                .context("a frame is [type/channel: payload]")?;
             ensure!(scanner.take(b':'), "no : after {head}");
             let payload = raw_items(scanner)?;
             ensure!(scanner.take(b']'), "a frame ends with ]");
@@ -738,7 +1005,10 @@ fn raw_items(scanner: &mut Scanner<'_>) -> anyhow::Result<Vec<u8>> {
             if word.is_empty() {
                 return Ok(out);
             }
-            vec![u8::from_str_radix(word, 16).with_context(|| format!("'{word}' is not an octet"))?]
+            vec![
+                u8::from_str_radix(word, 16)
+                    .with_context(|| format!("'{word}' is not an octet"))?,
+            ]
         };
         if scanner.take(b'*') {
             item = item.repeat(std::str::from_utf8(scanner.word(&[]))?.parse()?);

@@ -48,25 +48,35 @@ pub(super) struct MethodSpec {
 }
 
 static METHODS: LazyLock<Vec<MethodSpec>> = LazyLock::new(|| parse(SPEC));
-static BY_NAME: LazyLock<HashMap<&str, &MethodSpec>> =
-    LazyLock::new(|| METHODS.iter().map(|method| (method.name.as_str(), method)).collect());
+static BY_NAME: LazyLock<HashMap<&str, &MethodSpec>> = LazyLock::new(|| {
+    METHODS
+        .iter()
+        .map(|method| (method.name.as_str(), method))
+        .collect()
+});
 
 pub(super) fn by_name(name: &str) -> Option<&'static MethodSpec> {
     BY_NAME.get(name).copied()
 }
 
 pub(super) fn by_ids(class_id: u16, method_id: u16) -> Option<&'static MethodSpec> {
-    METHODS.iter().find(|method| method.class_id == class_id && method.method_id == method_id)
+    METHODS
+        .iter()
+        .find(|method| method.class_id == class_id && method.method_id == method_id)
 }
 
 /// The method that answers this one, if one does; a set `no_wait` is the caller's matter.
 pub(super) fn reply_to(name: &str) -> Option<Vec<&'static str>> {
     Some(match name {
-        "connection.start-ok" | "connection.secure-ok" => vec!["connection.tune", "connection.secure"],
+        "connection.start-ok" | "connection.secure-ok" => {
+            vec!["connection.tune", "connection.secure"]
+        }
         "basic.get" => vec!["basic.get-ok", "basic.get-empty"],
         "connection.tune-ok" | "basic.recover-async" => return None,
         _ => {
-            let reply = BY_NAME.get_key_value(format!("{name}-ok").as_str()).map(|(name, _)| *name);
+            let reply = BY_NAME
+                .get_key_value(format!("{name}-ok").as_str())
+                .map(|(name, _)| *name);
             vec![reply?]
         }
     })
@@ -100,7 +110,9 @@ fn parse(spec: &str) -> Vec<MethodSpec> {
                     other => panic!("no field type {other}"),
                 };
                 let method = methods.last_mut().expect("fields follow a method");
-                method.fields.extend(names.iter().map(|name| ((*name).to_owned(), field_type)));
+                method
+                    .fields
+                    .extend(names.iter().map(|name| ((*name).to_owned(), field_type)));
             }
             _ => {}
         }

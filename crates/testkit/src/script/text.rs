@@ -45,7 +45,10 @@ impl<'a> Scanner<'a> {
 
     /// Up to the next space, bracket or one of `stops`.
     pub(super) fn word(&mut self, stops: &[u8]) -> &'a [u8] {
-        let end = self.rest.iter().position(|byte| b" {}[]\"".contains(byte) || stops.contains(byte));
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| b" {}[]\"".contains(byte) || stops.contains(byte));
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
         word
@@ -53,14 +56,21 @@ impl<'a> Scanner<'a> {
 
     /// A quoted or bare string.
     pub(super) fn string(&mut self) -> anyhow::Result<Vec<u8>> {
-        if self.take(b'"') { self.rest_of_string() } else { Ok(self.word(&[]).to_vec()) }
+        if self.take(b'"') {
+            self.rest_of_string()
+        } else {
+            Ok(self.word(&[]).to_vec())
+        }
     }
 
     /// A string after its first quote.
     pub(super) fn rest_of_string(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut out = Vec::new();
         loop {
-            let (&byte, rest) = self.rest.split_first().context("text without its end quote")?;
+            let (&byte, rest) = self
+                .rest
+                .split_first()
+                .context("text without its end quote")?;
             self.rest = rest;
             match byte {
                 b'"' => return Ok(out),
@@ -71,16 +81,23 @@ impl<'a> Scanner<'a> {
     }
 
     fn escaped(&mut self) -> anyhow::Result<u8> {
-        let (&letter, rest) = self.rest.split_first().context("nothing after a backslash")?;
+        let (&letter, rest) = self
+            .rest
+            .split_first()
+            .context("nothing after a backslash")?;
         self.rest = rest;
         Ok(match letter {
             b'n' => b'\n',
             b'r' => b'\r',
             b't' => b'\t',
             b'x' => {
-                let (digits, rest) = self.rest.split_at_checked(2).context("two digits after \\x")?;
+                let (digits, rest) = self
+                    .rest
+                    .split_at_checked(2)
+                    .context("two digits after \\x")?;
                 self.rest = rest;
-                u8::from_str_radix(std::str::from_utf8(digits)?, 16).context("two hex digits after \\x")?
+                u8::from_str_radix(std::str::from_utf8(digits)?, 16)
+                    .context("two hex digits after \\x")?
             }
             other => other,
         })
@@ -95,7 +112,11 @@ impl<'a> Scanner<'a> {
             if self.take(b'}') {
                 return Ok(out);
             }
-            let key = if self.rest.first() == Some(&b'"') { self.string()? } else { self.word(b"=").to_vec() };
+            let key = if self.rest.first() == Some(&b'"') {
+                self.string()?
+            } else {
+                self.word(b"=").to_vec()
+            };
             ensure!(self.take(b'='), "no = after key {}", key.escape_ascii());
             push_short_string(&mut out, &key)?;
             self.field(&mut out)?;
@@ -131,7 +152,11 @@ impl<'a> Scanner<'a> {
             }
             _ => {
                 let word = self.word(b":");
-                if word.len() == 1 && self.take(b':') { self.typed(word[0], out) } else { bare_field(word, out) }
+                if word.len() == 1 && self.take(b':') {
+                    self.typed(word[0], out)
+                } else {
+                    bare_field(word, out)
+                }
             }
         }
     }
@@ -143,7 +168,10 @@ impl<'a> Scanner<'a> {
             return push_long_string(out, &value);
         }
         let text = std::str::from_utf8(&value)?;
-        let number = || text.parse::<i128>().with_context(|| format!("'{text}' is not a number"));
+        let number = || {
+            text.parse::<i128>()
+                .with_context(|| format!("'{text}' is not a number"))
+        };
         match tag {
             b't' => out.push(u8::from(text == "true")),
             b'b' | b'B' => out.push(number()? as u8),
@@ -218,22 +246,36 @@ pub(super) fn arguments(text: &[u8]) -> anyhow::Result<Vec<(String, Argument)>> 
 }
 
 /// Takes the argument of this name out of the list.
-pub(super) fn take_argument(arguments: &mut Vec<(String, Argument)>, name: &str) -> Option<Argument> {
+pub(super) fn take_argument(
+    arguments: &mut Vec<(String, Argument)>,
+    name: &str,
+) -> Option<Argument> {
     let index = arguments.iter().position(|(key, _)| key == name)?;
     Some(arguments.remove(index).1)
 }
 
-fn push_value(out: &mut Vec<u8>, field_type: FieldType, value: Option<Argument>) -> anyhow::Result<()> {
+fn push_value(
+    out: &mut Vec<u8>,
+    field_type: FieldType,
+    value: Option<Argument>,
+) -> anyhow::Result<()> {
     let text = match value {
         Some(Argument::Table(bytes)) => {
-            ensure!(field_type == FieldType::Table, "a table where none is expected");
+            ensure!(
+                field_type == FieldType::Table,
+                "a table where none is expected"
+            );
             return push_long_string(out, &bytes);
         }
         Some(Argument::Text(text)) => text,
         None => Vec::new(),
     };
     let number = || -> anyhow::Result<i128> {
-        if text.is_empty() { Ok(0) } else { Ok(std::str::from_utf8(&text)?.parse()?) }
+        if text.is_empty() {
+            Ok(0)
+        } else {
+            Ok(std::str::from_utf8(&text)?.parse()?)
+        }
     };
     match field_type {
         FieldType::Octet => out.push(number()? as u8),
@@ -248,7 +290,10 @@ fn push_value(out: &mut Vec<u8>, field_type: FieldType, value: Option<Argument>)
 }
 
 /// The payload of a method frame; takes its arguments out of the list.
-pub(super) fn encode_method(spec: &MethodSpec, arguments: &mut Vec<(String, Argument)>) -> anyhow::Result<Vec<u8>> {
+pub(super) fn encode_method(
+    spec: &MethodSpec,
+    arguments: &mut Vec<(String, Argument)>,
+) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     out.extend(spec.class_id.to_be_bytes());
     out.extend(spec.method_id.to_be_bytes());
@@ -274,13 +319,16 @@ pub(super) fn encode_method(spec: &MethodSpec, arguments: &mut Vec<(String, Argu
 }
 
 /// Property flags and list; takes its arguments out of the list.
-pub(super) fn encode_properties(arguments: &mut Vec<(String, Argument)>) -> anyhow::Result<Vec<u8>> {
+pub(super) fn encode_properties(
+    arguments: &mut Vec<(String, Argument)>,
+) -> anyhow::Result<Vec<u8>> {
     let mut flags = 0u16;
     let mut list = Vec::new();
     for (index, (name, field_type)) in PROPERTIES.iter().enumerate() {
         if let Some(value) = take_argument(arguments, name) {
             flags |= 0x8000 >> index;
-            push_value(&mut list, *field_type, Some(value)).with_context(|| format!("property {name}"))?;
+            push_value(&mut list, *field_type, Some(value))
+                .with_context(|| format!("property {name}"))?;
         }
     }
     Ok([&flags.to_be_bytes()[..], &list].concat())
@@ -291,13 +339,19 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn bytes(&mut self, size: usize) -> anyhow::Result<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(size).context("the broker sent too few bytes")?;
+        let (bytes, rest) = self
+            .0
+            .split_at_checked(size)
+            .context("the broker sent too few bytes")?;
         self.0 = rest;
         Ok(bytes)
     }
 
     fn number(&mut self, size: usize) -> anyhow::Result<u64> {
-        Ok(self.bytes(size)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Ok(self
+            .bytes(size)?
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     fn string(&mut self, length_size: usize) -> anyhow::Result<&'a [u8]> {
@@ -320,7 +374,8 @@ impl<'a> Reader<'a> {
 
     fn show_field(&mut self) -> anyhow::Result<String> {
         let tag = self.bytes(1)?[0];
-        let signed = |number: u64, size: u32| (number << (64 - 8 * size)).cast_signed() >> (64 - 8 * size);
+        let signed =
+            |number: u64, size: u32| (number << (64 - 8 * size)).cast_signed() >> (64 - 8 * size);
         Ok(match tag {
             b't' => format!("t:{}", self.number(1)? != 0),
             b'b' => format!("b:{}", signed(self.number(1)?, 1)),
@@ -359,7 +414,9 @@ fn show_table(bytes: &[u8]) -> anyhow::Result<String> {
         fields.push(format!("{key}={}", reader.show_field()?));
     }
     // When something was dead-lettered is not reproducible.
-    if fields.iter().any(|field| field.starts_with("reason=")) && fields.iter().any(|field| field.starts_with("count=")) {
+    if fields.iter().any(|field| field.starts_with("reason="))
+        && fields.iter().any(|field| field.starts_with("count="))
+    {
         for field in &mut fields {
             if field.starts_with("time=T:") {
                 *field = "time=T:…".to_owned();
@@ -373,7 +430,11 @@ fn show_table(bytes: &[u8]) -> anyhow::Result<String> {
 
 fn show_string(bytes: &[u8]) -> String {
     let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+#*@$%=".contains(byte);
-    if !bytes.is_empty() && bytes.iter().all(is_bare) { String::from_utf8_lossy(bytes).into_owned() } else { quoted(bytes) }
+    if !bytes.is_empty() && bytes.iter().all(is_bare) {
+        String::from_utf8_lossy(bytes).into_owned()
+    } else {
+        quoted(bytes)
+    }
 }
 
 fn quoted(bytes: &[u8]) -> String {
@@ -402,7 +463,10 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn field(&self, name: &str) -> &str {
-        self.fields.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+        self.fields
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map_or("", |(_, value)| value)
     }
 
     pub(super) fn text(&self) -> String {
@@ -417,7 +481,8 @@ impl Shown {
 pub(super) fn decode_method(payload: &[u8]) -> anyhow::Result<Shown> {
     let mut reader = Reader(payload);
     let (class_id, method_id) = (reader.number(2)? as u16, reader.number(2)? as u16);
-    let spec = by_ids(class_id, method_id).with_context(|| format!("the broker sent method {class_id}.{method_id}"))?;
+    let spec = by_ids(class_id, method_id)
+        .with_context(|| format!("the broker sent method {class_id}.{method_id}"))?;
     let mut fields = Vec::new();
     let (mut bits, mut octet) = (0, 0);
     for (name, field_type) in &spec.fields {
@@ -435,7 +500,12 @@ pub(super) fn decode_method(payload: &[u8]) -> anyhow::Result<Shown> {
             fields.push((name.as_str(), value));
         }
     }
-    ensure!(reader.0.is_empty(), "{} bytes too many behind {}", reader.0.len(), spec.name);
+    ensure!(
+        reader.0.is_empty(),
+        "{} bytes too many behind {}",
+        reader.0.len(),
+        spec.name
+    );
     if spec.name == "connection.start" {
         hide_identity(&mut fields, payload)?;
     }
@@ -450,7 +520,11 @@ fn hide_identity(fields: &mut [(&'static str, String)], payload: &[u8]) -> anyho
     while !properties.0.is_empty() {
         let key = show_string(properties.string(1)?);
         let value = properties.show_field()?;
-        shown.push(if key == "capabilities" { format!("{key}={value}") } else { format!("{key}=…") });
+        shown.push(if key == "capabilities" {
+            format!("{key}={value}")
+        } else {
+            format!("{key}=…")
+        });
     }
     shown.sort();
     for (name, value) in fields {
@@ -485,6 +559,8 @@ pub(super) fn show_body(body: &[u8]) -> String {
         return quoted(body);
     }
     // FNV-1a: enough to tell bodies apart.
-    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
     format!("<{} bytes, {hash:016x}>", body.len())
 }
