@@ -126,9 +126,9 @@ impl Journal {
         });
     }
 
-    /// Asks for transient messages in the next batch.
-    pub(super) fn want_spill(&mut self, effects: &mut Effects) {
-        if !self.failed && !self.spill_wanted {
+    /// Asks for transient messages in the next batch, if there may be some that no batch had a chance to take.
+    pub(super) fn want_spill(&mut self, next: Position, effects: &mut Effects) {
+        if !self.failed && !self.spill_wanted && self.spilled_until < next {
             self.spill_wanted = true;
             self.announce(false, effects);
         }

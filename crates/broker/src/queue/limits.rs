@@ -1,6 +1,6 @@
 //! Room: length limits, payloads in RAM, and reads from the store.
 
-use super::entry;
+use super::entry::{self, MESSAGE_OVERHEAD_BYTES};
 use super::ready::{Front, Load};
 use super::{Drop, LOAD_BYTES_MAX, Queue};
 use crate::effect::{Effect, Effects};
@@ -75,7 +75,7 @@ impl Queue {
             queue: self.id(),
             from: load.from,
             until: load.until,
-            bytes_max: bytes,
+            bytes_max: self.bytes_in_store(bytes),
         });
     }
 
@@ -99,6 +99,20 @@ impl Queue {
         stuck.map(|entry| (Load::of_known(entry.position), 1))
     }
 
+    /// How many bytes to read so that they take about `ram_bytes` here: small messages cost more than their size.
+    fn bytes_in_store(&self, ram_bytes: usize) -> usize {
+        let body_bytes = self
+            .ready
+            .bytes()
+            .checked_div(self.ready.count())
+            .unwrap_or(0);
+        let body_bytes = usize::try_from(body_bytes)
+            .unwrap_or(usize::MAX)
+            .clamp(1, LOAD_BYTES_MAX);
+        (ram_bytes * body_bytes / (body_bytes + MESSAGE_OVERHEAD_BYTES)).max(1)
+    }
+
+    /// RAM that one read may fill.
     pub(super) fn load_bytes(&self) -> usize {
         (self.ram_limit / 4).min(LOAD_BYTES_MAX)
     }
@@ -112,7 +126,7 @@ impl Queue {
                 journal.is_written(entry)
             });
         if self.ready.ram_bytes() > self.ram_limit {
-            self.journal.want_spill(effects);
+            self.journal.want_spill(self.next, effects);
         }
         self.relieve_unacked();
     }

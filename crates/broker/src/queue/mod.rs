@@ -582,7 +582,7 @@ impl Queue {
         self.expiring |= entry.deadline != Deadline::NEVER;
         self.ready.push(entry);
         if self.ready.ram_bytes() > self.ram_limit {
-            self.journal.want_spill(effects);
+            self.journal.want_spill(self.next, effects);
         }
     }
 

@@ -18,7 +18,7 @@
 //!
 //! This module knows no consumers, no limits and no log; what is written it is told.
 
-use super::entry::Entry;
+use super::entry::{Entry, MESSAGE_OVERHEAD_BYTES};
 use base::Position;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
@@ -136,8 +136,13 @@ impl Ready {
         self.head_ram + self.other_ram
     }
 
-    /// First position that may be ready, for recovery.
+    /// No ready position is below this one. Its cost grows with the queue if there are levels.
     pub(super) fn first(&self) -> Position {
+        if let Some(levels) = &self.levels {
+            let known = levels.keys().map(|&(_, position)| position);
+            let cold = self.cold.iter().map(|cold| cold.from);
+            return known.chain(cold).min().unwrap_or(self.frontier);
+        }
         let requeued = self
             .requeued
             .first_key_value()
@@ -367,7 +372,7 @@ impl Ready {
                 break;
             }
             until = entry.position.next();
-            left = left.saturating_sub(entry.body_bytes as usize + 1);
+            left = left.saturating_sub(entry.body_bytes as usize + MESSAGE_OVERHEAD_BYTES);
         }
         Load {
             from,
@@ -468,7 +473,7 @@ impl Ready {
     /// Moves written payloads out of RAM until no more than `limit` is left; the first `keep` bytes of the head stay.
     pub(super) fn evict(&mut self, limit: usize, keep: usize, is_written: impl Fn(&Entry) -> bool) {
         if self.levels.is_some() {
-            self.evict_levels(limit, &is_written);
+            self.evict_levels(limit, keep, &is_written);
             return;
         }
         if self.ram_bytes() > limit {
@@ -478,7 +483,9 @@ impl Ready {
         self.evict_head(limit, keep, &is_written);
         if self.ram_bytes() > limit {
             let over = self.ram_bytes() - limit;
-            self.other_ram -= evict_from_back(self.requeued.values_mut(), over, &is_written);
+            let kept = kept_until(&self.requeued, keep);
+            let entries = self.requeued.range_mut(kept..).map(|(_, entry)| entry);
+            self.other_ram -= evict_from_back(entries, over, &is_written);
         }
     }
 
@@ -543,17 +550,19 @@ impl Ready {
         }
     }
 
-    fn evict_levels(&mut self, limit: usize, is_written: &impl Fn(&Entry) -> bool) {
+    fn evict_levels(&mut self, limit: usize, keep: usize, is_written: &impl Fn(&Entry) -> bool) {
         let Some(levels) = &mut self.levels else {
             return;
         };
-        for level in 0..=u8::MAX {
+        let kept = kept_until(levels, keep);
+        for level in 0..=kept.0.0 {
             if self.other_ram <= limit {
                 return;
             }
-            let range = (Reverse(level), Position(0))..=(Reverse(level), Position(u64::MAX));
-            let entries = levels.range_mut(range).map(|(_, entry)| entry);
-            self.other_ram -= evict_from_back(entries, self.other_ram - limit, is_written);
+            let first = kept.max((Reverse(level), Position(0)));
+            let entries = levels.range_mut(first..=(Reverse(level), Position(u64::MAX)));
+            let over = self.other_ram - limit;
+            self.other_ram -= evict_from_back(entries.map(|(_, entry)| entry), over, is_written);
         }
     }
 
@@ -627,6 +636,19 @@ fn fill(known: &mut Entry, loaded: Entry) -> usize {
     }
     known.message = loaded.message;
     known.ram_bytes()
+}
+
+/// The key of the first entry behind those that take the first `keep` bytes; of the last one if that is nobody.
+fn kept_until<K: Ord + Copy + Default>(entries: &BTreeMap<K, Entry>, keep: usize) -> K {
+    let mut kept = 0;
+    let behind = entries.iter().take(EVICT_WALK_MAX).find(|(_, entry)| {
+        kept += entry.ram_bytes();
+        kept > keep
+    });
+    behind
+        .or_else(|| entries.last_key_value())
+        .map(|(&key, _)| key)
+        .unwrap_or_default()
 }
 
 /// Evicts written payloads from the last entry on until `enough` bytes are free. Returns how many were freed.
