@@ -366,13 +366,21 @@ pub fn check_argument(
     if equivalent(current, received) {
         return Ok(());
     }
+    // Compat: the types are told only when one side has no value.
+    let (received, current) = match (received, current) {
+        (Some(received), Some(current)) => (
+            format!("'{}'", value_text(received)),
+            format!("'{}'", value_text(current)),
+        ),
+        (received, current) => (describe(received), describe(current)),
+    };
     Err(Error::InequivalentArgument {
         kind,
         name: name.clone(),
         vhost: vhost.clone(),
         argument: key.into(),
-        received: describe(received).into(),
-        current: describe(current).into(),
+        received: received.into(),
+        current: current.into(),
     })
 }
 
@@ -577,8 +585,8 @@ mod tests {
                 &[("x-overflow", text("reject-publish"))]
             )
             .unwrap_err(),
-            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received the value 'reject-publish' \
-             of type 'longstr' but current is the value 'drop-head' of type 'longstr'"
+            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received 'reject-publish' \
+             but current is 'drop-head'"
         );
         assert_eq!(
             compare(&[], &[("x-queue-type", text("quorum"))]).unwrap_err(),
