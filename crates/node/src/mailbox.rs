@@ -45,6 +45,8 @@ pub(crate) enum Mail {
     },
     /// A connection of another shard has ended.
     WindowGone { connection: ConnectionId },
+    /// The queue was declared, and its time runs even if nobody uses it.
+    QueueStart { queue: QueueId },
     /// The queue was deleted from the metadata.
     QueueDeleted { queue: QueueId },
     /// Something from the log.

@@ -24,12 +24,14 @@ use crate::shared::Shared;
 use crate::windows::WindowTable;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, QueueCommand, Reply};
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
-use broker::queue::{Queue, QueueSettings, RecordSink, Stored};
+use broker::queue::{
+    Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, RecordSink, Stored,
+};
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
@@ -115,6 +117,7 @@ pub(crate) struct Shard {
     targets: Targets,
     alarms: Alarms,
     congested: bool,
+    memory_short: bool,
     shutting_down: bool,
     storage_failed: bool,
 }
@@ -150,6 +153,7 @@ impl Shard {
             targets: Targets::new(),
             alarms: Alarms::default(),
             congested: false,
+            memory_short: false,
             shutting_down: false,
             storage_failed: false,
             shared,
@@ -320,6 +324,7 @@ impl Shard {
                 self.window_opened(now, connection, queues);
             }
             Mail::WindowGone { connection } => self.windows.remove(connection),
+            Mail::QueueStart { queue } => self.start_clock(queue),
             Mail::QueueDeleted { queue } => self.queue_deleted(queue),
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
@@ -348,10 +353,18 @@ impl Shard {
         self.run(now);
     }
 
-    /// Memory is short: move what can move to the log.
-    pub(crate) fn evict(&mut self) {
+    /// Whether memory is short: then queues move to the log what can move, and keep little until it is over.
+    pub(crate) fn set_memory_short(&mut self, short: bool) {
+        if std::mem::replace(&mut self.memory_short, short) == short && !short {
+            return;
+        }
+        let target = if short {
+            READY_RAM_BYTES_MIN
+        } else {
+            READY_RAM_BYTES_MAX
+        };
         for queue in self.queues.values_mut() {
-            queue.evict(0, &mut self.effects);
+            queue.evict(target, &mut self.effects);
         }
     }
 
@@ -727,12 +740,24 @@ impl Shard {
     fn propose_command(
         &mut self,
         command: &MetadataCommand,
-    ) -> Result<(broker::command::MetadataReply, Option<u64>), Error> {
+    ) -> Result<(MetadataReply, Option<u64>), Error> {
         let proposed = self
             .shared
             .leader
             .propose(command, self.id, self.ticket + 1)?;
         self.refresh_metadata();
+        if let MetadataReply::Queue {
+            queue,
+            created: true,
+        } = proposed.reply
+            && self.expires(queue.id)
+        {
+            if queue.shard == self.id {
+                self.start_clock(queue.id);
+            } else {
+                self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
+            }
+        }
         for QueueRef { id, shard } in proposed.deleted_queues {
             if shard == self.id {
                 self.queue_deleted(id);
@@ -745,6 +770,20 @@ impl Shard {
             return Ok((proposed.reply, Some(self.ticket)));
         }
         Ok((proposed.reply, None))
+    }
+
+    /// Whether the queue goes when it is not used (`x-expires`).
+    fn expires(&self, queue: QueueId) -> bool {
+        self.metadata
+            .queue_by_id(queue)
+            .is_some_and(|record| record.settings.expires_ms.is_some())
+    }
+
+    /// Runs a queue that nobody has used yet, since its time has begun.
+    fn start_clock(&mut self, queue: QueueId) {
+        if !self.queues.contains_key(&queue) {
+            self.start_queue(queue);
+        }
     }
 
     fn delete_queue(&mut self, queue: QueueId, reply: Option<(ChannelId, u64)>) {

@@ -79,9 +79,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 }
                 Mail::Account { evict } => {
                     let mut shard = driver.shard.borrow_mut();
-                    if evict {
-                        shard.evict();
-                    }
+                    shard.set_memory_short(evict);
                     shared
                         .accountant
                         .set_shard(driver.id.index(), shard.memory());
@@ -98,6 +96,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 | Mail::Reply { .. }
                 | Mail::WindowCredit { .. }
                 | Mail::WindowGone { .. }
+                | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
                 | Mail::Store(_)
                 | Mail::Alarms(_)) => driver.shard.borrow_mut().handle_mail(now, other),

@@ -1,5 +1,7 @@
 //! Where log lines go.
 
+use std::io::IsTerminal;
+
 use node::config::{LogLevel, LogSettings};
 use tracing::level_filters::LevelFilter;
 
@@ -17,7 +19,9 @@ pub(crate) fn start(settings: &LogSettings) {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::None => LevelFilter::OFF,
     };
+    let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
+        .with_ansi(ansi)
         .with_max_level(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
