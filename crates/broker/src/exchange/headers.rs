@@ -166,6 +166,9 @@ fn matches_value(wanted: &Value, found: &Value) -> bool {
         (Value::Int(_, wanted), Value::Int(_, found)) => wanted == found,
         (Value::Float(wanted), Value::Double(found)) => f64::from(*wanted) == *found,
         (Value::Double(wanted), Value::Float(found)) => *wanted == f64::from(*found),
+        // Compat: text and binary are the same bytes to RabbitMQ.
+        (Value::LongStr(wanted), Value::Binary(found))
+        | (Value::Binary(wanted), Value::LongStr(found)) => wanted == found,
         (wanted, found) => wanted == found,
     }
 }
