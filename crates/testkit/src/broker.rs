@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,10 @@ pub struct Broker {
     address: SocketAddr,
     log: Arc<Mutex<String>>,
     settings: String,
+    /// Where the data is, if not in `directory`.
+    data: Option<PathBuf>,
+    /// A program and its arguments that run the broker, such as strace.
+    wrapper: Vec<String>,
     /// How long the last start took until the ready line, by this test's clock.
     pub start_took: Duration,
 }
@@ -40,7 +44,21 @@ impl Broker {
     /// # Errors
     /// As [`Broker::start`].
     pub fn start_with(settings: &str) -> anyhow::Result<Self> {
+        Self::start_wrapped(settings, &[], None)
+    }
+
+    /// The same, run by another program (`wrapper` is that and its arguments), and with its data in a directory that is there.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn start_wrapped(
+        settings: &str,
+        wrapper: &[&str],
+        data: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let mut broker = Self {
+            data: data.map(Path::to_owned),
+            wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
             directory: tempfile::tempdir().context("make a directory for the broker")?,
             child: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -58,11 +76,32 @@ impl Broker {
     /// As [`Broker::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
         ensure!(self.child.is_none(), "the broker is still running");
+        let started = Instant::now();
+        let mut child = self.spawn()?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let stderr = child.stderr.take().context("standard error is piped")?;
+        self.child = Some(child);
+        keep_log(stderr, Arc::clone(&self.log));
+        let line = ready_line(stdout)?;
+        self.start_took = started.elapsed();
+        self.address = address_in(&line)
+            .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
+        Ok(())
+    }
+
+    fn spawn(&self) -> anyhow::Result<Child> {
         let conf = self.directory.path().join("rabbitmq.conf");
         std::fs::write(&conf, &self.settings).context("write rabbitmq.conf")?;
         let binary = binary()?;
-        let started = Instant::now();
-        let mut child = Command::new(&binary)
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&binary),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&binary);
+                command
+            }
+        };
+        command
             .arg("server")
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.address.port().to_string())
@@ -73,16 +112,49 @@ impl Broker {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
-        let stdout = child.stdout.take().context("standard output is piped")?;
-        let stderr = child.stderr.take().context("standard error is piped")?;
-        self.child = Some(child);
-        keep_log(stderr, Arc::clone(&self.log));
-        let line = ready_line(stdout)?;
-        self.start_took = started.elapsed();
-        self.address = address_in(&line)
-            .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
-        Ok(())
+            .with_context(|| format!("start {}", binary.display()))
+    }
+
+    /// Starts a process on a data directory that it must refuse; returns what it says.
+    ///
+    /// # Errors
+    /// It starts, or exits with 0.
+    pub fn refused(wrapper: &[&str], data: &Path) -> anyhow::Result<String> {
+        let attempt = Self {
+            directory: tempfile::tempdir().context("make a directory for the broker")?,
+            child: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log: Arc::default(),
+            settings: String::new(),
+            data: Some(data.to_owned()),
+            wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
+            start_took: Duration::ZERO,
+        };
+        let mut child = attempt.spawn()?;
+        let status = exit_of(&mut child, PATIENCE);
+        // Where it has not exited, this ends it; elsewhere there is nothing to end.
+        let _ = child.kill();
+        let output = child.wait_with_output().context("read its words")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let status = status.with_context(|| format!("it runs\n{said}"))?;
+        ensure!(!status.success(), "it exited with 0\n{said}");
+        Ok(said)
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// It does not run, or goes on.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let child = self.child.as_mut().context("the broker does not run")?;
+        let status = exit_of(child, PATIENCE)?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Runs it without its wrapper from the next start on.
+    pub fn unwrap_command(&mut self) {
+        self.wrapper.clear();
     }
 
     /// Where clients connect.
@@ -102,7 +174,10 @@ impl Broker {
 
     /// Where it keeps its data.
     pub fn data_directory(&self) -> PathBuf {
-        self.directory.path().join("data")
+        match &self.data {
+            Some(data) => data.clone(),
+            None => self.directory.path().join("data"),
+        }
     }
 
     /// Everything it logged so far, over all its starts.
@@ -223,6 +298,20 @@ fn newest(manifest: &Path) -> Option<PathBuf> {
                 .and_then(|metadata| metadata.modified())
                 .ok()
         })
+}
+
+fn exit_of(child: &mut Child, patience: Duration) -> anyhow::Result<ExitStatus> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait().context("wait for the broker")? {
+            return Ok(status);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the broker does not end within {patience:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {

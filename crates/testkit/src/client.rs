@@ -66,6 +66,8 @@ pub struct Client {
     pub connection: Connection,
     /// Publishes since `confirm.select`.
     published: u64,
+    /// All publishes up to this one are confirmed.
+    confirmed: u64,
 }
 
 impl Client {
@@ -91,6 +93,7 @@ impl Client {
         Ok(Self {
             connection,
             published: 0,
+            confirmed: 0,
         })
     }
 
@@ -166,7 +169,8 @@ impl Client {
     /// # Errors
     /// The broker refuses.
     pub async fn confirm_select(&mut self) -> anyhow::Result<()> {
-        Ok(self.connection.confirm_select(CHANNEL).await?)
+        self.connection.confirm_select(CHANNEL).await?;
+        Ok(())
     }
 
     /// Appends a publish to the write buffer; in confirm mode its number is returned.
@@ -200,12 +204,10 @@ impl Client {
         count: u64,
         mut body: impl FnMut(u64) -> Vec<u8>,
     ) -> anyhow::Result<()> {
-        let first = self.published;
-        let mut confirmed = first;
         for index in 0..count {
             self.send("", queue, properties, &body(index));
-            if self.published - confirmed >= WINDOW {
-                confirmed = self.confirmed_until(self.published - WINDOW / 2).await?;
+            if self.published - self.confirmed >= WINDOW {
+                self.confirmed_until(self.published - WINDOW / 2).await?;
             }
         }
         self.confirmed_until(self.published).await?;
@@ -218,15 +220,14 @@ impl Client {
     /// # Errors
     /// A publish is refused, or confirms do not come.
     pub async fn confirmed_until(&mut self, tag: u64) -> anyhow::Result<u64> {
-        loop {
+        while self.confirmed < tag {
             match within(self.connection.next_event()).await? {
-                Event::Confirmed { delivery_tag, .. } if delivery_tag >= tag => {
-                    return Ok(delivery_tag);
-                }
-                Event::Confirmed { .. } | Event::Blocked { .. } | Event::Unblocked => {}
+                Event::Confirmed { delivery_tag, .. } => self.confirmed = delivery_tag,
+                Event::Blocked { .. } | Event::Unblocked => {}
                 other => bail!("while waiting for confirms: {other:?}"),
             }
         }
+        Ok(self.confirmed)
     }
 
     /// Starts a consumer named like its queue.
