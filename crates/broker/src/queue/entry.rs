@@ -2,10 +2,18 @@
 
 use crate::message::{Message, SharedMessage};
 use base::{Now, Position};
+use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a message in RAM is taken to cost beside its own bytes: the entry, the shared allocation, buffer slack.
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
+/// Messages up to this size are copied when they stay in the queue, see [`Entry::detach`].
+const DETACH_BYTES_MAX: usize = 4 << 10;
+
+/// Properties that most messages have: none, or just a delivery mode.
+const COMMON_PROPERTIES: [&[u8]; 3] = [&[0, 0], &[0x10, 0, 1], &[0x10, 0, 2]];
 
 /// When a message expires, in nanoseconds of the monotonic clock; [`Deadline::NEVER`] for most messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +90,30 @@ impl Entry {
         self.message.as_deref().map_or(0, ram_bytes)
     }
 
+    /// Gives a small message memory of its own. Properties and body are slices of what was read from a socket; a few of them that
+    /// wait here would keep all of it. The routing key is no such slice.
+    #[inline]
+    pub(super) fn detach(&mut self) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        if message.size_bytes() > DETACH_BYTES_MAX {
+            return;
+        }
+        let properties = COMMON_PROPERTIES
+            .into_iter()
+            .find(|common| *common == message.properties)
+            .map_or_else(
+                || Bytes::copy_from_slice(&message.properties),
+                Bytes::from_static,
+            );
+        let body = Bytes::copy_from_slice(&message.body);
+        // Other queues may have it, too: then each that keeps it has a copy.
+        let own = Arc::make_mut(message);
+        own.properties = properties;
+        own.body = body;
+    }
+
     /// Drops the payload and says how much RAM that frees.
     pub(super) fn evict(&mut self) -> usize {
         let freed = self.ram_bytes();
@@ -112,6 +144,41 @@ pub(super) fn was_rejected(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_message_lets_go_of_the_read_buffer_and_a_large_one_keeps_it() {
+        for (size, detached) in [(10, true), (DETACH_BYTES_MAX, false)] {
+            let buffer = Bytes::from(vec![7; 3 + size]);
+            let message = Message {
+                exchange: "x".into(),
+                routing_key: Bytes::from_static(b"k"),
+                properties: buffer.slice(..3),
+                body: buffer.slice(3..),
+                persistent: false,
+                priority: 0,
+                expiration_ms: None,
+                extra_routing_keys: None,
+                deaths: None,
+            };
+            let shared = Arc::new(message);
+            let mut entry = Entry {
+                position: Position(0),
+                deadline: Deadline::NEVER,
+                body_bytes: body_bytes(&shared),
+                message: Some(Arc::clone(&shared)),
+                level: 0,
+                logged: false,
+                spilled: false,
+                redelivered: false,
+            };
+            entry.detach();
+            let kept = entry.message.expect("it was put there");
+            assert_eq!(kept.properties, shared.properties);
+            assert_eq!(kept.body, shared.body);
+            drop(shared);
+            assert_eq!(buffer.is_unique(), detached);
+        }
+    }
 
     #[test]
     fn an_entry_is_32_bytes() {

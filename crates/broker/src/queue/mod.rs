@@ -578,7 +578,8 @@ impl Queue {
     }
 
     #[inline]
-    fn enqueue(&mut self, entry: Entry, effects: &mut Effects) {
+    fn enqueue(&mut self, mut entry: Entry, effects: &mut Effects) {
+        entry.detach();
         self.expiring |= entry.deadline != Deadline::NEVER;
         self.ready.push(entry);
         if self.ready.ram_bytes() > self.ram_limit {
