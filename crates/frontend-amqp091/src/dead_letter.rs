@@ -200,15 +200,17 @@ mod tests {
     }
 
     fn show(value: Value<'_>) -> String {
-        match value {
-            Value::LongStr(text) => format!("S:{}", String::from_utf8_lossy(text)),
-            Value::Table(table) => format!("{{{}}}", show_table(table)),
-            Value::Array(array) => {
-                let values = array.iter().map(|value| show(value.unwrap()));
-                format!("[{}]", values.collect::<Vec<_>>().join(" "))
-            }
-            other => format!("{other:?}"),
+        if let Value::LongStr(text) = value {
+            return format!("S:{}", String::from_utf8_lossy(text));
         }
+        if let Value::Table(table) = value {
+            return format!("{{{}}}", show_table(table));
+        }
+        if let Value::Array(array) = value {
+            let values = array.iter().map(|value| show(value.unwrap()));
+            return format!("[{}]", values.collect::<Vec<_>>().join(" "));
+        }
+        format!("{value:?}")
     }
 
     #[test]
