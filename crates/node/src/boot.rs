@@ -308,19 +308,21 @@ fn shards_default() -> u16 {
 
 fn report_damage(recovered: &Recovered) {
     for damage in &recovered.damage {
-        match damage {
-            Damage::Messages {
-                queue,
-                positions,
-                file,
-            } => tracing::error!(
+        if let Damage::Messages {
+            queue,
+            positions,
+            file,
+        } = damage
+        {
+            tracing::error!(
                 queue = queue.0,
                 from = positions.start.0,
                 until = positions.end.0,
                 file,
                 "stored messages are damaged and lost"
-            ),
-            other => tracing::error!(damage = ?other, "the data directory is damaged"),
+            );
+        } else {
+            tracing::error!(?damage, "the data directory is damaged");
         }
     }
 }
