@@ -1,8 +1,8 @@
 //! A node: the threads, sockets and clocks around the broker's machines.
 //!
-//! This crate decides nothing about messages. It reads and writes sockets ([`connection_driver`]), hands requests to queues and
-//! replies to connections ([`shard`]), gives batches to the log, keeps the metadata in order ([`metadata_leader`]) and watches memory
-//! and disk ([`alarms`]).
+//! This crate decides nothing about messages. It reads and writes sockets (`connection_driver`), hands requests to queues and
+//! replies to connections (`shard`), gives batches to the log, keeps the metadata in order (`metadata_leader`) and watches memory
+//! and disk (`alarms`).
 //!
 //! ```text
 //! main thread   accepts, signals           ──Socket──┐
@@ -11,7 +11,7 @@
 //! monitor       memory and disk alarms     ──Alarms
 //! ```
 //!
-//! Suggested reading order: [`boot`], [`shard`], [`connection_driver`], [`shard_thread`], [`mailbox`], [`windows`].
+//! Suggested reading order: `boot`, `shard`, `connection_driver`, `shard_thread`, `mailbox`, `windows`.
 
 mod alarms;
 mod boot;
