@@ -128,6 +128,12 @@ pub enum QueueCommand {
         /// Who asks.
         channel: ChannelId,
     },
+    /// Ask to hear when everything that the queue has settled so far is on stable storage; answered by one
+    /// [`Reply::Barrier`] a command. Requeued messages need no record, so it does not wait for those.
+    Barrier {
+        /// Who asks.
+        channel: ChannelId,
+    },
     /// Delete the queue if the conditions hold; answered by [`Reply::Deleted`] or [`Reply::Failed`].
     Delete {
         /// Who asks.
@@ -216,6 +222,9 @@ pub enum Reply {
         /// Ready messages that went with it.
         ready: u64,
     },
+    /// Answer to [`QueueCommand::Barrier`]: no message that was settled before it comes back, whatever happens, or, if the
+    /// log has failed, some may. A queue that is gone has nothing to give back.
+    Barrier(Result<(), Error>),
     /// The queue refused the request, or it no longer exists (then `NotFound`).
     Failed(Error),
     /// Answer to a metadata command; of durable things it comes after they are on stable storage.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! Open --exception--> Closing (everything is ignored) --channel.close-ok--> Closed
-//!      --channel.close from the client, answered----------------------------> Closed
+//!      --channel.close from the client--> Leaving (acks become safe) -------> Closed
+//!      --connection.close from the client--^
 //! ```
 //!
 //! What the methods do is in the files named after them: [`topology`](crate::topology), [`publish`](crate::publish),
@@ -15,6 +16,7 @@
 //! Invariants: at most one answer is outstanding; a channel that does not wait and is not held back has an empty stash.
 //! Spec: AMQP 0-9-1 §1.5.
 
+use crate::barrier::Unsynced;
 use crate::confirm::{Confirm, ConfirmTracker};
 use crate::connection::ChannelDetails;
 use crate::consume::{Consumers, PrefetchLimits};
@@ -52,6 +54,7 @@ pub(crate) struct Channel {
     pub(crate) consumers: Consumers,
     pub(crate) prefetch: PrefetchLimits,
     pub(crate) unacked: Unacked,
+    pub(crate) unsynced: Unsynced,
     /// The last delivery tag that was used.
     pub(crate) delivery_tag: u64,
     /// The queue that an empty queue name means.
@@ -64,7 +67,18 @@ enum State {
     Open,
     /// channel.close was sent.
     Closing,
+    /// The client ended it; everything it had is given back, but its acks are not safe yet.
+    Leaving(Farewell),
     Closed,
+}
+
+/// Which end a channel of a client comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// channel.close-ok.
+    CloseOk,
+    /// None; connection.close-ok is for all channels.
+    Silent,
 }
 
 /// What publishes get for an answer.
@@ -205,6 +219,7 @@ impl Channel {
             consumers: Consumers::default(),
             prefetch: PrefetchLimits::new(prefetch_count),
             unacked: Unacked::default(),
+            unsynced: Unsynced::default(),
             delivery_tag: 0,
             last_queue: None,
             reply_consumer: None,
@@ -226,6 +241,11 @@ impl Channel {
     /// Whether everything the client sent so far was handled.
     pub(crate) fn is_drained(&self) -> bool {
         !self.is_open() || (self.waiting.is_none() && self.stash.units.is_empty())
+    }
+
+    /// Whether it waits for nothing but the safety of its acks.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
     }
 
     /// Whether a message can be published the moment it comes, without looking at anything before it.
@@ -283,8 +303,7 @@ impl Channel {
         payload: Bytes,
     ) -> Result<(), Exception> {
         if self.state != State::Open {
-            self.handle_frame_after_close(turn.session, kind, &payload);
-            return Ok(());
+            return self.handle_frame_after_close(turn.session, kind, &payload);
         }
         match kind {
             FrameKind::Method => {
@@ -316,20 +335,27 @@ impl Channel {
         session: &mut Session,
         kind: FrameKind,
         payload: &Bytes,
-    ) {
+    ) -> Result<(), Exception> {
         if kind != FrameKind::Method {
-            return;
+            return Ok(());
         }
-        match peek_method(payload) {
-            Some((channel::CloseOk::CLASS_ID, channel::CloseOk::METHOD_ID)) => {
+        match (self.state, peek_method(payload)) {
+            // Compat: RabbitMQ minds when the number is used again before channel.close-ok.
+            (
+                State::Leaving(_),
+                Some(ids @ (channel::Open::CLASS_ID, channel::Open::METHOD_ID)),
+            ) => return Err(Exception::from(Violation::SecondChannelOpen).caused_by(ids)),
+            (State::Leaving(_), _) => {}
+            (_, Some((channel::CloseOk::CLASS_ID, channel::CloseOk::METHOD_ID))) => {
                 self.state = State::Closed
             }
             // Both sides closed at once.
-            Some((channel::Close::CLASS_ID, channel::Close::METHOD_ID)) => {
+            (_, Some((channel::Close::CLASS_ID, channel::Close::METHOD_ID))) => {
                 channel::CloseOk.encode(self.number(), session.encoded());
             }
             _ => {}
         }
+        Ok(())
     }
 
     #[inline]
@@ -446,9 +472,7 @@ impl Channel {
             Method::ChannelFlow(method) => self.flow(turn.session, method.active),
             Method::ChannelClose(_) => {
                 self.flush_confirms(turn.session);
-                self.end(turn.session);
-                channel::CloseOk.encode(self.number(), turn.session.encoded());
-                self.state = State::Closed;
+                self.leave(turn.session, Farewell::CloseOk);
                 Ok(())
             }
             // An answer to a question the server asked with no-wait.
@@ -538,6 +562,9 @@ impl Channel {
         reply: Reply,
     ) -> Result<(), Exception> {
         if !self.is_open() {
+            if let Reply::Barrier(result) = reply {
+                return self.barrier_answered(turn.session, result);
+            }
             turn.session
                 .requests
                 .extend(return_late_reply(self.id, &reply));
@@ -566,6 +593,7 @@ impl Channel {
                 self.consumer_cancelled(turn.session, consumer)
             }
             Reply::DirectReply { message } => self.deliver_direct_reply(turn.session, &message),
+            Reply::Barrier(result) => self.barrier_answered(turn.session, result)?,
             Reply::GetOk { .. }
             | Reply::GetEmpty
             | Reply::ConsumeOk { .. }
@@ -617,6 +645,7 @@ impl Channel {
             | Reply::Confirm { .. }
             | Reply::Nack { .. }
             | Reply::ConsumerCancelled { .. }
+            | Reply::Barrier(_)
             | Reply::DirectReply { .. } => Err(unexpected_answer()),
         };
         outcome.map_err(|exception| exception.caused_by(ids))
@@ -688,6 +717,28 @@ impl Channel {
         }
     }
 
+    /// What was settled before a barrier is safe, or the log failed and it never will be.
+    fn barrier_answered(
+        &mut self,
+        session: &mut Session,
+        result: Result<(), Error>,
+    ) -> Result<(), Exception> {
+        match self.state {
+            State::Open => {
+                self.unsynced.answered();
+                result?;
+                self.finish_commit(session)
+            }
+            State::Leaving(farewell) => {
+                self.unsynced.answered();
+                result?;
+                self.say_farewell(session, farewell);
+                Ok(())
+            }
+            State::Closing | State::Closed => Ok(session.orphan_answered(result)?),
+        }
+    }
+
     /// Says what was confirmed since the last time.
     pub(crate) fn flush_confirms(&mut self, session: &mut Session) {
         let Mode::Confirm(tracker) = &mut self.mode else {
@@ -732,7 +783,26 @@ impl Channel {
             method_id: exception.method_id,
         }
         .encode(self.number(), session.encoded());
-        self.state = State::Closing;
+        self.unsynced.send_barriers(session, self.id);
+        session.orphaned_barriers += self.unsynced.take_barriers();
+    }
+
+    /// Ends the channel because the client wants it so, as soon as its acks are safe.
+    pub(crate) fn leave(&mut self, session: &mut Session, farewell: Farewell) {
+        self.end(session);
+        self.unsynced.send_barriers(session, self.id);
+        self.state = State::Leaving(farewell);
+        self.say_farewell(session, farewell);
+    }
+
+    fn say_farewell(&mut self, session: &mut Session, farewell: Farewell) {
+        if !self.unsynced.is_synced() {
+            return;
+        }
+        if farewell == Farewell::CloseOk {
+            channel::CloseOk.encode(self.number(), session.encoded());
+        }
+        self.state = State::Closed;
     }
 
     /// Ends the channel without a word.

@@ -4,7 +4,7 @@
 //! [`Connection::output`] and [`Connection::poll_deadline`]. Everything is done when a call returns; nothing waits inside.
 //!
 //! ```text
-//! Handshake --open--> Running --connection.close--> Leaving (channels finish, exclusive queues go) --close-ok--> Finished
+//! Handshake --open--> Running --connection.close--> Leaving (see [`Leaving`]) --close-ok--> Finished
 //!                        \--exception, operator--> Closing (close sent) --close-ok or time--> Finished
 //! Handshake --refused--> Silent (nothing is said) --3 s--> Finished          end of input: Finished from anywhere
 //! ```
@@ -13,7 +13,7 @@
 //! whatever reason, all its consumers are cancelled before any of its messages is requeued.
 //! Spec: AMQP 0-9-1 §2.2.4, class connection.
 
-use crate::channel::{Channel, decode_method};
+use crate::channel::{Channel, Farewell, decode_method};
 use crate::config::{Alarms, Config, Peer};
 use crate::content::Whole;
 use crate::exception::{Exception, SILENT_CLOSE_DELAY, Scope, Violation};
@@ -59,10 +59,7 @@ enum State {
     Handshake(Handshake),
     Running,
     /// The client said connection.close.
-    Leaving {
-        /// Its channels are done; the deletion of its exclusive queues was asked for.
-        deleting: bool,
-    },
+    Leaving(Leaving),
     /// We said connection.close.
     Closing {
         until: Duration,
@@ -74,6 +71,17 @@ enum State {
         until: Duration,
     },
     Finished,
+}
+
+/// The steps of an orderly end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// Channels do what they were asked for before.
+    Draining,
+    /// Everything was given back; acks become safe.
+    Syncing,
+    /// The deletion of the exclusive queues was asked for.
+    Deleting,
 }
 
 /// The state of a connection as listings show it.
@@ -176,7 +184,7 @@ impl Connection {
                 ConnectionState::Flow
             }
             State::Running => ConnectionState::Running,
-            State::Leaving { .. } | State::Closing { .. } | State::Silent { .. } => {
+            State::Leaving(_) | State::Closing { .. } | State::Silent { .. } => {
                 ConnectionState::Closing
             }
             State::Finished => ConnectionState::Closed,
@@ -194,7 +202,7 @@ impl Connection {
         let backpressure = self.session.backpressure;
         let is_blocked = backpressure.alarms.any() && backpressure.has_publish;
         match self.state {
-            State::Finished | State::Leaving { .. } => false,
+            State::Finished | State::Leaving(_) => false,
             State::Running if is_blocked || self.session.has_full_stash => false,
             State::Handshake(_) | State::Running | State::Closing { .. } | State::Silent { .. } => {
                 self.session.out.len() < OUTPUT_SIZE_MAX
@@ -302,14 +310,25 @@ impl Connection {
                 metadata,
                 session: &mut self.session,
             };
-            if let Err(exception) = channel.handle_reply(&mut turn, reply) {
+            let outcome = channel.handle_reply(&mut turn, reply);
+            if channel.is_closed() {
+                self.channels.remove(&to.number);
+            }
+            if let Err(exception) = outcome {
                 self.handle_exception(now, to.number, exception);
             }
             self.handle_progress();
             return;
         }
+        if let Reply::Barrier(result) = reply {
+            if let Err(error) = self.session.orphan_answered(result) {
+                self.fail(now, error.into());
+            }
+            self.handle_progress();
+            return;
+        }
         if to == connection_address(self.session.id)
-            && matches!(self.state, State::Leaving { deleting: true })
+            && matches!(self.state, State::Leaving(Leaving::Deleting))
         {
             self.say_close_ok();
             return;
@@ -331,7 +350,7 @@ impl Connection {
                 self.handle_heartbeat_timeout(now)
             }
             State::Handshake(_)
-            | State::Leaving { .. }
+            | State::Leaving(_)
             | State::Closing { .. }
             | State::Silent { .. }
             | State::Finished => {}
@@ -366,10 +385,7 @@ impl Connection {
         match self.state {
             State::Running => self.fail(now, Exception::forced(text)),
             State::Handshake(_) => self.finish(),
-            State::Leaving { .. }
-            | State::Closing { .. }
-            | State::Silent { .. }
-            | State::Finished => {}
+            State::Leaving(_) | State::Closing { .. } | State::Silent { .. } | State::Finished => {}
         }
     }
 }
@@ -405,7 +421,7 @@ impl Connection {
             State::Handshake(_) => Some(self.handshake_until),
             State::Running => heartbeat,
             State::Closing { until, .. } | State::Silent { until } => Some(until),
-            State::Leaving { .. } | State::Finished => None,
+            State::Leaving(_) | State::Finished => None,
         }
     }
 }
@@ -417,7 +433,7 @@ impl Connection {
         match self.state {
             State::Handshake(_) | State::Running => true,
             State::Closing { reads, .. } => reads,
-            State::Leaving { .. } | State::Silent { .. } | State::Finished => false,
+            State::Leaving(_) | State::Silent { .. } | State::Finished => false,
         }
     }
 
@@ -486,8 +502,7 @@ impl Connection {
                 session: &mut self.session,
             };
             let outcome = channel.handle_frame(&mut turn, kind, payload);
-            let is_closed = channel.is_closed();
-            if is_closed {
+            if channel.is_closed() {
                 self.channels.remove(&number);
             }
             if let Err(exception) = outcome {
@@ -529,7 +544,7 @@ impl Connection {
                 self.handle_frame_after_close(frame);
                 Ok(())
             }
-            State::Leaving { .. } | State::Silent { .. } | State::Finished => Ok(()),
+            State::Leaving(_) | State::Silent { .. } | State::Finished => Ok(()),
         };
         if let Err(exception) = outcome {
             self.fail(now, exception);
@@ -539,7 +554,7 @@ impl Connection {
     fn handle_connection_method(&mut self, payload: &[u8]) -> Result<(), Exception> {
         let method = decode_method(payload)?;
         if let Method::ConnectionClose(_) = method {
-            self.state = State::Leaving { deleting: false };
+            self.state = State::Leaving(Leaving::Draining);
             self.handle_progress();
             return Ok(());
         }
@@ -687,7 +702,11 @@ impl Connection {
                 metadata,
                 session: &mut self.session,
             };
-            if let Err(exception) = channel.handle_stash(&mut turn) {
+            let outcome = channel.handle_stash(&mut turn);
+            if channel.is_closed() {
+                self.channels.remove(&number);
+            }
+            if let Err(exception) = outcome {
                 self.handle_exception(now, number, exception);
             }
         }
@@ -711,7 +730,7 @@ impl Connection {
         connection::Blocked { reason }.encode(0, self.session.encoded());
     }
 
-    /// After channels may have got further: removes closed ones, reads again, and goes on with an orderly end.
+    /// After channels may have got further: reads again, and goes on with an orderly end.
     #[inline]
     fn handle_progress(&mut self) {
         if self.session.has_full_stash {
@@ -720,15 +739,34 @@ impl Connection {
                 .values()
                 .any(|channel| channel.is_stash_full());
         }
-        if let State::Leaving { deleting: false } = self.state
-            && self.channels.values().all(|channel| channel.is_drained())
-        {
-            self.release();
-            if self.session.declared_exclusive {
-                self.state = State::Leaving { deleting: true };
-            } else {
-                self.say_close_ok();
+        if let State::Leaving(step) = self.state {
+            self.go_on_leaving(step);
+        }
+    }
+
+    fn go_on_leaving(&mut self, mut step: Leaving) {
+        if step == Leaving::Draining && self.channels.values().all(|channel| channel.is_drained()) {
+            self.cancel_consumers();
+            for channel in self
+                .channels
+                .values_mut()
+                .filter(|channel| channel.is_open())
+            {
+                channel.leave(&mut self.session, Farewell::Silent);
             }
+            step = Leaving::Syncing;
+            self.state = State::Leaving(step);
+        }
+        let is_synced = self.session.orphaned_barriers == 0
+            && !self.channels.values().any(|channel| channel.is_leaving());
+        if step != Leaving::Syncing || !is_synced {
+            return;
+        }
+        self.release();
+        if self.session.declared_exclusive {
+            self.state = State::Leaving(Leaving::Deleting);
+        } else {
+            self.say_close_ok();
         }
     }
 }
@@ -749,7 +787,7 @@ impl Connection {
     /// Ends the connection because of an exception, and tells the client.
     fn fail(&mut self, now: Now, exception: Exception) {
         match self.state {
-            State::Handshake(_) | State::Running | State::Leaving { .. } => {}
+            State::Handshake(_) | State::Running | State::Leaving(_) => {}
             // Nothing is said twice; but unreadable input is not read on.
             State::Closing { until, .. } => {
                 self.state = State::Closing {
@@ -826,19 +864,23 @@ impl Connection {
 
     /// Gives back everything the connection has. Consumers go first, so that none of them gets what others gave back.
     fn release(&mut self) {
-        for channel in self.channels.values_mut() {
-            channel.cancel_consumers(&mut self.session);
-        }
+        self.cancel_consumers();
         for channel in self.channels.values_mut() {
             channel.end(&mut self.session);
         }
         self.channels.clear();
-        let was_released = matches!(self.state, State::Leaving { deleting: true });
+        let was_released = matches!(self.state, State::Leaving(Leaving::Deleting));
         if self.session.declared_exclusive && !was_released {
             let connection = self.session.id;
             let command = MetadataCommand::DeleteExclusiveQueues { connection };
             self.session
                 .ask_metadata(connection_address(connection), command);
+        }
+    }
+
+    fn cancel_consumers(&mut self) {
+        for channel in self.channels.values_mut() {
+            channel.cancel_consumers(&mut self.session);
         }
     }
 
@@ -848,7 +890,7 @@ impl Connection {
         for channel in self.channels.values() {
             channel.check_invariants(&self.session);
         }
-        if !matches!(self.state, State::Running | State::Leaving { .. }) {
+        if !matches!(self.state, State::Running | State::Leaving(_)) {
             assert!(self.channels.is_empty());
         }
     }

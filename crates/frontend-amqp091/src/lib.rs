@@ -15,6 +15,7 @@
 //! `tx`, `topology`, `reply_to`, `dead_letter`, `exception`.
 
 mod arguments;
+mod barrier;
 mod channel;
 mod config;
 mod confirm;

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 #[derive(Debug)]
 pub enum Request {
     /// For the machine of one queue. If the queue no longer exists, a command that wants an answer gets
-    /// [`Reply::Failed`] with `NotFound`, and a publish with a confirm gets [`Reply::Confirm`].
+    /// [`Reply::Failed`] with `NotFound`, a publish with a confirm gets [`Reply::Confirm`], and a barrier [`Reply::Barrier`].
     Queue {
         /// Which queue.
         queue: QueueRef,
@@ -68,6 +68,7 @@ pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
         | Reply::Status { .. }
         | Reply::Purged { .. }
         | Reply::Deleted { .. }
+        | Reply::Barrier(_)
         | Reply::Failed(_)
         | Reply::Metadata(_)
         | Reply::DirectReply { .. } => None,

@@ -8,6 +8,7 @@ use crate::out_buffer::{COPY_SIZE_MAX, OutBuffer};
 use crate::random::Random;
 use crate::request::Request;
 use base::{ChannelNumber, ConnectionId, Name, QueueRef};
+use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand};
 use broker::message::Message;
 use broker::metadata::Metadata;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) requests: VecDeque<Request>,
     /// Channels whose confirms are ready to be said.
     pub(crate) unsaid_confirms: Vec<ChannelNumber>,
+    /// Barriers of channels that ended by an exception; connection.close-ok waits for them.
+    pub(crate) orphaned_barriers: usize,
     pub(crate) backpressure: Backpressure,
     /// The addresses of the channels that take direct replies.
     pub(crate) reply_addresses: BTreeMap<ChannelNumber, Name>,
@@ -91,6 +94,7 @@ impl Session {
             out: OutBuffer::default(),
             requests: VecDeque::new(),
             unsaid_confirms: Vec::new(),
+            orphaned_barriers: 0,
             backpressure: Backpressure {
                 alarms: Alarms::default(),
                 is_congested: false,
@@ -116,6 +120,15 @@ impl Session {
     pub(crate) fn ask_metadata(&mut self, channel: ChannelId, command: MetadataCommand) {
         self.requests
             .push_back(Request::Metadata { channel, command });
+    }
+
+    /// A barrier of a channel that is gone was answered.
+    ///
+    /// # Errors
+    /// The log failed before its acks were safe.
+    pub(crate) fn orphan_answered(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        self.orphaned_barriers = self.orphaned_barriers.saturating_sub(1);
+        result
     }
 
     /// Settles one message. Runs of ascending positions become one command.

@@ -1,5 +1,7 @@
 //! Acks and their kin: what a client says about messages it was given.
 //!
+//! A settle is not answered; that it lasts is promised later, by what [`crate::barrier`] holds back.
+//!
 //! Spec: basic.ack, basic.nack, basic.reject, basic.recover.
 
 use crate::channel::{Channel, Mode};
@@ -45,8 +47,12 @@ impl Channel {
             settle_all(
                 turn.session,
                 self.id,
-                deliveries
-                    .inspect(|delivery| of_consumers += usize::from(delivery.consumer.is_some())),
+                deliveries.inspect(|delivery| {
+                    of_consumers += usize::from(delivery.consumer.is_some());
+                    if is_final(outcome) {
+                        self.unsynced.settled_in(delivery.queue);
+                    }
+                }),
                 outcome,
             );
             self.prefetch.settled(of_consumers);
@@ -57,9 +63,13 @@ impl Channel {
                 .ok_or(Violation::UnknownDeliveryTag(tag))?;
             turn.session
                 .settle(self.id, delivery.queue, delivery.position, outcome);
+            if is_final(outcome) {
+                self.unsynced.settled_in(delivery.queue);
+            }
             self.prefetch
                 .settled(usize::from(delivery.consumer.is_some()));
         }
+        self.unsynced.limit(turn.session, self.id);
         self.resume_consumers(turn.session);
         Ok(())
     }
@@ -91,6 +101,15 @@ fn take(
         unacked.remove(tag).map(|delivery| vec![delivery])
     };
     deliveries.ok_or_else(|| Violation::UnknownDeliveryTag(tag).into())
+}
+
+/// Whether messages must not come back after it, not even after a crash.
+#[inline]
+pub(crate) fn is_final(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Ack | Outcome::Discard => true,
+        Outcome::Requeue | Outcome::Return => false,
+    }
 }
 
 /// Tells each queue once about the deliveries it made, in ascending order of positions.

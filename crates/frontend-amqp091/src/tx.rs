@@ -1,12 +1,15 @@
-//! Transactions: publishes and acks are kept until tx.commit, and the commit is answered when all queues have the messages.
+//! Transactions: publishes and acks are kept until tx.commit, and the commit is answered when all queues have the messages and
+//! none of them can give back what was acknowledged.
 //!
-//! Routes are found when a message is published; a queue that is gone at commit loses its copy. A transaction is not atomic
-//! over a crash. Spec: class tx.
+//! Routes are found when a message is published; a queue that is gone at commit loses its copy. Everything that a commit does
+//! is asked for in one go, so that it goes to the log in one batch of each shard that owns one of the queues. A batch is written whole or not
+//! at all; those of two shards are independent. Spec: class tx.
 
 use crate::channel::{Channel, Mode, Waiting};
 use crate::confirm::ConfirmTracker;
 use crate::exception::{Exception, Violation};
 use crate::session::{Session, Turn};
+use crate::settle::{is_final, settle_all};
 use crate::unacked::Delivery;
 use base::QueueRef;
 use broker::command::{ConfirmTo, Outcome, QueueCommand};
@@ -129,21 +132,24 @@ impl Channel {
             }
         }
         for run in settled.chunk_by(|(_, a), (_, b)| a == b) {
+            let outcome = run[0].1;
             let deliveries = run.iter().map(|(delivery, _)| *delivery);
+            if is_final(outcome) {
+                deliveries
+                    .clone()
+                    .for_each(|delivery| self.unsynced.settled_in(delivery.queue));
+            }
             self.prefetch.settled(
                 run.iter()
                     .filter(|(delivery, _)| delivery.consumer.is_some())
                     .count(),
             );
-            crate::settle::settle_all(turn.session, self.id, deliveries, run[0].1);
+            settle_all(turn.session, self.id, deliveries, outcome);
         }
         self.resume_consumers(turn.session);
-        if commit.tracker.is_empty() {
-            tx::CommitOk.encode(self.number(), turn.session.encoded());
-        } else {
-            self.waiting = Some(Waiting::TxCommit(commit));
-        }
-        Ok(())
+        self.unsynced.send_barriers(turn.session, self.id);
+        self.waiting = Some(Waiting::TxCommit(commit));
+        self.finish_commit(turn.session)
     }
 
     pub(crate) fn tx_rollback(&mut self, session: &mut Session) -> Result<(), Exception> {
@@ -159,7 +165,7 @@ impl Channel {
     /// A queue answered for messages of the commit that waits.
     ///
     /// # Errors
-    /// The last answer came and one of them was a refusal.
+    /// As [`Self::finish_commit`].
     pub(crate) fn commit_confirmed(
         &mut self,
         session: &mut Session,
@@ -173,7 +179,18 @@ impl Channel {
         commit.tracker.answer(first, last, refused);
         commit.refused |= refused;
         commit.tracker.flush(|_| ());
-        if !commit.tracker.is_empty() {
+        self.finish_commit(session)
+    }
+
+    /// Answers the commit that waits, if it waits and nothing is missing any more.
+    ///
+    /// # Errors
+    /// A queue refused a message.
+    pub(crate) fn finish_commit(&mut self, session: &mut Session) -> Result<(), Exception> {
+        let Some(Waiting::TxCommit(commit)) = &self.waiting else {
+            return Ok(());
+        };
+        if !commit.tracker.is_empty() || !self.unsynced.is_synced() {
             return Ok(());
         }
         let (refused, ids) = (

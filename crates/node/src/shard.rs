@@ -479,7 +479,7 @@ impl Shard {
 
     fn apply(&mut self, now: Now, queue: QueueId, command: QueueCommand) {
         if !self.queues.contains_key(&queue) && !self.start_queue(queue) {
-            self.refuse(command);
+            self.refuse(queue, command);
             return;
         }
         let machine = self
@@ -518,7 +518,7 @@ impl Shard {
     }
 
     /// Answers a command for a queue that is gone.
-    fn refuse(&mut self, command: QueueCommand) {
+    fn refuse(&mut self, queue: QueueId, command: QueueCommand) {
         let gone = || {
             Reply::Failed(Error::NotFound {
                 kind: ResourceKind::Queue,
@@ -548,11 +548,31 @@ impl Shard {
             | QueueCommand::Purge { channel }
             | QueueCommand::Status { channel } => Some((channel, gone())),
             QueueCommand::Delete { channel, .. } => Some((channel, Reply::Deleted { ready: 0 })),
+            QueueCommand::Barrier { channel } => {
+                return self.pass_barrier_of_deleted(queue, channel);
+            }
             QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => None,
         };
         if let Some((to, reply)) = answer {
             self.send_reply(to, reply);
         }
+    }
+
+    /// Answers a barrier in a queue that was deleted, as soon as the log has the deletion: until then a crash could bring
+    /// the queue back, with messages whose settles went with its machine.
+    fn pass_barrier_of_deleted(&mut self, queue: QueueId, to: ChannelId) {
+        if self.storage_failed {
+            let error = Error::Storage("the log has failed".into());
+            return self.send_reply(to, Reply::Barrier(Err(error)));
+        }
+        let reply = Reply::Barrier(Ok(()));
+        let uncollected = self.dropped_queues.contains(&queue);
+        if !uncollected && self.waiting.is_empty() {
+            return self.send_reply(to, reply);
+        }
+        let ticket = self.ticket + u64::from(uncollected);
+        self.waiting
+            .push_back((ticket, Waiting::Reply { to, reply }));
     }
 
     fn execute_effects(&mut self, now: Now) {
@@ -811,11 +831,14 @@ impl Shard {
 
     fn queue_deleted(&mut self, queue: QueueId) {
         self.stored.remove(&queue);
-        if let Some(mut machine) = self.queues.remove(&queue) {
-            machine.handle_deleted(&mut self.effects);
-        }
         self.dropped_queues.push(queue);
         self.collect_at.get_or_insert(Duration::ZERO);
+        if let Some(mut machine) = self.queues.remove(&queue) {
+            for channel in machine.take_barriers() {
+                self.pass_barrier_of_deleted(queue, channel);
+            }
+            machine.handle_deleted(&mut self.effects);
+        }
     }
 
     // ── the log ──
@@ -947,9 +970,14 @@ impl Shard {
             machine.handle_storage_failed(&mut self.effects);
         }
         for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if let Waiting::Reply { to, .. } = waiting {
+            if let Waiting::Reply { to, reply } = waiting {
                 let error = Error::Storage(format!("the log has failed: {error}").into());
-                self.send_reply(to, Reply::Metadata(Err(error)));
+                let answer = if matches!(reply, Reply::Barrier(_)) {
+                    Reply::Barrier(Err(error))
+                } else {
+                    Reply::Metadata(Err(error))
+                };
+                self.send_reply(to, answer);
             }
         }
         self.batch_under_way = false;

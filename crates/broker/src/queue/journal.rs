@@ -4,10 +4,17 @@
 //! `collected_until` it was handed over, below `durable_until` it is safe. Transient messages go to the log only to leave RAM
 //! ("spilled"), in batches of their own bound.
 //!
+//! Settles go to the log when a batch leaves anyway, and nobody waits for them. Who must know that they are safe puts a *barrier*
+//! behind them: it is answered with the batch that took the last of them.
+//!
+//! Limit: each barrier follows a settle of its channel, so there are never more than messages that were settled.
+//!
 //! It does not hold messages and does not talk to the log itself.
 
 use super::RecordSink;
 use super::entry::Entry;
+use crate::Error;
+use crate::command::{ChannelId, Reply};
 use crate::effect::{Effect, Effects};
 use base::{Position, QueueId};
 use std::collections::VecDeque;
@@ -29,6 +36,18 @@ struct Ticket {
     ticket: u64,
     collected_until: Position,
     spilled_until: Position,
+    has_settles: bool,
+}
+
+/// The ticket of a barrier whose settles were not collected yet.
+const NEXT_TICKET: u64 = u64::MAX;
+
+/// A channel that waits until what was settled before is safe.
+#[derive(Clone, Copy, Debug)]
+struct Barrier {
+    channel: ChannelId,
+    /// The batch it waits for, or [`NEXT_TICKET`].
+    ticket: u64,
 }
 
 #[derive(Debug)]
@@ -41,6 +60,8 @@ pub(super) struct Journal {
     tickets: VecDeque<Ticket>,
     /// Settled positions that the log still has to be told, `from..until`, as they came.
     settles: Vec<(Position, Position)>,
+    /// In ascending order of tickets.
+    barriers: VecDeque<Barrier>,
     announced: Announced,
     /// One past the highest position that was ever delivered for acknowledgement.
     delivered_until: Position,
@@ -61,6 +82,7 @@ impl Journal {
             spill_durable_until: next,
             tickets: VecDeque::new(),
             settles: Vec::new(),
+            barriers: VecDeque::new(),
             announced: Announced::No,
             delivered_until,
             delivered_reported: delivered_until,
@@ -105,6 +127,7 @@ impl Journal {
     pub(super) fn is_quiet(&self) -> bool {
         self.tickets.is_empty()
             && self.settles.is_empty()
+            && self.barriers.is_empty()
             && self.announced == Announced::No
             && !self.failed
     }
@@ -156,6 +179,31 @@ impl Journal {
         self.announce(false, effects);
     }
 
+    /// Tells the channel when everything settled so far is safe; now, if it is.
+    pub(super) fn barrier(&mut self, channel: ChannelId, effects: &mut Effects) {
+        if self.failed {
+            return effects.push(not_safe(channel));
+        }
+        let ticket = if self.settles.is_empty() {
+            let mut newest_first = self.tickets.iter().rev();
+            match newest_first.find(|ticket| ticket.has_settles) {
+                Some(last) => last.ticket,
+                None => return effects.push(safe(channel)),
+            }
+        } else {
+            self.announce(true, effects);
+            NEXT_TICKET
+        };
+        self.barriers.push_back(Barrier { channel, ticket });
+    }
+
+    /// Takes the barriers that nobody will answer any more.
+    pub(super) fn take_barriers(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
+        std::mem::take(&mut self.barriers)
+            .into_iter()
+            .map(|barrier| barrier.channel)
+    }
+
     /// The message went out and waits for its acknowledgement.
     pub(super) fn delivered(&mut self, entry: &Entry, effects: &mut Effects) {
         if self.delivered_until <= entry.position {
@@ -174,6 +222,13 @@ impl Journal {
         report_delivered: bool,
         sink: &mut impl RecordSink,
     ) {
+        let has_settles = !self.settles.is_empty();
+        for barrier in self.barriers.iter_mut().rev() {
+            if barrier.ticket != NEXT_TICKET {
+                break;
+            }
+            barrier.ticket = ticket;
+        }
         self.settles.sort_unstable();
         self.settles.dedup_by(|next, range| {
             let joins = next.0 <= range.1;
@@ -200,11 +255,18 @@ impl Journal {
             ticket,
             collected_until: self.collected_until,
             spilled_until: self.spilled_until,
+            has_settles,
         });
     }
 
     /// All batches up to `ticket` are on stable storage. Returns the position below which that holds.
-    pub(super) fn durable(&mut self, ticket: u64) -> Position {
+    pub(super) fn durable(&mut self, ticket: u64, effects: &mut Effects) -> Position {
+        while let Some(barrier) = self
+            .barriers
+            .pop_front_if(|barrier| barrier.ticket <= ticket)
+        {
+            effects.push(safe(barrier.channel));
+        }
         while self
             .tickets
             .front()
@@ -218,8 +280,9 @@ impl Journal {
     }
 
     /// The log takes nothing any more.
-    pub(super) fn fail(&mut self) {
+    pub(super) fn fail(&mut self, effects: &mut Effects) {
         self.failed = true;
+        effects.extend(self.take_barriers().map(not_safe));
         self.tickets.clear();
         self.settles = Vec::new();
         self.spill_wanted = false;
@@ -239,5 +302,33 @@ impl Journal {
             self.settles.is_empty() || self.announced != Announced::No,
             "settles that nobody collects"
         );
+        assert!(
+            self.barriers
+                .iter()
+                .is_sorted_by_key(|barrier| barrier.ticket),
+            "barriers out of order"
+        );
+        assert!(
+            self.barriers.iter().all(|barrier| match barrier.ticket {
+                NEXT_TICKET => self.announced == Announced::Urgent,
+                ticket => self.tickets.iter().any(|other| other.ticket == ticket),
+            }),
+            "a barrier that waits for nothing"
+        );
+    }
+}
+
+fn safe(channel: ChannelId) -> Effect {
+    Effect::Reply {
+        to: channel,
+        reply: Reply::Barrier(Ok(())),
+    }
+}
+
+fn not_safe(channel: ChannelId) -> Effect {
+    let error = Error::Storage("the log has failed, and with it acknowledgements".into());
+    Effect::Reply {
+        to: channel,
+        reply: Reply::Barrier(Err(error)),
     }
 }

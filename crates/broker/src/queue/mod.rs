@@ -315,6 +315,7 @@ impl Queue {
             QueueCommand::Resume { consumer } => self.consumers.resume(consumer),
             QueueCommand::Purge { channel } => self.purge(now, channel, effects),
             QueueCommand::Status { channel } => self.status(now, channel, effects),
+            QueueCommand::Barrier { channel } => self.journal.barrier(channel, effects),
             QueueCommand::Delete {
                 channel,
                 if_unused,
@@ -401,16 +402,17 @@ impl Queue {
         windows: &mut impl Windows,
         effects: &mut Effects,
     ) {
-        let until = self.journal.durable(ticket);
+        let until = self.journal.durable(ticket, effects);
         self.confirms.release_until(until, effects);
         self.flush(effects);
         self.relieve(effects);
         self.advance(now, windows, effects);
     }
 
-    /// The log is lost: nobody who waits gets a confirm, and no durable publish with a confirm is taken from now on.
+    /// The log is lost: nobody who waits gets a confirm or passes a barrier, and no durable publish with a confirm is taken from
+    /// now on.
     pub fn handle_storage_failed(&mut self, effects: &mut Effects) {
-        self.journal.fail();
+        self.journal.fail(effects);
         self.confirms.refuse_waiting(effects);
         self.flush(effects);
     }
@@ -495,6 +497,16 @@ impl Queue {
         }
         self.confirms.release_until(self.next, effects);
         self.flush(effects);
+        effects.extend(self.take_barriers().map(|to| Effect::Reply {
+            to,
+            reply: Reply::Barrier(Ok(())),
+        }));
+    }
+
+    /// Takes the channels that wait for a barrier from a queue that is about to be deleted. The caller answers them, when nothing
+    /// of the queue can come back; those it leaves are answered by [`Queue::handle_deleted`].
+    pub fn take_barriers(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
+        self.journal.take_barriers()
     }
 
     /// Sets how much RAM ready payloads may take, between [`READY_RAM_BYTES_MIN`] and [`READY_RAM_BYTES_MAX`], and brings them there:
@@ -774,6 +786,8 @@ impl Queue {
                 return;
             }
             QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => return,
+            // What was settled before is still on its way to the log.
+            QueueCommand::Barrier { channel } => return self.journal.barrier(channel, effects),
             QueueCommand::Cancel { consumer, reply } => {
                 self.consumers.remove(consumer);
                 if reply {

@@ -60,6 +60,23 @@ fn status() -> QueueCommand {
     }
 }
 
+fn barrier() -> QueueCommand {
+    QueueCommand::Barrier {
+        channel: channel(9),
+    }
+}
+
+/// A queue of three messages in the log, which consumer 1 holds.
+fn three_unacked() -> Rig {
+    let mut rig = durable_queue();
+    rig.command(consume(consumer(1), false, 0, 0));
+    for _ in 0..3 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    rig
+}
+
 fn delete(if_unused: bool, if_empty: bool) -> QueueCommand {
     QueueCommand::Delete {
         channel: channel(9),
@@ -731,6 +748,68 @@ fn a_requeued_backlog_goes_back_to_the_store() {
     rig.command(consume(consumer(2), true, 0, 0));
     rig.catch_up();
     assert_eq!(rig.queue.counters().redelivered, count);
+}
+
+#[test]
+fn a_barrier_waits_for_the_settles_before_it_and_has_them_written_soon() {
+    let mut rig = three_unacked();
+    command(&mut rig, barrier(), "c9 barrier");
+    command(&mut rig, settle(1, &[0], Outcome::Ack), "records");
+    command(&mut rig, barrier(), "records urgent");
+    rig.collect();
+    command(&mut rig, barrier(), "");
+    command(&mut rig, settle(1, &[1], Outcome::Discard), "records");
+    command(&mut rig, barrier(), "records urgent");
+    check(&rig.durable(), "c9 barrier; c9 barrier");
+    rig.collect();
+    check(&rig.durable(), "c9 barrier");
+    assert_eq!(rig.disk.len(), 1);
+    command(&mut rig, barrier(), "c9 barrier");
+    assert!(!rig.queue.is_idle(), "one is still unacked");
+}
+
+#[test]
+fn a_barrier_does_not_wait_for_what_no_crash_can_undo() {
+    let mut rig = three_unacked();
+    command(
+        &mut rig,
+        settle(1, &[0], Outcome::Requeue),
+        "c1 deliver 0 redelivered",
+    );
+    command(&mut rig, barrier(), "c9 barrier");
+    command(
+        &mut rig,
+        publish(persistent(), None),
+        "records; c1 deliver 3",
+    );
+    command(&mut rig, settle(1, &[3], Outcome::Ack), "");
+    command(&mut rig, barrier(), "c9 barrier");
+    rig.collect();
+    command(&mut rig, barrier(), "c9 barrier");
+    rig.catch_up();
+    assert_eq!(rig.disk.len(), 3);
+}
+
+#[test]
+fn a_barrier_fails_with_the_log_and_falls_with_the_queue() {
+    let failed = "c9 barrier failed: the log has failed, and with it acknowledgements";
+    let mut rig = three_unacked();
+    rig.command(settle(1, &[0], Outcome::Ack));
+    command(&mut rig, barrier(), "records urgent");
+    check(
+        &rig.call(|queue, _, _, effects| queue.handle_storage_failed(effects)),
+        failed,
+    );
+    command(&mut rig, barrier(), failed);
+
+    let mut rig = three_unacked();
+    rig.command(settle(1, &[0], Outcome::Ack));
+    command(&mut rig, delete(false, false), "delete for c9 ready=0");
+    command(&mut rig, barrier(), "records urgent");
+    check(
+        &rig.call(|queue, _, _, effects| queue.handle_deleted(effects)),
+        "c1 consumer-cancelled; c9 barrier",
+    );
 }
 
 #[test]

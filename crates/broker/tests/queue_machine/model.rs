@@ -13,7 +13,7 @@ use broker::message::SharedMessage;
 use broker::queue::QueueSettings;
 use broker::queue_arguments::{Overflow, QueueArguments};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ struct Model {
     /// Positions that must not come back after a crash only if the log knows; that may be missing if it does not.
     settled: HashSet<u64>,
     confirmed: HashSet<u64>,
+    /// Barriers that wait: who asked, and what was settled before.
+    barriers: VecDeque<(u64, HashSet<u64>)>,
     dead_letters: Vec<(DeadLetterReason, SharedMessage)>,
     expired: u64,
     max_length: u64,
@@ -89,6 +91,7 @@ impl Model {
             owed: HashMap::new(),
             settled: HashSet::new(),
             confirmed: HashSet::new(),
+            barriers: VecDeque::new(),
             dead_letters: Vec::new(),
             expired: 0,
             max_length: 0,
@@ -307,12 +310,20 @@ impl Model {
             // Looked at when the drops of this turn are known.
             Reply::Confirm { .. } => {}
             Reply::Nack { .. } => panic!("refusals are foreseen"),
+            Reply::Barrier(Ok(())) => {
+                let (asker, settled) = self.barriers.pop_front().expect("somebody asked");
+                assert_eq!(asker, to);
+                let mut safe = rig.disk.iter().filter(|(_, (transient, ..))| !transient);
+                let back = safe.find(|(position, _)| settled.contains(&position.0));
+                assert!(back.is_none(), "{back:?} was settled before a barrier");
+            }
             Reply::ConsumeOk { .. }
             | Reply::CancelOk { .. }
             | Reply::Status { .. }
             | Reply::Purged { .. } => {}
             Reply::ConsumerCancelled { .. }
             | Reply::Deleted { .. }
+            | Reply::Barrier(Err(_))
             | Reply::Failed(_)
             | Reply::Metadata(_)
             | Reply::DirectReply { .. } => panic!("unexpected {reply:?}"),
@@ -460,6 +471,7 @@ impl Model {
         self.consumers.clear();
         self.gets.clear();
         self.owed.clear();
+        self.barriers.clear();
         self.settled.clear();
         self.confirmed
             .retain(|position| rig.disk.contains_key(&Position(*position)));
@@ -774,6 +786,18 @@ impl Run {
             positions,
             outcome,
         });
+        if self.random.chance(15) {
+            self.barrier(holder);
+        }
+    }
+
+    fn barrier(&mut self, asker: u64) {
+        self.model
+            .barriers
+            .push_back((asker, self.model.settled.clone()));
+        self.command(QueueCommand::Barrier {
+            channel: channel(asker),
+        });
     }
 
     fn resume(&mut self) {
@@ -859,6 +883,7 @@ impl Run {
             "confirms are missing: {:?}",
             self.model.owed
         );
+        assert!(self.model.barriers.is_empty(), "a barrier is not answered");
     }
 }
 

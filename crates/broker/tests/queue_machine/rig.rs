@@ -451,6 +451,8 @@ fn show_one(effect: &Effect) -> String {
                 Reply::Purged { count } => format!("c{to} purged {count}"),
                 Reply::Deleted { ready } => format!("c{to} deleted {ready}"),
                 Reply::Failed(error) => format!("c{to} failed: {error}"),
+                Reply::Barrier(Ok(())) => format!("c{to} barrier"),
+                Reply::Barrier(Err(error)) => format!("c{to} barrier failed: {error}"),
                 Reply::Metadata(_) | Reply::DirectReply { .. } => {
                     panic!("not a queue's reply: {reply:?}")
                 }

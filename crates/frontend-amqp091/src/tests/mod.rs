@@ -2,6 +2,7 @@
 //!
 //! [`World`] plays the node. What a client hears is compared as text, one line a frame.
 
+mod barriers;
 mod consuming;
 mod handshake;
 mod limits;
@@ -27,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A node without I/O: one shard, a log that is always durable at once.
+/// A node without I/O: one shard, a log that is always durable at once, unless it is stopped.
 pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) metadata: Arc<Metadata>,
@@ -38,6 +39,7 @@ pub(crate) struct World {
     /// Replies that wait, while [`Self::hold`] is on.
     held: Vec<(ChannelId, Reply)>,
     holds: bool,
+    is_log_stopped: bool,
     pub(crate) is_loopback: bool,
 }
 
@@ -83,6 +85,7 @@ impl World {
             next_serial: 1,
             held: Vec::new(),
             holds: false,
+            is_log_stopped: false,
             is_loopback: true,
         }
     }
@@ -187,6 +190,27 @@ impl World {
         for (to, reply) in std::mem::take(&mut self.held) {
             self.reply(to, reply);
         }
+        self.run();
+    }
+
+    /// Nothing becomes durable until [`Self::start_log`].
+    pub(crate) fn stop_log(&mut self) {
+        self.is_log_stopped = true;
+    }
+
+    pub(crate) fn start_log(&mut self) {
+        self.is_log_stopped = false;
+        self.make_durable();
+        self.run();
+    }
+
+    /// The log is lost for good.
+    pub(crate) fn fail_log(&mut self) {
+        let mut effects = Effects::new();
+        for queue in self.queues.values_mut() {
+            queue.handle_storage_failed(&mut effects);
+        }
+        self.execute(effects);
         self.run();
     }
 
@@ -345,6 +369,7 @@ impl World {
             | QueueCommand::Purge { channel }
             | QueueCommand::Status { channel }
             | QueueCommand::Delete { channel, .. } => self.reply(channel, Reply::Failed(unknown())),
+            QueueCommand::Barrier { channel } => self.reply(channel, Reply::Barrier(Ok(()))),
             QueueCommand::Publish { confirm: None, .. }
             | QueueCommand::Cancel { reply: false, .. }
             | QueueCommand::Settle { .. }
@@ -372,6 +397,9 @@ impl World {
     }
 
     fn make_durable(&mut self) {
+        if self.is_log_stopped {
+            return;
+        }
         let mut effects = Effects::new();
         for queue in self.queues.values_mut() {
             queue.collect_records(1, &mut NoRecords);
