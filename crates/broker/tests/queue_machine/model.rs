@@ -180,7 +180,7 @@ impl Model {
             .remove(&wanted)
             .expect("a message goes out that is not ready");
         assert!(
-            Arc::ptr_eq(&kept.message, message),
+            is_same(&kept.message, message),
             "{position:?} has another message"
         );
         assert!(
@@ -233,12 +233,12 @@ impl Model {
         }
         let seen: Vec<_> = dead
             .iter()
-            .map(|(reason, message)| (reason.as_str(), Arc::as_ptr(message)))
+            .map(|(reason, message)| (reason.as_str(), message.routing_key.clone()))
             .collect();
         let due: Vec<_> = self
             .dead_letters
             .drain(..)
-            .map(|(reason, message)| (reason.as_str(), Arc::as_ptr(&message)))
+            .map(|(reason, message)| (reason.as_str(), message.routing_key.clone()))
             .collect();
         let sorted = |mut list: Vec<_>| {
             list.sort_unstable();
@@ -370,10 +370,7 @@ impl Model {
             // With a dead-letter exchange one that must be read first is overtaken by those of other levels.
             let speaks = self.settings.arguments.dead_letter_exchange.is_some();
             let gone = |kept: &Kept| {
-                !speaks
-                    || dead
-                        .iter()
-                        .any(|(_, other)| Arc::ptr_eq(other, &kept.message))
+                !speaks || dead.iter().any(|(_, other)| is_same(other, &kept.message))
             };
             let has_expired = |kept: &Kept| kept.expires.is_some_and(|at| at <= rig.now.monotonic);
             let mut expired = fronts.filter(|(_, kept)| has_expired(kept) && gone(kept));
@@ -480,6 +477,11 @@ impl Model {
     }
 }
 
+/// Each message has a routing key of its own; the queue may have copied the rest.
+fn is_same(a: &SharedMessage, b: &SharedMessage) -> bool {
+    a.routing_key == b.routing_key
+}
+
 fn dead_letters(effects: &[Effect]) -> Vec<(DeadLetterReason, SharedMessage)> {
     let dead = effects.iter().filter_map(|effect| {
         let Effect::DeadLetter {
@@ -500,6 +502,7 @@ struct Run {
     /// A read that was answered and has not arrived.
     answer: Option<LoadResult>,
     sequences: [u64; 3],
+    published: u64,
     next_consumer: u32,
     crashes: bool,
 }
@@ -534,6 +537,7 @@ impl Run {
             model: Model::new(settings),
             answer: None,
             sequences: [0; 3],
+            published: 0,
             next_consumer: 1,
             crashes: random.chance(50),
             random,
@@ -593,6 +597,8 @@ impl Run {
         if self.random.chance(10) {
             message.expiration_ms = Some(self.random.below(300));
         }
+        self.published += 1;
+        message.routing_key = self.published.to_string().into();
         let message = Arc::new(message);
         let arguments = &self.model.settings.arguments;
         let full = arguments.overflow != Overflow::DropHead
