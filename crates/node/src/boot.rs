@@ -106,11 +106,12 @@ impl EventSink for Events {
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT), then drains and returns.
 ///
-/// `started` is when the process started, for the ready line.
+/// `started` is when the process started, for the ready line. `release_memory` gives memory that the calling thread has freed back
+/// to the operating system; only the program knows its allocator.
 ///
 /// # Errors
 /// It cannot start, or its log failed.
-pub fn run(settings: &Settings, started: Instant) -> Result<(), NodeError> {
+pub fn run(settings: &Settings, started: Instant, release_memory: fn()) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -118,7 +119,11 @@ pub fn run(settings: &Settings, started: Instant) -> Result<(), NodeError> {
             what: "start main loop",
             source,
         })?;
-    runtime.block_on(async { Node::start(settings, started)?.serve().await })
+    runtime.block_on(async {
+        Node::start(settings, started, release_memory)?
+            .serve()
+            .await
+    })
 }
 
 struct Node {
@@ -132,7 +137,11 @@ struct Node {
 }
 
 impl Node {
-    fn start(settings: &Settings, started: Instant) -> Result<Self, NodeError> {
+    fn start(
+        settings: &Settings,
+        started: Instant,
+        release_memory: fn(),
+    ) -> Result<Self, NodeError> {
         let shards = settings.shards.map_or_else(shards_default, NonZeroU16::get);
         let mailboxes: Arc<[Mailbox]> = (0..shards).map(|_| Mailbox::default()).collect();
         let disk_full = Arc::new(AtomicBool::new(false));
@@ -160,6 +169,7 @@ impl Node {
             mailboxes,
             leader,
             started,
+            release_memory,
         });
         if is_new {
             bootstrap(&shared.leader, settings);

@@ -80,6 +80,9 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 Mail::Account { evict } => {
                     let mut shard = driver.shard.borrow_mut();
                     shard.set_memory_short(evict);
+                    if evict {
+                        (shared.release_memory)();
+                    }
                     shared
                         .accountant
                         .set_shard(driver.id.index(), shard.memory());

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) frontend: Arc<frontend_amqp091::Config>,
     pub(crate) accountant: Accountant,
     pub(crate) started: Instant,
+    /// Gives memory that the calling thread has freed back to the operating system.
+    pub(crate) release_memory: fn(),
 }
 
 impl Shared {

@@ -16,6 +16,19 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[expect(
+    unsafe_code,
+    reason = "a function of the allocator that is linked in and that may be called at any time"
+)]
+unsafe extern "C" {
+    safe fn mi_collect(force: bool);
+}
+
+/// Memory that is freed stays with the allocator for a while, and the memory alarm would take it for used.
+fn release_memory() {
+    mi_collect(true);
+}
+
 /// A message broker for RabbitMQ's clients.
 #[derive(Debug, Parser)]
 #[command(name = "warren", version, arg_required_else_help = true)]
@@ -88,6 +101,6 @@ fn serve(started: Instant) -> anyhow::Result<()> {
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    node::run(&loaded.settings, started)?;
+    node::run(&loaded.settings, started, release_memory)?;
     Ok(())
 }
