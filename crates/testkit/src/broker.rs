@@ -152,6 +152,11 @@ impl Broker {
         Ok(status)
     }
 
+    /// Replaces the lines in its rabbitmq.conf from the next start on.
+    pub fn configure(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+    }
+
     /// Runs it without its wrapper from the next start on.
     pub fn unwrap_command(&mut self) {
         self.wrapper.clear();
