@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     /// Run the standard rows against brokers in turn and print a Markdown table.
     Suite(SuiteArgs),
+    /// Measure the broker's memory: idle, for each idle connection, for each idle queue.
+    Footprint(FootprintArgs),
 }
 
 /// One load.
@@ -199,8 +201,8 @@ pub(crate) struct RelayArgs {
     #[arg(short, long, value_delimiter = ',', default_value = "16,1024,16384")]
     pub(crate) size: Vec<usize>,
     /// Seconds for each size.
-    #[arg(short = 'z', long, default_value_t = 3.0)]
-    pub(crate) time: f64,
+    #[arg(short = 'z', long, default_value_t = 3)]
+    pub(crate) time: u64,
     /// Also measure fdatasync of one page in this directory.
     #[arg(long)]
     pub(crate) sync_dir: Option<std::path::PathBuf>,
@@ -231,6 +233,26 @@ pub(crate) struct SuiteArgs {
     #[arg(long)]
     pub(crate) sync_dir: Option<std::path::PathBuf>,
     /// Write the results as JSON to a file.
+    #[arg(long)]
+    pub(crate) json: Option<String>,
+}
+
+/// Options of `footprint`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FootprintArgs {
+    /// Broker; best one that has just been started.
+    #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/")]
+    pub(crate) uri: String,
+    /// Process id of the broker, on this machine.
+    #[arg(long)]
+    pub(crate) server_pid: u32,
+    /// Connections to open, with a channel each.
+    #[arg(long, default_value_t = 5000)]
+    pub(crate) connections: u32,
+    /// Durable queues to declare, and to delete at the end.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) queues: u32,
+    /// Write the results as JSON to a file, or to standard output (-).
     #[arg(long)]
     pub(crate) json: Option<String>,
 }

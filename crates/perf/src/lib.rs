@@ -1,8 +1,8 @@
 //! The load generator: puts load on any AMQP 0-9-1 broker and measures it.
 //!
-//! Three programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
-//! the same bytes, and `suite`, which runs the standard rows against several brokers. It measures at the broker's
-//! border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
+//! Four programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
+//! the same bytes, `suite`, which runs the standard rows against several brokers, and `footprint`, which measures the
+//! broker's memory. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
 //! It knows nothing of any broker's inside.
 //!
 //! Read [`load`] first; `docs/perf.md` is for users.
@@ -12,6 +12,8 @@ mod body;
 mod churn;
 mod clock;
 mod consumer;
+mod footprint;
+mod greeting;
 mod load;
 mod meter;
 mod output;
@@ -49,6 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
         None => run_load(cli.load),
         Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Suite(args)) => suite::run(&args),
+        Some(Command::Footprint(args)) => footprint::run(&args),
     }
 }
 

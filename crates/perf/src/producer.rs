@@ -508,7 +508,8 @@ fn random_key(args: &LoadArgs, channel: u16) -> Option<RandomKey> {
     })
 }
 
-fn properties(persistent: bool) -> BasicProperties<'static> {
+/// Properties of every message.
+pub(crate) fn properties(persistent: bool) -> BasicProperties<'static> {
     BasicProperties {
         delivery_mode: Some(if persistent { 2 } else { 1 }),
         ..Default::default()

@@ -6,21 +6,21 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use serde::Serialize;
 
 use crate::args::{Broker, Cli, SuiteArgs};
-use crate::meter::LatencySummary;
+use crate::greeting::{self, Server};
+use crate::meter::{Counts, LatencySummary};
 use crate::output::{self, TextOutput};
 use crate::relay::{self, RelayResult};
 use crate::summary::{Summary, micros, rate};
 use crate::{load, sync};
 
-/// How long each relay measurement takes.
-const RELAY_TIME: Duration = Duration::from_secs(2);
+/// How long each relay measurement takes, in seconds.
+const RELAY_SECONDS: u64 = 2;
 
 /// A standard row.
 struct Row {
@@ -107,9 +107,17 @@ struct Report {
     cores: usize,
     seconds: u64,
     repeat: usize,
+    brokers: Vec<BrokerReport>,
     relay: Vec<RelayResult>,
     fdatasync_us: Option<f64>,
     rows: Vec<RowReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct BrokerReport {
+    name: String,
+    /// What it says it is.
+    server: Server,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,8 +188,9 @@ fn floors(args: &SuiteArgs, rows: &[&Row]) -> anyhow::Result<Report> {
     }
     let relay: anyhow::Result<Vec<RelayResult>> = sizes
         .into_iter()
-        .map(|size| relay::measure(size, RELAY_TIME))
+        .map(|size| relay::measure(size, RELAY_SECONDS))
         .collect();
+    let brokers: anyhow::Result<Vec<BrokerReport>> = args.broker.iter().map(describe).collect();
     Ok(Report {
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .map(|release| release.trim().to_owned())
@@ -189,9 +198,19 @@ fn floors(args: &SuiteArgs, rows: &[&Row]) -> anyhow::Result<Report> {
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         seconds: args.time,
         repeat: args.repeat.max(1),
+        brokers: brokers?,
         relay: relay?,
         fdatasync_us: args.sync_dir.as_deref().map(sync::measure).transpose()?,
         rows: Vec::new(),
+    })
+}
+
+fn describe(broker: &Broker) -> anyhow::Result<BrokerReport> {
+    let server = greeting::server(&broker.uri.parse()?)
+        .with_context(|| format!("ask {} what it is", broker.name))?;
+    Ok(BrokerReport {
+        name: broker.name.clone(),
+        server,
     })
 }
 
@@ -327,6 +346,12 @@ fn cpu_us(summary: &Summary) -> f64 {
         .map_or(0.0, |server| server.cpu_us_per_message)
 }
 
+/// How much of what was published within the window was delivered within it, where there is both.
+fn consumed_share(summary: &Summary) -> Option<f64> {
+    let Counts { sent, received, .. } = summary.counts;
+    (sent > 0 && received > 0).then(|| received as f64 / sent as f64)
+}
+
 /// Publish to confirm if there are confirms, or else to delivery.
 fn latency(summary: &Summary) -> &LatencySummary {
     if summary.confirm_latency.count > 0 {
@@ -337,22 +362,24 @@ fn latency(summary: &Summary) -> &LatencySummary {
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = String::from("# Performance\n\n");
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "Measured with `warren perf suite` on one machine with {} cores (Linux {}), which the load generator and one \
          broker at a time share.\nEach row is measured for {} s, {} time(s) on each broker in turn.\n\
          CPU is user and system time of the broker's process for each message; it is the figure to compare, since rates \
          depend on the machine.\n\
-         The floor is the CPU time a bare TCP relay takes for the same bytes; for one confirm at a time it is the time of \
-         one `fdatasync`.\n\
+         × first is how many times less CPU a message takes than with the first broker (for one confirm at a time, how \
+         many times higher the rate is).\n\
+         × floor is how many times the CPU time of a bare TCP relay between the same publisher and consumer it is; for one \
+         confirm at a time, how many times one `fdatasync` a confirm takes.\n\
          Latency is publish to confirm where there are confirms, or else publish to deliver; a load without a limit \
          fills the queue, so there it says how long the queue was.\n",
         report.cores, report.kernel, report.seconds, report.repeat
     );
     text.push_str(
-        "| workload | broker | CPU/message | messages/s | p50 | p99 | max | RSS | × first | × floor |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| workload | broker | CPU/message | messages/s | consumed/published | p50 | p99 | max | RSS | × first | × floor |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for row in &report.rows {
         for (index, result) in row.results.iter().enumerate() {
@@ -364,8 +391,10 @@ fn markdown(report: &Report) -> String {
     for result in &report.relay {
         let _ = writeln!(
             text,
-            "| relay, {} B | {:.3} µs CPU/message |",
-            result.size, result.cpu_us_per_message
+            "| relay, {} B | {:.3} µs CPU/message, {:.1} KiB/read |",
+            result.size,
+            result.cpu_us_per_message,
+            result.read_bytes_mean / 1024.0
         );
     }
     if let Some(sync_us) = report.fdatasync_us {
@@ -383,7 +412,7 @@ fn write_result(text: &mut String, title: &str, result: &BrokerResult) {
             .replace(['|', '\n'], " ");
         let _ = writeln!(
             text,
-            "| {title} | {} | failed: {error} | | | | | | | |",
+            "| {title} | {} | failed: {error} | | | | | | | | |",
             result.broker
         );
         return;
@@ -401,10 +430,12 @@ fn write_result(text: &mut String, title: &str, result: &BrokerResult) {
         .map_or(0, |server| server.rss_max_bytes >> 20);
     let _ = writeln!(
         text,
-        "| {title} | {} | {:.2} µs | {} | {} | {rss} MiB | {} | {} |",
+        "| {title} | {} | {:.2} µs | {} | {} | {} | {rss} MiB | {} | {} |",
         result.broker,
         cpu_us(summary),
         rate(row_rate(summary)),
+        consumed_share(summary)
+            .map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0)),
         latencies.join(" | "),
         times(result.times_first),
         times(result.times_floor),
@@ -414,7 +445,6 @@ fn write_result(text: &mut String, title: &str, result: &BrokerResult) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::Counts;
     use crate::summary::ProcessSummary;
 
     #[test]
@@ -496,7 +526,7 @@ mod tests {
             write_result(&mut text, "row", result);
         }
         assert!(
-            text.contains("| row | second | 2.00 µs | 20 | – | – | – | 0 MiB | 4.0 | 4.0 |"),
+            text.contains("| row | second | 2.00 µs | 20 | – | – | – | – | 0 MiB | 4.0 | 4.0 |"),
             "{text}"
         );
         assert!(text.contains("failed: refused"), "{text}");
