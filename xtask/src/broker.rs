@@ -16,14 +16,23 @@ pub(crate) struct Broker {
     pub(crate) folder: PathBuf,
 }
 
+/// How a broker is made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is asked to, with SIGTERM.
+    Orderly,
+    /// It is killed, with SIGKILL.
+    Kill,
+}
+
 impl Broker {
     /// Starts the release build with an empty data directory below `target/` and waits until it listens.
     pub(crate) fn start(name: &str) -> Result<Self> {
-        let folder = shell::target().join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
-        }
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Self::start_on(empty_folder(name)?)
+    }
+
+    /// Starts the release build with the data that is in `folder` and waits until it listens.
+    pub(crate) fn start_on(folder: PathBuf) -> Result<Self> {
         let conf = folder.join("rabbitmq.conf");
         fs::write(&conf, "").with_context(|| format!("write {}", conf.display()))?;
         let mut child = Command::new(shell::warren("release"))
@@ -56,6 +65,15 @@ impl Broker {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Ends it and waits until it has ended; its data stays, and is where the result says.
+    pub(crate) fn end(mut self, ending: Ending) -> Result<PathBuf> {
+        if ending == Ending::Orderly {
+            shell::check(Command::new("kill").arg(self.pid().to_string()))?;
+            self.child.wait().context("wait for the broker's end")?;
+        }
+        Ok(self.folder.clone())
+    }
 }
 
 impl Drop for Broker {
@@ -64,6 +82,16 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An empty folder below `target/`.
+pub(crate) fn empty_folder(name: &str) -> Result<PathBuf> {
+    let folder = shell::target().join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// The first address in the line that says the broker is ready.

@@ -1,11 +1,13 @@
 //! Development tasks: `cargo xtask VERB`.
 //!
-//! A fresh clone needs cargo for all of them but `interop`, which drives other people's clients.
+//! A fresh clone needs cargo for all of them but `interop`, which drives other people's clients; `perf` also uses
+//! Maven and Java if they are there.
 //! What a verb runs is in this crate; what it checks is in the crate it belongs to.
 
 mod broker;
 mod codegen;
 mod interop;
+mod performance;
 mod shell;
 mod steps;
 mod tidy;
@@ -22,7 +24,9 @@ cargo xtask VERB
   verify              format, lints, tests, documentation, tidy; writes nothing
   fix                 what verify asks for and a machine can do
   dev [ARGS]          a node with a verbose log and its data below target/
-  perf [ARGS]         measure and write docs/performance.md
+  perf [--quick] [--broker NAME=URI,PID]
+                      measure and write docs/performance.md; with --quick a short look, in target/performance.md;
+                      with --broker compared with RabbitMQ, which runs on this machine as process PID
   codegen [--check]   write or compare the generated AMQP methods
   tidy                the rules that no compiler knows
   interop [CLIENT]    other people's client libraries against our binary

@@ -1,9 +1,8 @@
 //! What each verb runs.
 
-use crate::broker::Broker;
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
-use crate::{codegen as amqp, interop, tidy};
+use crate::{codegen as amqp, interop, performance, tidy};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -135,21 +134,10 @@ pub(crate) fn codegen(generated: Generated) -> Result<()> {
     }
 }
 
-/// Measures the release build on every standard row; what the suite prints becomes docs/performance.md.
-/// Further arguments go to the suite: `--broker name=uri,pid` adds another broker to compare with.
+/// Builds for release, measures, and writes docs/performance.md.
 pub(crate) fn perf(args: &[String]) -> Result<()> {
     build_release()?;
-    let broker = Broker::start("perf")?;
-    let report = shell::output(
-        Command::new(shell::warren("release"))
-            .args(["perf", "suite", "--broker"])
-            .arg(format!("WarrenMQ={},{}", broker.uri, broker.pid()))
-            .arg("--sync-dir")
-            .arg(&broker.folder)
-            .args(args),
-    )?;
-    let path = shell::root().join("docs/performance.md");
-    fs::write(&path, report).with_context(|| format!("write {}", path.display()))
+    performance::run(args)
 }
 
 /// Other people's clients against the release build: all suites, or the one called `client`.

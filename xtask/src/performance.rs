@@ -1,0 +1,206 @@
+//! `cargo xtask perf`: measures the release build and writes `docs/performance.md`, all of it.
+//!
+//! Every part is measured on a broker of its own, started for it with an empty folder. Another broker is compared with
+//! when `--broker NAME=URI,PID` names one that runs already on this machine; it is left running. What is measured and
+//! how is in `docs/perf.md`; this module only says which measurements make up the page.
+
+mod nodes;
+mod page;
+mod perf_test;
+
+use crate::broker::Broker;
+use crate::shell;
+use anyhow::{Context as _, Result, bail, ensure};
+use page::{Header, Page, Suite, WorkloadTables};
+use std::fs;
+use std::process::Command;
+
+/// How WarrenMQ is called in tables.
+const OURS: &str = "WarrenMQ";
+
+/// How much of each thing is measured.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Length of each row in seconds.
+    row_seconds: u32,
+    /// Runs of each row.
+    repeat: u32,
+    /// Messages of the rows that fill and drain a queue.
+    row_backlog: u32,
+    connections: u32,
+    queues: u32,
+    /// Messages of the large backlog.
+    backlog: u32,
+    starts: u32,
+}
+
+const FULL: Effort = Effort {
+    row_seconds: 5,
+    repeat: 3,
+    row_backlog: 500_000,
+    connections: 5_000,
+    queues: 100_000,
+    backlog: 5_000_000,
+    starts: 20,
+};
+
+const QUICK: Effort = Effort {
+    row_seconds: 1,
+    repeat: 1,
+    row_backlog: 50_000,
+    connections: 500,
+    queues: 5_000,
+    backlog: 200_000,
+    starts: 5,
+};
+
+/// A broker that runs already: `NAME=URI,PID`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Peer {
+    name: String,
+    uri: String,
+    pid: u32,
+}
+
+/// The command line.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    quick: bool,
+    peer: Option<Peer>,
+}
+
+/// Measures everything and writes the page: to `docs/performance.md`, or with `--quick`, which measures too little
+/// to be compared with, to `performance.md` in the target directory.
+///
+/// # Errors
+/// The arguments are wrong, or one of our own measurements fails. A row that fails on another broker, and PerfTest
+/// if it cannot be had, are shown as such.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let options = parse(args)?;
+    let effort = if options.quick { QUICK } else { FULL };
+    let mut header = Header::of_this_machine(args)?;
+    let (suite, workloads) = measure_workloads(effort, options.peer.as_ref())?;
+    header.take_versions(&suite);
+    let page = Page {
+        header,
+        suite,
+        workloads,
+        perf_test: perf_test::measure(effort, options.peer.as_ref()),
+        footprint: nodes::footprint(effort)?,
+        backlog: nodes::backlog(effort)?,
+        starts_ms: nodes::starts(effort)?,
+    };
+    let path = if options.quick {
+        shell::target().join("performance.md")
+    } else {
+        shell::root().join("docs/performance.md")
+    };
+    fs::write(&path, page.markdown()).with_context(|| format!("write {}", path.display()))?;
+    eprintln!("{}", path.display());
+    Ok(())
+}
+
+fn parse(args: &[String]) -> Result<Options> {
+    let mut options = Options {
+        quick: false,
+        peer: None,
+    };
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => options.quick = true,
+            "--broker" => {
+                let value = words.next().context("--broker needs NAME=URI,PID")?;
+                options.peer = Some(parse_peer(value)?);
+            }
+            other => bail!("unknown option {other}: there are --quick and --broker NAME=URI,PID"),
+        }
+    }
+    Ok(options)
+}
+
+fn parse_peer(text: &str) -> Result<Peer> {
+    let parts = text
+        .split_once('=')
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once(',')?)));
+    let (name, (uri, pid)) = parts.context("--broker needs NAME=URI,PID")?;
+    ensure!(name != OURS, "{OURS} is started by this program");
+    Ok(Peer {
+        name: name.to_owned(),
+        uri: uri.to_owned(),
+        pid: pid
+            .parse()
+            .with_context(|| format!("{pid} is no process id"))?,
+    })
+}
+
+/// The load generator's suite; the other broker comes first, so that ours is compared with it.
+fn measure_workloads(effort: Effort, peer: Option<&Peer>) -> Result<(Suite, WorkloadTables)> {
+    let broker = Broker::start("perf")?;
+    let json = broker.folder.join("suite.json");
+    let mut suite = Command::new(shell::warren("release"));
+    suite.args(["perf", "suite"]);
+    if let Some(Peer { name, uri, pid }) = peer {
+        suite.args(["--broker", &format!("{name}={uri},{pid}")]);
+    }
+    suite
+        .args([
+            "--broker",
+            &format!("{OURS}={},{}", broker.uri, broker.pid()),
+        ])
+        .args(["--time", &effort.row_seconds.to_string()])
+        .args(["--repeat", &effort.repeat.to_string()])
+        .args(["--backlog", &effort.row_backlog.to_string()])
+        .arg("--sync-dir")
+        .arg(&broker.folder)
+        .arg("--json")
+        .arg(&json);
+    let tables = shell::output(&mut suite)?;
+    let results = fs::read(&json).with_context(|| format!("read {}", json.display()))?;
+    let suite = serde_json::from_slice(&results).context("read the suite's results")?;
+    Ok((suite, WorkloadTables(tables)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn another_broker_and_quickness_are_optional() {
+        assert_eq!(
+            options("").unwrap(),
+            Options {
+                quick: false,
+                peer: None
+            }
+        );
+        let options = options("--quick --broker RabbitMQ=amqp://u:p@127.0.0.1:1/,42").unwrap();
+        assert!(options.quick);
+        assert_eq!(
+            options.peer,
+            Some(Peer {
+                name: "RabbitMQ".to_owned(),
+                uri: "amqp://u:p@127.0.0.1:1/".to_owned(),
+                pid: 42
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for line in [
+            "--slow",
+            "--broker",
+            "--broker RabbitMQ",
+            "--broker a=b,c",
+            "--broker WarrenMQ=b,1",
+        ] {
+            assert!(options(line).is_err(), "{line}");
+        }
+    }
+}
