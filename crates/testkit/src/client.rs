@@ -2,6 +2,11 @@
 //!
 //! What is not here is done on [`Client::connection`] itself. All waiting has an end ([`PATIENCE`]), after which the test fails.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it waits for; whatever else comes fails it"
+)]
+
 use crate::Broker;
 use anyhow::{Context, bail, ensure};
 use client_amqp091::codec::{BasicProperties, Method, Table, basic, exchange, queue};

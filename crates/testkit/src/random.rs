@@ -13,7 +13,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,18 +23,18 @@ impl Random {
 
     /// A number of the range, which must not be empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.bits() % (range.end - range.start)
     }
 
     /// True once in `times`, on average.
     pub fn one_in(&mut self, times: u64) -> bool {
-        self.next().is_multiple_of(times)
+        self.bits().is_multiple_of(times)
     }
 
     /// Overwrites `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let bits = self.next().to_le_bytes();
+            let bits = self.bits().to_le_bytes();
             chunk.copy_from_slice(&bits[..chunk.len()]);
         }
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_seed_always_gives_the_same_numbers() {
         let mut random = Random::new(1);
-        assert_eq!(random.next(), 0x910A_2DEC_8902_5CC1);
+        assert_eq!(random.bits(), 0x910A_2DEC_8902_5CC1);
         let mut bytes = [0; 11];
         random.fill(&mut bytes);
         assert_ne!(bytes[8..], [0; 3]);

@@ -101,11 +101,11 @@ impl Writer {
     }
 
     /// There must be exactly this violation.
-    fn is_rejected_for(self, violation: Violation) {
+    fn rejected_for(self, violation: Violation) {
         assert_eq!(self.violations(), [violation]);
     }
 
-    fn is_accepted(self) -> Report {
+    fn accepted(self) -> Report {
         let report = check(&self.0, &Demands::default());
         assert_eq!(report.violations, []);
         report
@@ -119,7 +119,7 @@ fn write() -> Writer {
 // ── right ──
 
 #[test]
-fn a_run_with_a_crash_is_accepted_and_counted() {
+fn a_run_with_a_crash_accepted_and_counted() {
     let (first, second, drain) = (session(0, 1), session(1, 2), session(1, 3));
     let report = write()
         .published(1)
@@ -138,7 +138,7 @@ fn a_run_with_a_crash_is_accepted_and_counted() {
         .barrier(second)
         .draining(drain)
         .redelivered(drain, 3)
-        .is_accepted();
+        .accepted();
     assert_eq!(
         (
             report.published,
@@ -167,7 +167,7 @@ fn an_ack_without_a_barrier_may_be_lost_in_a_crash() {
         .delivered(session(0, 1), 1)
         .acked(session(0, 1), 1)
         .redelivered(session(1, 2), 1)
-        .is_accepted();
+        .accepted();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_delivery_may_be_written_down_after_the_crash_that_undid_it() {
         .acked(alive, 1)
         .barrier(alive)
         .delivered(dead, 1)
-        .is_accepted();
+        .accepted();
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_delivery_may_come_before_its_confirm() {
         .delivered(one, 1)
         .acked(one, 1)
         .confirmed(1)
-        .is_accepted();
+        .accepted();
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn requeued_messages_come_again_marked_and_out_of_order() {
         .delivered(one, 2)
         .requeued(one, 1)
         .redelivered(one, 1)
-        .is_accepted();
+        .accepted();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_returned_message_is_confirmed_and_in_no_queue() {
         .published(1)
         .push(Entry::Returned(id(1)))
         .confirmed(1)
-        .is_accepted();
+        .accepted();
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_confirmed_message_that_never_came_is_lost() {
     write()
         .published(1)
         .confirmed(1)
-        .is_rejected_for(Violation::Lost(id(1), QUEUE));
+        .rejected_for(Violation::Lost(id(1), QUEUE));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_confirmed_message_that_was_delivered_but_never_acked_nor_drained_is_lost() 
         .confirmed(1)
         .delivered(session(0, 1), 1)
         .ended(session(0, 1))
-        .is_rejected_for(Violation::Lost(id(1), QUEUE));
+        .rejected_for(Violation::Lost(id(1), QUEUE));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_confirmed_message_missing_in_one_of_two_queues_is_lost() {
         .confirmed(1)
         .delivered(session(0, 1), 1)
         .acked(session(0, 1), 1)
-        .is_rejected_for(Violation::Lost(id(1), OTHER));
+        .rejected_for(Violation::Lost(id(1), OTHER));
 }
 
 #[test]
@@ -268,14 +268,14 @@ fn a_requeued_message_that_never_comes_back_is_lost() {
         .confirmed(1)
         .delivered(one, 1)
         .requeued(one, 1)
-        .is_rejected_for(Violation::Lost(id(1), QUEUE));
+        .rejected_for(Violation::Lost(id(1), QUEUE));
 }
 
 #[test]
 fn a_message_that_nobody_published_is_unexpected() {
     write()
         .delivered(session(0, 1), 5)
-        .is_rejected_for(Violation::Unexpected(Some(id(5)), QUEUE));
+        .rejected_for(Violation::Unexpected(Some(id(5)), QUEUE));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_body_without_an_id_is_unexpected() {
             digest: 0,
             redelivered: false,
         })
-        .is_rejected_for(Violation::Unexpected(None, QUEUE));
+        .rejected_for(Violation::Unexpected(None, QUEUE));
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_message_in_a_queue_it_was_not_routed_to_is_unexpected() {
     write()
         .published(1)
         .delivery(session(0, 1), OTHER, 1, false)
-        .is_rejected_for(Violation::Unexpected(Some(id(1)), OTHER));
+        .rejected_for(Violation::Unexpected(Some(id(1)), OTHER));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_refused_message_that_comes_is_unexpected() {
         .published(1)
         .push(Entry::Refused(id(1)))
         .delivered(session(0, 1), 1)
-        .is_rejected_for(Violation::Unexpected(Some(id(1)), QUEUE));
+        .rejected_for(Violation::Unexpected(Some(id(1)), QUEUE));
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_returned_or_rolled_back_message_that_comes_is_unexpected() {
         .published(1)
         .push(Entry::Returned(id(1)))
         .delivered(session(0, 1), 1)
-        .is_rejected_for(Violation::Unexpected(Some(id(1)), QUEUE));
+        .rejected_for(Violation::Unexpected(Some(id(1)), QUEUE));
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn other_content_is_corrupt() {
             digest: 99,
             redelivered: false,
         })
-        .is_rejected_for(Violation::Corrupt(id(1), QUEUE));
+        .rejected_for(Violation::Corrupt(id(1), QUEUE));
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn a_duplicate_without_the_mark_after_a_crash_is_rejected() {
         .published(1)
         .delivered(session(0, 1), 1)
         .delivered(session(1, 2), 1)
-        .is_rejected_for(Violation::UnmarkedDuplicate(id(1), QUEUE));
+        .rejected_for(Violation::UnmarkedDuplicate(id(1), QUEUE));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_requeued_message_without_the_mark_is_rejected() {
         .delivered(one, 1)
         .requeued(one, 1)
         .delivered(two, 1)
-        .is_rejected_for(Violation::UnmarkedDuplicate(id(1), QUEUE));
+        .rejected_for(Violation::UnmarkedDuplicate(id(1), QUEUE));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn two_consumers_with_one_message_are_rejected() {
         .published(1)
         .delivered(session(0, 1), 1)
         .redelivered(session(0, 2), 1)
-        .is_rejected_for(Violation::DoubleDelivery(id(1), QUEUE));
+        .rejected_for(Violation::DoubleDelivery(id(1), QUEUE));
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn an_acked_message_that_comes_again_to_a_living_session_is_rejected() {
         .delivered(one, 1)
         .acked(one, 1)
         .redelivered(one, 1)
-        .is_rejected_for(Violation::DoubleDelivery(id(1), QUEUE));
+        .rejected_for(Violation::DoubleDelivery(id(1), QUEUE));
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn a_settled_message_that_comes_again_is_rejected() {
         .ended(one)
         .barrier(one)
         .redelivered(session(0, 2), 1)
-        .is_rejected_for(Violation::SettledReturn(id(1), QUEUE));
+        .rejected_for(Violation::SettledReturn(id(1), QUEUE));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_settled_message_that_comes_again_after_a_crash_is_rejected() {
         .acked(one, 1)
         .barrier(one)
         .redelivered(session(3, 2), 1)
-        .is_rejected_for(Violation::SettledReturn(id(1), QUEUE));
+        .rejected_for(Violation::SettledReturn(id(1), QUEUE));
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn an_inversion_of_first_deliveries_is_rejected() {
         .published(2)
         .delivered(one, 2)
         .delivered(one, 1)
-        .is_rejected_for(Violation::OutOfOrder(id(1), QUEUE));
+        .rejected_for(Violation::OutOfOrder(id(1), QUEUE));
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn an_inversion_in_the_drain_is_rejected_even_if_it_is_marked() {
         .draining(drain)
         .redelivered(drain, 2)
         .redelivered(drain, 1)
-        .is_rejected_for(Violation::OutOfOrder(id(1), QUEUE));
+        .rejected_for(Violation::OutOfOrder(id(1), QUEUE));
 }
 
 #[test]
@@ -429,25 +429,25 @@ fn a_message_twice_in_the_drain_is_rejected() {
         .delivered(one, 1)
         .draining(two)
         .redelivered(two, 1)
-        .is_rejected_for(Violation::DrainedTwice(id(1), QUEUE));
+        .rejected_for(Violation::DrainedTwice(id(1), QUEUE));
 }
 
 #[test]
 fn outcomes_that_contradict_each_other_are_rejected() {
     let bad = || Violation::BadOutcome(id(1));
-    write().confirmed(1).is_rejected_for(bad());
+    write().confirmed(1).rejected_for(bad());
     let acked = || {
         write()
             .published(1)
             .delivered(session(0, 1), 1)
             .acked(session(0, 1), 1)
     };
-    acked().confirmed(1).confirmed(1).is_rejected_for(bad());
+    acked().confirmed(1).confirmed(1).rejected_for(bad());
     acked()
         .confirmed(1)
         .push(Entry::Refused(id(1)))
-        .is_rejected_for(bad());
-    acked().published(1).is_rejected_for(bad());
+        .rejected_for(bad());
+    acked().published(1).rejected_for(bad());
 }
 
 #[test]
