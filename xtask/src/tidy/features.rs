@@ -1,7 +1,7 @@
 //! `docs/features.md`: a feature is there when a test proves it.
 //!
 //! A row is `| id | feature | state | test |`. The state is `no`, `partial` or `yes`; the tests of the last two are named as
-//! `` `path/from/root::name` ``, or `` `path/from/root` `` for a whole file.
+//! `` `path/from/root::name` ``, or `` `path/from/root` `` for a whole file. In a script of raw AMQP the name is that of a case.
 
 use super::Complaint;
 use std::collections::BTreeSet;
@@ -54,6 +54,10 @@ fn row(line: &str) -> Option<[&str; 4]> {
 
 fn is_test(test: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
     match test.split_once("::") {
+        Some((path, name)) if path.ends_with(".script") => read(path).is_some_and(|text| {
+            text.lines()
+                .any(|line| line.strip_prefix("# case: ") == Some(name))
+        }),
         Some((path, name)) => read(path).is_some_and(|text| defines(&text, name)),
         None => read(test).is_some(),
     }
@@ -116,6 +120,15 @@ mod tests {
                 [format!("a-1 names {test}, which does not exist")]
             );
         }
+    }
+
+    #[test]
+    fn a_script_has_cases() {
+        let read =
+            |path: &str| (path == "a.script").then(|| "# case: get-missing\nconn c1\n".to_owned());
+        let row = |test: &str| format!("| a-1 | a | yes | `{test}` |");
+        assert!(check(&row("a.script::get-missing"), &read).is_empty());
+        assert_eq!(check(&row("a.script::get"), &read).len(), 1);
     }
 
     #[test]
