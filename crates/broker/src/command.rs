@@ -224,11 +224,11 @@ pub enum Reply {
     },
     /// Answer to [`QueueCommand::Barrier`]: no message that was settled before it comes back, whatever happens, or, if the
     /// log has failed, some may. A queue that is gone has nothing to give back.
-    Barrier(Result<(), Error>),
+    Barrier(Result<(), Box<Error>>),
     /// The queue refused the request, or it no longer exists (then `NotFound`).
-    Failed(Error),
+    Failed(Box<Error>),
     /// Answer to a metadata command; of durable things it comes after they are on stable storage.
-    Metadata(Result<MetadataReply, Error>),
+    Metadata(Result<MetadataReply, Box<Error>>),
     /// A message for a direct reply-to consumer of this channel (RabbitMQ docs: direct-reply-to).
     DirectReply {
         /// The message; its routing key is the full reply-to name.

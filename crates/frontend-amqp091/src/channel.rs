@@ -563,7 +563,7 @@ impl Channel {
     ) -> Result<(), Exception> {
         if !self.is_open() {
             if let Reply::Barrier(result) = reply {
-                return self.barrier_answered(turn.session, result);
+                return self.barrier_answered(turn.session, result.map_err(|error| *error));
             }
             turn.session
                 .requests
@@ -593,7 +593,9 @@ impl Channel {
                 self.consumer_cancelled(turn.session, consumer)
             }
             Reply::DirectReply { message } => self.deliver_direct_reply(turn.session, &message),
-            Reply::Barrier(result) => self.barrier_answered(turn.session, result)?,
+            Reply::Barrier(result) => {
+                self.barrier_answered(turn.session, result.map_err(|error| *error))?;
+            }
             Reply::GetOk { .. }
             | Reply::GetEmpty
             | Reply::ConsumeOk { .. }
@@ -616,8 +618,8 @@ impl Channel {
         };
         let ids = waiting.ids();
         let outcome = match reply {
-            Reply::Failed(error) => self.handle_failure(turn.session, waiting, error),
-            Reply::Metadata(Err(error)) => Err(error.into()),
+            Reply::Failed(error) => self.handle_failure(turn.session, waiting, *error),
+            Reply::Metadata(Err(error)) => Err((*error).into()),
             Reply::Metadata(Ok(reply)) => self.metadata_changed(turn, waiting, &reply),
             Reply::Status { ready, consumers } => {
                 self.queue_status(turn.session, waiting, ready, consumers)

@@ -321,7 +321,7 @@ impl Connection {
             return;
         }
         if let Reply::Barrier(result) = reply {
-            if let Err(error) = self.session.orphan_answered(result) {
+            if let Err(error) = self.session.orphan_answered(result.map_err(|error| *error)) {
                 self.fail(now, error.into());
             }
             self.handle_progress();

@@ -478,15 +478,14 @@ impl Shard {
     }
 
     fn apply(&mut self, now: Now, queue: QueueId, command: QueueCommand) {
-        if !self.queues.contains_key(&queue) && !self.start_queue(queue) {
-            self.refuse(queue, command);
-            return;
+        // The common case needs one look-up only.
+        if let Some(machine) = self.queues.get_mut(&queue) {
+            machine.apply(now, command, &mut self.windows, &mut self.effects);
+        } else if self.start_queue(queue) {
+            return self.apply(now, queue, command);
+        } else {
+            return self.refuse(queue, command);
         }
-        let machine = self
-            .queues
-            .get_mut(&queue)
-            .expect("it was found or started");
-        machine.apply(now, command, &mut self.windows, &mut self.effects);
         if self.touched.last() != Some(&queue) {
             self.touched.push(queue);
         }
@@ -520,11 +519,11 @@ impl Shard {
     /// Answers a command for a queue that is gone.
     fn refuse(&mut self, queue: QueueId, command: QueueCommand) {
         let gone = || {
-            Reply::Failed(Error::NotFound {
+            Reply::Failed(Box::new(Error::NotFound {
                 kind: ResourceKind::Queue,
                 name: Name::default(),
                 vhost: Name::default(),
-            })
+            }))
         };
         let answer = match command {
             // RabbitMQ confirms messages whose queue was deleted meanwhile.
@@ -563,7 +562,7 @@ impl Shard {
     fn pass_barrier_of_deleted(&mut self, queue: QueueId, to: ChannelId) {
         if self.storage_failed {
             let error = Error::Storage("the log has failed".into());
-            return self.send_reply(to, Reply::Barrier(Err(error)));
+            return self.send_reply(to, Reply::Barrier(Err(error.into())));
         }
         let reply = Reply::Barrier(Ok(()));
         let uncollected = self.dropped_queues.contains(&queue);
@@ -753,7 +752,7 @@ impl Shard {
             Ok((reply, None)) => Ok(reply),
             Err(error) => Err(error),
         };
-        self.send_reply(channel, Reply::Metadata(reply));
+        self.send_reply(channel, Reply::Metadata(reply.map_err(Box::new)));
     }
 
     /// Proposes a command and tells the owners of deleted queues. Returns the ticket to wait for, if the change is durable.
@@ -825,7 +824,7 @@ impl Shard {
                 ));
             }
             Ok((_, None)) => self.send_reply(to, Reply::Deleted { ready }),
-            Err(error) => self.send_reply(to, Reply::Failed(error)),
+            Err(error) => self.send_reply(to, Reply::Failed(error.into())),
         }
     }
 
@@ -973,9 +972,9 @@ impl Shard {
             if let Waiting::Reply { to, reply } = waiting {
                 let error = Error::Storage(format!("the log has failed: {error}").into());
                 let answer = if matches!(reply, Reply::Barrier(_)) {
-                    Reply::Barrier(Err(error))
+                    Reply::Barrier(Err(error.into()))
                 } else {
-                    Reply::Metadata(Err(error))
+                    Reply::Metadata(Err(error.into()))
                 };
                 self.send_reply(to, answer);
             }

@@ -329,6 +329,6 @@ fn not_safe(channel: ChannelId) -> Effect {
     let error = Error::Storage("the log has failed, and with it acknowledgements".into());
     Effect::Reply {
         to: channel,
-        reply: Reply::Barrier(Err(error)),
+        reply: Reply::Barrier(Err(error.into())),
     }
 }

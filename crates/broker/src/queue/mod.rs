@@ -492,7 +492,7 @@ impl Queue {
         for (channel, _) in std::mem::take(&mut self.gets) {
             effects.push(Effect::Reply {
                 to: channel,
-                reply: Reply::Failed(self.not_found()),
+                reply: Reply::Failed(self.not_found().into()),
             });
         }
         self.confirms.release_until(self.next, effects);
@@ -673,7 +673,7 @@ impl Queue {
             };
             effects.push(Effect::Reply {
                 to: consumer.channel,
-                reply: Reply::Failed(error),
+                reply: Reply::Failed(error.into()),
             });
             return;
         }
@@ -771,7 +771,7 @@ impl Queue {
         };
         effects.push(Effect::Reply {
             to: channel,
-            reply: Reply::Failed(error),
+            reply: Reply::Failed(error.into()),
         });
     }
 
@@ -809,7 +809,7 @@ impl Queue {
         };
         effects.push(Effect::Reply {
             to: channel,
-            reply: Reply::Failed(self.not_found()),
+            reply: Reply::Failed(self.not_found().into()),
         });
     }
 }

@@ -338,7 +338,7 @@ impl World {
             },
             Request::Metadata { channel, command } => {
                 let reply = self.change(&command);
-                self.reply(channel, Reply::Metadata(reply));
+                self.reply(channel, Reply::Metadata(reply.map_err(Box::new)));
             }
             Request::DirectReply { to, message } => self.reply(to, Reply::DirectReply { message }),
         }
@@ -363,12 +363,14 @@ impl World {
                 consumer,
                 reply: true,
             } => {
-                self.reply(consumer.channel, Reply::Failed(unknown()));
+                self.reply(consumer.channel, Reply::Failed(unknown().into()));
             }
             QueueCommand::Get { channel, .. }
             | QueueCommand::Purge { channel }
             | QueueCommand::Status { channel }
-            | QueueCommand::Delete { channel, .. } => self.reply(channel, Reply::Failed(unknown())),
+            | QueueCommand::Delete { channel, .. } => {
+                self.reply(channel, Reply::Failed(unknown().into()))
+            }
             QueueCommand::Barrier { channel } => self.reply(channel, Reply::Barrier(Ok(()))),
             QueueCommand::Publish { confirm: None, .. }
             | QueueCommand::Cancel { reply: false, .. }
