@@ -369,17 +369,19 @@ fn markdown(report: &Report) -> String {
          broker at a time share.\nEach row is measured for {} s, {} time(s) on each broker in turn.\n\
          CPU is user and system time of the broker's process for each message; it is the figure to compare, since rates \
          depend on the machine.\n\
-         × first is how many times less CPU a message takes than with the first broker (for one confirm at a time, how \
-         many times higher the rate is).\n\
-         × floor is how many times the CPU time of a bare TCP relay between the same publisher and consumer it is; for one \
-         confirm at a time, how many times one `fdatasync` a confirm takes.\n\
+         The last columns are ratios of CPU/message: with the first broker to this one, and of this one to a bare TCP relay \
+         between the same publisher and consumer. For one confirm at a time they are ratios of time, and the floor is \
+         one `fdatasync`.\n\
          Latency is publish to confirm where there are confirms, or else publish to deliver; a load without a limit \
          fills the queue, so there it says how long the queue was.\n",
         report.cores, report.kernel, report.seconds, report.repeat
     );
-    text.push_str(
-        "| workload | broker | CPU/message | messages/s | consumed/published | p50 | p99 | max | RSS | × first | × floor |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    let first = report.brokers.first();
+    let _ = writeln!(
+        text,
+        "| workload | broker | CPU/message | messages/s | consumed/published | p50 | p99 | max | RSS | {}/this | this/floor |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        first.map_or("first", |broker| &broker.name)
     );
     for row in &report.rows {
         for (index, result) in row.results.iter().enumerate() {

@@ -68,7 +68,9 @@ pub(super) struct Header {
     load_average: String,
     command: String,
     machine: String,
-    versions: String,
+    /// Of the program that is measured, as it prints it.
+    version: String,
+    brokers: String,
 }
 
 /// The suite's results, as far as the page looks into them.
@@ -82,6 +84,7 @@ pub(super) struct Suite {
 
 #[derive(Deserialize)]
 struct SuiteBroker {
+    name: String,
     server: Server,
 }
 
@@ -135,6 +138,7 @@ impl Header {
         if !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
             commit.push_str(" with uncommitted changes");
         }
+        let version = shell::output(Command::new(shell::warren("release")).arg("--version"))?;
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let load = fs::read_to_string("/proc/loadavg").context("read the load average")?;
         Ok(Self {
@@ -144,11 +148,13 @@ impl Header {
                 .to_owned(),
             load_average: load.split(' ').take(3).collect::<Vec<_>>().join(", "),
             command: shown_command(args),
+            version: version.trim().to_owned(),
             ..Self::default()
         })
     }
 
-    /// Takes what the suite knows of the machine and the brokers.
+    /// Takes what the suite knows of the machine and the brokers. Ours tells clients the version of RabbitMQ that it is
+    /// compatible with, so its own stands beside it.
     pub(super) fn take_versions(&mut self, suite: &Suite) {
         self.machine = format!(
             "{} cores ({}), Linux {}",
@@ -156,9 +162,14 @@ impl Header {
         );
         let versions = suite.brokers.iter().map(|broker| {
             let Server { product, version } = &broker.server;
-            format!("{product} {version}")
+            let name = if broker.name == OURS {
+                format!("{OURS} ({})", self.version)
+            } else {
+                broker.name.clone()
+            };
+            format!("{name}, which reports {product} {version}")
         });
-        self.versions = versions.collect::<Vec<_>>().join(", ");
+        self.brokers = versions.collect::<Vec<_>>().join("; ");
     }
 }
 
@@ -209,7 +220,7 @@ impl Page {
              Written by `{}`; [perf.md](perf.md) says how to read it.\n\n\
              | | |\n|---|---|\n\
              | commit | {} |\n| machine | {} |\n| brokers | {} |\n| load average at the beginning | {} |\n",
-            header.command, header.commit, header.machine, header.versions, header.load_average
+            header.command, header.commit, header.machine, header.brokers, header.load_average
         )
     }
 
@@ -440,7 +451,10 @@ fn write_perf_test(text: &mut String, perf_test: &PerfTest) -> std::fmt::Result 
     };
     writeln!(
         text,
-        "| workload | broker | CPU/message | published/s | consumed/s | × first |\n|---|---|---:|---:|---:|---:|"
+        "| workload | broker | CPU/message | published/s | consumed/s | {}/this |\n|---|---|---:|---:|---:|---:|",
+        rows.first()
+            .and_then(|row| row.results.first())
+            .map_or("first", |(broker, _)| broker)
     )?;
     for row in rows {
         let first = row
@@ -523,7 +537,7 @@ mod tests {
         "kernel": "6.1", "cores": 2,
         "brokers": [
             {"name": "RabbitMQ", "server": {"product": "RabbitMQ", "version": "4.3.6"}},
-            {"name": "WarrenMQ", "server": {"product": "WarrenMQ", "version": "0.1.0"}}
+            {"name": "WarrenMQ", "server": {"product": "RabbitMQ", "version": "4.3.6"}}
         ],
         "rows": [
             {"name": "transient-16b", "title": "16 B", "options": "-s 16", "results": [
@@ -542,6 +556,7 @@ mod tests {
         let mut header = Header {
             commit: "abc".to_owned(),
             processor: "a processor".to_owned(),
+            version: "warren 0.1.0".to_owned(),
             ..Header::default()
         };
         header.take_versions(&suite);
@@ -626,7 +641,10 @@ mod tests {
         let text = page().markdown();
         assert_has(&text, "| commit | abc |");
         assert_has(&text, "| machine | 2 cores (a processor), Linux 6.1 |");
-        assert_has(&text, "| brokers | RabbitMQ 4.3.6, WarrenMQ 0.1.0 |");
+        assert_has(
+            &text,
+            "| brokers | RabbitMQ, which reports RabbitMQ 4.3.6; WarrenMQ (warren 0.1.0), which reports RabbitMQ 4.3.6 |",
+        );
         assert_has(&text, "(the suite's tables)");
         assert_has(
             &text,

@@ -97,7 +97,7 @@ fn measure_rows(effort: Effort, peer: Option<&Peer>) -> Result<Vec<PerfTestRow>>
     let brokers: Vec<&Peer> = peer.into_iter().chain([&ours]).collect();
     let rows = ROWS.iter().map(|(title, options)| {
         let options = options
-            .replace("{time}", &effort.row_seconds.to_string())
+            .replace("{time}", &effort.perf_test_seconds.to_string())
             .replace("{backlog}", &effort.row_backlog.to_string());
         let results = brokers.iter().map(|broker| {
             let result = run(&classes, broker, &options).map_err(|error| format!("{error:#}"));
