@@ -290,15 +290,16 @@ fn ruby(place: &Place) -> Result<Vec<Command>> {
         install_step(place, &mut probe).is_ok()
     };
     if !has_bunny() {
-        let packages = ["install", "--yes", "ruby", "ruby-bunny"];
-        install_step(
-            place,
-            place
-                .command("apt-get")
-                .args(packages)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
-        .context("install the Debian packages ruby and ruby-bunny, or run this as root")?;
+        for arguments in [&["update"][..], &["install", "--yes", "ruby", "ruby-bunny"]] {
+            install_step(
+                place,
+                place
+                    .command("apt-get")
+                    .args(arguments)
+                    .env("DEBIAN_FRONTEND", "noninteractive"),
+            )
+            .context("install the Debian packages ruby and ruby-bunny, or run this as root")?;
+        }
         ensure!(
             has_bunny(),
             "ruby cannot load bunny after its package was installed"

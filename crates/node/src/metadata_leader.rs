@@ -16,6 +16,7 @@ use broker::command::{MetadataCommand, MetadataReply};
 use broker::metadata::{Metadata, MetadataEvent};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::{Batch, Handle, MetadataIndex, Record};
 
 /// The owner of the metadata.
@@ -23,6 +24,8 @@ pub(crate) struct MetadataLeader {
     state: Mutex<State>,
     snapshot: ArcSwap<Metadata>,
     log: Handle<StoredMessage>,
+    /// The last command known to be on stable storage.
+    durable_index: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -36,8 +39,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Proposed {
     pub(crate) reply: MetadataReply,
-    /// The answer has to wait until the ticket is durable.
-    pub(crate) durable: bool,
+    /// The answer has to wait until the ticket is durable; then all commands up to this one are.
+    pub(crate) index: Option<MetadataIndex>,
     pub(crate) deleted_queues: Vec<QueueRef>,
 }
 
@@ -53,6 +56,7 @@ impl MetadataLeader {
             snapshot,
             state: Mutex::new(State { metadata, index }),
             log,
+            durable_index: AtomicU64::new(index.0),
         }
     }
 
@@ -66,7 +70,7 @@ impl MetadataLeader {
         self.snapshot.load().version()
     }
 
-    /// Checks, applies and logs a command. `ticket` is used up if the result says `durable`.
+    /// Checks, applies and logs a command. `ticket` is used up if the result has an index.
     ///
     /// # Errors
     /// The command breaks a rule, or the log has failed; then nothing has changed.
@@ -79,23 +83,26 @@ impl MetadataLeader {
         let mut state = self.state.lock();
         let mut next = state.metadata.clone();
         let applied = next.apply(command)?;
-        if applied.durable {
+        // What holds already may have been asked for a moment ago and not be durable yet: then this answer waits as well.
+        let confirms_undurable =
+            applied.events.is_empty() && state.index.0 > self.durable_index.load(Ordering::Acquire);
+        let durable = applied.durable || confirms_undurable;
+        if durable {
             let records: Vec<_> = applied
                 .log
                 .iter()
                 .map(|command| Record::Metadata(encode_command(command)))
                 .collect();
             let commands = records.len() as u64;
-            self.log
-                .submit(Batch {
-                    shard,
-                    ticket,
-                    sync: true,
-                    records,
-                })
-                .map_err(|error| {
-                    Error::Storage(format!("metadata log is not available: {error}").into())
-                })?;
+            let batch = Batch {
+                shard,
+                ticket,
+                sync: true,
+                records,
+            };
+            self.log.submit(batch).map_err(|error| {
+                Error::Storage(format!("metadata log is not available: {error}").into())
+            })?;
             state.index.0 += commands;
         }
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
@@ -103,9 +110,14 @@ impl MetadataLeader {
         state.metadata = next;
         Ok(Proposed {
             reply: applied.reply,
-            durable: applied.durable,
+            index: durable.then_some(state.index),
             deleted_queues,
         })
+    }
+
+    /// All commands up to this one are on stable storage.
+    pub(crate) fn handle_durable(&self, index: MetadataIndex) {
+        self.durable_index.fetch_max(index.0, Ordering::AcqRel);
     }
 
     /// Gives the log a snapshot that stands for all commands submitted so far.

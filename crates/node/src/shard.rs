@@ -43,7 +43,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Batch, Event, LoadRequest, Loaded, Record};
+use store::{Batch, Event, LoadRequest, Loaded, MetadataIndex, Record};
 
 /// How long settles and unconfirmed persistent messages wait for a log batch, at most. RabbitMQ waits 200 ms.
 pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
@@ -57,6 +57,8 @@ type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 /// What waits for a log ticket.
 #[derive(Debug)]
 enum Waiting {
+    /// Metadata commands up to this one.
+    Metadata(MetadataIndex),
     /// An answer to a metadata command.
     Reply { to: ChannelId, reply: Reply },
     /// Queues with messages or settles in the batch.
@@ -784,8 +786,10 @@ impl Shard {
                 self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
             }
         }
-        if proposed.durable {
+        if let Some(index) = proposed.index {
             self.ticket += 1;
+            self.waiting
+                .push_back((self.ticket, Waiting::Metadata(index)));
             return Ok((proposed.reply, Some(self.ticket)));
         }
         Ok((proposed.reply, None))
@@ -947,6 +951,7 @@ impl Shard {
 
     fn complete(&mut self, now: Now, ticket: u64, waiting: Waiting) {
         match waiting {
+            Waiting::Metadata(index) => self.shared.leader.handle_durable(index),
             Waiting::Reply { to, reply } => self.send_reply(to, reply),
             Waiting::Queues(queues) => {
                 self.batch_under_way = false;
