@@ -79,11 +79,13 @@ pub(super) struct PerfTestResult {
 
 /// Runs all rows on both brokers in turn.
 pub(super) fn measure(effort: Effort, peer: Option<&Peer>) -> PerfTest {
-    measure_rows(effort, peer).map_err(|error| {
-        let reason = format!("{error:#}");
-        eprintln!("PerfTest: {reason}");
-        reason
-    })
+    measure_rows(effort, peer).map_err(|error| brief("PerfTest", &error))
+}
+
+/// Shows all of an error, and returns the part for the page, which holds no paths of this machine.
+fn brief(what: &str, error: &anyhow::Error) -> String {
+    eprintln!("{what}: {error:#}");
+    error.to_string()
 }
 
 fn measure_rows(effort: Effort, peer: Option<&Peer>) -> Result<Vec<PerfTestRow>> {
@@ -100,8 +102,11 @@ fn measure_rows(effort: Effort, peer: Option<&Peer>) -> Result<Vec<PerfTestRow>>
             .replace("{time}", &effort.perf_test_seconds.to_string())
             .replace("{backlog}", &effort.row_backlog.to_string());
         let results = brokers.iter().map(|broker| {
-            let result = run(&classes, broker, &options).map_err(|error| format!("{error:#}"));
-            eprintln!("PerfTest, {title}, {}: {result:?}", broker.name);
+            let what = format!("PerfTest, {title}, {}", broker.name);
+            let result = run(&classes, broker, &options).map_err(|error| brief(&what, &error));
+            if let Ok(result) = &result {
+                eprintln!("{what}: {result:?}");
+            }
             (broker.name.clone(), result)
         });
         PerfTestRow {
@@ -154,9 +159,9 @@ fn run(classes: &Path, broker: &Peer, options: &str) -> Result<PerfTestResult> {
             .arg("com.rabbitmq.perf.PerfTest")
             // Its URI parser takes a last slash for a vhost without a name.
             .args(["--id", "perf", "--uri", broker.uri.trim_end_matches('/')])
-            .args(options.split_whitespace())
-            .stderr(Stdio::null()),
-    )?;
+            .args(options.split_whitespace()),
+    )
+    .context("PerfTest ended with an error")?;
     let cpu_us = cpu_us(broker.pid)? - before;
     let sent = total(&text, "sent: ");
     let received = total(&text, "received: ");
