@@ -35,6 +35,36 @@ const SYSTEM_CONFIG_DIR: &str = "/etc/rabbitmq/conf.d";
 /// Where packages keep data.
 const SYSTEM_DATA_BASE: &str = "/var/lib/rabbitmq/mnesia";
 
+/// Variables that RabbitMQ reads and this node does not.
+const VARIABLES_WITHOUT_EFFECT: &[&str] = &[
+    "RABBITMQ_BASE",
+    "RABBITMQ_CONF_ENV_FILE",
+    "RABBITMQ_CONSOLE_LOG",
+    "RABBITMQ_CTL_ERL_ARGS",
+    "RABBITMQ_DIST_PORT",
+    "RABBITMQ_DISTRIBUTION_BUFFER_SIZE",
+    "RABBITMQ_ENABLED_PLUGINS",
+    "RABBITMQ_ENABLED_PLUGINS_FILE",
+    "RABBITMQ_ERLANG_COOKIE",
+    "RABBITMQ_FEATURE_FLAGS_FILE",
+    "RABBITMQ_IO_THREAD_POOL_SIZE",
+    "RABBITMQ_LOG",
+    "RABBITMQ_LOGS",
+    "RABBITMQ_LOG_BASE",
+    "RABBITMQ_MAX_NUMBER_OF_ATOMS",
+    "RABBITMQ_MAX_NUMBER_OF_PROCESSES",
+    "RABBITMQ_MAX_OPEN_FILES",
+    "RABBITMQ_PID_FILE",
+    "RABBITMQ_PLUGINS_DIR",
+    "RABBITMQ_PLUGINS_EXPAND_DIR",
+    "RABBITMQ_SASL_LOGS",
+    "RABBITMQ_SCHEDULER_BIND_TYPE",
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+    "RABBITMQ_SERVER_ERL_ARGS",
+    "RABBITMQ_SERVICENAME",
+    "RABBITMQ_USE_LONGNAME",
+];
+
 /// Settings and how they came about.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -63,6 +93,7 @@ pub fn load(surroundings: &dyn Surroundings) -> Result<Loaded, ConfigError> {
         }
     }
     apply_variables(&mut draft, surroundings, &mut problems);
+    notes.extend(variables_without_effect(surroundings));
 
     match draft.finish() {
         Ok(settings) if problems.is_empty() => Ok(Loaded {
@@ -224,6 +255,13 @@ fn apply_variables(
         Some(path) => draft.settings.data_dir = path,
         None => problems.push(Problem::NoDataDirectory),
     }
+}
+
+/// RabbitMQ's other variables: an operator who sets one hears that nothing follows from it.
+fn variables_without_effect(surroundings: &dyn Surroundings) -> impl Iterator<Item = String> {
+    let set = |name: &&&str| surroundings.variable(name).is_some();
+    let names = VARIABLES_WITHOUT_EFFECT.iter().filter(set);
+    names.map(|name| format!("environment variable {name} is set but has no effect"))
 }
 
 /// The name of a user or vhost in a variable.

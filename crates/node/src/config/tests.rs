@@ -477,3 +477,12 @@ fn the_document_lists_every_key() {
         assert_eq!(table, expected, "run with UPDATE_EXPECT=1");
     }
 }
+
+#[test]
+fn a_variable_without_effect_is_named_in_a_note() {
+    let loaded = load(&around(&[("RABBITMQ_LOGS", "-")], "")).unwrap();
+    assert_eq!(
+        loaded.notes,
+        ["environment variable RABBITMQ_LOGS is set but has no effect"]
+    );
+}
