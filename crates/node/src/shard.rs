@@ -17,21 +17,22 @@
 //! with the next batch; what is acknowledged meanwhile never goes at all. Without anybody waiting for a confirm a batch leaves
 //! after [`COLLECT_DELAY`].
 
+mod log;
+mod metadata;
+
 use crate::alarms::Alarms;
 use crate::mailbox::Mail;
-use crate::message_codec::{self, NameCache, StoredMessage};
+use crate::message_codec::{NameCache, StoredMessage};
 use crate::shared::Shared;
 use crate::windows::WindowTable;
-use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
+use base::{ConnectionId, Name, Now, QueueId, QueueRef, ShardId};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
+use broker::command::{ChannelId, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
-use broker::queue::{
-    Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, RecordSink, Stored,
-};
+use broker::queue::{Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored};
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
@@ -43,7 +44,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Batch, Event, LoadRequest, Loaded, MetadataIndex, Record};
+use store::{LoadRequest, MetadataIndex, Record};
 
 /// How long settles and unconfirmed persistent messages wait for a log batch, at most. RabbitMQ waits 200 ms.
 pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
@@ -741,252 +742,6 @@ impl Shard {
         }
     }
 
-    // ── metadata ──
-
-    fn propose(&mut self, channel: ChannelId, command: &MetadataCommand) {
-        let reply = match self.propose_command(command) {
-            Ok((reply, Some(ticket))) => {
-                let reply = Reply::Metadata(Ok(reply));
-                self.waiting
-                    .push_back((ticket, Waiting::Reply { to: channel, reply }));
-                return;
-            }
-            Ok((reply, None)) => Ok(reply),
-            Err(error) => Err(error),
-        };
-        self.send_reply(channel, Reply::Metadata(reply.map_err(Box::new)));
-    }
-
-    /// Proposes a command and tells the owners of deleted queues. Returns the ticket to wait for, if the change is durable.
-    fn propose_command(
-        &mut self,
-        command: &MetadataCommand,
-    ) -> Result<(MetadataReply, Option<u64>), Error> {
-        let proposed = self
-            .shared
-            .leader
-            .propose(command, self.id, self.ticket + 1)?;
-        self.refresh_metadata();
-        if let MetadataReply::Queue {
-            queue,
-            created: true,
-        } = proposed.reply
-            && self.expires(queue.id)
-        {
-            if queue.shard == self.id {
-                self.start_clock(queue.id);
-            } else {
-                self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
-            }
-        }
-        for QueueRef { id, shard } in proposed.deleted_queues {
-            if shard == self.id {
-                self.queue_deleted(id);
-            } else {
-                self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
-            }
-        }
-        if let Some(index) = proposed.index {
-            self.ticket += 1;
-            self.waiting
-                .push_back((self.ticket, Waiting::Metadata(index)));
-            return Ok((proposed.reply, Some(self.ticket)));
-        }
-        Ok((proposed.reply, None))
-    }
-
-    /// Whether the queue goes when it is not used (`x-expires`).
-    fn expires(&self, queue: QueueId) -> bool {
-        self.metadata
-            .queue_by_id(queue)
-            .is_some_and(|record| record.settings.expires_ms.is_some())
-    }
-
-    /// Runs a queue that nobody has used yet, since its time has begun.
-    fn start_clock(&mut self, queue: QueueId) {
-        if !self.queues.contains_key(&queue) {
-            self.start_queue(queue);
-        }
-    }
-
-    fn delete_queue(&mut self, queue: QueueId, reply: Option<(ChannelId, u64)>) {
-        let result = self.propose_command(&MetadataCommand::DeleteQueue { id: queue });
-        let Some((to, ready)) = reply else {
-            if let Err(error) = result {
-                tracing::error!(queue = queue.0, %error, "cannot delete queue");
-            }
-            return;
-        };
-        match result {
-            Ok((_, Some(ticket))) => {
-                self.waiting.push_back((
-                    ticket,
-                    Waiting::Reply {
-                        to,
-                        reply: Reply::Deleted { ready },
-                    },
-                ));
-            }
-            Ok((_, None)) => self.send_reply(to, Reply::Deleted { ready }),
-            Err(error) => self.send_reply(to, Reply::Failed(error.into())),
-        }
-    }
-
-    fn queue_deleted(&mut self, queue: QueueId) {
-        self.stored.remove(&queue);
-        self.dropped_queues.push(queue);
-        self.collect_at.get_or_insert(Duration::ZERO);
-        if let Some(mut machine) = self.queues.remove(&queue) {
-            for channel in machine.take_barriers() {
-                self.pass_barrier_of_deleted(queue, channel);
-            }
-            machine.handle_deleted(&mut self.effects);
-        }
-    }
-
-    // ── the log ──
-
-    /// Gives the log the next batch, if there is a reason to.
-    fn collect(&mut self, now: Now) {
-        if self.batch_under_way || self.storage_failed {
-            return;
-        }
-        let due = self.collect_at.is_some_and(|at| at <= now.monotonic);
-        if !(self.records_urgent || due || self.shutting_down) {
-            return;
-        }
-        self.collect_at = None;
-        self.records_urgent = false;
-        let ticket = self.ticket + 1;
-        let mut queues = std::mem::take(&mut self.records_waiting);
-        let mut records: Vec<_> = self
-            .dropped_queues
-            .drain(..)
-            .map(|queue| Record::DropQueue { queue })
-            .collect();
-        records.append(&mut self.lost);
-        queues.retain(|queue| {
-            let Some(machine) = self.queues.get_mut(queue) else {
-                return false;
-            };
-            machine.collect_records(ticket, &mut Records(&mut records));
-            true
-        });
-        if queues.is_empty() && records.is_empty() {
-            return;
-        }
-        self.ticket = ticket;
-        if records.is_empty() && self.waiting.is_empty() {
-            // Everything was settled before it was written: nothing to wait for.
-            self.complete(now, ticket, Waiting::Queues(queues));
-            return;
-        }
-        self.batch_under_way = true;
-        self.waiting.push_back((ticket, Waiting::Queues(queues)));
-        let batch = Batch {
-            shard: self.id,
-            ticket,
-            sync: true,
-            records,
-        };
-        if let Err(error) = self.shared.log.submit(batch) {
-            self.storage_failed(&error.to_string());
-        }
-    }
-
-    fn handle_store(&mut self, now: Now, event: Event) {
-        match event {
-            Event::Durable { ticket, .. } | Event::Written { ticket, .. } => {
-                while let Some((ticket, waiting)) =
-                    self.waiting.pop_front_if(|(waiting, _)| *waiting <= ticket)
-                {
-                    self.complete(now, ticket, waiting);
-                }
-            }
-            Event::Loaded(loaded) => self.loaded(now, loaded),
-            Event::Failed(error) => self.storage_failed(&error.to_string()),
-            Event::SnapshotWanted => self.shared.leader.write_snapshot(),
-            Event::DiskFull { .. } | Event::DiskOk => {}
-        }
-    }
-
-    fn loaded(&mut self, now: Now, loaded: Loaded) {
-        let queue = loaded.queue;
-        for damaged in loaded.damaged {
-            tracing::error!(
-                queue = queue.0,
-                from = damaged.start.0,
-                until = damaged.end.0,
-                "stored messages are damaged and lost"
-            );
-            // Never tried again, also not after a restart.
-            self.lost.push(Record::Settled {
-                queue,
-                from: damaged.start,
-                until: damaged.end,
-            });
-        }
-        let mut messages = Vec::with_capacity(loaded.messages.len());
-        for (position, payload) in loaded.messages {
-            match message_codec::decode(payload, &mut self.names) {
-                Some((message, expires_at_ms)) => messages.push((position, message, expires_at_ms)),
-                None => tracing::error!(
-                    queue = queue.0,
-                    position = position.0,
-                    "stored message does not parse"
-                ),
-            }
-        }
-        if let Some(machine) = self.queues.get_mut(&queue) {
-            machine.handle_loaded(
-                now,
-                messages,
-                loaded.reached,
-                &mut self.windows,
-                &mut self.effects,
-            );
-            self.touched.push(queue);
-        }
-    }
-
-    fn complete(&mut self, now: Now, ticket: u64, waiting: Waiting) {
-        match waiting {
-            Waiting::Metadata(index) => self.shared.leader.handle_durable(index),
-            Waiting::Reply { to, reply } => self.send_reply(to, reply),
-            Waiting::Queues(queues) => {
-                self.batch_under_way = false;
-                for queue in queues {
-                    if let Some(machine) = self.queues.get_mut(&queue) {
-                        machine.handle_durable(now, ticket, &mut self.windows, &mut self.effects);
-                        self.touched.push(queue);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The log has ended: nothing that waits for it will ever be durable.
-    fn storage_failed(&mut self, error: &str) {
-        if std::mem::replace(&mut self.storage_failed, true) {
-            return;
-        }
-        for machine in self.queues.values_mut() {
-            machine.handle_storage_failed(&mut self.effects);
-        }
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if let Waiting::Reply { to, reply } = waiting {
-                let error = Error::Storage(format!("the log has failed: {error}").into());
-                let answer = if matches!(reply, Reply::Barrier(_)) {
-                    Reply::Barrier(Err(error.into()))
-                } else {
-                    Reply::Metadata(Err(error.into()))
-                };
-                self.send_reply(to, answer);
-            }
-        }
-        self.batch_under_way = false;
-    }
-
     // ── alarms, flow, shutdown ──
 
     fn handle_alarms(&mut self, now: Now, alarms: Alarms) {
@@ -1029,18 +784,6 @@ impl Shard {
         }
     }
 
-    /// What piles up for the next batch while one is under way.
-    fn uncollected_bytes(&self) -> u64 {
-        if !self.batch_under_way {
-            return 0;
-        }
-        let waiting = self
-            .records_waiting
-            .iter()
-            .filter_map(|queue| self.queues.get(queue));
-        waiting.map(|queue| queue.ram_bytes() as u64).sum()
-    }
-
     fn shutdown(&mut self, now: Now, reason: &'static str) {
         self.shutting_down = true;
         for slot in self.slots() {
@@ -1055,39 +798,6 @@ impl Shard {
 
     fn slots(&self) -> Vec<usize> {
         self.connections.iter().map(|(slot, _)| slot).collect()
-    }
-}
-
-/// Turns a queue's records into the log's.
-struct Records<'a>(&'a mut Vec<Record<StoredMessage>>);
-
-impl RecordSink for Records<'_> {
-    fn message(
-        &mut self,
-        queue: QueueId,
-        position: Position,
-        transient: bool,
-        expires_at_ms: Option<u64>,
-        message: &SharedMessage,
-    ) {
-        let payload = StoredMessage {
-            message: Arc::clone(message),
-            expires_at_ms,
-        };
-        self.0.push(Record::Message {
-            queue,
-            position,
-            transient,
-            payload,
-        });
-    }
-
-    fn settled(&mut self, queue: QueueId, from: Position, until: Position) {
-        self.0.push(Record::Settled { queue, from, until });
-    }
-
-    fn delivered_until(&mut self, queue: QueueId, until: Position) {
-        self.0.push(Record::DeliveredUpTo { queue, until });
     }
 }
 

@@ -1,0 +1,111 @@
+//! A shard and the metadata: proposals of its connections and queues, and what follows from them.
+
+use super::{Shard, Waiting};
+use crate::mailbox::Mail;
+use base::{QueueId, QueueRef};
+use broker::Error;
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, Reply};
+use std::time::Duration;
+
+impl Shard {
+    pub(super) fn propose(&mut self, channel: ChannelId, command: &MetadataCommand) {
+        let reply = match self.propose_command(command) {
+            Ok((reply, Some(ticket))) => {
+                let reply = Reply::Metadata(Ok(reply));
+                self.waiting
+                    .push_back((ticket, Waiting::Reply { to: channel, reply }));
+                return;
+            }
+            Ok((reply, None)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        self.send_reply(channel, Reply::Metadata(reply.map_err(Box::new)));
+    }
+
+    /// Proposes a command and tells the owners of deleted queues. Returns the ticket to wait for, if the change is durable.
+    pub(super) fn propose_command(
+        &mut self,
+        command: &MetadataCommand,
+    ) -> Result<(MetadataReply, Option<u64>), Error> {
+        let proposed = self
+            .shared
+            .leader
+            .propose(command, self.id, self.ticket + 1)?;
+        self.refresh_metadata();
+        if let MetadataReply::Queue {
+            queue,
+            created: true,
+        } = proposed.reply
+            && self.expires(queue.id)
+        {
+            if queue.shard == self.id {
+                self.start_clock(queue.id);
+            } else {
+                self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
+            }
+        }
+        for QueueRef { id, shard } in proposed.deleted_queues {
+            if shard == self.id {
+                self.queue_deleted(id);
+            } else {
+                self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
+            }
+        }
+        if let Some(index) = proposed.index {
+            self.ticket += 1;
+            self.waiting
+                .push_back((self.ticket, Waiting::Metadata(index)));
+            return Ok((proposed.reply, Some(self.ticket)));
+        }
+        Ok((proposed.reply, None))
+    }
+
+    /// Whether the queue goes when it is not used (`x-expires`).
+    pub(super) fn expires(&self, queue: QueueId) -> bool {
+        self.metadata
+            .queue_by_id(queue)
+            .is_some_and(|record| record.settings.expires_ms.is_some())
+    }
+
+    /// Runs a queue that nobody has used yet, since its time has begun.
+    pub(super) fn start_clock(&mut self, queue: QueueId) {
+        if !self.queues.contains_key(&queue) {
+            self.start_queue(queue);
+        }
+    }
+
+    pub(super) fn delete_queue(&mut self, queue: QueueId, reply: Option<(ChannelId, u64)>) {
+        let result = self.propose_command(&MetadataCommand::DeleteQueue { id: queue });
+        let Some((to, ready)) = reply else {
+            if let Err(error) = result {
+                tracing::error!(queue = queue.0, %error, "cannot delete queue");
+            }
+            return;
+        };
+        match result {
+            Ok((_, Some(ticket))) => {
+                self.waiting.push_back((
+                    ticket,
+                    Waiting::Reply {
+                        to,
+                        reply: Reply::Deleted { ready },
+                    },
+                ));
+            }
+            Ok((_, None)) => self.send_reply(to, Reply::Deleted { ready }),
+            Err(error) => self.send_reply(to, Reply::Failed(error.into())),
+        }
+    }
+
+    pub(super) fn queue_deleted(&mut self, queue: QueueId) {
+        self.stored.remove(&queue);
+        self.dropped_queues.push(queue);
+        self.collect_at.get_or_insert(Duration::ZERO);
+        if let Some(mut machine) = self.queues.remove(&queue) {
+            for channel in machine.take_barriers() {
+                self.pass_barrier_of_deleted(queue, channel);
+            }
+            machine.handle_deleted(&mut self.effects);
+        }
+    }
+}
