@@ -29,7 +29,8 @@ fn scripts() -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn outcome(path: &Path, given: Option<SocketAddr>) -> anyhow::Result<Outcome> {
+/// `more` is added to the rabbitmq.conf of our broker.
+fn outcome(path: &Path, given: Option<SocketAddr>, more: &str) -> anyhow::Result<Outcome> {
     if let Some(address) = given {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             script::record_file(path, address)?;
@@ -37,7 +38,7 @@ fn outcome(path: &Path, given: Option<SocketAddr>) -> anyhow::Result<Outcome> {
         }
         return script::check_file(path, address, Target::RabbitMq);
     }
-    let broker = Broker::start_with(&settings(path)?)?;
+    let broker = Broker::start_with(&(settings(path)? + more))?;
     script::check_file(path, broker.address(), Target::WarrenMq)
 }
 
@@ -52,6 +53,19 @@ fn settings(path: &Path) -> anyhow::Result<String> {
 
 #[test]
 fn answers_are_those_of_rabbitmq() -> anyhow::Result<()> {
+    compare("warren.shards = 1\n")
+}
+
+/// The same when the connections and the queues of a script live on different threads.
+#[test]
+fn answers_do_not_depend_on_the_number_of_shards() -> anyhow::Result<()> {
+    if std::env::var_os("AMQP_ADDRESS").is_some() {
+        return Ok(());
+    }
+    compare("warren.shards = 3\n")
+}
+
+fn compare(settings: &str) -> anyhow::Result<()> {
     let given = std::env::var("AMQP_ADDRESS")
         .ok()
         .map(|address| address.parse())
@@ -61,7 +75,7 @@ fn answers_are_those_of_rabbitmq() -> anyhow::Result<()> {
         let paths = scripts()?;
         let threads: Vec<_> = paths
             .into_iter()
-            .map(|path| scope.spawn(move || outcome(&path, given)))
+            .map(|path| scope.spawn(move || outcome(&path, given, settings)))
             .collect();
         anyhow::Ok(
             threads
