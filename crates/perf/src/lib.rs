@@ -5,7 +5,7 @@
 //! broker's memory. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
 //! It knows nothing of any broker's inside.
 //!
-//! Read [`load`] first; `docs/perf.md` is for users.
+//! Read `load` first; `docs/perf.md` is for users.
 
 mod args;
 mod body;
