@@ -38,13 +38,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, Error)]
 pub enum NodeError {
     /// The data directory cannot be used.
-    #[error("open data directory: {0}")]
+    #[error("open data directory")]
     Store(#[from] StoreError),
     /// The metadata in the data directory cannot be read; nothing was changed.
     #[error("read metadata: {0}")]
     Metadata(String),
     /// A listener's address cannot be bound.
-    #[error("listen on {address}: {source}")]
+    #[error("listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -52,7 +52,7 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// The operating system refuses something that every node needs.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     System {
         /// What was tried.
         what: &'static str,
