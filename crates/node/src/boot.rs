@@ -389,11 +389,8 @@ fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
             read: permissions.read.as_str().into(),
         },
     ];
-    for command in commands {
-        // Ticket 0 is nobody's: the shards count from 1, and whatever they log comes behind this.
-        if let Err(error) = leader.propose(&command, ShardId(0), 0) {
-            tracing::error!(%error, "cannot create the default user and vhost");
-        }
+    if let Err(error) = leader.bootstrap(&commands) {
+        tracing::error!(%error, "cannot create the default user and vhost");
     }
 }
 

@@ -94,15 +94,7 @@ impl MetadataLeader {
                 .map(|command| Record::Metadata(encode_command(command)))
                 .collect();
             let commands = records.len() as u64;
-            let batch = Batch {
-                shard,
-                ticket,
-                sync: true,
-                records,
-            };
-            self.log.submit(batch).map_err(|error| {
-                Error::Storage(format!("metadata log is not available: {error}").into())
-            })?;
+            self.submit(shard, ticket, records)?;
             state.index.0 += commands;
         }
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
@@ -112,6 +104,50 @@ impl MetadataLeader {
             reply: applied.reply,
             index: durable.then_some(state.index),
             deleted_queues,
+        })
+    }
+
+    /// Applies and logs the commands of a first start: all of them or, after a crash, none. Nobody waits for them; whatever
+    /// a shard logs comes behind them.
+    ///
+    /// # Errors
+    /// A command breaks a rule, or the log has failed; then nothing has changed.
+    pub(crate) fn bootstrap(&self, commands: &[MetadataCommand]) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        let mut next = state.metadata.clone();
+        let mut records = Vec::new();
+        for command in commands {
+            let applied = next.apply(command)?;
+            records.extend(
+                applied
+                    .log
+                    .iter()
+                    .map(|command| Record::Metadata(encode_command(command))),
+            );
+        }
+        let logged = records.len() as u64;
+        // Ticket 0 is nobody's: shards count from 1.
+        self.submit(ShardId(0), 0, records)?;
+        state.index.0 += logged;
+        self.snapshot.store(Arc::new(next.clone()));
+        state.metadata = next;
+        Ok(())
+    }
+
+    fn submit(
+        &self,
+        shard: ShardId,
+        ticket: u64,
+        records: Vec<Record<StoredMessage>>,
+    ) -> Result<(), Error> {
+        let batch = Batch {
+            shard,
+            ticket,
+            sync: true,
+            records,
+        };
+        self.log.submit(batch).map_err(|error| {
+            Error::Storage(format!("metadata log is not available: {error}").into())
         })
     }
 
