@@ -442,7 +442,8 @@ fn write_perf_test(text: &mut String, perf_test: &PerfTest) -> std::fmt::Result 
         "## A second opinion\n\n\
          The same rows with RabbitMQ's PerfTest {}, on each broker in turn. It has a JVM and the same cores, so it, and \
          not the broker, may be what limits a rate; CPU time is the broker's from before PerfTest connects until it has \
-         ended.\n",
+         ended. Here too a message is a consumed one if any was consumed: where less is consumed than published, each \
+         bears the cost of those that stayed behind.\n",
         perf_test::VERSION
     )?;
     let rows = match perf_test {
