@@ -18,7 +18,7 @@ mod snapshot;
 mod tests;
 mod users;
 
-pub use snapshot::{Snapshot, bootstrap_commands};
+pub use snapshot::{DefaultUser, Snapshot, bootstrap_commands};
 
 use crate::Error;
 use crate::auth::User;

@@ -6,7 +6,7 @@ use base::{Name, QueueId};
 use broker::auth::{Permit, Write, authorize};
 use broker::command::{Destination, MetadataCommand as Command, PasswordHash};
 use broker::error::ResourceKind;
-use broker::metadata::{Metadata, bootstrap_commands};
+use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
 use broker::router::{Targets, route};
 use broker::value::{Arguments, Value};
 use bytes::Bytes;
@@ -25,11 +25,11 @@ impl World {
             metadata: Metadata::new(1),
             targets: Targets::new(),
         };
-        bootstrap_commands(
+        bootstrap_commands(DefaultUser::administrator(
             "guest".into(),
             PasswordHash::new(b"guest", [0; 4]),
             "/".into(),
-        )
+        ))
         .iter()
         .for_each(|c| world.apply(c));
         world

@@ -12,7 +12,7 @@
 
 use base::{ConnectionId, Now, Position, ShardId};
 use broker::command::{ChannelId, MetadataCommand, PasswordHash, Reply};
-use broker::metadata::{Metadata, bootstrap_commands};
+use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
 use bytes::BytesMut;
 use codec_amqp091::{
     BasicProperties, PROTOCOL_HEADER, Table, basic, channel, confirm, connection,
@@ -29,7 +29,8 @@ const ROUNDS: usize = 2000;
 fn metadata() -> Arc<Metadata> {
     let mut metadata = Metadata::new(1);
     let hash = PasswordHash::new(b"guest", *b"salt");
-    for command in bootstrap_commands("guest".into(), hash, "/".into()) {
+    let user = DefaultUser::administrator("guest".into(), hash, "/".into());
+    for command in bootstrap_commands(user) {
         metadata.apply(&command).unwrap();
     }
     for number in 0..100 {

@@ -9,9 +9,9 @@ use crate::metadata_codec::{self, MetadataDecodeError};
 use crate::metadata_leader::MetadataLeader;
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
-use base::{Name, QueueId, ShardId};
-use broker::command::{MetadataCommand, PasswordHash};
-use broker::metadata::Metadata;
+use base::{QueueId, ShardId};
+use broker::command::PasswordHash;
+use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
 use broker::queue::Stored;
 use std::collections::HashSet;
 use std::io::Write;
@@ -362,34 +362,21 @@ fn recover_metadata(
 
 /// The first start: vhost, exchanges and the default user.
 fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
-    let hash = PasswordHash::new(settings.default_pass.expose().as_bytes(), rand::random());
-    let (user, vhost) = (
-        Name::from(&*settings.default_user),
-        Name::from(&*settings.default_vhost),
-    );
     let permissions = &settings.default_permissions;
-    let commands = [
-        MetadataCommand::CreateVhost {
-            name: vhost.clone(),
-        },
-        MetadataCommand::PutUser {
-            name: user.clone(),
-            password_hash: Some(hash),
-            tags: settings
-                .default_user_tags
-                .iter()
-                .map(|tag| tag.as_str().into())
-                .collect(),
-        },
-        MetadataCommand::SetPermissions {
-            vhost,
-            user,
-            configure: permissions.configure.as_str().into(),
-            write: permissions.write.as_str().into(),
-            read: permissions.read.as_str().into(),
-        },
-    ];
-    if let Err(error) = leader.bootstrap(&commands) {
+    let user = DefaultUser {
+        name: settings.default_user.as_str().into(),
+        password_hash: PasswordHash::new(settings.default_pass.expose().as_bytes(), rand::random()),
+        tags: settings
+            .default_user_tags
+            .iter()
+            .map(|tag| tag.as_str().into())
+            .collect(),
+        vhost: settings.default_vhost.as_str().into(),
+        configure: permissions.configure.as_str().into(),
+        write: permissions.write.as_str().into(),
+        read: permissions.read.as_str().into(),
+    };
+    if let Err(error) = leader.bootstrap(&bootstrap_commands(user)) {
         tracing::error!(%error, "cannot create the default user and vhost");
     }
 }

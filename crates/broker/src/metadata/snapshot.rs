@@ -143,28 +143,58 @@ fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
     }));
 }
 
-/// What a node without any metadata starts with: one vhost and one administrator who may do everything in it.
-pub fn bootstrap_commands(
-    default_user: Name,
-    default_password_hash: PasswordHash,
-    default_vhost: Name,
-) -> Vec<MetadataCommand> {
-    let all = || Box::from(".*");
-    vec![
-        MetadataCommand::CreateVhost {
-            name: default_vhost.clone(),
-        },
-        MetadataCommand::PutUser {
-            name: default_user.clone(),
-            password_hash: Some(default_password_hash),
+/// The user of a node's first start.
+#[derive(Clone, Debug)]
+pub struct DefaultUser {
+    /// Its name.
+    pub name: Name,
+    /// Its password.
+    pub password_hash: PasswordHash,
+    /// Its tags.
+    pub tags: Vec<Box<str>>,
+    /// The vhost that is made for it.
+    pub vhost: Name,
+    /// What it may configure there, a regular expression.
+    pub configure: Box<str>,
+    /// What it may write there.
+    pub write: Box<str>,
+    /// What it may read there.
+    pub read: Box<str>,
+}
+
+impl DefaultUser {
+    /// An administrator who may do everything in the vhost.
+    pub fn administrator(name: Name, password_hash: PasswordHash, vhost: Name) -> Self {
+        let all = || Box::from(".*");
+        Self {
+            name,
+            password_hash,
             tags: vec!["administrator".into()],
-        },
-        MetadataCommand::SetPermissions {
-            vhost: default_vhost,
-            user: default_user,
+            vhost,
             configure: all(),
             write: all(),
             read: all(),
+        }
+    }
+}
+
+/// What a node without any metadata starts with: one vhost and one user in it.
+pub fn bootstrap_commands(user: DefaultUser) -> Vec<MetadataCommand> {
+    vec![
+        MetadataCommand::CreateVhost {
+            name: user.vhost.clone(),
+        },
+        MetadataCommand::PutUser {
+            name: user.name.clone(),
+            password_hash: Some(user.password_hash),
+            tags: user.tags,
+        },
+        MetadataCommand::SetPermissions {
+            vhost: user.vhost,
+            user: user.name,
+            configure: user.configure,
+            write: user.write,
+            read: user.read,
         },
     ]
 }

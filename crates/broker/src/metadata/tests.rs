@@ -18,11 +18,11 @@ const OTHER_CONNECTION: ConnectionId = ConnectionId {
 
 fn fresh() -> Metadata {
     let mut metadata = Metadata::new(2);
-    for command in bootstrap_commands(
+    for command in bootstrap_commands(DefaultUser::administrator(
         "guest".into(),
         PasswordHash::new(b"guest", [1; 4]),
         "/".into(),
-    ) {
+    )) {
         metadata.apply(&command).unwrap();
     }
     metadata

@@ -17,7 +17,7 @@ use broker::command::{ChannelId, MetadataCommand, PasswordHash, QueueCommand, Re
 use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
-use broker::metadata::{Metadata, MetadataEvent, bootstrap_commands};
+use broker::metadata::{DefaultUser, Metadata, MetadataEvent, bootstrap_commands};
 use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
 use bytes::BytesMut;
 use codec_amqp091::*;
@@ -73,7 +73,8 @@ impl World {
     pub(crate) fn with_config(config: Config) -> Self {
         let mut metadata = Metadata::new(1);
         let hash = PasswordHash::new(b"guest", *b"salt");
-        for command in bootstrap_commands("guest".into(), hash, "/".into()) {
+        let user = DefaultUser::administrator("guest".into(), hash, "/".into());
+        for command in bootstrap_commands(user) {
             metadata.apply(&command).unwrap();
         }
         Self {
