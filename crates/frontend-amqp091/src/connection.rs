@@ -52,6 +52,7 @@ pub struct Connection {
     /// When the handshake must be over.
     handshake_until: Duration,
     connected_at_ms: u64,
+    received_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -137,6 +138,10 @@ pub struct ConnectionDetails {
     pub heartbeat_s: u64,
     /// When it was accepted, in milliseconds since 1970.
     pub connected_at_ms: u64,
+    /// Bytes it sent since the handshake began.
+    pub received_bytes: u64,
+    /// Bytes it was sent, or will be.
+    pub sent_bytes: u64,
 }
 
 /// What listings show about a channel.
@@ -168,7 +173,27 @@ impl Connection {
             next_epoch: 1,
             heartbeat: None,
             connected_at_ms: now.wall_ms,
+            received_bytes: 0,
         }
+    }
+
+    /// A connection of the node itself on behalf of a user who was authenticated elsewhere: it is open from the start, has no
+    /// heartbeat and no limit of frames, and what goes in and out are the same frames as everywhere.
+    pub fn direct(
+        id: ConnectionId,
+        peer: Peer,
+        config: Arc<Config>,
+        now: Now,
+        seed: u64,
+        user: Name,
+        vhost: Name,
+    ) -> Self {
+        let mut connection = Self::new(id, peer, config, now, seed);
+        connection.session.user = user;
+        connection.session.vhost = vhost;
+        connection.session.frame_max = 0;
+        connection.state = State::Running;
+        connection
     }
 
     /// The state for listings.
@@ -237,6 +262,8 @@ impl Connection {
                 .as_ref()
                 .map_or(0, |heartbeat| heartbeat.interval().as_secs()),
             connected_at_ms: self.connected_at_ms,
+            received_bytes: self.received_bytes,
+            sent_bytes: session.out.mark(),
         }
     }
 
@@ -262,6 +289,7 @@ impl Connection {
             return;
         }
         let batch = input.split_to(complete_size(input)).freeze();
+        self.received_bytes += batch.len() as u64;
         let mut offset = 0;
         while self.reads() && offset < batch.len() {
             match decode_frame(&batch[offset..], self.session.frame_max) {

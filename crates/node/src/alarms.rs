@@ -7,6 +7,8 @@
 //! Memory in use is the larger of the process's resident size and what the accountant counted; the accountant's classes say
 //! what it is used for.
 
+use crate::config::{DiskFreeLimit, MemoryHighWatermark, Settings};
+use crate::handle::Resources;
 use crate::mailbox::Mail;
 use crate::shard::ShardMemory;
 use crate::shared::Shared;
@@ -55,6 +57,25 @@ pub(crate) struct AlarmRules {
 }
 
 impl AlarmRules {
+    /// The rules that the settings ask for, with no alarm raised.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let total = settings
+            .total_memory_override_bytes
+            .or_else(total_memory_bytes)
+            .unwrap_or(u64::MAX);
+        Self {
+            memory_limit_bytes: match settings.memory_high_watermark {
+                MemoryHighWatermark::Relative(ratio) => scale(total, ratio),
+                MemoryHighWatermark::Absolute(bytes) => bytes,
+            },
+            disk_free_limit_bytes: match settings.disk_free_limit {
+                DiskFreeLimit::Relative(ratio) => scale(total, ratio),
+                DiskFreeLimit::Absolute(bytes) => bytes,
+            },
+            alarms: Alarms::default(),
+        }
+    }
+
     /// New figures; returns the alarms if they changed. `disk_full` is the log's own word and overrides the free space.
     fn update(
         &mut self,
@@ -85,7 +106,7 @@ impl AlarmRules {
 }
 
 /// A share of a byte count.
-pub(crate) fn scale(bytes: u64, ratio: f64) -> u64 {
+fn scale(bytes: u64, ratio: f64) -> u64 {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -155,7 +176,7 @@ pub(crate) fn monitor(
         }
         let evict = rules.wants_eviction(used);
         shared
-            .mailboxes
+            .shard_mailboxes()
             .iter()
             .for_each(|mailbox| mailbox.send(Mail::Account { evict }));
         std::thread::park_timeout(INTERVAL);
@@ -206,15 +227,36 @@ fn log_change(
     }
 }
 
+impl Shared {
+    /// What the alarms look at, as of now.
+    pub(crate) fn resources(&self, settings: &Settings) -> Resources {
+        let rules = AlarmRules::new(settings);
+        let memory = self.accountant.totals();
+        let accounted =
+            (memory.connection_bytes + memory.queue_bytes) as u64 + self.log.pending_bytes();
+        let alarms = self.desk.alarms();
+        Resources {
+            memory_used_bytes: accounted.max(resident_bytes().unwrap_or(0)),
+            memory_limit_bytes: rules.memory_limit_bytes,
+            memory_alarm: alarms.memory,
+            disk_free_bytes: disk_free_bytes(&settings.data_dir).unwrap_or(u64::MAX),
+            disk_free_limit_bytes: rules.disk_free_limit_bytes,
+            disk_alarm: alarms.disk,
+            connection_bytes: memory.connection_bytes as u64,
+            queue_bytes: memory.queue_bytes as u64,
+        }
+    }
+}
+
 /// Resident size of this process, from `/proc/self/statm`.
-pub(crate) fn resident_bytes() -> Option<u64> {
+fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
 /// Memory this process may use: the machine's, or its cgroup's limit if that is lower.
-pub(crate) fn total_memory_bytes() -> Option<u64> {
+fn total_memory_bytes() -> Option<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
     let machine: u64 = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;

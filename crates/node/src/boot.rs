@@ -1,12 +1,15 @@
 //! Starting and stopping a node: data directory, recovery, shards, listeners, signals.
 
-use crate::alarms::{self, Accountant, AlarmRules, Alarms};
-use crate::config::{AuthMechanism, DiskFreeLimit, ListenAddress, MemoryHighWatermark, Settings};
+use crate::alarms::{self, Accountant, AlarmRules};
+use crate::config::{AuthMechanism, ListenAddress, Settings};
+use crate::desk::{self, Desk};
+use crate::handle;
 use crate::listener::{self, ListenOptions};
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{self, MetadataDecodeError};
 use crate::metadata_leader::MetadataLeader;
+use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
 use base::{QueueId, ShardId};
@@ -26,7 +29,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 /// The RabbitMQ release whose behaviour clients are told to expect.
-const RABBITMQ_VERSION: &str = "4.3.6";
+pub const RABBITMQ_VERSION: &str = "4.3.6";
 
 /// Stands for no limit where a limit has to be given: longer than any node runs.
 const NO_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
@@ -107,11 +110,16 @@ impl EventSink for Events {
 /// Runs a node until it is told to stop (SIGTERM, SIGINT), then drains and returns.
 ///
 /// `started` is when the process started, for the ready line. `release_memory` gives memory that the calling thread has freed back
-/// to the operating system; only the program knows its allocator.
+/// to the operating system; only the program knows its allocator. `services` is called once, when the node can be used.
 ///
 /// # Errors
 /// It cannot start, or its log failed.
-pub fn run(settings: &Settings, started: Instant, release_memory: fn()) -> Result<(), NodeError> {
+pub fn run(
+    settings: &Settings,
+    started: Instant,
+    release_memory: fn(),
+    services: StartServices<'_>,
+) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -120,7 +128,7 @@ pub fn run(settings: &Settings, started: Instant, release_memory: fn()) -> Resul
             source,
         })?;
     runtime.block_on(async {
-        Node::start(settings, started, release_memory)?
+        Node::start(settings, started, release_memory, services)?
             .serve()
             .await
     })
@@ -132,6 +140,7 @@ struct Node {
     reports: mpsc::UnboundedReceiver<ShardReport>,
     failures: mpsc::UnboundedReceiver<StoreError>,
     monitor_stop: Arc<AtomicBool>,
+    services: Vec<Box<dyn Service>>,
     /// Open as long as the node runs.
     store: Store<StoredMessage>,
 }
@@ -141,9 +150,10 @@ impl Node {
         settings: &Settings,
         started: Instant,
         release_memory: fn(),
+        services: StartServices<'_>,
     ) -> Result<Self, NodeError> {
         let shards = settings.shards.map_or_else(shards_default, NonZeroU16::get);
-        let mailboxes: Arc<[Mailbox]> = (0..shards).map(|_| Mailbox::default()).collect();
+        let mailboxes: Arc<[Mailbox]> = (0..=shards).map(|_| Mailbox::default()).collect();
         let disk_full = Arc::new(AtomicBool::new(false));
         let (failures_out, failures) = mpsc::unbounded_channel();
         let events = Events {
@@ -167,6 +177,7 @@ impl Node {
             frontend: Arc::new(frontend_config(settings)),
             accountant: Accountant::new(usize::from(shards), disk_full),
             mailboxes,
+            desk: Desk::default(),
             leader,
             started,
             release_memory,
@@ -205,7 +216,7 @@ impl Node {
             let (shared, stop, rules) = (
                 Arc::clone(&shared),
                 Arc::clone(&monitor_stop),
-                alarm_rules(settings),
+                AlarmRules::new(settings),
             );
             let data_dir = settings.data_dir.clone();
             threads.push(spawn("monitor".to_owned(), move || {
@@ -222,8 +233,16 @@ impl Node {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
             tokio::spawn(listener::accept(listener, Arc::clone(&shared), listen));
         }
-        announce(settings, &addresses, started);
+        tokio::spawn(desk::run(Arc::clone(&shared)));
+        let handle = handle::Handle::new(
+            Arc::clone(&shared),
+            Arc::new(settings.clone()),
+            addresses.as_slice().into(),
+        );
+        let services = services(&handle)?;
+        announce(settings, &addresses, &services, started);
         Ok(Self {
+            services,
             shared,
             threads,
             reports,
@@ -262,12 +281,13 @@ impl Node {
 
     /// Closes all connections and waits until the shards have given everything to the log.
     async fn stop(&mut self) {
-        for mailbox in self.shared.mailboxes.iter() {
+        self.services.drain(..).for_each(Service::stop);
+        for mailbox in self.shared.shard_mailboxes() {
             mailbox.send(Mail::Shutdown {
                 reason: "broker forced connection closure with reason 'shutdown'",
             });
         }
-        let shards = self.shared.mailboxes.len();
+        let shards = self.shared.shard_count();
         let reports = &mut self.reports;
         let drained = async {
             for _ in 0..shards {
@@ -280,7 +300,7 @@ impl Node {
             tracing::warn!("some connections did not close in time");
         }
         self.shared
-            .mailboxes
+            .shard_mailboxes()
             .iter()
             .for_each(|mailbox| mailbox.send(Mail::Stop));
         self.monitor_stop.store(true, Ordering::Relaxed);
@@ -420,7 +440,7 @@ fn stored_queues(
     by_shard
 }
 
-fn bind(
+pub(crate) fn bind(
     address: ListenAddress,
     options: ListenOptions,
 ) -> Result<std::net::TcpListener, NodeError> {
@@ -445,24 +465,6 @@ fn bind(
             address: wanted,
             source,
         }),
-    }
-}
-
-fn alarm_rules(settings: &Settings) -> AlarmRules {
-    let total = settings
-        .total_memory_override_bytes
-        .or_else(alarms::total_memory_bytes)
-        .unwrap_or(u64::MAX);
-    AlarmRules {
-        memory_limit_bytes: match settings.memory_high_watermark {
-            MemoryHighWatermark::Relative(ratio) => alarms::scale(total, ratio),
-            MemoryHighWatermark::Absolute(bytes) => bytes,
-        },
-        disk_free_limit_bytes: match settings.disk_free_limit {
-            DiskFreeLimit::Relative(ratio) => alarms::scale(total, ratio),
-            DiskFreeLimit::Absolute(bytes) => bytes,
-        },
-        alarms: Alarms::default(),
     }
 }
 
@@ -504,12 +506,18 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
 }
 
 /// The ready line: for people and for scripts that wait for it.
-fn announce(settings: &Settings, addresses: &[SocketAddr], started: Instant) {
+fn announce(
+    settings: &Settings,
+    addresses: &[SocketAddr],
+    services: &[Box<dyn Service>],
+    started: Instant,
+) {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
         let listeners: Vec<_> = addresses
             .iter()
             .map(|address| format!("amqp://{address}"))
+            .chain(services.iter().flat_map(|service| service.addresses()))
             .collect();
         let line = format!(
             "{} is ready in {} ms: {} (data in {})\n",

@@ -5,26 +5,38 @@
 //! and disk (`alarms`).
 //!
 //! ```text
-//! main thread   accepts, signals           ──Socket──┐
+//! main thread   accepts, signals, the desk ──Socket──┐
 //! shard threads connections and queues  <──mailbox───┴──┐
 //! wal, mover    (crate store)              ──Durable, Loaded
 //! monitor       memory and disk alarms     ──Alarms
 //! ```
 //!
-//! Suggested reading order: `boot`, `shard`, `connection_driver`, `shard_thread`, `mailbox`, `windows`.
+//! What is not the message path (management) comes in by a [`Handle`], over the `desk`, and is told in `query`s.
+//!
+//! Suggested reading order: `boot`, `shard`, `connection_driver`, `shard_thread`, `mailbox`, `windows`, `desk`.
 
 mod alarms;
 mod boot;
 pub mod config;
 mod connection_driver;
+mod desk;
+mod direct;
+mod handle;
 mod listener;
 mod mailbox;
 mod message_codec;
 mod metadata_codec;
 mod metadata_leader;
+mod query;
+mod service;
 mod shard;
 mod shard_thread;
 mod shared;
 mod windows;
 
-pub use boot::{NodeError, run};
+pub use boot::{NodeError, RABBITMQ_VERSION, run};
+pub use direct::DirectConnection;
+pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
+pub use handle::{Handle, Resources};
+pub use query::{ConnectionFigures, ConsumerFigures, QueueFigures, SLICE};
+pub use service::{Service, StartServices};

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use crate::alarms::Alarms;
+use crate::query::Query;
 
 /// Bytes of message content waiting in a mailbox above which other shards' publishers are stopped.
 pub(crate) const CONGESTED_BYTES: usize = 8 << 20;
@@ -51,6 +52,8 @@ pub(crate) enum Mail {
     QueueDeleted { queue: QueueId },
     /// Something from the log.
     Store(store::Event),
+    /// A question about queues or connections of this shard.
+    Query(Query),
     /// The node's alarms changed.
     Alarms(Alarms),
     /// Send this shard's memory figures to the accountant, and page out if told so.

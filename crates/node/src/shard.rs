@@ -19,6 +19,7 @@
 
 mod log;
 mod metadata;
+mod query;
 
 use crate::alarms::Alarms;
 use crate::mailbox::Mail;
@@ -127,7 +128,8 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(id: ShardId, shared: Arc<Shared>, stored: Vec<(QueueId, Stored)>) -> Self {
-        let shards = shared.mailboxes.len();
+        let shards = shared.shard_count();
+        let mailboxes = shared.mailboxes.len();
         let metadata = shared.leader.snapshot();
         let mut shard = Self {
             id,
@@ -141,7 +143,7 @@ impl Shard {
             executing: Vec::new(),
             active: Vec::new(),
             dirty: Vec::new(),
-            outgoing: (0..shards).map(|_| Vec::new()).collect(),
+            outgoing: (0..mailboxes).map(|_| Vec::new()).collect(),
             touched: Vec::new(),
             records_waiting: Vec::new(),
             records_urgent: false,
@@ -310,7 +312,8 @@ impl Shard {
             self.connections.remove(slot_index(id));
         }
         self.windows.remove(id);
-        for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+        let shards = self.shared.shard_count();
+        for (shard, outgoing) in self.outgoing[..shards].iter_mut().enumerate() {
             if shard != self.id.index() {
                 outgoing.push(Mail::WindowGone { connection: id });
             }
@@ -329,6 +332,7 @@ impl Shard {
             Mail::WindowGone { connection } => self.windows.remove(connection),
             Mail::QueueStart { queue } => self.start_clock(queue),
             Mail::QueueDeleted { queue } => self.queue_deleted(queue),
+            Mail::Query(query) => self.handle_query(now, query),
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
             Mail::Shutdown { reason } => self.shutdown(now, reason),

@@ -99,6 +99,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 | Mail::Reply { .. }
                 | Mail::WindowCredit { .. }
                 | Mail::WindowGone { .. }
+                | Mail::Query(_)
                 | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
                 | Mail::Store(_)

@@ -1,6 +1,7 @@
 //! What all threads of a node share: handles, never message state.
 
 use crate::alarms::Accountant;
+use crate::desk::Desk;
 use crate::mailbox::Mailbox;
 use crate::message_codec::StoredMessage;
 use crate::metadata_leader::MetadataLeader;
@@ -14,8 +15,9 @@ use store::Handle;
 pub(crate) struct Shared {
     pub(crate) leader: MetadataLeader,
     pub(crate) log: Handle<StoredMessage>,
-    /// One a shard.
+    /// One a shard, and the desk's behind them.
     pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) desk: Desk,
     /// Open connections of each shard, for choosing where the next one goes.
     pub(crate) connection_counts: Vec<AtomicUsize>,
     pub(crate) frontend: Arc<frontend_amqp091::Config>,
@@ -32,6 +34,16 @@ impl Shared {
             monotonic: self.started.elapsed(),
             wall_ms: wall_ms(),
         }
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shard_count(&self) -> usize {
+        self.connection_counts.len()
+    }
+
+    /// The mailboxes of the shards, without the desk's.
+    pub(crate) fn shard_mailboxes(&self) -> &[Mailbox] {
+        &self.mailboxes[..self.shard_count()]
     }
 
     /// The shard with the fewest connections; of equals the first.

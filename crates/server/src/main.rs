@@ -101,6 +101,8 @@ fn serve(started: Instant) -> anyhow::Result<()> {
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    node::run(&loaded.settings, started, release_memory)?;
+    node::run(&loaded.settings, started, release_memory, &|_| {
+        Ok(Vec::new())
+    })?;
     Ok(())
 }

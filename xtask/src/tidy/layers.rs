@@ -15,9 +15,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
     ("store", &["base"]),
     ("node", &["base", "broker", "frontend-amqp091", "store"]),
+    ("management", &["base", "broker", "codec-amqp091", "node"]),
     ("client-amqp091", &["base", "codec-amqp091"]),
     ("perf", &["base", "client-amqp091"]),
-    ("server", &["base", "node", "perf"]),
+    ("server", &["base", "management", "node", "perf"]),
     ("testkit", &["base", "client-amqp091", "codec-amqp091"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,248 @@
+//! The desk: where threads that are no shard (management, control) meet the shards.
+//!
+//! To the shards it is one more shard, the last one, that owns no queue: it has a mailbox, so answers find it by the same
+//! way as everywhere, and tickets of its own in the log, so its metadata commands become durable as theirs do. Behind it are
+//! [`DirectConnection`](crate::DirectConnection)s, which get their replies handed on, and proposals that wait for the disk.
+//!
+//! It runs on the main thread and only passes things on. Limits: whoever uses it limits how many requests are under way
+//! at once; each holds one entry here.
+
+use crate::alarms::Alarms;
+use crate::mailbox::Mail;
+use crate::shared::Shared;
+use base::{ConnectionId, ShardId};
+use broker::Error;
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, Reply};
+use frontend_amqp091::{Request, return_late_reply};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use store::{Event, MetadataIndex};
+use tokio::sync::{mpsc, oneshot};
+
+/// The answer to a proposal.
+pub(crate) type Answer = oneshot::Sender<Result<MetadataReply, Error>>;
+
+/// State of the desk, shared by its task and those who use it.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    serial: AtomicU64,
+    /// Who gets the replies of which connection.
+    visitors: Mutex<HashMap<u64, mpsc::UnboundedSender<(ChannelId, Reply)>>>,
+    proposals: Mutex<Proposals>,
+    memory_alarm: AtomicBool,
+    disk_alarm: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Proposals {
+    /// Of the last command that went to the log.
+    ticket: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    index: MetadataIndex,
+    reply: MetadataReply,
+    answer: Answer,
+}
+
+impl Desk {
+    /// Which alarms are raised.
+    pub(crate) fn alarms(&self) -> Alarms {
+        Alarms {
+            memory: self.memory_alarm.load(Ordering::Relaxed),
+            disk: self.disk_alarm.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A new connection id of this desk, and the replies to it.
+    pub(crate) fn open(
+        &self,
+        desk: ShardId,
+    ) -> (ConnectionId, mpsc::UnboundedReceiver<(ChannelId, Reply)>) {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, replies) = mpsc::unbounded_channel();
+        self.visitors.lock().insert(serial, sender);
+        let id = ConnectionId {
+            shard: desk,
+            serial,
+        };
+        (id, replies)
+    }
+
+    /// Forgets a connection; messages that still come for it go back to their queues.
+    pub(crate) fn close(&self, id: ConnectionId) {
+        self.visitors.lock().remove(&id.serial);
+    }
+}
+
+impl Shared {
+    /// The desk's number among the mailboxes: behind the last shard.
+    pub(crate) fn desk_id(&self) -> ShardId {
+        ShardId(u16::try_from(self.shard_count()).unwrap_or(u16::MAX))
+    }
+
+    /// Proposes a metadata command. The answer comes when what it changed is on stable storage.
+    pub(crate) fn propose(
+        &self,
+        command: &MetadataCommand,
+    ) -> oneshot::Receiver<Result<MetadataReply, Error>> {
+        let (answer, result) = oneshot::channel();
+        self.propose_to(command, answer);
+        result
+    }
+
+    fn propose_to(&self, command: &MetadataCommand, answer: Answer) {
+        // Held until the command is in the log: tickets must get there in ascending order.
+        let mut proposals = self.desk.proposals.lock();
+        let ticket = proposals.ticket + 1;
+        let proposed = match self.leader.propose(command, self.desk_id(), ticket) {
+            Ok(proposed) => proposed,
+            Err(error) => {
+                // Nobody may wait any more.
+                let _ = answer.send(Err(error));
+                return;
+            }
+        };
+        if let MetadataReply::Queue {
+            queue,
+            created: true,
+        } = proposed.reply
+            && self
+                .leader
+                .snapshot()
+                .queue_by_id(queue.id)
+                .is_some_and(|record| record.settings.expires_ms.is_some())
+        {
+            self.mailboxes[queue.shard.index()].send(Mail::QueueStart { queue: queue.id });
+        }
+        for queue in proposed.deleted_queues {
+            self.mailboxes[queue.shard.index()].send(Mail::QueueDeleted { queue: queue.id });
+        }
+        let Some(index) = proposed.index else {
+            let _ = answer.send(Ok(proposed.reply));
+            return;
+        };
+        proposals.ticket = ticket;
+        proposals.waiting.push_back(Waiting {
+            ticket,
+            index,
+            reply: proposed.reply,
+            answer,
+        });
+    }
+
+    /// Hands on what a direct connection asks for.
+    pub(crate) fn hand_on(self: &Arc<Self>, request: Request) {
+        match request {
+            Request::Queue { queue, command } => {
+                self.mailboxes[queue.shard.index()].send(Mail::Queue {
+                    queue: queue.id,
+                    command,
+                });
+            }
+            Request::Metadata { channel, command } => {
+                let result = self.propose(&command);
+                let shared = Arc::clone(self);
+                tokio::spawn(async move {
+                    // Without an answer the node has stopped.
+                    if let Ok(result) = result.await {
+                        let reply = Reply::Metadata(result.map_err(Box::new));
+                        shared.reply_to_visitor(channel, reply);
+                    }
+                });
+            }
+            Request::DirectReply { to, message } => {
+                self.mailboxes[to.connection.shard.index()].send(Mail::Reply {
+                    from: self.desk_id(),
+                    to,
+                    reply: Reply::DirectReply { message },
+                });
+            }
+        }
+    }
+
+    fn reply_to_visitor(&self, to: ChannelId, reply: Reply) {
+        let visitors = self.desk.visitors.lock();
+        let unsent = match visitors.get(&to.connection.serial) {
+            Some(visitor) => visitor.send((to, reply)).err().map(|error| error.0.1),
+            None => Some(reply),
+        };
+        drop(visitors);
+        if let Some(Request::Queue { queue, command }) =
+            unsent.and_then(|reply| return_late_reply(to, &reply))
+        {
+            self.mailboxes[queue.shard.index()].send(Mail::Queue {
+                queue: queue.id,
+                command,
+            });
+        }
+    }
+
+    fn desk_durable(&self, until: u64) {
+        let mut proposals = self.desk.proposals.lock();
+        while let Some(waiting) = proposals
+            .waiting
+            .pop_front_if(|waiting| waiting.ticket <= until)
+        {
+            self.leader.handle_durable(waiting.index);
+            // Nobody may wait any more.
+            let _ = waiting.answer.send(Ok(waiting.reply));
+        }
+    }
+
+    fn desk_failed(&self, error: &store::StoreError) {
+        for waiting in std::mem::take(&mut self.desk.proposals.lock().waiting) {
+            let error = Error::Storage(format!("the log has failed: {error}").into());
+            // Nobody may wait any more.
+            let _ = waiting.answer.send(Err(error));
+        }
+    }
+}
+
+/// Hands out the desk's mail until the task is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mailbox = &shared.mailboxes[shared.desk_id().index()];
+    let mut mail = Vec::new();
+    loop {
+        mailbox.wait().await;
+        mailbox.take(&mut mail);
+        for piece in mail.drain(..) {
+            match piece {
+                Mail::Reply { to, reply, .. } => shared.reply_to_visitor(to, reply),
+                Mail::Store(Event::Durable { ticket, .. } | Event::Written { ticket, .. }) => {
+                    shared.desk_durable(ticket);
+                }
+                Mail::Store(Event::Failed(error)) => shared.desk_failed(&error),
+                Mail::Alarms(alarms) => {
+                    shared
+                        .desk
+                        .memory_alarm
+                        .store(alarms.memory, Ordering::Relaxed);
+                    shared.desk.disk_alarm.store(alarms.disk, Ordering::Relaxed);
+                }
+                // For shards only.
+                Mail::Store(
+                    Event::Loaded(_)
+                    | Event::SnapshotWanted
+                    | Event::DiskFull { .. }
+                    | Event::DiskOk,
+                )
+                | Mail::Socket { .. }
+                | Mail::Queue { .. }
+                | Mail::Query(_)
+                | Mail::WindowCredit { .. }
+                | Mail::WindowGone { .. }
+                | Mail::QueueStart { .. }
+                | Mail::QueueDeleted { .. }
+                | Mail::Account { .. }
+                | Mail::Shutdown { .. }
+                | Mail::Stop => {}
+            }
+        }
+    }
+}

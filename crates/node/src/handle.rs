@@ -1,0 +1,214 @@
+//! What other crates may ask of a running node, from any thread.
+//!
+//! Metadata is read from the snapshot without asking anybody. Figures come from the shards in slices ([`SLICE`]), one at a time and
+//! shard, so that listing everything never holds up messages for long. Changes are metadata commands or frames of a
+//! [`DirectConnection`].
+
+use crate::boot::{self, NodeError};
+use crate::config::{ListenAddress, Settings};
+use crate::direct::DirectConnection;
+use crate::listener::ListenOptions;
+use crate::mailbox::Mail;
+use crate::query::{ConnectionFigures, ConsumerFigures, Query, QueueFigures, SLICE};
+use crate::shared::Shared;
+use base::{ConnectionId, Name, QueueRef};
+use broker::Error;
+use broker::command::{MetadataCommand, MetadataReply};
+use broker::metadata::Metadata;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Connections that the kernel holds for a service before they are accepted.
+const SERVICE_BACKLOG: i32 = 1024;
+
+/// A running node.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
+    listeners: Arc<[SocketAddr]>,
+}
+
+/// The resources of a node at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources {
+    /// Memory in use, in bytes.
+    pub memory_used_bytes: u64,
+    /// Where the memory alarm begins.
+    pub memory_limit_bytes: u64,
+    /// The memory alarm is on.
+    pub memory_alarm: bool,
+    /// Free bytes of the data directory's file system.
+    pub disk_free_bytes: u64,
+    /// Where the disk alarm begins.
+    pub disk_free_limit_bytes: u64,
+    /// The disk alarm is on.
+    pub disk_alarm: bool,
+    /// Bytes in out-buffers and half-received messages.
+    pub connection_bytes: u64,
+    /// Bytes of messages that queues hold in memory.
+    pub queue_bytes: u64,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        settings: Arc<Settings>,
+        listeners: Arc<[SocketAddr]>,
+    ) -> Self {
+        Self {
+            shared,
+            settings,
+            listeners,
+        }
+    }
+
+    /// The settings it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The metadata as of now.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        self.shared.leader.snapshot()
+    }
+
+    /// Where clients of AMQP 0-9-1 connect.
+    pub fn amqp_listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Opens a listening socket for a service.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn bind(address: ListenAddress) -> Result<std::net::TcpListener, NodeError> {
+        boot::bind(
+            address,
+            ListenOptions {
+                backlog: SERVICE_BACKLOG,
+                nodelay: true,
+                keepalive: false,
+                send_buffer_bytes: None,
+                receive_buffer_bytes: None,
+            },
+        )
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// Memory, disk and alarms as of now.
+    pub fn resources(&self) -> Resources {
+        self.shared.resources(&self.settings)
+    }
+
+    /// Carries out a metadata command; durable things are on stable storage when it returns. Permissions are the caller's matter.
+    ///
+    /// # Errors
+    /// The rule that the command breaks, or the log has failed.
+    pub async fn propose(&self, command: &MetadataCommand) -> Result<MetadataReply, Error> {
+        settled(self.shared.propose(command).await)
+    }
+
+    /// Carries out commands in order, up to the first that is refused, and waits once for all of them.
+    ///
+    /// # Errors
+    /// As [`Handle::propose`]; what came before has taken place.
+    pub async fn propose_all(&self, commands: &[MetadataCommand]) -> Result<(), Error> {
+        let mut last = None;
+        for command in commands {
+            let mut answer = self.shared.propose(command);
+            // A refusal is there at once.
+            if let Ok(Err(error)) = answer.try_recv() {
+                return Err(error);
+            }
+            last = Some(answer);
+        }
+        match last {
+            // Its answer may have been taken above.
+            Some(answer) if !answer.is_terminated() => settled(answer.await).map(drop),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A connection on behalf of a user who may use the vhost.
+    pub fn connect(&self, user: Name, vhost: Name) -> DirectConnection {
+        DirectConnection::open(Arc::clone(&self.shared), user, vhost)
+    }
+
+    /// Figures of these queues, in no particular order; queues that are gone are left out.
+    pub async fn queue_figures(&self, queues: &[QueueRef]) -> Vec<QueueFigures> {
+        self.ask_about(queues, |ids, answer| Query::Queues { ids, answer })
+            .await
+    }
+
+    /// Consumers of these queues, in no particular order.
+    pub async fn consumers(&self, queues: &[QueueRef]) -> Vec<ConsumerFigures> {
+        self.ask_about(queues, |ids, answer| Query::Consumers { ids, answer })
+            .await
+    }
+
+    /// All connections, oldest first.
+    pub async fn connections(&self) -> Vec<ConnectionFigures> {
+        let mut found = Vec::new();
+        for mailbox in self.shared.shard_mailboxes() {
+            let mut from = Some(0);
+            while let Some(slot) = from {
+                let (answer, page) = oneshot::channel();
+                mailbox.send(Mail::Query(Query::Connections { from: slot, answer }));
+                // A shard that is stopping has none.
+                let Ok(page) = page.await else { break };
+                found.extend(page.connections);
+                from = page.next;
+            }
+        }
+        found.sort_by_key(|connection| (connection.details.connected_at_ms, connection.details.id));
+        found
+    }
+
+    /// Ends a connection with reply code 320 and this text behind `CONNECTION_FORCED - `. Returns whether there was one.
+    pub async fn close_connection(&self, connection: ConnectionId, reason: String) -> bool {
+        let (answer, closed) = oneshot::channel();
+        let Some(mailbox) = self.shared.shard_mailboxes().get(connection.shard.index()) else {
+            return false;
+        };
+        mailbox.send(Mail::Query(Query::Close {
+            connection,
+            reason,
+            answer,
+        }));
+        closed.await.unwrap_or(false)
+    }
+
+    async fn ask_about<T>(
+        &self,
+        queues: &[QueueRef],
+        query: impl Fn(Vec<base::QueueId>, oneshot::Sender<Vec<T>>) -> Query,
+    ) -> Vec<T> {
+        let mut by_shard = vec![Vec::new(); self.shared.shard_count()];
+        for queue in queues {
+            by_shard[queue.shard.index()].push(queue.id);
+        }
+        let mut found = Vec::with_capacity(queues.len());
+        for (shard, ids) in by_shard.into_iter().enumerate() {
+            for slice in ids.chunks(SLICE) {
+                let (answer, figures) = oneshot::channel();
+                self.shared.mailboxes[shard].send(Mail::Query(query(slice.to_vec(), answer)));
+                // A shard that is stopping has nothing to say.
+                found.extend(figures.await.unwrap_or_default());
+            }
+        }
+        found
+    }
+}
+
+fn settled(
+    answer: Result<Result<MetadataReply, Error>, oneshot::error::RecvError>,
+) -> Result<MetadataReply, Error> {
+    answer.unwrap_or_else(|_| Err(Error::Storage("the node is stopping".into())))
+}

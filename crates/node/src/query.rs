@@ -1,0 +1,101 @@
+//! What a shard can be asked about its queues and connections, and what it answers.
+//!
+//! A question names at most [`SLICE`] things, so that a shard is never held up for long; whoever wants more asks again. The
+//! answers are plain copies: nothing outside a shard ever sees its machines.
+
+use base::{ConnectionId, QueueId};
+use broker::command::ConsumerId;
+use broker::queue::Counters;
+use broker::value::Arguments;
+use frontend_amqp091::{ChannelDetails, ConnectionDetails};
+use tokio::sync::oneshot;
+
+/// Queues or connections that one question may be about.
+pub const SLICE: usize = 1_000;
+
+/// A question to one shard. An answer that nobody waits for any more is dropped.
+#[derive(Debug)]
+pub(crate) enum Query {
+    /// Figures of these queues; those that are gone are left out.
+    Queues {
+        ids: Vec<QueueId>,
+        answer: oneshot::Sender<Vec<QueueFigures>>,
+    },
+    /// Consumers of these queues.
+    Consumers {
+        ids: Vec<QueueId>,
+        answer: oneshot::Sender<Vec<ConsumerFigures>>,
+    },
+    /// Connections of the slots from `from` on.
+    Connections {
+        from: usize,
+        answer: oneshot::Sender<ConnectionPage>,
+    },
+    /// Ends a connection; answers whether there was one.
+    Close {
+        connection: ConnectionId,
+        reason: String,
+        answer: oneshot::Sender<bool>,
+    },
+}
+
+/// What a queue holds and did, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// The queue.
+    pub id: QueueId,
+    /// Messages that wait.
+    pub ready: u64,
+    /// Bytes of their bodies.
+    pub ready_bytes: u64,
+    /// Messages delivered and not settled.
+    pub unacked: u64,
+    /// Consumers.
+    pub consumers: u32,
+    /// Bytes of messages in memory.
+    pub ram_bytes: u64,
+    /// What happened since the queue was first used after the node's start.
+    pub counters: Counters,
+    /// The tag of the consumer that has the queue for itself.
+    pub exclusive_consumer_tag: Option<base::Name>,
+    /// The consumer that a single-active-consumer queue serves.
+    pub single_active_consumer: Option<ConsumerId>,
+}
+
+/// A consumer of a queue, at one moment.
+#[derive(Clone, Debug)]
+pub struct ConsumerFigures {
+    /// Its queue.
+    pub queue: QueueId,
+    /// The consumer.
+    pub id: ConsumerId,
+    /// Its tag.
+    pub tag: base::Name,
+    /// Messages count as settled once they are sent.
+    pub no_ack: bool,
+    /// It has the queue for itself.
+    pub exclusive: bool,
+    /// Unacknowledged messages allowed at once, 0 for no limit.
+    pub prefetch_count: u16,
+    /// It gets messages; false while it waits behind a single active consumer.
+    pub is_active: bool,
+    /// The arguments it was started with.
+    pub arguments: Arguments,
+}
+
+/// A connection, at one moment.
+#[derive(Clone, Debug)]
+pub struct ConnectionFigures {
+    /// The connection.
+    pub details: ConnectionDetails,
+    /// Its open channels, by number.
+    pub channels: Vec<ChannelDetails>,
+}
+
+/// Some connections of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionPage {
+    pub(crate) connections: Vec<ConnectionFigures>,
+    /// The slot to go on from, if there are more.
+    pub(crate) next: Option<usize>,
+}

@@ -1,0 +1,119 @@
+//! A shard's answers about its queues and connections.
+
+use super::{Shard, slot_index};
+use crate::query::{
+    ConnectionFigures, ConnectionPage, ConsumerFigures, Query, QueueFigures, SLICE,
+};
+use base::{ConnectionId, Now, QueueId};
+use broker::queue::{Queue, Stored};
+use frontend_amqp091::CloseReason;
+
+impl Shard {
+    /// Answers a question. Whoever asked may have gone meanwhile; then the answer is dropped.
+    pub(super) fn handle_query(&mut self, now: Now, query: Query) {
+        match query {
+            Query::Queues { ids, answer } => {
+                let figures = ids.iter().filter_map(|id| self.queue_figures(*id));
+                let _ = answer.send(figures.collect());
+            }
+            Query::Consumers { ids, answer } => {
+                let queues = ids
+                    .iter()
+                    .filter_map(|id| Some((*id, self.queues.get(id)?)));
+                let consumers = queues.flat_map(|(id, queue)| consumer_figures(id, queue));
+                let _ = answer.send(consumers.collect());
+            }
+            Query::Connections { from, answer } => {
+                let _ = answer.send(self.connection_page(from));
+            }
+            Query::Close {
+                connection,
+                reason,
+                answer,
+            } => {
+                let _ = answer.send(self.close_connection(now, connection, reason));
+            }
+        }
+    }
+
+    fn queue_figures(&self, id: QueueId) -> Option<QueueFigures> {
+        if let Some(queue) = self.queues.get(&id) {
+            return Some(figures(id, queue));
+        }
+        // Not used since the node started: what recovery found is what it holds.
+        self.metadata.queue_by_id(id)?;
+        let stored = self.stored.get(&id).copied().unwrap_or_default();
+        Some(stored_figures(id, stored))
+    }
+
+    fn connection_page(&self, from: usize) -> ConnectionPage {
+        let mut page = ConnectionPage::default();
+        let mut slots = self.connections.iter().skip_while(|(slot, _)| *slot < from);
+        for (_, slot) in slots.by_ref().take(SLICE) {
+            page.connections.push(ConnectionFigures {
+                details: slot.machine.details(),
+                channels: slot.machine.channels().collect(),
+            });
+        }
+        page.next = slots.next().map(|(slot, _)| slot);
+        page
+    }
+
+    fn close_connection(&mut self, now: Now, connection: ConnectionId, reason: String) -> bool {
+        let Some(machine) = self.connection(connection) else {
+            return false;
+        };
+        machine.close(now, CloseReason::Forced(reason));
+        self.touch(slot_index(connection));
+        true
+    }
+}
+
+fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
+    let exclusive = queue
+        .consumers()
+        .find(|consumer| consumer.settings.exclusive)
+        .map(|consumer| consumer.settings.tag.clone());
+    let single = queue.settings().arguments.single_active_consumer;
+    let active = single
+        .then(|| {
+            queue
+                .consumers()
+                .map(|consumer| consumer.id)
+                .find(|id| queue.is_active_consumer(*id))
+        })
+        .flatten();
+    QueueFigures {
+        id,
+        ready: queue.ready_count(),
+        ready_bytes: queue.ready_bytes(),
+        unacked: queue.unacked_count(),
+        consumers: queue.consumer_count(),
+        ram_bytes: queue.ram_bytes() as u64,
+        counters: *queue.counters(),
+        exclusive_consumer_tag: exclusive,
+        single_active_consumer: active,
+    }
+}
+
+fn stored_figures(id: QueueId, stored: Stored) -> QueueFigures {
+    QueueFigures {
+        id,
+        ready: stored.messages,
+        ready_bytes: stored.bytes,
+        ..QueueFigures::default()
+    }
+}
+
+fn consumer_figures(id: QueueId, queue: &Queue) -> impl Iterator<Item = ConsumerFigures> {
+    queue.consumers().map(move |consumer| ConsumerFigures {
+        queue: id,
+        id: consumer.id,
+        tag: consumer.settings.tag.clone(),
+        no_ack: consumer.settings.no_ack,
+        exclusive: consumer.settings.exclusive,
+        prefetch_count: consumer.settings.prefetch_count,
+        is_active: queue.is_active_consumer(consumer.id),
+        arguments: consumer.settings.arguments.clone(),
+    })
+}
