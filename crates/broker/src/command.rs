@@ -5,8 +5,12 @@
 //! Every answer is a [`Reply`] to the channel that asked, in the order in which the queue handled the commands.
 
 use crate::Error;
+use crate::json::Json;
+use crate::limits::{UserLimits, VhostLimits};
 use crate::message::SharedMessage;
+use crate::policy::{Policy, PolicyScope};
 use crate::value::Arguments;
+use crate::vhost_metadata::{VhostChanges, VhostMetadata};
 use base::{ChannelNumber, ConnectionId, ConsumerTagIndex, Name, Position, QueueId, QueueRef};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -253,8 +257,14 @@ pub enum Destination {
     reason = "the fields are the AMQP method's or the HTTP API's of the same name"
 )]
 pub enum MetadataCommand {
+    /// Creates the vhost; one that exists stays as it is.
     CreateVhost {
         name: Name,
+        metadata: VhostMetadata,
+    },
+    UpdateVhost {
+        name: Name,
+        changes: VhostChanges,
     },
     DeleteVhost {
         name: Name,
@@ -346,6 +356,46 @@ pub enum MetadataCommand {
         vhost: Name,
         user: Name,
         exchange: Option<Name>,
+    },
+    /// Creates or replaces a policy that was read by [`Policy::from_json`].
+    PutPolicy {
+        vhost: Name,
+        scope: PolicyScope,
+        policy: Arc<Policy>,
+    },
+    DeletePolicy {
+        vhost: Name,
+        scope: PolicyScope,
+        name: Name,
+    },
+    /// Creates or replaces a runtime parameter; its component checks the value.
+    PutParameter {
+        vhost: Name,
+        component: Name,
+        name: Name,
+        value: Json,
+    },
+    DeleteParameter {
+        vhost: Name,
+        component: Name,
+        name: Name,
+    },
+    PutGlobalParameter {
+        name: Name,
+        value: Json,
+    },
+    DeleteGlobalParameter {
+        name: Name,
+    },
+    /// Replaces all limits of the vhost.
+    SetVhostLimits {
+        vhost: Name,
+        limits: VhostLimits,
+    },
+    /// Replaces all limits of the user.
+    SetUserLimits {
+        user: Name,
+        limits: UserLimits,
     },
 }
 

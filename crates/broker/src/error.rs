@@ -107,7 +107,31 @@ pub enum Error {
         vhost: Name,
         user: Name,
     },
+    /// What an operator set is not valid; all of the text, with RabbitMQ's introduction and line breaks. Management only.
+    #[error("{0}")]
+    Invalid(Box<str>),
+    /// A parameter, policy or limit to be cleared is not there. Management only.
+    #[error("Parameter does not exist")]
+    ParameterNotFound,
+    /// Management only.
+    #[error("Refusing to delete virtual host '{vhost}' because it is protected from deletion")]
+    VhostProtected { vhost: Name },
+    /// A limit on connections, channels or vhosts is reached; the text names it. AMQP 0-9-1 530.
+    #[error("{0}")]
+    LimitReached(Box<str>),
     /// The log cannot take what must be durable (a write or a sync failed); nothing was acknowledged. AMQP 0-9-1 541.
     #[error("{0}")]
     Storage(Box<str>),
+}
+
+impl Error {
+    /// `Invalid`, with problems that RabbitMQ tells one a line.
+    pub(crate) fn validation(problems: Vec<String>) -> Self {
+        let mut text = "Validation failed\n\n".to_owned();
+        for problem in problems {
+            text.push_str(&problem);
+            text.push('\n');
+        }
+        Self::Invalid(text.into())
+    }
 }

@@ -15,13 +15,17 @@ pub mod death;
 pub mod effect;
 pub mod error;
 pub mod exchange;
+pub mod json;
+pub mod limits;
 pub mod message;
 pub mod metadata;
+pub mod policy;
 pub mod queue;
 pub mod queue_arguments;
 pub mod router;
 pub mod value;
 pub mod vhost;
+pub mod vhost_metadata;
 
 mod persistent;
 mod reached;

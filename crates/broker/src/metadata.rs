@@ -1,4 +1,4 @@
-//! Everything the broker knows besides messages: vhosts, exchanges, queues, bindings, users, permissions.
+//! Everything the broker knows besides messages: vhosts, exchanges, queues, bindings, users, permissions, policies, limits.
 //!
 //! [`Metadata`] is a deterministic state machine. [`apply`](Metadata::apply) takes one command, checks it wholly and then does it
 //! wholly, so that a refused command leaves no trace. A clone is an immutable snapshot and costs nothing: all parts are
@@ -13,6 +13,7 @@
 //! Queue contents, consumers and their conditions (`if_empty`, `if_unused` of a queue) are the queue machine's.
 
 mod declaration;
+mod operator;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,14 @@ use crate::binding::Binding;
 use crate::command::{MetadataCommand, MetadataReply};
 use crate::error::ResourceKind;
 use crate::exchange::{Exchange, ExchangeType};
+use crate::json::Json;
 use crate::persistent::PersistentMap;
+use crate::policy::{Policy, PolicyScope};
 use crate::queue_arguments::QueueArguments;
 use crate::vhost::{Cascade, QueueRecord, Removed, Vhost};
 use base::{ConnectionId, Name, QueueId, QueueRef, ShardId};
 use declaration::{BindingKey, ExchangeDeclaration, QueueDeclaration};
-use rpds::RedBlackTreeSetSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use std::sync::Arc;
 
 /// What names that belong to the server start with.
@@ -42,6 +45,7 @@ const RESERVED_PREFIX: &str = "amq.";
 pub struct Metadata {
     vhosts: PersistentMap<Name, Arc<Vhost>>,
     users: PersistentMap<Name, Arc<User>>,
+    global_parameters: RedBlackTreeMapSync<Name, Arc<Json>>,
     /// Invariant: holds exactly the queues of all vhosts.
     queues: PersistentMap<QueueId, Arc<QueueRecord>>,
     /// Invariant: holds exactly the queues with an exclusive owner.
@@ -115,6 +119,34 @@ pub enum MetadataEvent {
         user: Name,
         vhost: Name,
     },
+    /// Its metadata.
+    VhostUpdated {
+        vhost: Name,
+    },
+    /// What applies to the queues and exchanges of the vhost may be different now.
+    PolicySet {
+        vhost: Name,
+        scope: PolicyScope,
+        policy: Arc<Policy>,
+    },
+    /// The same.
+    PolicyCleared {
+        vhost: Name,
+        scope: PolicyScope,
+        name: Name,
+    },
+    GlobalParameterSet {
+        name: Name,
+    },
+    GlobalParameterCleared {
+        name: Name,
+    },
+    VhostLimitsChanged {
+        vhost: Name,
+    },
+    UserLimitsChanged {
+        user: Name,
+    },
 }
 
 /// Where a command comes from.
@@ -141,6 +173,7 @@ impl Metadata {
         Self {
             vhosts: PersistentMap::default(),
             users: PersistentMap::default(),
+            global_parameters: RedBlackTreeMapSync::new_sync(),
             queues: PersistentMap::default(),
             exclusive: PersistentMap::default(),
             next_queue_id: 1,
@@ -172,6 +205,26 @@ impl Metadata {
     /// All users, in no particular order.
     pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
         self.users.values()
+    }
+
+    /// The global runtime parameter of that name.
+    pub fn global_parameter(&self, name: &str) -> Option<&Json> {
+        self.global_parameters.get(name).map(|value| &**value)
+    }
+
+    /// All global runtime parameters, by name.
+    pub fn global_parameters(&self) -> impl Iterator<Item = (&Name, &Json)> {
+        self.global_parameters
+            .iter()
+            .map(|(name, value)| (name, &**value))
+    }
+
+    /// What a queue has to do: its arguments and the policies that apply.
+    pub fn queue_settings(&self, record: &QueueRecord) -> QueueArguments {
+        match self.vhost(&record.vhost) {
+            Some(vhost) => vhost.queue_settings(record),
+            None => record.settings.clone(),
+        }
     }
 
     /// The queue with that id, unless it was deleted.
@@ -216,7 +269,6 @@ impl Metadata {
     fn dispatch(&mut self, command: &MetadataCommand, origin: Origin) -> Result<Applied, Error> {
         use MetadataCommand as C;
         let mut applied = match command {
-            C::CreateVhost { name } => self.create_vhost(name, command),
             C::DeleteVhost { name } => self.delete_vhost(name, command),
             C::DeclareExchange {
                 vhost,
@@ -313,6 +365,16 @@ impl Metadata {
             | C::ClearPermissions { .. }
             | C::SetTopicPermissions { .. }
             | C::ClearTopicPermissions { .. } => self.change_user(command),
+            C::CreateVhost { .. }
+            | C::UpdateVhost { .. }
+            | C::PutPolicy { .. }
+            | C::DeletePolicy { .. }
+            | C::PutParameter { .. }
+            | C::DeleteParameter { .. }
+            | C::PutGlobalParameter { .. }
+            | C::DeleteGlobalParameter { .. }
+            | C::SetVhostLimits { .. }
+            | C::SetUserLimits { .. } => self.change_operation(command, origin),
         }?;
         applied.durable = !applied.log.is_empty();
         if !applied.events.is_empty() {
@@ -321,23 +383,14 @@ impl Metadata {
         Ok(applied)
     }
 
-    fn create_vhost(&mut self, name: &Name, command: &MetadataCommand) -> Result<Applied, Error> {
-        let mut applied = Applied::nothing();
-        if self.vhosts.contains_key(name) {
-            return Ok(applied);
-        }
-        self.vhosts
-            .insert_mut(name.clone(), Arc::new(Vhost::new(name.clone())));
-        applied.log.push(command.clone());
-        applied.events.push(MetadataEvent::VhostCreated {
-            vhost: name.clone(),
-        });
-        Ok(applied)
-    }
-
     /// Everything in the vhost goes with it, and every user's permissions there.
     fn delete_vhost(&mut self, name: &Name, command: &MetadataCommand) -> Result<Applied, Error> {
         let vhost = Arc::clone(self.expect_vhost(name)?);
+        if vhost.metadata.protected_from_deletion {
+            return Err(Error::VhostProtected {
+                vhost: name.clone(),
+            });
+        }
         let mut applied = Applied::nothing();
         let mut records: Vec<_> = vhost.queues().cloned().collect();
         records.sort_unstable_by_key(|record| record.id());
@@ -391,7 +444,8 @@ impl Metadata {
         exchange.auto_delete = asked.auto_delete;
         exchange.internal = asked.internal;
         exchange.arguments = asked.arguments.clone();
-        exchange.alternate_exchange = asked.alternate_exchange()?;
+        asked.check_alternate_exchange()?;
+        exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
         applied.log.extend(asked.durable.then(|| command.clone()));
         applied.events.push(MetadataEvent::ExchangeCreated {
@@ -457,6 +511,9 @@ impl Metadata {
             });
         }
         let settings = QueueArguments::parse(asked.arguments, asked.name, asked.vhost)?;
+        if asked.id.is_none() {
+            vhost.check_queue_limit(asked.name)?;
+        }
 
         let id = asked.id.unwrap_or(QueueId(self.next_queue_id));
         self.next_queue_id = self.next_queue_id.max(id.0 + 1);
@@ -580,7 +637,7 @@ impl Metadata {
     /// # Panics
     /// If one does not hold.
     pub fn check_invariants(&self) {
-        let owned = self.vhosts().map(|vhost| vhost.queue_count()).sum();
+        let owned: usize = self.vhosts().map(|vhost| vhost.queue_count()).sum();
         assert_eq!(
             self.queues.size(),
             owned,

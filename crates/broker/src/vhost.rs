@@ -7,10 +7,13 @@ use crate::Error;
 use crate::binding::Binding;
 use crate::command::Destination;
 use crate::error::ResourceKind;
-use crate::exchange::{Exchange, ExchangeType, Target};
+use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType, Target};
+use crate::limits::{self, VhostLimits};
 use crate::persistent::PersistentMap;
+use crate::policy::{self, Effective, PolicyScope, PolicySet, Subject};
 use crate::queue_arguments::QueueArguments;
 use crate::value::Arguments;
+use crate::vhost_metadata::VhostMetadata;
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use rpds::RedBlackTreeSetSync;
 use std::sync::Arc;
@@ -46,7 +49,7 @@ pub struct QueueRecord {
     pub auto_delete: bool,
     /// The arguments as given.
     pub arguments: Arguments,
-    /// What they mean.
+    /// What they mean without policies; [`Vhost::queue_settings`] has these as well.
     pub settings: QueueArguments,
     /// Who declared it.
     pub user: Name,
@@ -86,6 +89,12 @@ impl QueueRecord {
 pub struct Vhost {
     /// Its name.
     pub name: Name,
+    /// What its operators say about it.
+    pub metadata: VhostMetadata,
+    /// How much may be in it.
+    pub limits: VhostLimits,
+    policies: PolicySet,
+    operator_policies: PolicySet,
     queues: PersistentMap<Name, Arc<QueueRecord>>,
     exchanges: PersistentMap<Name, Arc<Exchange>>,
     /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
@@ -101,9 +110,13 @@ pub(crate) struct Removed {
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub(crate) fn new(name: Name) -> Self {
+    pub(crate) fn new(name: Name, metadata: VhostMetadata) -> Self {
         let mut vhost = Self {
             name,
+            metadata,
+            limits: VhostLimits::default(),
+            policies: PolicySet::default(),
+            operator_policies: PolicySet::default(),
             queues: PersistentMap::default(),
             exchanges: PersistentMap::default(),
             by_destination: PersistentMap::default(),
@@ -114,6 +127,86 @@ impl Vhost {
             vhost.insert_exchange(exchange);
         }
         vhost
+    }
+
+    /// The policies of one kind.
+    pub fn policies(&self, scope: PolicyScope) -> &PolicySet {
+        match scope {
+            PolicyScope::User => &self.policies,
+            PolicyScope::Operator => &self.operator_policies,
+        }
+    }
+
+    pub(crate) fn policies_mut(&mut self, scope: PolicyScope) -> &mut PolicySet {
+        match scope {
+            PolicyScope::User => &mut self.policies,
+            PolicyScope::Operator => &mut self.operator_policies,
+        }
+    }
+
+    /// The policies that apply to a queue or an exchange of the vhost.
+    pub fn effective(&self, subject: Subject<'_>) -> Effective<'_> {
+        Effective {
+            policy: self.policies.find(subject),
+            operator_policy: self.operator_policies.find(subject),
+        }
+    }
+
+    /// The policies that apply to a queue.
+    pub fn queue_policies(&self, record: &QueueRecord) -> Effective<'_> {
+        self.effective(Subject::Queue(record.settings.queue_type, &record.name))
+    }
+
+    /// What a queue has to do: its arguments and the policies that apply.
+    pub fn queue_settings(&self, record: &QueueRecord) -> QueueArguments {
+        self.queue_policies(record)
+            .settings(&record.arguments, &record.settings)
+    }
+
+    /// The alternate exchange of an exchange: its argument, or what a policy says.
+    pub(crate) fn alternate_exchange_of(&self, exchange: &Exchange) -> Option<Name> {
+        if let Some(argument) = exchange.arguments.get(ALTERNATE_EXCHANGE) {
+            // No exchange has a name that is not UTF-8, so nothing is lost.
+            return argument.as_str().map(Name::from);
+        }
+        let policies = self.effective(Subject::Exchange(&exchange.name));
+        let name = policies.get(policy::ALTERNATE_EXCHANGE)?.as_str()?;
+        Some(name.into())
+    }
+
+    pub(crate) fn has_alternate_exchange_policies(&self) -> bool {
+        self.policies.mentions(policy::ALTERNATE_EXCHANGE)
+    }
+
+    /// Gives all exchanges the alternate exchanges that policies now say.
+    pub(crate) fn refresh_alternate_exchanges(&mut self) {
+        let changed: Vec<_> = self
+            .exchanges()
+            .filter_map(|exchange| {
+                let alternate = self.alternate_exchange_of(exchange);
+                (alternate != exchange.alternate_exchange)
+                    .then(|| (exchange.name.clone(), alternate))
+            })
+            .collect();
+        for (name, alternate) in changed {
+            if let Some(exchange) = self.exchanges.get_mut(&name) {
+                Arc::make_mut(exchange).alternate_exchange = alternate;
+            }
+        }
+    }
+
+    /// Checks that one more queue may exist.
+    ///
+    /// # Errors
+    /// `Precondition`
+    pub(crate) fn check_queue_limit(&self, queue: &Name) -> Result<(), Error> {
+        let vhost = &self.name;
+        match limits::allowed(self.limits.max_queues) {
+            Some(max) if self.queue_count() as u64 >= max => Err(Error::Precondition(
+                format!("cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({max}) is reached").into(),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The queue of that name.

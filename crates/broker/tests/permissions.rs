@@ -10,6 +10,7 @@ use broker::auth::{
 use broker::command::MetadataCommand as Command;
 use broker::error::ResourceKind;
 use broker::metadata::Metadata;
+use broker::vhost_metadata::VhostMetadata;
 
 /// What a user may do, as lists of prefixes: the same rights as `PATTERNS` in another form.
 struct Rights {
@@ -83,9 +84,13 @@ const NAMES: [(ResourceKind, &str); 7] = [
 fn world() -> Metadata {
     let mut metadata = Metadata::new(1);
     let mut apply = |command: Command| _ = metadata.apply(&command).unwrap();
-    apply(Command::CreateVhost { name: "/".into() });
+    apply(Command::CreateVhost {
+        name: "/".into(),
+        metadata: VhostMetadata::default(),
+    });
     apply(Command::CreateVhost {
         name: "other".into(),
+        metadata: VhostMetadata::default(),
     });
     apply(Command::PutUser {
         name: "stranger".into(),

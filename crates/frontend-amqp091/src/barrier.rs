@@ -132,7 +132,7 @@ mod tests {
         }
         assert!(unsynced.is_synced());
         unsynced.send_barriers(&mut session, channel);
-        assert_eq!(asked(&mut session), []);
+        assert_eq!(asked(&mut session), [0; 0]);
         assert!(unsynced.is_synced());
     }
 

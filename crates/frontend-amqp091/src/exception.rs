@@ -94,9 +94,10 @@ impl From<Error> for Exception {
     fn from(error: Error) -> Self {
         let (scope, code) = match &error {
             Error::NotFound { .. } => (Scope::Channel, reply_code::NOT_FOUND),
-            Error::VhostNotFound { .. } | Error::VhostAccessRefused { .. } => {
-                (Scope::Connection, reply_code::NOT_ALLOWED)
-            }
+            Error::VhostNotFound { .. }
+            | Error::VhostAccessRefused { .. }
+            | Error::VhostProtected { .. }
+            | Error::LimitReached(_) => (Scope::Connection, reply_code::NOT_ALLOWED),
             Error::InequivalentArgument { .. }
             | Error::InUse { .. }
             | Error::NotEmpty { .. }
@@ -110,9 +111,11 @@ impl From<Error> for Exception {
             | Error::AccessRefused { .. }
             | Error::TopicAccessRefused { .. } => (Scope::Channel, reply_code::ACCESS_REFUSED),
             Error::NotImplemented(_) => (Scope::Connection, reply_code::NOT_IMPLEMENTED),
-            Error::Storage(_) | Error::Deprecated(_) | Error::UserNotFound { .. } => {
-                (Scope::Connection, reply_code::INTERNAL_ERROR)
-            }
+            Error::Storage(_)
+            | Error::Deprecated(_)
+            | Error::UserNotFound { .. }
+            | Error::ParameterNotFound
+            | Error::Invalid(_) => (Scope::Connection, reply_code::INTERNAL_ERROR),
         };
         Self::new(scope, code, &error)
     }

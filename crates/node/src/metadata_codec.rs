@@ -5,10 +5,15 @@
 
 use base::{ConnectionId, Name, QueueId};
 use broker::command::{Destination, HashAlgorithm, MetadataCommand, PasswordHash};
+use broker::json::Json;
+use broker::limits::{UserLimits, VhostLimits};
 use broker::metadata::Snapshot;
+use broker::policy::{Policy, PolicyScope};
 use broker::value::{Arguments, IntKind, Value};
+use broker::vhost_metadata::{VhostChanges, VhostMetadata};
 use bytes::Bytes;
 use prost::{Message, Oneof};
+use std::sync::Arc;
 use thiserror::Error;
 
 const VERSION: u8 = 1;
@@ -24,6 +29,10 @@ pub(crate) enum MetadataDecodeError {
     Malformed(#[from] prost::DecodeError),
     #[error("metadata record lacks its {0}")]
     Missing(&'static str),
+    #[error("metadata record holds a value that is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("metadata record holds a policy that does not read: {0}")]
+    Policy(#[from] broker::Error),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,7 +108,7 @@ struct EntryRecord {
 struct CommandRecord {
     #[prost(
         oneof = "CommandKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     kind: Option<CommandKind>,
 }
@@ -115,7 +124,7 @@ struct SnapshotRecord {
 #[derive(Clone, PartialEq, Oneof)]
 enum CommandKind {
     #[prost(message, tag = "1")]
-    CreateVhost(NameRecord),
+    CreateVhost(CreateVhostRecord),
     #[prost(message, tag = "2")]
     DeleteVhost(NameRecord),
     #[prost(message, tag = "3")]
@@ -144,6 +153,108 @@ enum CommandKind {
     SetTopicPermissions(TopicPermissionRecord),
     #[prost(message, tag = "15")]
     ClearTopicPermissions(TopicPermissionRecord),
+    #[prost(message, tag = "16")]
+    UpdateVhost(UpdateVhostRecord),
+    #[prost(message, tag = "17")]
+    PutPolicy(PolicyRecord),
+    #[prost(message, tag = "18")]
+    DeletePolicy(PolicyRecord),
+    #[prost(message, tag = "19")]
+    PutParameter(ParameterRecord),
+    #[prost(message, tag = "20")]
+    DeleteParameter(ParameterRecord),
+    #[prost(message, tag = "21")]
+    PutGlobalParameter(ParameterRecord),
+    #[prost(message, tag = "22")]
+    DeleteGlobalParameter(ParameterRecord),
+    #[prost(message, tag = "23")]
+    SetVhostLimits(LimitsRecord),
+    #[prost(message, tag = "24")]
+    SetUserLimits(LimitsRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CreateVhostRecord {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    description: String,
+    #[prost(string, repeated, tag = "3")]
+    tags: Vec<String>,
+    /// Absent: the node's default.
+    #[prost(string, optional, tag = "4")]
+    default_queue_type: Option<String>,
+    #[prost(bool, tag = "5")]
+    protected_from_deletion: bool,
+    #[prost(bool, tag = "6")]
+    tracing: bool,
+}
+
+/// What is absent does not change.
+#[derive(Clone, PartialEq, Message)]
+struct UpdateVhostRecord {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, optional, tag = "2")]
+    description: Option<String>,
+    #[prost(message, optional, tag = "3")]
+    tags: Option<TagsRecord>,
+    /// Empty: the node's default.
+    #[prost(string, optional, tag = "4")]
+    default_queue_type: Option<String>,
+    #[prost(bool, optional, tag = "5")]
+    protected_from_deletion: Option<bool>,
+    #[prost(bool, optional, tag = "6")]
+    tracing: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TagsRecord {
+    #[prost(string, repeated, tag = "1")]
+    tags: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PolicyRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(bool, tag = "2")]
+    is_operator: bool,
+    #[prost(string, tag = "3")]
+    name: String,
+    /// Pattern, priority, apply-to and definition in JSON; empty in a deletion.
+    #[prost(bytes = "bytes", tag = "4")]
+    json: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ParameterRecord {
+    /// Empty for a global parameter.
+    #[prost(string, tag = "1")]
+    vhost: String,
+    /// Empty for a global parameter.
+    #[prost(string, tag = "2")]
+    component: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    /// The value in JSON; empty in a deletion.
+    #[prost(bytes = "bytes", tag = "4")]
+    json: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LimitsRecord {
+    /// A vhost or a user.
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(int64, optional, tag = "2")]
+    max_connections: Option<i64>,
+    /// Of a vhost.
+    #[prost(int64, optional, tag = "3")]
+    max_queues: Option<i64>,
+    /// Of a user.
+    #[prost(int64, optional, tag = "4")]
+    max_channels: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -331,7 +442,12 @@ fn unversioned<M: Message + Default>(bytes: &Bytes) -> Result<M, MetadataDecodeE
 
 fn to_record(command: &MetadataCommand) -> CommandKind {
     match command {
-        MetadataCommand::CreateVhost { name } => CommandKind::CreateVhost(name_record(name)),
+        MetadataCommand::CreateVhost { name, metadata } => {
+            CommandKind::CreateVhost(create_vhost_record(name, metadata))
+        }
+        MetadataCommand::UpdateVhost { name, changes } => {
+            CommandKind::UpdateVhost(update_vhost_record(name, changes))
+        }
         MetadataCommand::DeleteVhost { name } => CommandKind::DeleteVhost(name_record(name)),
         MetadataCommand::DeclareExchange {
             vhost,
@@ -474,14 +590,74 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
             exchange: exchange.as_ref().map(ToString::to_string),
             ..TopicPermissionRecord::default()
         }),
+        MetadataCommand::PutPolicy {
+            vhost,
+            scope,
+            policy,
+        } => CommandKind::PutPolicy(PolicyRecord {
+            json: json_record(&policy.to_json()),
+            ..policy_record(vhost, *scope, &policy.name)
+        }),
+        MetadataCommand::DeletePolicy { vhost, scope, name } => {
+            CommandKind::DeletePolicy(policy_record(vhost, *scope, name))
+        }
+        MetadataCommand::PutParameter {
+            vhost,
+            component,
+            name,
+            value,
+        } => CommandKind::PutParameter(ParameterRecord {
+            vhost: vhost.to_string(),
+            component: component.to_string(),
+            name: name.to_string(),
+            json: json_record(value),
+        }),
+        MetadataCommand::DeleteParameter {
+            vhost,
+            component,
+            name,
+        } => CommandKind::DeleteParameter(ParameterRecord {
+            vhost: vhost.to_string(),
+            component: component.to_string(),
+            name: name.to_string(),
+            json: Bytes::new(),
+        }),
+        MetadataCommand::PutGlobalParameter { name, value } => {
+            CommandKind::PutGlobalParameter(ParameterRecord {
+                name: name.to_string(),
+                json: json_record(value),
+                ..ParameterRecord::default()
+            })
+        }
+        MetadataCommand::DeleteGlobalParameter { name } => {
+            CommandKind::DeleteGlobalParameter(ParameterRecord {
+                name: name.to_string(),
+                ..ParameterRecord::default()
+            })
+        }
+        MetadataCommand::SetVhostLimits { vhost, limits } => {
+            CommandKind::SetVhostLimits(LimitsRecord {
+                name: vhost.to_string(),
+                max_connections: limits.max_connections,
+                max_queues: limits.max_queues,
+                max_channels: None,
+            })
+        }
+        MetadataCommand::SetUserLimits { user, limits } => {
+            CommandKind::SetUserLimits(LimitsRecord {
+                name: user.to_string(),
+                max_connections: limits.max_connections,
+                max_queues: None,
+                max_channels: limits.max_channels,
+            })
+        }
     }
 }
 
 fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError> {
     Ok(match kind {
-        CommandKind::CreateVhost(record) => MetadataCommand::CreateVhost {
-            name: record.name.into(),
-        },
+        CommandKind::CreateVhost(record) => create_vhost(record),
+        CommandKind::UpdateVhost(record) => update_vhost(record),
         CommandKind::DeleteVhost(record) => MetadataCommand::DeleteVhost {
             name: record.name.into(),
         },
@@ -537,11 +713,7 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
                     algorithm,
                     salted: record.salted.to_vec().into(),
                 }),
-                tags: record
-                    .tags
-                    .into_iter()
-                    .map(String::into_boxed_str)
-                    .collect(),
+                tags: boxed(record.tags),
             }
         }
         CommandKind::DeleteUser(record) => MetadataCommand::DeleteUser {
@@ -573,7 +745,134 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
             user: record.user.into(),
             exchange: record.exchange.map(Name::from),
         },
+        CommandKind::PutPolicy(record) => {
+            let name = Name::from(record.name);
+            let policy = Policy::restore(&name, &json(&record.json)?)?;
+            MetadataCommand::PutPolicy {
+                vhost: record.vhost.into(),
+                scope: policy_scope(record.is_operator),
+                policy: Arc::new(policy),
+            }
+        }
+        CommandKind::DeletePolicy(record) => MetadataCommand::DeletePolicy {
+            vhost: record.vhost.into(),
+            scope: policy_scope(record.is_operator),
+            name: record.name.into(),
+        },
+        CommandKind::PutParameter(record) => MetadataCommand::PutParameter {
+            vhost: record.vhost.into(),
+            component: record.component.into(),
+            name: record.name.into(),
+            value: json(&record.json)?,
+        },
+        CommandKind::DeleteParameter(record) => MetadataCommand::DeleteParameter {
+            vhost: record.vhost.into(),
+            component: record.component.into(),
+            name: record.name.into(),
+        },
+        CommandKind::PutGlobalParameter(record) => MetadataCommand::PutGlobalParameter {
+            name: record.name.into(),
+            value: json(&record.json)?,
+        },
+        CommandKind::DeleteGlobalParameter(record) => MetadataCommand::DeleteGlobalParameter {
+            name: record.name.into(),
+        },
+        CommandKind::SetVhostLimits(record) => MetadataCommand::SetVhostLimits {
+            vhost: record.name.into(),
+            limits: VhostLimits {
+                max_connections: record.max_connections,
+                max_queues: record.max_queues,
+            },
+        },
+        CommandKind::SetUserLimits(record) => MetadataCommand::SetUserLimits {
+            user: record.name.into(),
+            limits: UserLimits {
+                max_connections: record.max_connections,
+                max_channels: record.max_channels,
+            },
+        },
     })
+}
+
+fn create_vhost_record(name: &Name, metadata: &VhostMetadata) -> CreateVhostRecord {
+    CreateVhostRecord {
+        name: name.to_string(),
+        description: metadata.description.to_string(),
+        tags: metadata.tags.iter().map(ToString::to_string).collect(),
+        default_queue_type: metadata.default_queue_type.as_deref().map(str::to_owned),
+        protected_from_deletion: metadata.protected_from_deletion,
+        tracing: metadata.tracing,
+    }
+}
+
+fn create_vhost(record: CreateVhostRecord) -> MetadataCommand {
+    MetadataCommand::CreateVhost {
+        name: record.name.into(),
+        metadata: VhostMetadata {
+            description: record.description.into(),
+            tags: boxed(record.tags),
+            default_queue_type: record.default_queue_type.map(String::into_boxed_str),
+            protected_from_deletion: record.protected_from_deletion,
+            tracing: record.tracing,
+        },
+    }
+}
+
+fn update_vhost_record(name: &Name, changes: &VhostChanges) -> UpdateVhostRecord {
+    let queue_type = |queue_type: &Option<Box<str>>| queue_type.as_deref().unwrap_or("").to_owned();
+    UpdateVhostRecord {
+        name: name.to_string(),
+        description: changes.description.as_deref().map(str::to_owned),
+        tags: changes.tags.as_ref().map(|tags| TagsRecord {
+            tags: tags.iter().map(ToString::to_string).collect(),
+        }),
+        default_queue_type: changes.default_queue_type.as_ref().map(queue_type),
+        protected_from_deletion: changes.protected_from_deletion,
+        tracing: changes.tracing,
+    }
+}
+
+fn update_vhost(record: UpdateVhostRecord) -> MetadataCommand {
+    let queue_type = |name: String| (!name.is_empty()).then(|| name.into_boxed_str());
+    MetadataCommand::UpdateVhost {
+        name: record.name.into(),
+        changes: VhostChanges {
+            description: record.description.map(String::into_boxed_str),
+            tags: record.tags.map(|record| boxed(record.tags)),
+            default_queue_type: record.default_queue_type.map(queue_type),
+            protected_from_deletion: record.protected_from_deletion,
+            tracing: record.tracing,
+        },
+    }
+}
+
+fn boxed(texts: Vec<String>) -> Vec<Box<str>> {
+    texts.into_iter().map(String::into_boxed_str).collect()
+}
+
+fn policy_record(vhost: &Name, scope: PolicyScope, name: &Name) -> PolicyRecord {
+    PolicyRecord {
+        vhost: vhost.to_string(),
+        is_operator: scope == PolicyScope::Operator,
+        name: name.to_string(),
+        json: Bytes::new(),
+    }
+}
+
+fn policy_scope(is_operator: bool) -> PolicyScope {
+    if is_operator {
+        PolicyScope::Operator
+    } else {
+        PolicyScope::User
+    }
+}
+
+fn json_record(value: &Json) -> Bytes {
+    value.to_string().into()
+}
+
+fn json(bytes: &Bytes) -> Result<Json, MetadataDecodeError> {
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 fn declare_queue(record: QueueRecord) -> Result<MetadataCommand, MetadataDecodeError> {
@@ -779,6 +1078,14 @@ mod tests {
         ])
     }
 
+    fn policy() -> Policy {
+        let policy = serde_json::json!({
+            "pattern": "^a", "priority": -3, "apply-to": "queues",
+            "definition": {"max-length": 1, "of a newer node": [1]},
+        });
+        Policy::restore(&"p".into(), &policy).unwrap()
+    }
+
     fn commands() -> Vec<MetadataCommand> {
         let name = |text: &str| Name::from(text);
         let hash = PasswordHash {
@@ -786,7 +1093,30 @@ mod tests {
             salted: vec![1, 2, 3].into(),
         };
         vec![
-            MetadataCommand::CreateVhost { name: name("/") },
+            MetadataCommand::CreateVhost {
+                name: name("/"),
+                metadata: VhostMetadata {
+                    description: "all of it".into(),
+                    tags: vec!["a".into(), "b".into()],
+                    default_queue_type: Some("quorum".into()),
+                    protected_from_deletion: true,
+                    tracing: true,
+                },
+            },
+            MetadataCommand::UpdateVhost {
+                name: name("/"),
+                changes: VhostChanges::default(),
+            },
+            MetadataCommand::UpdateVhost {
+                name: name("/"),
+                changes: VhostChanges {
+                    description: Some("".into()),
+                    tags: Some(vec![]),
+                    default_queue_type: Some(None),
+                    protected_from_deletion: Some(false),
+                    tracing: Some(true),
+                },
+            },
             MetadataCommand::DeleteVhost { name: name("v") },
             MetadataCommand::DeclareExchange {
                 vhost: name("/"),
@@ -868,6 +1198,48 @@ mod tests {
                 vhost: name("/"),
                 user: name("u"),
                 exchange: None,
+            },
+            MetadataCommand::PutPolicy {
+                vhost: name("/"),
+                scope: PolicyScope::User,
+                policy: Arc::new(policy()),
+            },
+            MetadataCommand::DeletePolicy {
+                vhost: name("/"),
+                scope: PolicyScope::Operator,
+                name: name("p"),
+            },
+            MetadataCommand::PutParameter {
+                vhost: name("/"),
+                component: name("shovel"),
+                name: name("s"),
+                value: serde_json::json!({"uri": ["amqp://"], "number": 1.5, "none": null}),
+            },
+            MetadataCommand::DeleteParameter {
+                vhost: name("/"),
+                component: name("shovel"),
+                name: name("s"),
+            },
+            MetadataCommand::PutGlobalParameter {
+                name: name("cluster_name"),
+                value: serde_json::json!("here"),
+            },
+            MetadataCommand::DeleteGlobalParameter {
+                name: name("cluster_name"),
+            },
+            MetadataCommand::SetVhostLimits {
+                vhost: name("/"),
+                limits: VhostLimits {
+                    max_connections: Some(0),
+                    max_queues: None,
+                },
+            },
+            MetadataCommand::SetUserLimits {
+                user: name("u"),
+                limits: UserLimits {
+                    max_connections: None,
+                    max_channels: Some(-1),
+                },
             },
         ]
     }

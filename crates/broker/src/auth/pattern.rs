@@ -21,6 +21,13 @@ pub struct Pattern {
     matcher: Matcher,
 }
 
+/// Patterns are the same if they are written the same.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Matcher {
     /// `.*`, the most common pattern by far: it finds at least nothing, anywhere.
@@ -72,13 +79,27 @@ impl Pattern {
         })
     }
 
+    /// Compiles a pattern of a policy: as [`Pattern::new`], but the empty one is found in every name.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`].
+    pub fn of_policy(source: &str) -> Result<Self, Error> {
+        if !source.is_empty() {
+            return Self::new(source);
+        }
+        Ok(Self {
+            source: source.into(),
+            matcher: Matcher::Everything,
+        })
+    }
+
     /// The pattern as it was written.
     pub fn source(&self) -> &str {
         &self.source
     }
 
     /// Whether the pattern occurs in the text.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         self.matches_with(&[], text)
     }
 

@@ -2,6 +2,7 @@
 
 use super::Pattern;
 use crate::command::PasswordHash;
+use crate::limits::UserLimits;
 use crate::persistent::PersistentMap;
 use base::Name;
 use rpds::RedBlackTreeMapSync;
@@ -16,6 +17,8 @@ pub struct User {
     pub password_hash: Option<PasswordHash>,
     /// `administrator`, `monitoring`, `policymaker`, `management`, `impersonator` or any other text.
     pub tags: Vec<Box<str>>,
+    /// How much the user may have open.
+    pub limits: UserLimits,
     pub(crate) permissions: PersistentMap<Name, Arc<Permission>>,
     /// By vhost and exchange.
     pub(crate) topic_permissions: RedBlackTreeMapSync<(Name, Name), Arc<TopicPermission>>,
@@ -47,6 +50,7 @@ impl User {
             name,
             password_hash: None,
             tags: Vec::new(),
+            limits: UserLimits::default(),
             permissions: PersistentMap::default(),
             topic_permissions: RedBlackTreeMapSync::new_sync(),
         }

@@ -88,15 +88,12 @@ impl ExchangeDeclaration<'_> {
         )
     }
 
-    pub(super) fn alternate_exchange(&self) -> Result<Option<Name>, Error> {
+    pub(super) fn check_alternate_exchange(&self) -> Result<(), Error> {
         let Self { name, vhost, .. } = self;
-        let Some(value) = self.arguments.get(ALTERNATE_EXCHANGE) else {
-            return Ok(None);
+        let value = match self.arguments.get(ALTERNATE_EXCHANGE) {
+            None | Some(Value::LongStr(_)) => return Ok(()),
+            Some(value) => value,
         };
-        if let Value::LongStr(_) = value {
-            // No exchange has a name that is not UTF-8, so nothing is lost.
-            return Ok(value.as_str().map(Name::from));
-        }
         let found = value.type_name();
         let text = format!(
             "invalid type '{found}' for arg '{ALTERNATE_EXCHANGE}' in exchange '{name}' in vhost '{vhost}'"

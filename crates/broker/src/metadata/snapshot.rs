@@ -5,8 +5,12 @@ use crate::Error;
 use crate::auth::User;
 use crate::command::{MetadataCommand, PasswordHash};
 use crate::exchange::Exchange;
+use crate::limits::{UserLimits, VhostLimits};
+use crate::policy::PolicyScope;
 use crate::vhost::{QueueRecord, Vhost};
+use crate::vhost_metadata::VhostMetadata;
 use base::Name;
+use std::sync::Arc;
 
 /// Everything durable, in an order in which it can be replayed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +32,13 @@ impl Metadata {
 
         commands.extend(vhosts.iter().map(|vhost| MetadataCommand::CreateVhost {
             name: vhost.name.clone(),
+            metadata: vhost.metadata.clone(),
+        }));
+        commands.extend(self.global_parameters().map(|(name, value)| {
+            MetadataCommand::PutGlobalParameter {
+                name: name.clone(),
+                value: value.clone(),
+            }
         }));
         users.iter().for_each(|user| push_user(&mut commands, user));
         vhosts
@@ -94,6 +105,12 @@ fn push_user(commands: &mut Vec<MetadataCommand>, user: &User) {
         password_hash,
         tags,
     });
+    if user.limits != UserLimits::default() {
+        commands.push(MetadataCommand::SetUserLimits {
+            user: name.clone(),
+            limits: user.limits,
+        });
+    }
     let mut permissions: Vec<_> = user.permissions().collect();
     permissions.sort_unstable_by_key(|(vhost, _)| *vhost);
     commands.extend(permissions.into_iter().map(|(vhost, entry)| {
@@ -117,6 +134,20 @@ fn push_user(commands: &mut Vec<MetadataCommand>, user: &User) {
 }
 
 fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
+    if vhost.limits != VhostLimits::default() {
+        commands.push(MetadataCommand::SetVhostLimits {
+            vhost: vhost.name.clone(),
+            limits: vhost.limits,
+        });
+    }
+    for scope in [PolicyScope::User, PolicyScope::Operator] {
+        let policies = vhost.policies(scope).iter();
+        commands.extend(policies.map(|policy| MetadataCommand::PutPolicy {
+            vhost: vhost.name.clone(),
+            scope,
+            policy: Arc::clone(policy),
+        }));
+    }
     let mut exchanges: Vec<_> = vhost
         .exchanges()
         .filter(|exchange| exchange.durable)
@@ -183,6 +214,10 @@ pub fn bootstrap_commands(user: DefaultUser) -> Vec<MetadataCommand> {
     vec![
         MetadataCommand::CreateVhost {
             name: user.vhost.clone(),
+            metadata: VhostMetadata {
+                description: "Default virtual host".into(),
+                ..VhostMetadata::default()
+            },
         },
         MetadataCommand::PutUser {
             name: user.name.clone(),

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::command::{Destination, PasswordHash};
+use crate::limits::{UserLimits, VhostLimits};
 use crate::value::{Arguments, IntKind, Value};
+use crate::vhost_metadata::{VhostChanges, VhostMetadata};
 use MetadataCommand as C;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -140,18 +142,12 @@ fn refusal(metadata: &mut Metadata, command: &C) -> String {
 }
 
 fn names_of_deleted_exchanges(applied: &Applied) -> Vec<&str> {
-    let deleted = applied.events.iter().filter_map(|event| match event {
-        MetadataEvent::ExchangeDeleted { exchange, .. } => Some(&*exchange.name),
-        MetadataEvent::VhostCreated { .. }
-        | MetadataEvent::VhostDeleted { .. }
-        | MetadataEvent::ExchangeCreated { .. }
-        | MetadataEvent::QueueCreated { .. }
-        | MetadataEvent::QueueDeleted { .. }
-        | MetadataEvent::BindingCreated { .. }
-        | MetadataEvent::BindingDeleted { .. }
-        | MetadataEvent::UserChanged { .. }
-        | MetadataEvent::UserDeleted { .. }
-        | MetadataEvent::PermissionsChanged { .. } => None,
+    let deleted = applied.events.iter().filter_map(|event| {
+        if let MetadataEvent::ExchangeDeleted { exchange, .. } = event {
+            Some(&*exchange.name)
+        } else {
+            None
+        }
     });
     deleted.collect()
 }
@@ -594,7 +590,10 @@ fn a_vhost_goes_with_everything_in_it() {
         [
             queue("q"),
             queue_with("e", false, Some(CONNECTION)),
-            C::CreateVhost { name: "v".into() },
+            C::CreateVhost {
+                name: "v".into(),
+                metadata: VhostMetadata::default(),
+            },
         ],
     );
     let applied = run(&mut metadata, [C::DeleteVhost { name: "/".into() }]);
@@ -661,6 +660,17 @@ fn ten_thousand_queues_can_share_an_exchange() {
     assert_eq!(metadata.vhost("/").unwrap().bindings().count(), 0);
 }
 
+fn policy(scope: PolicyScope, name: &str, priority: i64) -> Arc<Policy> {
+    let policy = serde_json::json!({
+        "pattern": "^[qx]", "priority": priority, "apply-to": "all",
+        "definition": match scope {
+            PolicyScope::User => serde_json::json!({"alternate-exchange": name, "max-length": 2}),
+            PolicyScope::Operator => serde_json::json!({"max-length": 1}),
+        },
+    });
+    Arc::new(Policy::from_json(scope, &name.into(), &policy).unwrap())
+}
+
 /// Commands over few names, so that they meet.
 fn command() -> impl Strategy<Value = C> {
     let exchange_name =
@@ -676,6 +686,8 @@ fn command() -> impl Strategy<Value = C> {
         ]
     };
     let vhost = || proptest::sample::select(&["/", "v"][..]).prop_map(Name::from);
+    let scope = || proptest::sample::select(&[PolicyScope::User, PolicyScope::Operator][..]);
+    let policy_name = || proptest::sample::select(&["p", "o"][..]);
     prop_oneof![
         4 => (exchange_name(), kinds(), any::<bool>(), any::<bool>())
             .prop_map(|(name, kind, durable, auto_delete)| exchange_with(name, kind, durable, auto_delete, &[])),
@@ -686,7 +698,7 @@ fn command() -> impl Strategy<Value = C> {
         8 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| bind(source, destination, key)),
         4 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| unbind(source, destination, key)),
         1 => Just(C::DeleteExclusiveQueues { connection: CONNECTION }),
-        1 => vhost().prop_map(|name| C::CreateVhost { name }),
+        1 => vhost().prop_map(|name| C::CreateVhost { name, metadata: VhostMetadata::default() }),
         1 => Just(C::DeleteVhost { name: "v".into() }),
         1 => vhost().prop_map(|vhost| C::SetPermissions {
             vhost,
@@ -696,6 +708,30 @@ fn command() -> impl Strategy<Value = C> {
             read: ".*".into(),
         }),
         1 => vhost().prop_map(|vhost| C::ClearPermissions { vhost, user: "guest".into() }),
+        1 => (vhost(), any::<bool>()).prop_map(|(name, tracing)| C::UpdateVhost {
+            name,
+            changes: VhostChanges { tracing: Some(tracing), ..VhostChanges::default() },
+        }),
+        2 => (vhost(), scope(), policy_name(), 0..2_i64).prop_map(|(vhost, scope, name, priority)| C::PutPolicy {
+            vhost,
+            scope,
+            policy: policy(scope, name, priority),
+        }),
+        1 => (vhost(), scope(), policy_name()).prop_map(|(vhost, scope, name)| C::DeletePolicy {
+            vhost,
+            scope,
+            name: name.into(),
+        }),
+        1 => policy_name().prop_map(|name| C::PutGlobalParameter { name: name.into(), value: name.into() }),
+        1 => policy_name().prop_map(|name| C::DeleteGlobalParameter { name: name.into() }),
+        1 => (vhost(), proptest::option::of(0..4_i64)).prop_map(|(vhost, max_queues)| C::SetVhostLimits {
+            vhost,
+            limits: VhostLimits { max_connections: None, max_queues },
+        }),
+        1 => (0..4_i64).prop_map(|max| C::SetUserLimits {
+            user: "guest".into(),
+            limits: UserLimits { max_connections: Some(max), max_channels: None },
+        }),
     ]
 }
 

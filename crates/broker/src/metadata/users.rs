@@ -104,6 +104,15 @@ impl Metadata {
                 }
             }
             C::CreateVhost { .. }
+            | C::UpdateVhost { .. }
+            | C::PutPolicy { .. }
+            | C::DeletePolicy { .. }
+            | C::PutParameter { .. }
+            | C::DeleteParameter { .. }
+            | C::PutGlobalParameter { .. }
+            | C::DeleteGlobalParameter { .. }
+            | C::SetVhostLimits { .. }
+            | C::SetUserLimits { .. }
             | C::DeleteVhost { .. }
             | C::DeclareExchange { .. }
             | C::DeleteExchange { .. }
@@ -118,7 +127,7 @@ impl Metadata {
         Ok(applied)
     }
 
-    fn check_user(&self, name: &Name) -> Result<(), Error> {
+    pub(super) fn check_user(&self, name: &Name) -> Result<(), Error> {
         if self.users.contains_key(name) {
             Ok(())
         } else {

@@ -236,7 +236,10 @@ fn limits_are_not_exceeded() {
 #[test]
 fn vhosts() {
     let mut world = World::new();
-    world.apply(MetadataCommand::CreateVhost { name: "v2".into() });
+    world.apply(MetadataCommand::CreateVhost {
+        name: "v2".into(),
+        metadata: broker::vhost_metadata::VhostMetadata::default(),
+    });
     world.add_user("u1", [".*", ".*", ".*"]);
     for (vhost, expect) in [
         ("nope", "NOT_ALLOWED - vhost nope not found"),

@@ -1,0 +1,247 @@
+//! Commands by which operators steer vhosts: their metadata, policies, parameters and limits. All of them are durable.
+//!
+//! A runtime parameter is a JSON value that belongs to a component of the broker. Policies, operator policies and vhost limits
+//! are such values for RabbitMQ's tools, and can be set as parameters; here they are kept as what they are.
+
+use super::{Applied, Metadata, MetadataEvent, Origin};
+use crate::Error;
+use crate::command::MetadataCommand;
+use crate::json::Json;
+use crate::limits::{UserLimits, VhostLimits};
+use crate::policy::{ALTERNATE_EXCHANGE, Policy, PolicyScope};
+use crate::vhost::Vhost;
+use crate::vhost_metadata::{VhostChanges, VhostMetadata};
+use base::Name;
+use std::sync::Arc;
+
+/// The component of vhost limits, and the only name that such a parameter may have.
+const VHOST_LIMITS: (&str, &str) = ("vhost-limits", "limits");
+
+impl Metadata {
+    /// Does a command of an operator; `dispatch` sends no others here.
+    pub(super) fn change_operation(
+        &mut self,
+        command: &MetadataCommand,
+        origin: Origin,
+    ) -> Result<Applied, Error> {
+        use MetadataCommand as C;
+        match command {
+            C::CreateVhost { name, metadata } => self.create_vhost(name, metadata),
+            C::UpdateVhost { name, changes } => self.update_vhost(name, changes),
+            C::PutPolicy {
+                vhost,
+                scope,
+                policy,
+            } => self.put_policy(vhost, *scope, policy),
+            C::DeletePolicy { vhost, scope, name } => self.delete_policy(vhost, *scope, name),
+            C::PutParameter {
+                vhost,
+                component,
+                name,
+                value,
+            } => self.put_parameter(vhost, component, name, value, origin),
+            C::DeleteParameter {
+                vhost,
+                component,
+                name,
+            } => self.delete_parameter(vhost, component, name),
+            C::PutGlobalParameter { name, value } => Ok(self.put_global_parameter(name, value)),
+            C::DeleteGlobalParameter { name } => self.delete_global_parameter(name),
+            C::SetVhostLimits { vhost, limits } => self.set_vhost_limits(vhost, *limits),
+            C::SetUserLimits { user, limits } => self.set_user_limits(user, *limits),
+            C::DeleteVhost { .. }
+            | C::DeclareExchange { .. }
+            | C::DeleteExchange { .. }
+            | C::DeclareQueue { .. }
+            | C::DeleteQueue { .. }
+            | C::DeleteExclusiveQueues { .. }
+            | C::Bind { .. }
+            | C::Unbind { .. }
+            | C::PutUser { .. }
+            | C::DeleteUser { .. }
+            | C::SetPermissions { .. }
+            | C::ClearPermissions { .. }
+            | C::SetTopicPermissions { .. }
+            | C::ClearTopicPermissions { .. } => {
+                unreachable!("dispatch sends only operators' commands here")
+            }
+        }
+        .map(|mut applied| {
+            if !applied.events.is_empty() {
+                applied.log.insert(0, command.clone());
+            }
+            applied
+        })
+    }
+
+    /// Creating what exists succeeds and changes nothing.
+    fn create_vhost(&mut self, name: &Name, metadata: &VhostMetadata) -> Result<Applied, Error> {
+        let mut applied = Applied::nothing();
+        if self.vhosts.contains_key(name) {
+            return Ok(applied);
+        }
+        metadata.check()?;
+        let vhost = Vhost::new(name.clone(), metadata.clone());
+        self.vhosts.insert_mut(name.clone(), Arc::new(vhost));
+        applied.events.push(MetadataEvent::VhostCreated {
+            vhost: name.clone(),
+        });
+        Ok(applied)
+    }
+
+    fn update_vhost(&mut self, name: &Name, changes: &VhostChanges) -> Result<Applied, Error> {
+        let current = &self.expect_vhost(name)?.metadata;
+        let mut metadata = current.clone();
+        metadata.update(changes);
+        metadata.check()?;
+        let event = MetadataEvent::VhostUpdated {
+            vhost: name.clone(),
+        };
+        let applied = Applied::changed(metadata != *current, event);
+        self.vhost_mut(name).metadata = metadata;
+        Ok(applied)
+    }
+
+    fn put_policy(
+        &mut self,
+        vhost: &Name,
+        scope: PolicyScope,
+        policy: &Arc<Policy>,
+    ) -> Result<Applied, Error> {
+        let event = MetadataEvent::PolicySet {
+            vhost: vhost.clone(),
+            scope,
+            policy: Arc::clone(policy),
+        };
+        let known = self.expect_vhost(vhost)?.policies(scope).get(&policy.name);
+        let applied = Applied::changed(known != Some(policy), event);
+        let vhost = self.vhost_mut(vhost);
+        let had = vhost.has_alternate_exchange_policies();
+        vhost.policies_mut(scope).insert(Arc::clone(policy));
+        if had || policy.definition.contains_key(ALTERNATE_EXCHANGE) {
+            vhost.refresh_alternate_exchanges();
+        }
+        Ok(applied)
+    }
+
+    fn delete_policy(
+        &mut self,
+        vhost: &Name,
+        scope: PolicyScope,
+        name: &Name,
+    ) -> Result<Applied, Error> {
+        if self
+            .expect_vhost(vhost)?
+            .policies(scope)
+            .get(name)
+            .is_none()
+        {
+            return Err(Error::ParameterNotFound);
+        }
+        let event = MetadataEvent::PolicyCleared {
+            vhost: vhost.clone(),
+            scope,
+            name: name.clone(),
+        };
+        let vhost = self.vhost_mut(vhost);
+        let had = vhost.has_alternate_exchange_policies();
+        vhost.policies_mut(scope).remove(name);
+        if had {
+            vhost.refresh_alternate_exchanges();
+        }
+        Ok(Applied::changed(true, event))
+    }
+
+    fn put_parameter(
+        &mut self,
+        vhost: &Name,
+        component: &Name,
+        name: &Name,
+        value: &Json,
+        origin: Origin,
+    ) -> Result<Applied, Error> {
+        match component.as_str() {
+            "policy" => Err(Error::Invalid(
+                "policies may not be set using this method".into(),
+            )),
+            "operator_policy" => {
+                let scope = PolicyScope::Operator;
+                let policy = match origin {
+                    Origin::Request => Policy::from_json(scope, name, value)?,
+                    Origin::Log => Policy::restore(name, value)?,
+                };
+                self.put_policy(vhost, scope, &Arc::new(policy))
+            }
+            component if component == VHOST_LIMITS.0 && *name == VHOST_LIMITS.1 => {
+                self.set_vhost_limits(vhost, VhostLimits::from_json(value)?)
+            }
+            component => Err(Error::validation(vec![format!(
+                "component {component} not found"
+            )])),
+        }
+    }
+
+    fn delete_parameter(
+        &mut self,
+        vhost: &Name,
+        component: &Name,
+        name: &Name,
+    ) -> Result<Applied, Error> {
+        match component.as_str() {
+            "policy" => Err(Error::Invalid(
+                "policies may not be cleared using this method".into(),
+            )),
+            "operator_policy" => self.delete_policy(vhost, PolicyScope::Operator, name),
+            component if component == VHOST_LIMITS.0 && *name == VHOST_LIMITS.1 => {
+                if self.expect_vhost(vhost)?.limits == VhostLimits::default() {
+                    return Err(Error::ParameterNotFound);
+                }
+                self.set_vhost_limits(vhost, VhostLimits::default())
+            }
+            _ => Err(Error::ParameterNotFound),
+        }
+    }
+
+    fn put_global_parameter(&mut self, name: &Name, value: &Json) -> Applied {
+        let is_new = self.global_parameters.get(name).map(|known| &**known) != Some(value);
+        let event = MetadataEvent::GlobalParameterSet { name: name.clone() };
+        self.global_parameters
+            .insert_mut(name.clone(), Arc::new(value.clone()));
+        Applied::changed(is_new, event)
+    }
+
+    fn delete_global_parameter(&mut self, name: &Name) -> Result<Applied, Error> {
+        if !self.global_parameters.remove_mut(name) {
+            return Err(Error::ParameterNotFound);
+        }
+        let event = MetadataEvent::GlobalParameterCleared { name: name.clone() };
+        Ok(Applied::changed(true, event))
+    }
+
+    fn set_vhost_limits(&mut self, vhost: &Name, limits: VhostLimits) -> Result<Applied, Error> {
+        let is_new = self.expect_vhost(vhost)?.limits != limits;
+        self.vhost_mut(vhost).limits = limits;
+        let event = MetadataEvent::VhostLimitsChanged {
+            vhost: vhost.clone(),
+        };
+        Ok(Applied::changed(is_new, event))
+    }
+
+    fn set_user_limits(&mut self, user: &Name, limits: UserLimits) -> Result<Applied, Error> {
+        self.check_user(user)?;
+        let entry = self.user_mut(user);
+        let is_new = std::mem::replace(&mut entry.limits, limits) != limits;
+        let event = MetadataEvent::UserLimitsChanged { user: user.clone() };
+        Ok(Applied::changed(is_new, event))
+    }
+}
+
+impl Applied {
+    /// One event, if there was a change. `change_operation` adds the command itself to the log.
+    fn changed(is_change: bool, event: MetadataEvent) -> Self {
+        Self {
+            events: is_change.then_some(event).into_iter().collect(),
+            ..Self::nothing()
+        }
+    }
+}
