@@ -227,6 +227,12 @@ impl Metadata {
         }
     }
 
+    /// Whether the queue goes when nobody uses it, by an argument or a policy.
+    pub fn has_expiry(&self, queue: QueueId) -> bool {
+        self.queue_by_id(queue)
+            .is_some_and(|record| self.queue_settings(record).expires_ms.is_some())
+    }
+
     /// The queue with that id, unless it was deleted.
     pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueRecord>> {
         self.queues.get(&id)

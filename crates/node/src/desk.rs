@@ -112,13 +112,12 @@ impl Shared {
             queue,
             created: true,
         } = proposed.reply
-            && self
-                .leader
-                .snapshot()
-                .queue_by_id(queue.id)
-                .is_some_and(|record| record.settings.expires_ms.is_some())
+            && self.leader.snapshot().has_expiry(queue.id)
         {
             self.mailboxes[queue.shard.index()].send(Mail::QueueStart { queue: queue.id });
+        }
+        if let Some(vhost) = &proposed.changed_policies {
+            self.policies_changed(vhost);
         }
         for queue in proposed.deleted_queues {
             self.mailboxes[queue.shard.index()].send(Mail::QueueDeleted { queue: queue.id });
@@ -239,6 +238,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 | Mail::WindowGone { .. }
                 | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
+                | Mail::PoliciesChanged { .. }
                 | Mail::Account { .. }
                 | Mail::Shutdown { .. }
                 | Mail::Stop => {}

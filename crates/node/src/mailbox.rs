@@ -6,7 +6,7 @@
 //! Limit: [`CONGESTED_BYTES`]. The box itself never refuses mail (replies and acks must always arrive); publishers are
 //! stopped at the limit by their own shard, see `shard::Shard::congested`.
 
-use base::{ConnectionId, QueueId, ShardId};
+use base::{ConnectionId, Name, QueueId, ShardId};
 use broker::command::{ChannelId, QueueCommand, Reply};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -50,6 +50,8 @@ pub(crate) enum Mail {
     QueueStart { queue: QueueId },
     /// The queue was deleted from the metadata.
     QueueDeleted { queue: QueueId },
+    /// What applies to the queues of the vhost may be different now.
+    PoliciesChanged { vhost: Name },
     /// Something from the log.
     Store(store::Event),
     /// A question about queues or connections of this shard.

@@ -10,7 +10,7 @@
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
 use arc_swap::ArcSwap;
-use base::{QueueRef, ShardId};
+use base::{Name, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
 use broker::metadata::{Metadata, MetadataEvent};
@@ -42,6 +42,8 @@ pub(crate) struct Proposed {
     /// The answer has to wait until the ticket is durable; then all commands up to this one are.
     pub(crate) index: Option<MetadataIndex>,
     pub(crate) deleted_queues: Vec<QueueRef>,
+    /// The vhost of a policy that was set or cleared.
+    pub(crate) changed_policies: Option<Name>,
 }
 
 impl MetadataLeader {
@@ -98,12 +100,14 @@ impl MetadataLeader {
             state.index.0 += commands;
         }
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
+        let changed_policies = applied.events.iter().find_map(changed_policies);
         self.snapshot.store(Arc::new(next.clone()));
         state.metadata = next;
         Ok(Proposed {
             reply: applied.reply,
             index: durable.then_some(state.index),
             deleted_queues,
+            changed_policies,
         })
     }
 
@@ -167,6 +171,16 @@ impl MetadataLeader {
 fn deleted_queue(event: &MetadataEvent) -> Option<QueueRef> {
     if let MetadataEvent::QueueDeleted { record } = event {
         Some(record.queue)
+    } else {
+        None
+    }
+}
+
+fn changed_policies(event: &MetadataEvent) -> Option<Name> {
+    if let MetadataEvent::PolicySet { vhost, .. } | MetadataEvent::PolicyCleared { vhost, .. } =
+        event
+    {
+        Some(vhost.clone())
     } else {
         None
     }

@@ -19,6 +19,7 @@
 
 mod log;
 mod metadata;
+mod policies;
 mod query;
 
 use crate::alarms::Alarms;
@@ -111,6 +112,7 @@ pub(crate) struct Shard {
     collect_at: Option<Duration>,
     batch_under_way: bool,
     dropped_queues: Vec<QueueId>,
+    outdated: policies::Outdated,
     /// Settlements of stored messages that turned out to be unreadable.
     lost: Vec<Record<StoredMessage>>,
     ticket: u64,
@@ -150,6 +152,7 @@ impl Shard {
             collect_at: None,
             batch_under_way: false,
             dropped_queues: Vec::new(),
+            outdated: policies::Outdated::default(),
             lost: Vec::new(),
             ticket: 0,
             waiting: VecDeque::new(),
@@ -171,8 +174,7 @@ impl Shard {
     fn start_expiring_queues(&mut self) {
         let expiring = |record: &&Arc<QueueRecord>| {
             record.queue.shard == self.id
-                && (record.settings.expires_ms.is_some()
-                    || record.settings.message_ttl_ms.is_some())
+                && self.has_clock(record, &self.metadata.queue_settings(record))
         };
         let queues: Vec<_> = self
             .metadata
@@ -332,6 +334,7 @@ impl Shard {
             Mail::WindowGone { connection } => self.windows.remove(connection),
             Mail::QueueStart { queue } => self.start_clock(queue),
             Mail::QueueDeleted { queue } => self.queue_deleted(queue),
+            Mail::PoliciesChanged { vhost } => self.policies_changed(now, vhost),
             Mail::Query(query) => self.handle_query(now, query),
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
@@ -347,6 +350,7 @@ impl Shard {
 
     /// Timers of queues and of the log batch.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.follow_policies(now);
         while let Some(Reverse((at, queue))) = self.wakes.peek().copied() {
             if at > now.monotonic {
                 break;
@@ -385,7 +389,10 @@ impl Shard {
         } else {
             self.collect_at
         };
-        [wake, collect].into_iter().flatten().min()
+        [wake, collect, self.outdated.at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Ends a turn: coalesced answers, the log's batch, mail for other shards.
@@ -510,7 +517,7 @@ impl Shard {
             name: record.name.clone(),
             durable: record.durable,
             auto_delete: record.auto_delete,
-            arguments: record.settings.clone(),
+            arguments: self.metadata.queue_settings(record),
         };
         let stored = self.stored.remove(&id).unwrap_or_default();
         let mut machine = Queue::new(settings, stored);

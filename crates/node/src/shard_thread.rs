@@ -102,6 +102,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 | Mail::Query(_)
                 | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
+                | Mail::PoliciesChanged { .. }
                 | Mail::Store(_)
                 | Mail::Alarms(_)) => driver.shard.borrow_mut().handle_mail(now, other),
             }

@@ -2,10 +2,10 @@
 
 use crate::alarms::Accountant;
 use crate::desk::Desk;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_leader::MetadataLeader;
-use base::Now;
+use base::{Name, Now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +44,15 @@ impl Shared {
     /// The mailboxes of the shards, without the desk's.
     pub(crate) fn shard_mailboxes(&self) -> &[Mailbox] {
         &self.mailboxes[..self.shard_count()]
+    }
+
+    /// Tells all shards that policies of a vhost changed.
+    pub(crate) fn policies_changed(&self, vhost: &Name) {
+        for mailbox in self.shard_mailboxes() {
+            mailbox.send(Mail::PoliciesChanged {
+                vhost: vhost.clone(),
+            });
+        }
     }
 
     /// The shard with the fewest connections; of equals the first.

@@ -464,6 +464,25 @@ impl Queue {
         self.advance(now, windows, effects);
     }
 
+    /// Policies ask for something else now; `arguments` are the queue's own with theirs. All of it holds from now on, but a message
+    /// that has come keeps the time to live that it came with. Neither priorities nor the number of active consumers may differ.
+    pub fn reconfigure(
+        &mut self,
+        now: Now,
+        arguments: QueueArguments,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        if arguments.expires_ms != self.settings.arguments.expires_ms {
+            // Nobody could know before that the queue has to be used.
+            self.last_used = Some(now.monotonic);
+        }
+        self.settings.arguments = arguments;
+        if !self.deleting {
+            self.advance(now, windows, effects);
+        }
+    }
+
     /// The connection takes bytes again.
     pub fn handle_window_open(
         &mut self,

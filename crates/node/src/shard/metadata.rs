@@ -36,13 +36,16 @@ impl Shard {
             queue,
             created: true,
         } = proposed.reply
-            && self.expires(queue.id)
+            && self.metadata.has_expiry(queue.id)
         {
             if queue.shard == self.id {
                 self.start_clock(queue.id);
             } else {
                 self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
             }
+        }
+        if let Some(vhost) = &proposed.changed_policies {
+            self.shared.policies_changed(vhost);
         }
         for QueueRef { id, shard } in proposed.deleted_queues {
             if shard == self.id {
@@ -58,13 +61,6 @@ impl Shard {
             return Ok((proposed.reply, Some(self.ticket)));
         }
         Ok((proposed.reply, None))
-    }
-
-    /// Whether the queue goes when it is not used (`x-expires`).
-    pub(super) fn expires(&self, queue: QueueId) -> bool {
-        self.metadata
-            .queue_by_id(queue)
-            .is_some_and(|record| record.settings.expires_ms.is_some())
     }
 
     /// Runs a queue that nobody has used yet, since its time has begun.
