@@ -10,11 +10,12 @@ use broker::command::{
     ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Reply,
 };
 use broker::effect::{Effect, Effects};
-use broker::message::{Message, SharedMessage};
+use broker::message::{Address, Message, SharedMessage};
 use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
 use broker::queue_arguments::QueueArguments;
 use broker::value::Arguments;
 use bytes::Bytes;
+use smallvec::smallvec;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,8 +106,7 @@ fn consume(no_ack: bool) -> QueueCommand {
 
 fn message(persistent: bool, body_bytes: usize) -> SharedMessage {
     Arc::new(Message {
-        exchange: Name::default(),
-        routing_key: Bytes::from_static(b"q"),
+        address: Address::new(Name::default(), Bytes::from_static(b"q")),
         properties: Bytes::new(),
         body: Bytes::from(vec![0; body_bytes]),
         persistent,
@@ -156,7 +156,7 @@ impl Bench {
     fn publish(&mut self, message: &SharedMessage, count: u64) {
         for _ in 0..count {
             self.apply(QueueCommand::Publish {
-                message: message.clone(),
+                messages: smallvec![message.clone()],
                 confirm: None,
             });
         }
@@ -170,7 +170,7 @@ impl Bench {
                 sequence: self.sequence,
             });
             self.apply(QueueCommand::Publish {
-                message: message.clone(),
+                messages: smallvec![message.clone()],
                 confirm,
             });
         }
@@ -187,15 +187,17 @@ impl Bench {
     fn ack_delivered(&mut self) {
         let delivered = self.effects.drain(..).filter_map(|effect| {
             let Effect::Reply {
-                reply: Reply::Deliver { position, .. },
+                reply: Reply::Deliver {
+                    position, messages, ..
+                },
                 ..
             } = effect
             else {
                 return None;
             };
-            Some(position)
+            Some((position.0..).take(messages.len()).map(Position))
         });
-        let positions = delivered.collect();
+        let positions = delivered.flatten().collect();
         self.apply(QueueCommand::Settle {
             channel: channel(2),
             positions,

@@ -61,6 +61,23 @@ pub struct ConfirmTo {
     pub sequence: u64,
 }
 
+impl ConfirmTo {
+    /// The confirm of the channel's next publish.
+    #[must_use]
+    pub fn next(self) -> Self {
+        self.nth(1)
+    }
+
+    /// The confirm of the publish that comes `count` later.
+    #[must_use]
+    pub fn nth(self, count: u64) -> Self {
+        Self {
+            sequence: self.sequence + count,
+            ..self
+        }
+    }
+}
+
 /// What becomes of delivered messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,14 +94,37 @@ pub enum Outcome {
 /// Positions that are settled together.
 pub type Positions = SmallVec<[Position; 2]>;
 
+/// Messages that go the same way together, in order: at least one, at most [`MESSAGES_MAX`].
+pub type Messages = SmallVec<[SharedMessage; 1]>;
+
+/// Messages that one command or one reply carries at most.
+pub const MESSAGES_MAX: usize = 128;
+
+/// Adds a message to some that it follows.
+///
+/// # Errors
+/// There are too many: the message comes back.
+#[inline]
+pub fn push_message(messages: &mut Messages, message: SharedMessage) -> Result<(), SharedMessage> {
+    if messages.len() >= MESSAGES_MAX {
+        return Err(message);
+    }
+    if messages.len() == 1 {
+        // Where there are two there will be many.
+        messages.reserve_exact(MESSAGES_MAX - 1);
+    }
+    messages.push(message);
+    Ok(())
+}
+
 /// A request to one queue. The queue may be on another shard.
 #[derive(Clone, Debug)]
 pub enum QueueCommand {
-    /// A routed message.
+    /// Routed messages.
     Publish {
-        /// The message.
-        message: SharedMessage,
-        /// Who waits for the confirm, if anybody.
+        /// The messages.
+        messages: Messages,
+        /// Who waits for the confirm of the first, if anybody; the sequence numbers of the others follow.
         confirm: Option<ConfirmTo>,
     },
     /// Start a consumer; answered by [`Reply::ConsumeOk`] before its first delivery, or by [`Reply::Failed`].
@@ -152,17 +192,17 @@ pub enum QueueCommand {
 /// What a channel hears back from queues and from the metadata machine.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// A message for a consumer.
+    /// Messages for a consumer.
     Deliver {
         /// The channel's number of the consumer.
         consumer: ConsumerTagIndex,
-        /// The queue it comes from.
+        /// The queue they come from.
         queue: QueueRef,
-        /// Its place there; the channel names it when it settles.
+        /// The place of the first there, those of the others follow; the channel names them when it settles.
         position: Position,
-        /// The message.
-        message: SharedMessage,
-        /// Whether it was delivered before.
+        /// The messages.
+        messages: Messages,
+        /// Whether they were delivered before.
         redelivered: bool,
     },
     /// Answer to [`QueueCommand::Get`].

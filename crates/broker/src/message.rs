@@ -11,10 +11,8 @@ use std::sync::Arc;
 /// for the few fields below, which the frontend reads when the message comes in.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The exchange it was published to; empty for the default exchange.
-    pub exchange: Name,
-    /// The routing key it was published with, at most 255 bytes, not necessarily UTF-8.
-    pub routing_key: Bytes,
+    /// Where it was published to; messages that were published alike share it.
+    pub address: Arc<Address>,
     /// AMQP 0-9-1 property flags and property list, as received (content header without class, weight, body size).
     /// Other protocols translate into this form.
     pub properties: Bytes,
@@ -32,6 +30,15 @@ pub struct Message {
     pub deaths: Option<Arc<Deaths>>,
 }
 
+/// What a message is published to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The exchange; empty for the default exchange.
+    pub exchange: Name,
+    /// The routing key, at most 255 bytes, not necessarily UTF-8.
+    pub routing_key: Bytes,
+}
+
 /// Routing keys beside the one that the message was published with (RabbitMQ docs: sender-selected).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtraRoutingKeys {
@@ -44,10 +51,30 @@ pub struct ExtraRoutingKeys {
 /// A message as queues and consumers hold it.
 pub type SharedMessage = Arc<Message>;
 
+impl Address {
+    /// An address that can be shared.
+    pub fn new(exchange: Name, routing_key: Bytes) -> Arc<Self> {
+        Arc::new(Self {
+            exchange,
+            routing_key,
+        })
+    }
+}
+
 impl Message {
     /// Bytes that count for length limits, flow control and memory accounting: the body and the parts around it.
     pub fn size_bytes(&self) -> usize {
-        self.body.len() + self.properties.len() + self.routing_key.len()
+        self.body.len() + self.properties.len() + self.address.routing_key.len()
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    pub fn exchange(&self) -> &Name {
+        &self.address.exchange
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> &Bytes {
+        &self.address.routing_key
     }
 
     /// All routing keys: its own, then CC, then BCC.
@@ -61,6 +88,6 @@ impl Message {
     pub fn visible_routing_keys(&self) -> impl Iterator<Item = &Bytes> {
         let extra = self.extra_routing_keys.as_deref();
         let cc = extra.into_iter().flat_map(|extra| &extra.cc);
-        std::iter::once(&self.routing_key).chain(cc)
+        std::iter::once(self.routing_key()).chain(cc)
     }
 }

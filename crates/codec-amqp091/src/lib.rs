@@ -32,7 +32,10 @@ pub mod reply_code;
 pub mod value;
 mod wire;
 
-pub use content::{ContentHeader, encode_body_frames, encode_deliver, encode_header_frame};
+pub use content::{
+    ContentHeader, PreparedDeliver, encode_body_frames, encode_deliver, encode_header_frame,
+    encode_small_content,
+};
 pub use error::{DecodeError, ErlangBinary, FrameDescription, FrameError, FrameErrorCause};
 pub use frame::{
     FRAME_END, FRAME_HEADER_SIZE, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind,

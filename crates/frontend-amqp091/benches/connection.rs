@@ -178,7 +178,7 @@ fn deliver(name: &str, body_size: usize, no_ack: bool) {
     machine.handle_input(Now::default(), &metadata, &mut BytesMut::from(&input[..]));
     let Some(Request::Queue {
         queue,
-        command: broker::command::QueueCommand::Publish { message, .. },
+        command: broker::command::QueueCommand::Publish { messages, .. },
     }) = machine.poll_request()
     else {
         unreachable!("the publish is the only request");
@@ -209,7 +209,7 @@ fn deliver(name: &str, body_size: usize, no_ack: bool) {
                 consumer,
                 queue,
                 position: Position(position),
-                message: Arc::clone(&message),
+                messages: messages.clone(),
                 redelivered: false,
             };
             position += 1;

@@ -20,7 +20,7 @@ use crate::barrier::Unsynced;
 use crate::confirm::{Confirm, ConfirmTracker};
 use crate::connection::ChannelDetails;
 use crate::consume::{Consumers, PrefetchLimits};
-use crate::content::{Assembled, Assembly, publish_of};
+use crate::content::{Assembled, Assembly};
 use crate::exception::{Exception, Violation};
 use crate::publish::Routes;
 use crate::reply_to::ReplyConsumer;
@@ -28,7 +28,7 @@ use crate::request::return_late_reply;
 use crate::session::{Session, Turn};
 use crate::tx::{Commit, Transaction};
 use crate::unacked::Unacked;
-use base::{ChannelNumber, ConsumerTagIndex, Name};
+use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
 use broker::command::{ChannelId, Outcome, QueueCommand, Reply};
 use bytes::Bytes;
@@ -400,9 +400,7 @@ impl Channel {
                 self.keep(turn.session, unit);
                 Ok(())
             }
-            Unit::Publish(Assembled { method, content }) => {
-                self.publish(turn, &publish_of(&method)?, content)
-            }
+            Unit::Publish(Assembled { method, content }) => self.publish(turn, &method, content),
         }
     }
 
@@ -575,16 +573,13 @@ impl Channel {
                 consumer,
                 queue,
                 position,
-                message,
+                messages,
                 redelivered,
             } => {
-                self.deliver(
-                    turn.session,
-                    consumer,
-                    (queue, position),
-                    &message,
-                    redelivered,
-                );
+                for (message, position) in messages.into_iter().zip(position.0..) {
+                    let source = (queue, Position(position));
+                    self.deliver(turn.session, consumer, source, &message, redelivered);
+                }
                 return Ok(());
             }
             Reply::Confirm { first, last } => self.confirmed(turn.session, first, last, false)?,

@@ -506,7 +506,7 @@ impl Connection {
             metadata,
             session: &mut self.session,
         };
-        if let Err(exception) = channel.publish(&mut turn, &whole.publish, whole.content(batch)) {
+        if let Err(exception) = channel.publish(&mut turn, whole.method, whole.content(batch)) {
             self.handle_exception(now, method.channel, exception);
         }
         Some(whole.size)

@@ -12,13 +12,14 @@ use crate::exception::{Exception, Violation};
 use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
 use crate::unacked::Delivery;
-use base::{ConsumerTagIndex, Name, Position, QueueRef};
+use base::{ChannelNumber, ConsumerTagIndex, Name, Position, QueueRef};
 use broker::auth::{self, Read};
 use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand};
 use broker::error::ResourceKind;
-use broker::message::SharedMessage;
+use broker::message::{Address, SharedMessage};
 use broker::value::{Arguments, Value};
-use codec_amqp091::{basic, encode_deliver};
+use codec_amqp091::{PreparedDeliver, basic};
+use std::sync::Arc;
 
 /// Argument of consumers that wins over others of their queue.
 const PRIORITY: &str = "x-priority";
@@ -45,6 +46,10 @@ pub(crate) struct Consumer {
     tag: Name,
     queue: QueueRef,
     no_ack: bool,
+    /// The method frame of its deliveries.
+    prepared: PreparedDeliver,
+    /// What it was prepared for.
+    prepared_for: Option<Arc<Address>>,
     /// A delivery of it went back because the channel's limit was reached.
     is_paused: bool,
 }
@@ -99,6 +104,22 @@ impl Consumers {
             .into_iter()
             .zip(0..)
             .filter_map(move |(slot, index)| Some((slot?.queue, ConsumerId { channel, index })))
+    }
+}
+
+impl Consumer {
+    /// The method frame for a message that was published to `address`.
+    #[inline]
+    fn prepare(&mut self, channel: ChannelNumber, address: &Arc<Address>) -> &mut PreparedDeliver {
+        let is_it = |known: &Arc<Address>| Arc::ptr_eq(known, address);
+        if !self.prepared_for.as_ref().is_some_and(is_it) {
+            let exchange = address.exchange.as_bytes();
+            let tag = self.tag.as_bytes();
+            self.prepared
+                .prepare(channel, tag, exchange, &address.routing_key);
+            self.prepared_for = Some(Arc::clone(address));
+        }
+        &mut self.prepared
     }
 }
 
@@ -179,6 +200,8 @@ impl Channel {
             tag: tag.clone(),
             queue,
             no_ack: method.no_ack,
+            prepared: PreparedDeliver::default(),
+            prepared_for: None,
             is_paused: false,
         };
         let index = self.consumers.insert(consumer);
@@ -356,14 +379,10 @@ impl Channel {
                 consumer: Some(index),
             });
         }
-        encode_deliver(
+        consumer.prepare(self.id.number, &message.address).encode(
             session.out.encoded(),
-            self.id.number,
-            consumer.tag.as_bytes(),
             tag,
             redelivered,
-            message.exchange.as_bytes(),
-            &message.routing_key,
         );
         session.send_content(self.id.number, message);
     }
@@ -442,8 +461,8 @@ impl Channel {
         basic::GetOk {
             delivery_tag: tag,
             redelivered,
-            exchange: message.exchange.as_bytes(),
-            routing_key: &message.routing_key,
+            exchange: message.exchange().as_bytes(),
+            routing_key: message.routing_key(),
             message_count: crate::topology::count(ready),
         }
         .encode(self.number(), session.encoded());

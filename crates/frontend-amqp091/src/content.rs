@@ -50,7 +50,6 @@ impl Assembled {
 ///
 /// # Errors
 /// It is malformed. In an [`Assembled`] message it is not: [`Assembly::begin`] looked.
-#[inline]
 pub(crate) fn publish_of(payload: &[u8]) -> Result<basic::Publish<'_>, Exception> {
     Ok(basic::Publish::decode(
         payload.get(4..).unwrap_or_default(),
@@ -94,7 +93,8 @@ fn slice_properties(batch: &Bytes, properties: &[u8]) -> Bytes {
 /// A message whose frames stand one behind the other, as most do. It needs no assembly.
 #[derive(Debug)]
 pub(crate) struct Whole<'a> {
-    pub(crate) publish: basic::Publish<'a>,
+    /// Payload of the method frame.
+    pub(crate) method: &'a [u8],
     properties: &'a [u8],
     body: &'a [u8],
     /// Bytes of the header and body frames.
@@ -131,9 +131,8 @@ impl<'a> Whole<'a> {
         if (class_id, weight) != (basic::Publish::CLASS_ID, 0) || body.len() as u64 != body_size {
             return None;
         }
-        let publish = publish_of(method.payload).ok()?;
         Some(Self {
-            publish,
+            method: method.payload,
             properties,
             body,
             size,

@@ -17,7 +17,7 @@ use crate::arguments;
 use base::Name;
 use broker::death::{Death, Deaths};
 use broker::effect::DeadLetterReason;
-use broker::message::Message;
+use broker::message::{Address, Message};
 use broker::value::Arguments;
 use bytes::Bytes;
 use codec_amqp091::{Array, ArrayWriter, BasicProperties, Table, TableWriter, Value};
@@ -48,7 +48,7 @@ pub fn dead_letter(message: &Message, letter: DeadLetter) -> Message {
         reason: letter.reason,
         count: 1,
         time_s: letter.time_s,
-        exchange: message.exchange.clone(),
+        exchange: message.exchange().clone(),
         routing_keys: message.visible_routing_keys().cloned().collect(),
         original_expiration_ms: message.expiration_ms,
     };
@@ -57,13 +57,12 @@ pub fn dead_letter(message: &Message, letter: DeadLetter) -> Message {
     let (routing_key, extra_routing_keys) = match letter.routing_key {
         Some(routing_key) => (routing_key, None),
         None => (
-            message.routing_key.clone(),
+            message.routing_key().clone(),
             message.extra_routing_keys.clone(),
         ),
     };
     Message {
-        exchange: letter.exchange,
-        routing_key,
+        address: Address::new(letter.exchange, routing_key),
         properties: rewrite(&message.properties, &deaths),
         body: message.body.clone(),
         persistent: message.persistent,
@@ -163,8 +162,7 @@ mod tests {
         let mut encoded = Vec::new();
         properties.encode(&mut encoded);
         Message {
-            exchange: "logs".into(),
-            routing_key: Bytes::from_static(b"a"),
+            address: Address::new("logs".into(), Bytes::from_static(b"a")),
             properties: encoded.into(),
             body: Bytes::from_static(b"body"),
             persistent: true,
@@ -226,7 +224,7 @@ mod tests {
              x-last-death-exchange=S:logs x-last-death-queue=S:q x-last-death-reason=S:expired"
         );
         assert_eq!(
-            (&*dead.exchange, &dead.routing_key[..], &dead.body[..]),
+            (&**dead.exchange(), &dead.routing_key()[..], &dead.body[..]),
             ("dlx", &b"a"[..], &b"body"[..])
         );
         assert!(dead.persistent);

@@ -10,11 +10,13 @@
 //! ```
 
 use bytes::Bytes;
+use codec_amqp091::{FRAME_MIN_SIZE, FRAME_OVERHEAD};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Bodies of this size and more are written from where they are instead of being copied.
-pub(crate) const COPY_SIZE_MAX: usize = 8 * 1024;
+/// Bodies of this size and more are written from where they are instead of being copied. Smaller ones fit one frame, whatever
+/// was negotiated.
+pub(crate) const COPY_SIZE_MAX: usize = FRAME_MIN_SIZE as usize - FRAME_OVERHEAD;
 /// An empty buffer that is larger than this gives its memory back.
 const IDLE_CAPACITY_MAX: usize = 64 * 1024;
 /// Written bytes at the front of the vector are dropped once there are this many and they are the larger part.

@@ -9,18 +9,18 @@
 
 use crate::arguments;
 use crate::channel::{Channel, Mode};
-use crate::content::Content;
+use crate::content::{Content, publish_of};
 use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::reply_to;
 use crate::session::{Session, Turn};
 use crate::tx;
-use base::{Name, QueueRef};
+use base::QueueRef;
 use broker::Error;
 use broker::auth::{self, Permit, Write};
-use broker::command::{ChannelId, ConfirmTo, QueueCommand};
+use broker::command::{ChannelId, ConfirmTo};
 use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
-use broker::message::{ExtraRoutingKeys, Message, SharedMessage};
+use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use broker::value::Arguments;
@@ -54,6 +54,8 @@ pub(crate) struct Routes {
     hasher: FixedState,
     /// The route of the last publish.
     last: usize,
+    /// The method that may come again.
+    repeated: Repeated,
     targets: TargetBuffer,
 }
 
@@ -80,11 +82,19 @@ impl std::fmt::Debug for Allowed {
     }
 }
 
+/// A method that was published with before: most publishers say the same each time.
+#[derive(Debug, Default)]
+struct Repeated {
+    /// Its payload; empty if there is none.
+    payload: SmallVec<[u8; 64]>,
+    route: usize,
+    mandatory: bool,
+}
+
 /// Where a routing key of an exchange leads.
 #[derive(Debug)]
 struct Route {
-    exchange: Name,
-    routing_key: Bytes,
+    address: Arc<Address>,
     queues: SmallVec<[QueueRef; 2]>,
 }
 
@@ -97,6 +107,7 @@ impl Default for Routes {
             index: HashTable::new(),
             hasher: FixedState::default(),
             last: 0,
+            repeated: Repeated::default(),
             targets: TargetBuffer::default(),
         }
     }
@@ -117,12 +128,14 @@ impl Routes {
         self.routes.clear();
         self.index.clear();
         self.last = 0;
+        self.repeated.payload.clear();
     }
 
     #[inline]
     fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
         let is_it = |route: &Route| {
-            *route.routing_key == *routing_key && *route.exchange.as_bytes() == *exchange
+            let address = &*route.address;
+            *address.routing_key == *routing_key && *address.exchange.as_bytes() == *exchange
         };
         if self.routes.get(self.last).is_some_and(is_it) {
             return Some(self.last);
@@ -139,8 +152,9 @@ impl Routes {
         }
         let index = self.routes.len();
         let hash_of = |route: &Route| {
+            let address = &*route.address;
             self.hasher
-                .hash_one((route.exchange.as_bytes(), &*route.routing_key))
+                .hash_one((address.exchange.as_bytes(), &*address.routing_key))
         };
         let hash = hash_of(&route);
         self.routes.push(route);
@@ -160,7 +174,7 @@ enum Found {
 }
 
 impl Channel {
-    /// Publishes a message.
+    /// Publishes a message; `payload` is that of its method frame.
     ///
     /// # Errors
     /// It breaks a rule; see the module doc for the order in which they are looked at.
@@ -168,22 +182,32 @@ impl Channel {
     pub(crate) fn publish(
         &mut self,
         turn: &mut Turn<'_>,
-        method: &basic::Publish<'_>,
+        payload: &[u8],
         content: Content,
     ) -> Result<(), Exception> {
-        self.try_publish(turn, method, content)
+        self.routes.refresh(turn.metadata.version());
+        if *self.routes.repeated.payload == *payload
+            && content.body_size <= turn.session.config.message_size_max
+            && let Some(persistent) = bare_delivery_mode(&content.properties)
+        {
+            let Repeated {
+                route, mandatory, ..
+            } = self.routes.repeated;
+            return self.publish_plain(turn, route, mandatory, content, persistent, 0);
+        }
+        self.try_publish(turn, payload, content)
             .map_err(|exception| {
                 exception.caused_by((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
             })
     }
 
-    #[inline]
     fn try_publish(
         &mut self,
         turn: &mut Turn<'_>,
-        method: &basic::Publish<'_>,
+        payload: &[u8],
         content: Content,
     ) -> Result<(), Exception> {
+        let method = &publish_of(payload)?;
         if method.immediate {
             return Err(Violation::Immediate.into());
         }
@@ -196,37 +220,61 @@ impl Channel {
             .into());
         }
         let scan = PropertyScan::scan(&content.properties).map_err(Exception::from_properties)?;
-        self.routes.refresh(turn.metadata.version());
         let is_plain = scan.headers.is_none()
             && scan.reply_to.is_none()
             && scan.expiration.is_none()
             && scan.user_id.is_none();
         if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
-            let route = &self.routes.routes[index];
             let persistent = scan.delivery_mode == Some(PERSISTENT);
             let priority = scan.priority.unwrap_or(0);
-            let message = Arc::new(Message {
-                exchange: route.exchange.clone(),
-                routing_key: route.routing_key.clone(),
-                properties: content.properties,
-                body: content.body,
+            self.routes.repeated = Repeated {
+                payload: SmallVec::from_slice(payload),
+                route: index,
+                mandatory: method.mandatory,
+            };
+            return self.publish_plain(
+                turn,
+                index,
+                method.mandatory,
+                content,
                 persistent,
                 priority,
-                expiration_ms: None,
-                extra_routing_keys: None,
-                deaths: None,
-            });
-            let session = &mut *turn.session;
-            return send(
-                &mut self.mode,
-                self.id,
-                session,
-                &route.queues,
-                message,
-                method.mandatory,
             );
         }
         self.publish_uncached(turn, method, &content, &scan)
+    }
+
+    /// Publishes a message that goes where an earlier one went.
+    #[inline]
+    fn publish_plain(
+        &mut self,
+        turn: &mut Turn<'_>,
+        route: usize,
+        mandatory: bool,
+        content: Content,
+        persistent: bool,
+        priority: u8,
+    ) -> Result<(), Exception> {
+        let route = &self.routes.routes[route];
+        let message = Arc::new(Message {
+            address: Arc::clone(&route.address),
+            properties: content.properties,
+            body: content.body,
+            persistent,
+            priority,
+            expiration_ms: None,
+            extra_routing_keys: None,
+            deaths: None,
+        });
+        let session = &mut *turn.session;
+        send(
+            &mut self.mode,
+            self.id,
+            session,
+            &route.queues,
+            message,
+            mandatory,
+        )
     }
 
     fn publish_uncached(
@@ -256,13 +304,15 @@ impl Channel {
         )?;
         check_user_id(turn, scan)?;
         let known = self.routes.find(method.exchange, method.routing_key);
-        let routing_key = match known {
-            Some(index) => self.routes.routes[index].routing_key.clone(),
-            None => Bytes::copy_from_slice(method.routing_key),
+        let address = match known {
+            Some(index) => Arc::clone(&self.routes.routes[index].address),
+            None => Address::new(
+                allowed.exchange.name.clone(),
+                Bytes::copy_from_slice(method.routing_key),
+            ),
         };
         let message = Arc::new(Message {
-            exchange: allowed.exchange.name.clone(),
-            routing_key,
+            address,
             properties,
             body: content.body.clone(),
             persistent: scan.delivery_mode == Some(PERSISTENT),
@@ -296,7 +346,7 @@ impl Channel {
             &allowed,
             scan.headers,
             &extra_keys.keys,
-            &message.routing_key,
+            &message.address,
         )?;
         let queues = match targets {
             Found::Remembered(index) => &self.routes.routes[index].queues[..],
@@ -319,14 +369,14 @@ impl Channel {
         allowed: &Allowed,
         headers: Option<Table<'_>>,
         extra_keys: &[&[u8]],
-        routing_key: &Bytes,
+        address: &Arc<Address>,
     ) -> Result<Found, Exception> {
         let vhost = turn
             .metadata
             .vhost(&turn.session.vhost)
             .ok_or_else(|| vhost_gone(turn.session))?;
         let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
-        keys.push(routing_key);
+        keys.push(&address.routing_key);
         keys.extend_from_slice(extra_keys);
         let mut decoded = || {
             headers.map_or_else(Arguments::default, |table| {
@@ -346,13 +396,10 @@ impl Channel {
             return Ok(Found::Once);
         }
         let queues = SmallVec::from_slice(targets.queues());
-        let exchange = allowed.exchange.name.clone();
-        let routing_key = routing_key.clone();
-        Ok(Found::Remembered(self.routes.insert(Route {
-            exchange,
-            routing_key,
-            queues,
-        })))
+        let address = Arc::clone(address);
+        Ok(Found::Remembered(
+            self.routes.insert(Route { address, queues }),
+        ))
     }
 
     /// The exchange, if it exists and the user may publish to it.
@@ -411,6 +458,16 @@ impl Channel {
     }
 }
 
+/// Whether a message is persistent, if its properties say no more than that.
+#[inline]
+fn bare_delivery_mode(properties: &[u8]) -> Option<bool> {
+    match properties {
+        [0, 0] => Some(false),
+        [0x10, 0, mode] => Some(*mode == PERSISTENT),
+        _ => None,
+    }
+}
+
 /// Hands the message to its queues, or keeps it for the commit.
 #[inline]
 fn send(
@@ -447,15 +504,9 @@ fn send(
         return Ok(());
     };
     for queue in others {
-        session.ask_queue(
-            *queue,
-            QueueCommand::Publish {
-                message: Arc::clone(&message),
-                confirm,
-            },
-        );
+        session.publish(*queue, Arc::clone(&message), confirm);
     }
-    session.ask_queue(*last, QueueCommand::Publish { message, confirm });
+    session.publish(*last, message, confirm);
     Ok(())
 }
 
@@ -463,8 +514,8 @@ fn return_unroutable(channel: base::ChannelNumber, session: &mut Session, messag
     basic::Return {
         reply_code: reply_code::NO_ROUTE,
         reply_text: reply_code::name(reply_code::NO_ROUTE).as_bytes(),
-        exchange: message.exchange.as_bytes(),
-        routing_key: &message.routing_key,
+        exchange: message.exchange().as_bytes(),
+        routing_key: message.routing_key(),
     }
     .encode(channel, session.encoded());
     session.send_content(channel, message);
@@ -689,10 +740,9 @@ mod tests {
     fn the_route_table_starts_anew_when_it_is_full() {
         let mut routes = Routes::default();
         for number in 0..3 * ROUTES_MAX {
-            let routing_key = Bytes::from(number.to_string());
+            let address = Address::new("x".into(), Bytes::from(number.to_string()));
             routes.insert(Route {
-                exchange: "x".into(),
-                routing_key,
+                address,
                 queues: SmallVec::new(),
             });
             assert!(routes.routes.len() <= ROUTES_MAX);

@@ -131,7 +131,7 @@ impl Channel {
     pub(crate) fn rewrite_reply_to(
         &self,
         scan: &PropertyScan<'_>,
-        properties: &Bytes,
+        properties: &[u8],
     ) -> Result<Option<Bytes>, Exception> {
         if scan.reply_to != Some(REPLY_TO.as_bytes()) {
             return Ok(None);
@@ -168,7 +168,7 @@ impl Channel {
         let Some(consumer) = &self.reply_consumer else {
             return;
         };
-        if *consumer.address.as_bytes() != *message.routing_key {
+        if *consumer.address.as_bytes() != **message.routing_key() {
             return;
         }
         self.delivery_tag += 1;
@@ -181,7 +181,7 @@ impl Channel {
             self.delivery_tag,
             false,
             b"",
-            &message.routing_key,
+            message.routing_key(),
         );
         session.send_content(self.id.number, message);
     }

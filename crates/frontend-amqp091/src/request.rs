@@ -1,9 +1,8 @@
 //! What a connection asks of the node.
 
-use base::{ConnectionId, QueueRef};
+use base::{ConnectionId, Position, QueueRef};
 use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::message::SharedMessage;
-use smallvec::smallvec;
 
 /// One request. The driver takes them in order with `Connection::poll_request` and must hand them on in that order.
 #[derive(Debug)]
@@ -42,23 +41,32 @@ pub(crate) fn connection_address(connection: ConnectionId) -> ChannelId {
     }
 }
 
+/// Gives `count` messages from `first` on back to their queue.
+fn back(channel: ChannelId, queue: QueueRef, first: Position, count: usize) -> Request {
+    let positions = (first.0..).take(count).map(Position).collect();
+    Request::Queue {
+        queue,
+        command: QueueCommand::Settle {
+            channel,
+            positions,
+            outcome: Outcome::Return,
+        },
+    }
+}
+
 /// What has to happen with a reply whose channel or connection is gone: a message goes back to its queue, everything
 /// else is forgotten. The driver uses it for connections it no longer has.
 pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
     match reply {
         Reply::Deliver {
+            queue,
+            position,
+            messages,
+            ..
+        } => Some(back(channel, *queue, *position, messages.len())),
+        Reply::GetOk {
             queue, position, ..
-        }
-        | Reply::GetOk {
-            queue, position, ..
-        } => Some(Request::Queue {
-            queue: *queue,
-            command: QueueCommand::Settle {
-                channel,
-                positions: smallvec![*position],
-                outcome: Outcome::Return,
-            },
-        }),
+        } => Some(back(channel, *queue, *position, 1)),
         Reply::GetEmpty
         | Reply::Confirm { .. }
         | Reply::Nack { .. }

@@ -9,11 +9,11 @@ use crate::random::Random;
 use crate::request::Request;
 use base::{ChannelNumber, ConnectionId, Name, QueueRef};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand};
-use broker::message::Message;
+use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, push_message};
+use broker::message::{Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::value::Arguments;
-use codec_amqp091::{FrameKind, encode_body_frames, encode_header_frame};
+use codec_amqp091::{FrameKind, encode_header_frame, encode_small_content};
 use smallvec::smallvec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -117,6 +117,34 @@ impl Session {
         self.requests.push_back(Request::Queue { queue, command });
     }
 
+    /// Hands a message to a queue. Those that follow each other become one command.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        queue: QueueRef,
+        mut message: SharedMessage,
+        confirm: Option<ConfirmTo>,
+    ) {
+        if let Some(Request::Queue {
+            queue: last_queue,
+            command:
+                QueueCommand::Publish {
+                    messages,
+                    confirm: first,
+                },
+        }) = self.requests.back_mut()
+            && *last_queue == queue
+            && first.map(|first| first.nth(messages.len() as u64)) == confirm
+        {
+            match push_message(messages, message) {
+                Ok(()) => return,
+                Err(refused) => message = refused,
+            }
+        }
+        let messages = smallvec![message];
+        self.ask_queue(queue, QueueCommand::Publish { messages, confirm });
+    }
+
     pub(crate) fn ask_metadata(&mut self, channel: ChannelId, command: MetadataCommand) {
         self.requests
             .push_back(Request::Metadata { channel, command });
@@ -165,13 +193,19 @@ impl Session {
     }
 
     /// Sends the header and body frames of a message; the method was sent before.
+    #[inline]
     pub(crate) fn send_content(&mut self, channel: ChannelNumber, message: &Message) {
         let out = self.out.encoded();
-        encode_header_frame(out, channel, message.body.len() as u64, &message.properties);
         if message.body.len() < COPY_SIZE_MAX {
-            encode_body_frames(out, channel, &message.body, self.frame_max);
+            encode_small_content(out, channel, &message.properties, &message.body);
             return;
         }
+        self.send_large_content(channel, message);
+    }
+
+    fn send_large_content(&mut self, channel: ChannelNumber, message: &Message) {
+        let out = self.out.encoded();
+        encode_header_frame(out, channel, message.body.len() as u64, &message.properties);
         let part_max = match self.frame_max {
             0 => message.body.len(),
             frame_max => frame_max as usize - codec_amqp091::FRAME_OVERHEAD,

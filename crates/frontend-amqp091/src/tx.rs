@@ -12,7 +12,7 @@ use crate::session::{Session, Turn};
 use crate::settle::{is_final, settle_all};
 use crate::unacked::Delivery;
 use base::QueueRef;
-use broker::command::{ConfirmTo, Outcome, QueueCommand};
+use broker::command::{ConfirmTo, Outcome};
 use broker::message::SharedMessage;
 use codec_amqp091::tx;
 use smallvec::SmallVec;
@@ -126,9 +126,8 @@ impl Channel {
                 sequence,
             });
             for queue in publish.queues {
-                let message = publish.message.clone();
                 turn.session
-                    .ask_queue(queue, QueueCommand::Publish { message, confirm });
+                    .publish(queue, publish.message.clone(), confirm);
             }
         }
         for run in settled.chunk_by(|(_, a), (_, b)| a == b) {

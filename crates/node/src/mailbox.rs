@@ -70,11 +70,11 @@ impl Mail {
     /// Message content this mail holds on to.
     fn content_bytes(&self) -> usize {
         if let Self::Queue {
-            command: QueueCommand::Publish { message, .. },
+            command: QueueCommand::Publish { messages, .. },
             ..
         } = self
         {
-            return message.size_bytes();
+            return messages.iter().map(|message| message.size_bytes()).sum();
         }
         0
     }

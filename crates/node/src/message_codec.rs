@@ -19,7 +19,7 @@
 
 use broker::death::{Death, Deaths, FirstDeath};
 use broker::effect::DeadLetterReason;
-use broker::message::{ExtraRoutingKeys, Message, SharedMessage};
+use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use bytes::{Buf, Bytes};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,9 +47,9 @@ impl store::Payload for StoredMessage {
         3 + 8 * usize::from(self.expires_at_ms.is_some())
             + 8 * usize::from(message.expiration_ms.is_some())
             + 1
-            + message.exchange.len()
+            + message.exchange().len()
             + 1
-            + message.routing_key.len()
+            + message.routing_key().len()
             + message
                 .extra_routing_keys
                 .as_deref()
@@ -85,8 +85,8 @@ impl store::Payload for StoredMessage {
         {
             out.extend_from_slice(&time.to_le_bytes());
         }
-        push_short(message.exchange.as_bytes(), out);
-        push_short(&message.routing_key, out);
+        push_short(message.exchange().as_bytes(), out);
+        push_short(message.routing_key(), out);
         if let Some(extra) = &message.extra_routing_keys {
             push_keys(&extra.cc, out);
             push_keys(&extra.bcc, out);
@@ -171,22 +171,41 @@ fn reason(code: u8) -> Option<DeadLetterReason> {
 
 /// Exchange names seen while loading, so that a million messages share one copy of the name. Bounded: cleared when full.
 #[derive(Debug, Default)]
-pub(crate) struct NameCache(HashMap<Bytes, Name>);
+pub(crate) struct NameCache {
+    names: HashMap<Bytes, Name>,
+    /// The last address: messages that lie together were mostly published alike.
+    last: Option<Arc<Address>>,
+}
 
 /// Names kept in a [`NameCache`] at most.
 const NAMES_MAX: usize = 1024;
 
 impl NameCache {
     fn name(&mut self, bytes: &Bytes) -> Option<Name> {
-        if let Some(name) = self.0.get(bytes) {
+        if let Some(name) = self.names.get(bytes) {
             return Some(name.clone());
         }
         let name = Name::from(std::str::from_utf8(bytes).ok()?);
-        if self.0.len() >= NAMES_MAX {
-            self.0.clear();
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
         }
-        self.0.insert(Bytes::copy_from_slice(bytes), name.clone());
+        self.names
+            .insert(Bytes::copy_from_slice(bytes), name.clone());
         Some(name)
+    }
+
+    fn address(&mut self, exchange: &Bytes, routing_key: &Bytes) -> Option<Arc<Address>> {
+        if let Some(last) = &self.last
+            && last.routing_key == *routing_key
+            && *last.exchange.as_bytes() == **exchange
+        {
+            return Some(Arc::clone(last));
+        }
+        // A copy, so that the address does not hold what was read with it.
+        let routing_key = Bytes::copy_from_slice(routing_key);
+        let address = Address::new(self.name(exchange)?, routing_key);
+        self.last = Some(Arc::clone(&address));
+        Some(address)
     }
 }
 
@@ -224,8 +243,7 @@ pub(crate) fn decode(
     let properties_length = take(&mut payload, 4)?.get_u32_le();
     let properties = take(&mut payload, usize::try_from(properties_length).ok()?)?;
     let message = Message {
-        exchange: names.name(&exchange)?,
-        routing_key,
+        address: names.address(&exchange, &routing_key)?,
         properties,
         body: payload,
         persistent: flags & PERSISTENT != 0,
@@ -281,8 +299,7 @@ mod tests {
 
     fn stored(expires_at_ms: Option<u64>, expiration_ms: Option<u64>) -> StoredMessage {
         let message = Message {
-            exchange: Name::from("logs"),
-            routing_key: Bytes::from_static(b"a.\xff"),
+            address: Address::new("logs".into(), Bytes::from_static(b"a.\xff")),
             properties: Bytes::from_static(&[0x10, 0, 2]),
             body: Bytes::from_static(b"hello"),
             persistent: true,

@@ -42,6 +42,7 @@ use frontend_amqp091::dead_letter::{self, DeadLetter};
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, return_late_reply};
 use hashbrown::HashMap;
 use slab::Slab;
+use smallvec::smallvec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -54,6 +55,9 @@ pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
 /// Bytes on their way to the disk above which a shard stops its publishers: what the log has not written yet, and what waits
 /// in queues for the next batch.
 pub(crate) const LOG_CONGESTED_BYTES: u64 = 32 << 20;
+
+/// Input that is handled before its messages are carried through the queues: what lies between stays in the processor's cache.
+const INPUT_STEP_BYTES: usize = 16 << 10;
 
 type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -250,6 +254,21 @@ impl Shard {
 
     /// Bytes came from a client.
     pub(crate) fn handle_input(&mut self, now: Now, id: ConnectionId, input: &mut BytesMut) {
+        while input.len() > INPUT_STEP_BYTES {
+            let mut step = input.split_to(INPUT_STEP_BYTES);
+            self.handle_step(now, id, &mut step);
+            let is_stuck = step.len() == INPUT_STEP_BYTES;
+            // Both are parts of one buffer, so nothing is copied.
+            step.unsplit(std::mem::take(input));
+            *input = step;
+            if is_stuck {
+                break;
+            }
+        }
+        self.handle_step(now, id, input);
+    }
+
+    fn handle_step(&mut self, now: Now, id: ConnectionId, input: &mut BytesMut) {
         self.refresh_metadata();
         let metadata = Arc::clone(&self.metadata);
         let Some(machine) = self.connection(id) else {
@@ -541,12 +560,12 @@ impl Shard {
         };
         let answer = match command {
             // RabbitMQ confirms messages whose queue was deleted meanwhile.
-            QueueCommand::Publish { confirm, .. } => confirm.map(|to| {
+            QueueCommand::Publish { messages, confirm } => confirm.map(|to| {
                 (
                     to.channel,
                     Reply::Confirm {
                         first: to.sequence,
-                        last: to.sequence,
+                        last: to.nth(messages.len() as u64 - 1).sequence,
                     },
                 )
             }),
@@ -685,7 +704,7 @@ impl Shard {
                 continue;
             }
             let command = QueueCommand::Publish {
-                message: Arc::clone(&message),
+                messages: smallvec![Arc::clone(&message)],
                 confirm: None,
             };
             self.ask_queue(now, *queue, command);
@@ -715,8 +734,9 @@ impl Shard {
             self.return_delivery(now, to, &reply);
             return;
         };
-        if let (Some(from), Reply::Deliver { message, .. }) = (from, &reply) {
-            connection.remote_bytes[from.index()] += message.size_bytes();
+        if let (Some(from), Reply::Deliver { messages, .. }) = (from, &reply) {
+            let bytes = messages.iter().map(|message| message.size_bytes());
+            connection.remote_bytes[from.index()] += bytes.sum::<usize>();
         }
         connection
             .machine

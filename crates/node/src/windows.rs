@@ -11,6 +11,7 @@
 use base::{ConnectionId, QueueId, ShardId};
 use broker::queue::Windows;
 use hashbrown::HashMap;
+use slab::Slab;
 
 /// Bytes that the shard of a connection may hold for it.
 pub(crate) const LOCAL_BYTES: usize = 512 << 10;
@@ -18,8 +19,9 @@ pub(crate) const LOCAL_BYTES: usize = 512 << 10;
 /// Bytes that all other shards together may have on the way to a connection.
 pub(crate) const REMOTE_BYTES: usize = 512 << 10;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
+    connection: ConnectionId,
     in_flight: usize,
     waiting: Vec<QueueId>,
 }
@@ -29,7 +31,10 @@ struct Window {
 pub(crate) struct WindowTable {
     shard: ShardId,
     remote_limit: usize,
-    windows: HashMap<ConnectionId, Window, foldhash::fast::FixedState>,
+    windows: Slab<Window>,
+    index: HashMap<ConnectionId, usize, foldhash::fast::FixedState>,
+    /// The window that was looked for last: deliveries come in runs.
+    last: usize,
 }
 
 impl WindowTable {
@@ -38,7 +43,9 @@ impl WindowTable {
         Self {
             shard,
             remote_limit: REMOTE_BYTES / others,
-            windows: HashMap::default(),
+            windows: Slab::new(),
+            index: HashMap::default(),
+            last: 0,
         }
     }
 
@@ -52,27 +59,55 @@ impl WindowTable {
 
     /// The out-buffer of a local connection holds this much now. Returns the queues to try again.
     pub(crate) fn set_in_flight(&mut self, connection: ConnectionId, bytes: usize) -> Vec<QueueId> {
-        let limit = self.limit(connection);
-        let Some(window) = self.windows.get_mut(&connection) else {
-            return Vec::new();
-        };
-        window.in_flight = bytes;
-        Self::opened(window, limit)
+        self.update(connection, |window| window.in_flight = bytes)
     }
 
     /// A connection of another shard has sent this much. Returns the queues to try again.
     pub(crate) fn credit(&mut self, connection: ConnectionId, bytes: usize) -> Vec<QueueId> {
-        let limit = self.limit(connection);
-        let Some(window) = self.windows.get_mut(&connection) else {
-            return Vec::new();
-        };
-        window.in_flight = window.in_flight.saturating_sub(bytes);
-        Self::opened(window, limit)
+        self.update(connection, |window| {
+            window.in_flight = window.in_flight.saturating_sub(bytes);
+        })
     }
 
     /// The connection has ended.
     pub(crate) fn remove(&mut self, connection: ConnectionId) {
-        self.windows.remove(&connection);
+        if let Some(index) = self.index.remove(&connection) {
+            self.windows.remove(index);
+        }
+    }
+
+    fn update(
+        &mut self,
+        connection: ConnectionId,
+        change: impl FnOnce(&mut Window),
+    ) -> Vec<QueueId> {
+        let limit = self.limit(connection);
+        let Some(window) = self
+            .index
+            .get(&connection)
+            .and_then(|index| self.windows.get_mut(*index))
+        else {
+            return Vec::new();
+        };
+        change(window);
+        Self::opened(window, limit)
+    }
+
+    /// The window of a connection, made on its first delivery.
+    #[inline]
+    fn window(&mut self, connection: ConnectionId) -> &mut Window {
+        let is_last = |window: &Window| window.connection == connection;
+        if !self.windows.get(self.last).is_some_and(is_last) {
+            let windows = &mut self.windows;
+            self.last = *self.index.entry(connection).or_insert_with(|| {
+                windows.insert(Window {
+                    connection,
+                    in_flight: 0,
+                    waiting: Vec::new(),
+                })
+            });
+        }
+        &mut self.windows[self.last]
     }
 
     fn opened(window: &mut Window, limit: usize) -> Vec<QueueId> {
@@ -85,9 +120,10 @@ impl WindowTable {
 }
 
 impl Windows for WindowTable {
+    #[inline]
     fn take(&mut self, connection: ConnectionId, queue: QueueId, bytes: usize) -> bool {
         let limit = self.limit(connection);
-        let window = self.windows.entry(connection).or_default();
+        let window = self.window(connection);
         if window.in_flight >= limit {
             if !window.waiting.contains(&queue) {
                 window.waiting.push(queue);

@@ -144,14 +144,14 @@ pub(super) fn was_rejected(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Address;
 
     #[test]
     fn a_small_message_lets_go_of_the_read_buffer_and_a_large_one_keeps_it() {
         for (size, detached) in [(10, true), (DETACH_BYTES_MAX, false)] {
             let buffer = Bytes::from(vec![7; 3 + size]);
             let message = Message {
-                exchange: "x".into(),
-                routing_key: Bytes::from_static(b"k"),
+                address: Address::new("x".into(), Bytes::from_static(b"k")),
                 properties: buffer.slice(..3),
                 body: buffer.slice(3..),
                 persistent: false,

@@ -40,7 +40,8 @@ pub use counters::Counters;
 
 use crate::Error;
 use crate::command::{
-    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, Positions, QueueCommand, Reply,
+    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Messages, Outcome, Positions, QueueCommand,
+    Reply, push_message,
 };
 use crate::effect::{DeadLetterReason, Effect, Effects};
 use crate::error::ResourceKind;
@@ -52,6 +53,7 @@ use consumers::{ConsumerKey, Consumers, Taker};
 use entry::{Deadline, Entry};
 use journal::Journal;
 use ready::{Front, Load, Ready};
+use smallvec::smallvec;
 use std::collections::VecDeque;
 use std::time::Duration;
 use unacked::{Delivered, Unacked};
@@ -296,8 +298,8 @@ impl Queue {
             return self.apply_deleted(command, effects);
         }
         match command {
-            QueueCommand::Publish { message, confirm } => {
-                self.publish(now, message, confirm, windows, effects)
+            QueueCommand::Publish { messages, confirm } => {
+                return self.publish_all(now, messages, confirm, windows, effects);
             }
             QueueCommand::Settle {
                 channel,
@@ -538,6 +540,22 @@ impl Queue {
 
 /// Commands.
 impl Queue {
+    #[inline]
+    fn publish_all(
+        &mut self,
+        now: Now,
+        messages: Messages,
+        mut confirm: Option<ConfirmTo>,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) {
+        for message in messages {
+            self.publish(now, message, confirm, windows, effects);
+            self.advance(now, windows, effects);
+            confirm = confirm.map(ConfirmTo::next);
+        }
+    }
+
     #[inline]
     fn publish(
         &mut self,
@@ -798,9 +816,10 @@ impl Queue {
     /// what they will be told a moment later.
     fn apply_deleted(&mut self, command: QueueCommand, effects: &mut Effects) {
         let channel = match command {
-            QueueCommand::Publish { confirm, .. } => {
-                if let Some(confirm) = confirm {
-                    self.confirms.confirm(confirm, effects);
+            QueueCommand::Publish { messages, confirm } => {
+                let confirms = (0..messages.len() as u64).zip(confirm.into_iter().cycle());
+                for (count, first) in confirms {
+                    self.confirms.confirm(first.nth(count), effects);
                 }
                 return;
             }
@@ -940,17 +959,46 @@ impl Queue {
         } else {
             entry.message.clone()
         };
+        let message = message.expect("callers deliver loaded messages");
+        self.send(&entry, taker, message, effects);
+        self.hand_over(entry, taker.channel, taker.key, taker.no_ack, effects);
+    }
+
+    /// Adds a message to those that are on their way to the consumer, if it comes right behind them.
+    #[inline]
+    fn send(&self, entry: &Entry, taker: Taker, mut message: SharedMessage, effects: &mut Effects) {
+        if let Some(Effect::Reply {
+            to,
+            reply:
+                Reply::Deliver {
+                    consumer,
+                    queue,
+                    position,
+                    messages,
+                    redelivered,
+                },
+        }) = effects.last_mut()
+            && position.0 + messages.len() as u64 == entry.position.0
+            && *redelivered == entry.redelivered
+            && *consumer == taker.index
+            && *queue == self.settings.queue
+            && *to == taker.channel
+        {
+            match push_message(messages, message) {
+                Ok(()) => return,
+                Err(refused) => message = refused,
+            }
+        }
         effects.push(Effect::Reply {
             to: taker.channel,
             reply: Reply::Deliver {
                 consumer: taker.index,
                 queue: self.settings.queue,
                 position: entry.position,
-                message: message.expect("callers deliver loaded messages"),
+                messages: smallvec![message],
                 redelivered: entry.redelivered,
             },
         });
-        self.hand_over(entry, taker.channel, taker.key, taker.no_ack, effects);
     }
 
     /// The message went out: it is settled now or waits for that.

@@ -6,12 +6,13 @@
 use crate::rig::{
     FakeWindows, LoadResult, Rig, channel, consume, consumer, message, settings, show,
 };
-use base::{ConnectionId, Now, Position};
+use base::{ConnectionId, Name, Now, Position};
 use broker::command::{ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
 use broker::effect::{DeadLetterReason, Effect};
-use broker::message::SharedMessage;
+use broker::message::{Address, SharedMessage};
 use broker::queue::QueueSettings;
 use broker::queue_arguments::{Overflow, QueueArguments};
+use smallvec::smallvec;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -233,12 +234,12 @@ impl Model {
         }
         let seen: Vec<_> = dead
             .iter()
-            .map(|(reason, message)| (reason.as_str(), message.routing_key.clone()))
+            .map(|(reason, message)| (reason.as_str(), message.routing_key().clone()))
             .collect();
         let due: Vec<_> = self
             .dead_letters
             .drain(..)
-            .map(|(reason, message)| (reason.as_str(), message.routing_key.clone()))
+            .map(|(reason, message)| (reason.as_str(), message.routing_key().clone()))
             .collect();
         let sorted = |mut list: Vec<_>| {
             list.sort_unstable();
@@ -252,10 +253,11 @@ impl Model {
             Reply::Deliver {
                 consumer,
                 position,
-                message,
+                messages,
                 redelivered,
                 ..
             } => {
+                let message = &messages[0];
                 assert!(self.gets.is_empty(), "a get was waiting");
                 let taker = self
                     .consumers
@@ -479,7 +481,7 @@ impl Model {
 
 /// Each message has a routing key of its own; the queue may have copied the rest.
 fn is_same(a: &SharedMessage, b: &SharedMessage) -> bool {
-    a.routing_key == b.routing_key
+    a.routing_key() == b.routing_key()
 }
 
 fn dead_letters(effects: &[Effect]) -> Vec<(DeadLetterReason, SharedMessage)> {
@@ -598,7 +600,7 @@ impl Run {
             message.expiration_ms = Some(self.random.below(300));
         }
         self.published += 1;
-        message.routing_key = self.published.to_string().into();
+        message.address = Address::new(Name::default(), self.published.to_string().into());
         let message = Arc::new(message);
         let arguments = &self.model.settings.arguments;
         let full = arguments.overflow != Overflow::DropHead
@@ -618,7 +620,7 @@ impl Run {
             }
         });
         let command = QueueCommand::Publish {
-            message: message.clone(),
+            messages: smallvec![message.clone()],
             confirm,
         };
         if full {

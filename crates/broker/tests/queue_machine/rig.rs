@@ -3,14 +3,15 @@
 
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::command::{
-    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Reply,
+    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, MESSAGES_MAX, Outcome, QueueCommand, Reply,
 };
 use broker::effect::{Effect, Effects};
-use broker::message::{Message, SharedMessage};
+use broker::message::{Address, Message, SharedMessage};
 use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
 use broker::queue_arguments::QueueArguments;
 use broker::value::Arguments;
 use bytes::Bytes;
+use smallvec::smallvec;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,7 @@ impl Rig {
                 Effect::Reply { .. } | Effect::Delete { .. } | Effect::DeadLetter { .. } => {}
             }
         }
-        effects
+        one_by_one(effects)
     }
 
     pub(crate) fn command(&mut self, command: QueueCommand) -> Effects {
@@ -324,6 +325,40 @@ impl Rig {
     }
 }
 
+/// Deliveries that were put together, as one effect each.
+fn one_by_one(effects: Effects) -> Effects {
+    let mut single = Effects::new();
+    for effect in effects {
+        let Effect::Reply {
+            to,
+            reply:
+                Reply::Deliver {
+                    consumer,
+                    queue,
+                    position: first,
+                    messages,
+                    redelivered,
+                },
+        } = effect
+        else {
+            single.push(effect);
+            continue;
+        };
+        assert!((1..=MESSAGES_MAX).contains(&messages.len()));
+        for (message, position) in messages.into_iter().zip(first.0..) {
+            let reply = Reply::Deliver {
+                consumer,
+                queue,
+                position: Position(position),
+                messages: smallvec![message],
+                redelivered,
+            };
+            single.push(Effect::Reply { to, reply });
+        }
+    }
+    single
+}
+
 pub(crate) fn settings(durable: bool, arguments: QueueArguments) -> QueueSettings {
     QueueSettings {
         queue: QueueRef {
@@ -359,8 +394,7 @@ pub(crate) fn consumer(number: u32) -> ConsumerId {
 
 pub(crate) fn message(persistent: bool, body_bytes: usize) -> Message {
     Message {
-        exchange: Name::default(),
-        routing_key: Bytes::from_static(b"q"),
+        address: Address::new(Name::default(), Bytes::from_static(b"q")),
         properties: Bytes::new(),
         body: Bytes::from_static(&ZEROS[..body_bytes]),
         persistent,
@@ -397,7 +431,7 @@ pub(crate) fn publish(message: Message, confirm: Option<(u64, u64)>) -> QueueCom
         sequence,
     });
     QueueCommand::Publish {
-        message: Arc::new(message),
+        messages: smallvec![Arc::new(message)],
         confirm,
     }
 }

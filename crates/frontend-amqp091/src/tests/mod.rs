@@ -354,9 +354,10 @@ impl World {
         match command {
             QueueCommand::Publish {
                 confirm: Some(confirm),
-                ..
+                messages,
             } => {
-                let (first, last) = (confirm.sequence, confirm.sequence);
+                let first = confirm.sequence;
+                let last = confirm.nth(messages.len() as u64 - 1).sequence;
                 self.reply(confirm.channel, Reply::Confirm { first, last });
             }
             QueueCommand::Consume { consumer, .. }
