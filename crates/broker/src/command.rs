@@ -7,6 +7,7 @@
 use crate::Error;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
+use crate::browse::{Operation, OperationReply};
 use crate::message::SharedMessage;
 use crate::policy::{Policy, PolicyScope};
 use crate::value::Arguments;
@@ -178,6 +179,13 @@ pub enum QueueCommand {
         /// Who asks.
         channel: ChannelId,
     },
+    /// Something that an operator wants, see [`Operation`]; answered by [`Reply::Operated`] or [`Reply::Failed`], if it has an answer.
+    Operate {
+        /// Who asks.
+        channel: ChannelId,
+        /// What for.
+        operation: Box<Operation>,
+    },
     /// Delete the queue if the conditions hold; answered by [`Reply::Deleted`] or [`Reply::Failed`].
     Delete {
         /// Who asks.
@@ -218,6 +226,8 @@ pub enum Reply {
         /// Ready messages left.
         ready: u64,
     },
+    /// Answer to [`QueueCommand::Operate`].
+    Operated(Box<OperationReply>),
     /// The queue has no ready message.
     GetEmpty,
     /// The publishes `first..=last` of the channel are safe in this queue.

@@ -37,6 +37,17 @@ pub enum Effect {
         /// Budget in bytes.
         bytes_max: usize,
     },
+    /// Read stored messages as with `Load`, for somebody who only looks; answered with `Queue::handle_looked_up`.
+    LookUp {
+        /// The queue.
+        queue: QueueId,
+        /// First position wanted.
+        from: Position,
+        /// Where to stop: the first position that is not wanted.
+        until: Position,
+        /// Budget in bytes.
+        bytes_max: usize,
+    },
     /// Wake the queue at this time with `Queue::handle_timeout`. A later request replaces an earlier one.
     Wake {
         /// The queue.

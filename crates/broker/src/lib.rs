@@ -10,6 +10,7 @@
 
 pub mod auth;
 pub mod binding;
+pub mod browse;
 pub mod command;
 pub mod death;
 pub mod effect;

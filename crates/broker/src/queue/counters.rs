@@ -2,7 +2,8 @@
 
 /// Messages, counted once for each thing that happened to them. They only grow.
 ///
-/// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + purged + lost` plus
+/// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + purged + removed +
+/// lost` plus
 /// what is ready and unacked now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -32,6 +33,8 @@ pub struct Counters {
     pub rejected: u64,
     /// Dropped by purge.
     pub purged: u64,
+    /// Deleted or moved away by an operator.
+    pub removed: u64,
     /// Expected in the store and not found there.
     pub lost: u64,
 }
@@ -45,6 +48,7 @@ impl Counters {
             + self.max_length
             + self.rejected
             + self.purged
+            + self.removed
             + self.lost;
         (self.recovered + self.published).saturating_sub(left)
     }

@@ -58,7 +58,10 @@ impl Queue {
         }
         let bytes = self.load_bytes();
         let consumed = !self.consumers.is_empty();
-        let wanted = consumed || !self.gets.is_empty() || self.is_over_length();
+        let wanted = consumed
+            || !self.gets.is_empty()
+            || self.is_over_length()
+            || self.browses_need_levels();
         let load = if wanted {
             self.ready.wanted_load(bytes, consumed)
         } else {
@@ -100,7 +103,7 @@ impl Queue {
     }
 
     /// How many bytes to read so that they take about `ram_bytes` here: small messages cost more than their size.
-    fn bytes_in_store(&self, ram_bytes: usize) -> usize {
+    pub(super) fn bytes_in_store(&self, ram_bytes: usize) -> usize {
         let body_bytes = self
             .ready
             .bytes()

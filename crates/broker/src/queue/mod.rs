@@ -20,11 +20,12 @@
 //! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
 //! it made the machine.
 //!
-//! Reading order: [`mod@self`], `expiry`, `limits`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`.
+//! Reading order: [`mod@self`], `expiry`, `limits`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`, `browse`.
 //!
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
 
+mod browse;
 mod confirms;
 mod consumers;
 mod counters;
@@ -48,6 +49,7 @@ use crate::error::ResourceKind;
 use crate::message::SharedMessage;
 use crate::queue_arguments::{Overflow, QueueArguments};
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
+use browse::Browses;
 use confirms::Confirms;
 use consumers::{ConsumerKey, Consumers, Taker};
 use entry::{Deadline, Entry};
@@ -154,6 +156,10 @@ pub struct Queue {
     /// The clocks when a deadline was last set, to put deadlines into records.
     clocks: Now,
     deleting: bool,
+    /// Nothing is handed out until an operator says so.
+    paused: bool,
+    /// Operators who look at messages, if there were any.
+    browses: Option<Box<Browses>>,
     counters: Counters,
 }
 
@@ -186,6 +192,8 @@ impl Queue {
             wake_at: None,
             clocks: Now::default(),
             deleting: false,
+            paused: false,
+            browses: None,
             counters: Counters {
                 recovered: ready.count(),
                 ..Counters::default()
@@ -248,6 +256,7 @@ impl Queue {
             && self.gets.is_empty()
             && self.load.is_none()
             && self.journal.is_quiet()
+            && !self.is_browsed()
             && !self.deleting;
         let timeless = self.settings.arguments.expires_ms.is_none()
             && (self.ready.is_empty() || !self.expiring);
@@ -318,6 +327,9 @@ impl Queue {
             QueueCommand::Purge { channel } => self.purge(now, channel, effects),
             QueueCommand::Status { channel } => self.status(now, channel, effects),
             QueueCommand::Barrier { channel } => self.journal.barrier(channel, effects),
+            QueueCommand::Operate { channel, operation } => {
+                self.operate(now, channel, *operation, effects);
+            }
             QueueCommand::Delete {
                 channel,
                 if_unused,
@@ -450,6 +462,7 @@ impl Queue {
         self.counters.recovered += self.ready.count().saturating_sub(expected);
         if !self.deleting {
             self.advance(now, windows, effects);
+            self.serve_browses(now, effects);
         }
     }
 
@@ -516,6 +529,7 @@ impl Queue {
                 reply: Reply::Failed(self.not_found().into()),
             });
         }
+        self.refuse_browses(effects);
         self.confirms.release_until(self.next, effects);
         self.flush(effects);
         effects.extend(self.take_barriers().map(|to| Effect::Reply {
@@ -588,7 +602,7 @@ impl Queue {
             redelivered: entry::was_rejected(&message),
             message: Some(message),
         };
-        let passes = self.ready.is_empty() && self.gets.is_empty();
+        let passes = self.ready.is_empty() && self.gets.is_empty() && !self.paused;
         let taker = if passes {
             self.take_consumer(&entry, windows)
         } else {
@@ -684,7 +698,8 @@ impl Queue {
                     }
                     self.counters.requeued += 1;
                     self.expiring |= delivered.entry.deadline != Deadline::NEVER;
-                    self.ready.restore(delivered.entry);
+                    let may_be_cold = self.may_be_cold(&delivered.entry);
+                    self.ready.restore(delivered.entry, may_be_cold);
                 }
                 self.relieve(effects);
             }
@@ -839,6 +854,12 @@ impl Queue {
                 }
                 return;
             }
+            QueueCommand::Operate { channel, operation } => {
+                if !operation.is_answered() {
+                    return;
+                }
+                channel
+            }
             QueueCommand::Consume { consumer, .. } => consumer.channel,
             QueueCommand::Get { channel, .. }
             | QueueCommand::Purge { channel }
@@ -879,6 +900,9 @@ impl Queue {
 
     /// Hands out what is here. A message without time to live may still go to somebody who is ready for it.
     fn serve(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        if self.paused {
+            return self.serve_nothing(effects);
+        }
         self.expire_overdue(now, effects);
         self.serve_gets(now, effects);
         if self.gets.is_empty() && self.consumers.has_turns() {
@@ -1094,8 +1118,9 @@ impl Queue {
         for delivered in self.unacked.iter_from(Position(0)) {
             assert!(delivered.entry.position < self.next);
             if self.settings.arguments.max_priority.is_none() {
+                let position = delivered.entry.position;
                 assert!(
-                    delivered.entry.position < self.ready.frontier(),
+                    position < self.ready.frontier() || self.ready.is_hole(position),
                     "an unacked position beyond the frontier of ready ones"
                 );
             }

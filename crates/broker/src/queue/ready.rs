@@ -13,6 +13,9 @@
 //! never holds a position that is unacked or was settled a moment ago, and what the store finds in it is what waits there.
 //! A requeued message that touches the frontier rejoins the head.
 //!
+//! The exception are *holes*: messages that an operator took from behind the frontier. Their positions are remembered until the
+//! frontier has passed them, at about two bytes each, and what a read of the cold part finds there is ignored.
+//!
 //! With priorities the order is (level, position) in one tree, evicted messages keep their entry there, and `cold` is only what
 //! recovery found and nobody has looked at yet; nothing goes out before its levels are known.
 //!
@@ -20,6 +23,7 @@
 
 use super::entry::{Entry, MESSAGE_OVERHEAD_BYTES};
 use base::Position;
+use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -80,6 +84,8 @@ pub(super) struct Ready {
     cold: Option<Cold>,
     tail: VecDeque<Entry>,
     levels: Option<Box<Levels>>,
+    /// Positions from the frontier on that are not ready, although the store may have them. Never with levels.
+    holes: RoaringTreemap,
     frontier: Position,
     count: u64,
     bytes: u64,
@@ -111,6 +117,7 @@ impl Ready {
             cold,
             tail: VecDeque::new(),
             levels: with_levels.then(Box::default),
+            holes: RoaringTreemap::new(),
             head_ram: 0,
             other_ram: 0,
         }
@@ -225,8 +232,8 @@ impl Ready {
         self.frontier = next;
     }
 
-    /// A delivered message comes back to its place.
-    pub(super) fn restore(&mut self, entry: Entry) {
+    /// A delivered message comes back to its place. `may_be_cold`: the store gives it back as it is.
+    pub(super) fn restore(&mut self, entry: Entry, may_be_cold: bool) {
         self.count += 1;
         self.bytes += u64::from(entry.body_bytes);
         let ram = entry.ram_bytes();
@@ -234,6 +241,9 @@ impl Ready {
             self.other_ram += ram;
             levels.insert((Reverse(entry.level), entry.position), entry);
             return;
+        }
+        if entry.position >= self.frontier {
+            return self.fill_hole(entry, may_be_cold);
         }
         if entry.position.next() != self.frontier {
             self.other_ram += ram;
@@ -254,6 +264,149 @@ impl Ready {
         self.frontier = entry.position;
         self.head_ram += entry.ram_bytes();
         self.head.push_front(entry);
+    }
+
+    /// A message that was taken from behind the frontier comes back.
+    fn fill_hole(&mut self, mut entry: Entry, may_be_cold: bool) {
+        let position = entry.position;
+        let ram = entry.ram_bytes();
+        let part = match &mut self.cold {
+            None => &mut self.head,
+            Some(cold) if position < cold.from => &mut self.head,
+            Some(cold) if position >= cold.until && entry.message.is_some() => &mut self.tail,
+            Some(cold) if position < cold.until && may_be_cold => {
+                cold.count += 1;
+                cold.bytes += u64::from(entry.body_bytes);
+                self.holes.remove(position.0);
+                entry.evict();
+                return;
+            }
+            // The store does not have it where it belongs: it goes first, and its place stays a hole.
+            Some(_) => {
+                self.other_ram += ram;
+                self.requeued.insert(position, entry);
+                return;
+            }
+        };
+        let index = part.partition_point(|other| other.position < position);
+        part.insert(index, entry);
+        self.holes.remove(position.0);
+        if self
+            .cold
+            .as_ref()
+            .is_some_and(|cold| position >= cold.until)
+        {
+            self.other_ram += ram;
+        } else {
+            self.head_ram += ram;
+        }
+    }
+
+    /// Takes out one message wherever it stands. `looked_up` is what the store has of it: it is taken instead if
+    /// the message stands in the cold part.
+    pub(super) fn take(&mut self, looked_up: Entry) -> Option<Entry> {
+        let position = looked_up.position;
+        if self.levels.is_some() {
+            return self.remove(looked_up.level, position);
+        }
+        let entry = if let Some(entry) = self.requeued.remove(&position) {
+            self.other_ram -= entry.ram_bytes();
+            entry
+        } else if let Some(entry) = remove_at(&mut self.head, position) {
+            self.head_ram -= entry.ram_bytes();
+            self.make_hole(position);
+            entry
+        } else if let Some(entry) = remove_at(&mut self.tail, position) {
+            self.other_ram -= entry.ram_bytes();
+            self.make_hole(position);
+            entry
+        } else if self.is_cold(position) {
+            let cold = self.cold.as_mut()?;
+            let known = cold.count.min(1);
+            cold.count -= known;
+            let counted = cold.bytes.min(u64::from(looked_up.body_bytes));
+            cold.bytes -= counted;
+            // Recovery may have counted differently: what is more than it knew is counted as found here.
+            self.count += 1 - known;
+            self.bytes += u64::from(looked_up.body_bytes) - counted;
+            self.make_hole(position);
+            looked_up
+        } else {
+            return None;
+        };
+        self.count -= 1;
+        self.bytes -= u64::from(entry.body_bytes);
+        Some(entry)
+    }
+
+    fn make_hole(&mut self, position: Position) {
+        self.holes.remove_range(..self.frontier.0);
+        self.holes.insert(position.0);
+    }
+
+    /// Whether the message stands in the cold part, if the store has it.
+    pub(super) fn is_cold(&self, position: Position) -> bool {
+        self.cold
+            .as_ref()
+            .is_some_and(|cold| (cold.from..cold.until).contains(&position))
+            && !self.holes.contains(position.0)
+    }
+
+    /// Whether the position is behind the frontier and its message was taken from there.
+    pub(super) fn is_hole(&self, position: Position) -> bool {
+        self.holes.contains(position.0)
+    }
+
+    /// Bounds of the cold part.
+    pub(super) fn cold_range(&self) -> Option<(Position, Position)> {
+        self.cold.as_ref().map(|cold| (cold.from, cold.until))
+    }
+
+    /// The entry of that level and position, if it is in RAM.
+    pub(super) fn find(&self, level: u8, position: Position) -> Option<&Entry> {
+        if let Some(levels) = &self.levels {
+            return levels.get(&(Reverse(level), position));
+        }
+        if let Some(entry) = self.requeued.get(&position) {
+            return Some(entry);
+        }
+        [&self.head, &self.tail].into_iter().find_map(|part| {
+            let index = part
+                .binary_search_by_key(&position, |entry| entry.position)
+                .ok()?;
+            part.get(index)
+        })
+    }
+
+    /// The first entries in RAM from a place on, at most `count` of each part and in no particular order of the parts.
+    /// Without levels only those below `until`.
+    pub(super) fn first_from(
+        &self,
+        from: (Reverse<u8>, Position),
+        until: Position,
+        count: usize,
+    ) -> impl Iterator<Item = &Entry> {
+        let start = |part: &VecDeque<Entry>| part.partition_point(|entry| entry.position < from.1);
+        let (head, tail) = (start(&self.head), start(&self.tail));
+        let below = move |entry: &&Entry| entry.position < until;
+        let levels = self.levels.as_deref().into_iter();
+        let requeued = self.requeued.range(from.1..).map(|(_, entry)| entry);
+        requeued
+            .take(count)
+            .chain(self.head.range(head..).take(count))
+            .chain(self.tail.range(tail..).take(count))
+            .filter(below)
+            .chain(
+                levels
+                    .flat_map(move |levels| levels.range(from..))
+                    .map(|(_, entry)| entry)
+                    .take(count),
+            )
+    }
+
+    /// Messages wait in levels, and not all levels are known yet.
+    pub(super) fn has_unknown_levels(&self) -> bool {
+        self.levels.is_some() && self.cold.is_some()
     }
 
     /// Takes out the entry that [`Ready::front`] shows.
@@ -397,7 +550,7 @@ impl Ready {
                 .is_some_and(|cold| cold.from == load.from);
         for entry in messages {
             let position = entry.position;
-            if position < load.from || position >= load.until {
+            if position < load.from || position >= load.until || self.is_hole(position) {
                 continue;
             }
             if fits && position < reached {
@@ -521,7 +674,9 @@ impl Ready {
     fn evict_tail(&mut self, limit: usize, is_written: &impl Fn(&Entry) -> bool) {
         while self.ram_bytes() > limit
             && let Some(cold) = &mut self.cold
-            && let Some(entry) = self.tail.pop_front_if(|entry| is_written(entry))
+            && let Some(entry) = self.tail.pop_front_if(|entry| {
+                is_written(entry) && !has_hole(&self.holes, cold.until, entry.position)
+            })
         {
             self.other_ram -= entry.ram_bytes();
             cold.until = entry.position.next();
@@ -540,7 +695,10 @@ impl Ready {
             || self.head.len() > HEAD_ENTRIES_MAX
         {
             let Some(cold) = &mut self.cold else { return };
-            let Some(entry) = self.head.pop_back_if(|entry| is_written(entry)) else {
+            // A taken message that the store does not have may have to come back to here.
+            let Some(entry) = self.head.pop_back_if(|entry| {
+                is_written(entry) && !has_hole(&self.holes, entry.position, cold.from)
+            }) else {
                 return;
             };
             self.head_ram -= entry.ram_bytes();
@@ -588,14 +746,20 @@ impl Ready {
         let ram: usize = self.iter_from(Position(0)).map(Entry::ram_bytes).sum();
         assert_eq!(self.ram_bytes(), ram, "RAM of ready messages");
         assert!(self.frontier <= next);
+        let in_place = self.head.iter().chain(&self.tail);
+        assert!(
+            in_place
+                .into_iter()
+                .all(|entry| !self.is_hole(entry.position))
+        );
         if self.levels.is_some() {
             assert!(self.requeued.is_empty() && self.head.is_empty() && self.tail.is_empty());
             return;
         }
         assert!(
             self.requeued
-                .last_key_value()
-                .is_none_or(|(&last, _)| last < self.frontier)
+                .keys()
+                .all(|&position| position < self.frontier || self.is_hole(position))
         );
         let mut bound = self.frontier;
         for entry in &self.head {
@@ -627,6 +791,19 @@ impl Ready {
         }
         assert!(bound <= next);
     }
+}
+
+/// Takes the entry of a position out of an ascending part.
+fn remove_at(part: &mut VecDeque<Entry>, position: Position) -> Option<Entry> {
+    let index = part
+        .binary_search_by_key(&position, |entry| entry.position)
+        .ok()?;
+    part.remove(index)
+}
+
+/// Whether a message was taken from between the two positions.
+fn has_hole(holes: &RoaringTreemap, from: Position, until: Position) -> bool {
+    !holes.is_empty() && holes.range_cardinality(from.0..until.0) > 0
 }
 
 /// Gives a known entry its payload back; returns the RAM that takes.

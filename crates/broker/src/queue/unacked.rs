@@ -113,6 +113,37 @@ impl Unacked {
         window.chain(self.late.range(from..).map(|(_, delivered)| delivered))
     }
 
+    /// The message at a position, if it is unacked.
+    pub(super) fn get(&self, position: Position) -> Option<&Delivered> {
+        let in_window = self
+            .find(position)
+            .map(|index| &self.window[index])
+            .filter(|place| place.live)
+            .map(|place| &place.delivered);
+        in_window.or_else(|| self.late.get(&position))
+    }
+
+    /// The first messages of `from..until`, at most `count` of the window and as many of the late ones.
+    pub(super) fn first_from(
+        &self,
+        from: Position,
+        until: Position,
+        count: usize,
+    ) -> impl Iterator<Item = &Delivered> {
+        let start = self
+            .window
+            .partition_point(|place| place.delivered.entry.position < from);
+        let window = self
+            .window
+            .range(start..)
+            .filter(|place| place.live)
+            .map(|place| &place.delivered)
+            .take_while(move |delivered| delivered.entry.position < until)
+            .take(count);
+        let late = self.late.range(from..until.max(from)).take(count);
+        window.chain(late.map(|(_, delivered)| delivered))
+    }
+
     /// Drops written payloads from the oldest on, each looked at once in its life.
     pub(super) fn evict(&mut self, is_written: impl Fn(&Entry) -> bool) {
         let start = self

@@ -1,6 +1,7 @@
 //! Tests of the classic queue machine as its shard sees it: commands in, effects out, a log that answers later.
 
 mod behaviour;
+mod browsing;
 mod model;
 mod reconfigure;
 mod rig;

@@ -7,6 +7,7 @@ use crate::rig::{
     FakeWindows, LoadResult, Rig, channel, consume, consumer, message, settings, show,
 };
 use base::{ConnectionId, Name, Now, Position};
+use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply};
 use broker::command::{ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
 use broker::effect::{DeadLetterReason, Effect};
 use broker::message::{Address, SharedMessage};
@@ -14,7 +15,7 @@ use broker::queue::QueueSettings;
 use broker::queue_arguments::{Overflow, QueueArguments};
 use smallvec::smallvec;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,21 @@ struct Model {
     dead_letters: Vec<(DeadLetterReason, SharedMessage)>,
     expired: u64,
     max_length: u64,
+    /// Where the browse began that is under way, and the next position of then.
+    browsed_from: Option<(Cursor, u64)>,
+}
+
+/// The connection that browses.
+const OPERATOR: u64 = 2000;
+
+trait ModelKey {
+    fn key_of_model(self) -> (Reverse<u8>, u64);
+}
+
+impl ModelKey for Cursor {
+    fn key_of_model(self) -> (Reverse<u8>, u64) {
+        (Reverse(self.level), self.position.0)
+    }
 }
 
 impl Model {
@@ -96,6 +112,7 @@ impl Model {
             dead_letters: Vec::new(),
             expired: 0,
             max_length: 0,
+            browsed_from: None,
         }
     }
 
@@ -218,6 +235,7 @@ impl Model {
                 Effect::DeadLetter { .. }
                 | Effect::RecordsWaiting { .. }
                 | Effect::Load { .. }
+                | Effect::LookUp { .. }
                 | Effect::Wake { .. } => {}
             }
         }
@@ -319,6 +337,7 @@ impl Model {
                 let back = safe.find(|(position, _)| settled.contains(&position.0));
                 assert!(back.is_none(), "{back:?} was settled before a barrier");
             }
+            Reply::Operated(reply) => self.operated(rig, to, reply),
             Reply::ConsumeOk { .. }
             | Reply::CancelOk { .. }
             | Reply::Status { .. }
@@ -329,6 +348,43 @@ impl Model {
             | Reply::Failed(_)
             | Reply::Metadata(_)
             | Reply::DirectReply { .. } => panic!("unexpected {reply:?}"),
+        }
+    }
+
+    /// The operator got an answer. What was taken or deleted is noted before anything else that came with it.
+    fn operated(&mut self, rig: &Rig, to: u64, reply: &OperationReply) {
+        let OperationReply::Browsed { messages, next, .. } = reply else {
+            return;
+        };
+        assert_eq!(to, OPERATOR);
+        let (from, end) = self.browsed_from.take().expect("somebody browses");
+        let mut shown = BTreeSet::new();
+        for message in messages {
+            let position = message.at.position.0;
+            assert!(shown.insert(position), "{position} is shown twice");
+            let kept = match message.state {
+                BrowsedState::Ready => self.ready.get(&message.at.key_of_model()),
+                BrowsedState::Unacked => self.unacked.get(&position).map(|(.., kept)| kept),
+                BrowsedState::Settled => None,
+            };
+            let kept = kept.unwrap_or_else(|| panic!("{message:?} is not there"));
+            assert!(is_same(&kept.message, &message.message));
+        }
+        // Nothing of the piece is left out, but for what was dropped in this turn.
+        let piece = |key: (Reverse<u8>, u64)| {
+            key.1 < end
+                && key >= from.key_of_model()
+                && next.is_none_or(|next| key < next.key_of_model())
+        };
+        let stays = |kept: &Kept| {
+            !self.is_over_length() && kept.expires.is_none_or(|at| at > rig.now.monotonic)
+        };
+        let ready = self.ready.iter().filter(|(_, kept)| stays(kept));
+        let ready = ready.map(|(&key, _)| key);
+        let unacked = self.unacked.iter();
+        let unacked = unacked.map(|(&position, (.., kept))| self.key(position, &kept.message));
+        for key in ready.chain(unacked).filter(|key| piece(*key)) {
+            assert!(shown.contains(&key.1), "{key:?} is not shown");
         }
     }
 
@@ -576,7 +632,12 @@ impl Run {
                 let effects = self.rig.evict(target);
                 self.model.observe(&self.rig, &effects);
             }
-            93..98 => self.window(),
+            93..96 => self.window(),
+            96..98 => match self.random.below(3) {
+                0 => self.browse(),
+                1 => self.looked_up(),
+                _ => self.take(),
+            },
             98..99 if self.crashes && self.random.chance(10) => self.crash(),
             _ => self.drop_idle(),
         }
@@ -740,6 +801,7 @@ impl Run {
             .map(|(&position, _)| position)
             .collect();
         let outcome = match self.random.below(10) {
+            draw if holder == OPERATOR => [Outcome::Ack, Outcome::Return][(draw % 2) as usize],
             0..5 => Outcome::Ack,
             5..6 => Outcome::Discard,
             6..8 => Outcome::Requeue,
@@ -832,6 +894,104 @@ impl Run {
         self.model.observe(&self.rig, &effects);
     }
 
+    /// An operator looks at a piece of the queue.
+    fn browse(&mut self) {
+        if self.model.browsed_from.is_some() {
+            return;
+        }
+        let with_levels = self.model.settings.arguments.max_priority.is_some();
+        let first = self.model.ready.keys().next().map_or(0, |key| key.1);
+        let from = Cursor {
+            level: if with_levels {
+                self.random.below(7) as u8
+            } else {
+                0
+            },
+            position: Position(first + self.random.below(40)),
+        };
+        let messages_max = 1 + self.random.below(30) as usize;
+        self.model.browsed_from = Some((from, self.model.next));
+        self.command(QueueCommand::Operate {
+            channel: channel(OPERATOR),
+            operation: Box::new(Operation::Browse { from, messages_max }),
+        });
+    }
+
+    fn looked_up(&mut self) {
+        if self.rig.look_up.is_some() {
+            let effects = self.rig.looked_up();
+            self.model.observe(&self.rig, &effects);
+        }
+    }
+
+    /// An operator takes messages out of the middle, or deletes them.
+    fn take(&mut self) {
+        let skip = self.random.below(30) as usize;
+        let most = 1 + self.random.below(6) as usize;
+        let now = self.rig.now;
+        let wanted = self.model.ready.iter().skip(skip).take(most);
+        let messages: Vec<_> = wanted
+            .map(|(&(Reverse(level), position), kept)| BrowsedMessage {
+                at: Cursor {
+                    level,
+                    position: Position(position),
+                },
+                state: BrowsedState::Ready,
+                redelivered: kept.mark != Mark::Fresh,
+                expires_at_ms: kept.expires.map(|at| {
+                    let left = i64::try_from(at.as_millis()).unwrap()
+                        - i64::try_from(now.monotonic.as_millis()).unwrap();
+                    now.wall_ms.saturating_add_signed(left)
+                }),
+                message: kept.message.clone(),
+            })
+            .collect();
+        let deletes = self.random.chance(50);
+        let operation = if deletes {
+            Operation::Delete {
+                messages: messages.clone(),
+            }
+        } else {
+            Operation::Take {
+                messages: messages.clone(),
+            }
+        };
+        let effects = self.rig.command(QueueCommand::Operate {
+            channel: channel(OPERATOR),
+            operation: Box::new(operation),
+        });
+        let done = effects.iter().find_map(|effect| match effect {
+            Effect::Reply {
+                reply: Reply::Operated(reply),
+                ..
+            } => Some(reply),
+            _ => None,
+        });
+        let with_levels = self.model.settings.arguments.max_priority.is_some();
+        let keys = messages.iter().map(|message| message.at.key_of_model());
+        match done.map(|reply| &**reply) {
+            // Before all levels are known nothing can be taken.
+            Some(OperationReply::Deleted { count: 0 }) if with_levels => {}
+            Some(OperationReply::Taken { positions }) if with_levels && positions.is_empty() => {}
+            Some(OperationReply::Deleted { count }) => {
+                assert_eq!(*count, messages.len() as u64);
+                for key in keys {
+                    self.model.ready.remove(&key);
+                    self.model.settled.insert(key.1);
+                }
+            }
+            Some(OperationReply::Taken { positions }) => {
+                assert_eq!(positions.len(), messages.len());
+                for key in keys {
+                    let kept = self.model.ready.remove(&key).expect("it was just seen");
+                    self.model.unacked.insert(key.1, (OPERATOR, None, kept));
+                }
+            }
+            other => panic!("an answer is missing: {other:?}"),
+        }
+        self.model.observe(&self.rig, &effects);
+    }
+
     fn pass_time(&mut self) {
         let ms = [1, 10, 100, 500][self.random.below(4) as usize];
         let effects = self.rig.pass_ms(ms);
@@ -861,6 +1021,7 @@ impl Run {
 
     fn crash(&mut self) {
         self.answer = None;
+        self.model.browsed_from = None;
         let effects = self.rig.crash();
         self.model.recover(&self.rig);
         self.model.observe(&self.rig, &effects);

@@ -2,6 +2,7 @@
 //! and prints effects as short text.
 
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
+use broker::browse::{BrowsedMessage, BrowsedState, Cursor, OperationReply};
 use broker::command::{
     ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, MESSAGES_MAX, Outcome, QueueCommand, Reply,
 };
@@ -86,6 +87,8 @@ pub(crate) struct Rig {
     pub(crate) disk_next: Position,
     pub(crate) batches: VecDeque<Batch>,
     pub(crate) load: Option<PendingLoad>,
+    /// A read for an operator.
+    pub(crate) look_up: Option<PendingLoad>,
     pub(crate) wake: Option<Duration>,
     pub(crate) records_waiting: Option<bool>,
     next_ticket: u64,
@@ -105,6 +108,7 @@ impl Rig {
             disk_next: Position(0),
             batches: VecDeque::new(),
             load: None,
+            look_up: None,
             wake: None,
             records_waiting: None,
             next_ticket: 1,
@@ -146,6 +150,20 @@ impl Rig {
                     assert!(self.load.is_none(), "two reads at once");
                     assert!(from < until);
                     self.load = Some(PendingLoad {
+                        from: *from,
+                        until: *until,
+                        bytes_max: *bytes_max,
+                    });
+                }
+                Effect::LookUp {
+                    from,
+                    until,
+                    bytes_max,
+                    ..
+                } => {
+                    assert!(self.look_up.is_none(), "two looks at once");
+                    assert!(from < until);
+                    self.look_up = Some(PendingLoad {
                         from: *from,
                         until: *until,
                         bytes_max: *bytes_max,
@@ -216,7 +234,11 @@ impl Rig {
 
     /// What the disk answers to the read that is under way, if it reads now.
     pub(crate) fn read(&self) -> LoadResult {
-        let Some(load) = &self.load else {
+        self.read_for(self.load.as_ref())
+    }
+
+    fn read_for(&self, load: Option<&PendingLoad>) -> LoadResult {
+        let Some(load) = load else {
             return (Vec::new(), Position(0));
         };
         let mut found = Vec::new();
@@ -250,6 +272,13 @@ impl Rig {
         })
     }
 
+    /// The answer to an operator's read arrives.
+    pub(crate) fn looked_up(&mut self) -> Effects {
+        let (messages, reached) = self.read_for(self.look_up.as_ref());
+        self.look_up = None;
+        self.call(|queue, now, _, effects| queue.handle_looked_up(now, messages, reached, effects))
+    }
+
     /// Time passes; the queue is woken if it asked to be.
     pub(crate) fn pass_ms(&mut self, ms: u64) -> Effects {
         self.now.monotonic += Duration::from_millis(ms);
@@ -278,6 +307,8 @@ impl Rig {
         for _ in 0..10_000 {
             if self.load.is_some() {
                 all.extend(self.loaded());
+            } else if self.look_up.is_some() {
+                all.extend(self.looked_up());
             } else if !self.batches.is_empty() {
                 all.extend(self.durable());
             } else if self.records_waiting.is_some() {
@@ -318,6 +349,7 @@ impl Rig {
         self.queue = Queue::new(self.queue.settings().clone(), stored);
         self.batches.clear();
         self.load = None;
+        self.look_up = None;
         self.wake = None;
         self.records_waiting = None;
         self.windows.closed.clear();
@@ -450,6 +482,38 @@ pub(crate) fn show(effects: &[Effect]) -> String {
     effects.iter().map(show_one).collect::<Vec<_>>().join("; ")
 }
 
+fn show_operated(reply: &OperationReply) -> String {
+    match reply {
+        OperationReply::Browsed { messages, next, .. } => {
+            let messages: Vec<_> = messages.iter().map(show_browsed).collect();
+            let next = next.map_or_else(|| "end".into(), show_cursor);
+            format!("browsed {} then {next}", messages.join(" "))
+        }
+        OperationReply::Taken { positions } => {
+            let positions: Vec<_> = positions.iter().map(|position| position.0).collect();
+            format!("taken {positions:?}")
+        }
+        OperationReply::Deleted { count } => format!("deleted {count}"),
+    }
+}
+
+fn show_browsed(browsed: &BrowsedMessage) -> String {
+    let mark = if browsed.redelivered { "r" } else { "" };
+    let state = match browsed.state {
+        BrowsedState::Ready => "",
+        BrowsedState::Unacked => "u",
+        BrowsedState::Settled => "s",
+    };
+    format!("{}{mark}{state}", show_cursor(browsed.at))
+}
+
+fn show_cursor(cursor: Cursor) -> String {
+    match cursor.level {
+        0 => cursor.position.0.to_string(),
+        level => format!("{level}/{}", cursor.position.0),
+    }
+}
+
 fn show_one(effect: &Effect) -> String {
     let mark = |redelivered: &bool| if *redelivered { " redelivered" } else { "" };
     match effect {
@@ -484,6 +548,7 @@ fn show_one(effect: &Effect) -> String {
                 Reply::Status { ready, consumers } => format!("c{to} status {ready} {consumers}"),
                 Reply::Purged { count } => format!("c{to} purged {count}"),
                 Reply::Deleted { ready } => format!("c{to} deleted {ready}"),
+                Reply::Operated(reply) => format!("c{to} {}", show_operated(reply)),
                 Reply::Failed(error) => format!("c{to} failed: {error}"),
                 Reply::Barrier(Ok(())) => format!("c{to} barrier"),
                 Reply::Barrier(Err(error)) => format!("c{to} barrier failed: {error}"),
@@ -496,6 +561,7 @@ fn show_one(effect: &Effect) -> String {
             format!("records{}", if *urgent { " urgent" } else { "" })
         }
         Effect::Load { from, until, .. } => format!("load {}..{}", from.0, until.0),
+        Effect::LookUp { from, until, .. } => format!("look {}..{}", from.0, until.0),
         Effect::Wake { at, .. } => format!("wake {}", at.as_millis()),
         Effect::Delete {
             reply: Some((to, ready)),

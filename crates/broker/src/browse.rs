@@ -1,0 +1,146 @@
+//! Looking into a queue and acting on what is there: the words for it.
+//!
+//! An [`Operation`] is asked of one queue and works in a bounded step; whoever wants more asks again from where the answer ended.
+//! Which messages are meant is decided between the steps, by a [`Filter`], away from the queue: a queue never looks into a message.
+//!
+//! ```text
+//! Browse from a cursor ─▶ Browsed: messages, next cursor ─▶ filter ─┬─▶ Delete those
+//!                                                                  └─▶ Take those, publish them elsewhere, then Remove them
+//! ```
+//!
+//! Nothing here changes a message or publishes one.
+
+mod filter;
+
+pub use filter::{
+    Candidate, DEPTH_MAX, Filter, FilterError, JSON_BODY_BYTES_MAX, TERMS_MAX, TEXT_BYTES_MAX,
+};
+
+use crate::message::SharedMessage;
+use base::Position;
+use std::cmp::Reverse;
+
+/// Messages that one browse may return.
+pub const BROWSE_MESSAGES_MAX: usize = 4096;
+
+/// Bytes of messages after which a browse ends its step.
+pub const BROWSE_BYTES_MAX: usize = 1 << 20;
+
+/// Browses that may wait in one queue; more are refused.
+pub const BROWSES_WAITING_MAX: usize = 64;
+
+/// A place in a queue, in the order in which its messages go out: by level from the highest, then by position.
+/// Queues without priorities have the level 0 only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The priority level.
+    pub level: u8,
+    /// The position.
+    pub position: Position,
+}
+
+impl Cursor {
+    /// Before everything.
+    pub const START: Self = Self {
+        level: u8::MAX,
+        position: Position(0),
+    };
+
+    /// What cursors are ordered by.
+    pub fn key(self) -> (Reverse<u8>, Position) {
+        (Reverse(self.level), self.position)
+    }
+}
+
+/// Whether somebody has the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrowsedState {
+    /// It waits.
+    Ready,
+    /// It was delivered and is not settled. It can be copied but neither moved nor deleted.
+    Unacked,
+    /// It was settled and is kept by the replay window of its queue. It can be copied and replayed.
+    Settled,
+}
+
+/// A message as it stands in its queue.
+#[derive(Clone, Debug)]
+pub struct BrowsedMessage {
+    /// Where it stands.
+    pub at: Cursor,
+    /// Whether somebody has it.
+    pub state: BrowsedState,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// When it expires: wall clock, milliseconds.
+    pub expires_at_ms: Option<u64>,
+    /// The message.
+    pub message: SharedMessage,
+}
+
+/// Something that an operator asks of one queue.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Shows messages without changing anything.
+    Browse {
+        /// The first place to look at.
+        from: Cursor,
+        /// At most so many messages, and never more than [`BROWSE_MESSAGES_MAX`].
+        messages_max: usize,
+    },
+    /// Holds those of the messages that are still ready, as if they were delivered to the channel that asks.
+    /// It settles them with [`QueueCommand::Settle`](crate::command::QueueCommand::Settle) or [`Operation::Remove`].
+    Take {
+        /// As a browse returned them.
+        messages: Vec<BrowsedMessage>,
+    },
+    /// Settles messages that the channel took: they are somewhere else now.
+    Remove {
+        /// Where they stood.
+        positions: Vec<Position>,
+    },
+    /// Drops those of the messages that are still ready. They are not dead-lettered.
+    Delete {
+        /// As a browse returned them.
+        messages: Vec<BrowsedMessage>,
+    },
+    /// Stops or resumes deliveries. Publishes are accepted as before.
+    SetPaused {
+        /// Whether they stop.
+        paused: bool,
+    },
+}
+
+impl Operation {
+    /// Whether the queue answers it.
+    pub fn is_answered(&self) -> bool {
+        match self {
+            Self::Browse { .. } | Self::Take { .. } | Self::Delete { .. } => true,
+            Self::Remove { .. } | Self::SetPaused { .. } => false,
+        }
+    }
+}
+
+/// Answer to an [`Operation`] that has one: all but `Remove` and `SetPaused`.
+#[derive(Clone, Debug)]
+pub enum OperationReply {
+    /// Answer to [`Operation::Browse`].
+    Browsed {
+        /// In the order of their cursors.
+        messages: Vec<BrowsedMessage>,
+        /// Where to go on; `None` at the end of the queue.
+        next: Option<Cursor>,
+        /// No message that came before the answer stands here or behind.
+        end: Position,
+    },
+    /// Answer to [`Operation::Take`].
+    Taken {
+        /// Those that were still ready.
+        positions: Vec<Position>,
+    },
+    /// Answer to [`Operation::Delete`].
+    Deleted {
+        /// How many were still ready.
+        count: u64,
+    },
+}
