@@ -937,7 +937,7 @@ impl Run {
                     position: Position(position),
                 },
                 state: BrowsedState::Ready,
-                redelivered: kept.mark != Mark::Fresh,
+                redelivered: kept.mark == Mark::Redelivered,
                 expires_at_ms: kept.expires.map(|at| {
                     let left = i64::try_from(at.as_millis()).unwrap()
                         - i64::try_from(now.monotonic.as_millis()).unwrap();
