@@ -598,6 +598,7 @@ impl Channel {
             | Reply::Status { .. }
             | Reply::Purged { .. }
             | Reply::Deleted { .. }
+            | Reply::Operated(_)
             | Reply::Failed(_)
             | Reply::Metadata(_) => self.handle_answer(turn, reply)?,
         }
@@ -643,6 +644,7 @@ impl Channel {
             | Reply::Nack { .. }
             | Reply::ConsumerCancelled { .. }
             | Reply::Barrier(_)
+            | Reply::Operated(_)
             | Reply::DirectReply { .. } => Err(unexpected_answer()),
         };
         outcome.map_err(|exception| exception.caused_by(ids))

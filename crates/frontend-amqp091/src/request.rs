@@ -77,6 +77,7 @@ pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
         | Reply::Purged { .. }
         | Reply::Deleted { .. }
         | Reply::Barrier(_)
+        | Reply::Operated(_)
         | Reply::Failed(_)
         | Reply::Metadata(_)
         | Reply::DirectReply { .. } => None,

@@ -65,6 +65,10 @@ impl Handle {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.settings

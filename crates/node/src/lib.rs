@@ -17,6 +17,7 @@
 
 mod alarms;
 mod boot;
+mod browsing;
 pub mod config;
 mod connection_driver;
 mod desk;
@@ -35,6 +36,10 @@ mod shared;
 mod windows;
 
 pub use boot::{NodeError, RABBITMQ_VERSION, run};
+pub use browsing::{
+    Acted, Action, BATCH_MESSAGES_MAX, EXAMINED_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, Page,
+    Route, Selection,
+};
 pub use direct::DirectConnection;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
 pub use handle::{Handle, Resources};

@@ -583,6 +583,9 @@ impl Shard {
             QueueCommand::Barrier { channel } => {
                 return self.pass_barrier_of_deleted(queue, channel);
             }
+            QueueCommand::Operate { channel, operation } => {
+                operation.is_answered().then(|| (channel, gone()))
+            }
             QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => None,
         };
         if let Some((to, reply)) = answer {
@@ -633,7 +636,23 @@ impl Shard {
                     let shard = self.id;
                     self.shared.log.load(LoadRequest {
                         shard,
-                        token: 0,
+                        token: log::DELIVER,
+                        queue,
+                        from,
+                        until,
+                        bytes_max,
+                    });
+                }
+                Effect::LookUp {
+                    queue,
+                    from,
+                    until,
+                    bytes_max,
+                } => {
+                    let shard = self.id;
+                    self.shared.log.load(LoadRequest {
+                        shard,
+                        token: log::LOOK_UP,
                         queue,
                         from,
                         until,

@@ -262,6 +262,7 @@ impl Ready {
 
     fn rejoin(&mut self, entry: Entry) {
         self.frontier = entry.position;
+        self.holes.remove(entry.position.0);
         self.head_ram += entry.ram_bytes();
         self.head.push_front(entry);
     }

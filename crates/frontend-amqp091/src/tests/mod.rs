@@ -375,6 +375,7 @@ impl World {
             }
             QueueCommand::Barrier { channel } => self.reply(channel, Reply::Barrier(Ok(()))),
             QueueCommand::Publish { confirm: None, .. }
+            | QueueCommand::Operate { .. }
             | QueueCommand::Cancel { reply: false, .. }
             | QueueCommand::Settle { .. }
             | QueueCommand::Resume { .. } => {}
@@ -394,6 +395,7 @@ impl World {
                 }
                 Effect::RecordsWaiting { .. }
                 | Effect::Load { .. }
+                | Effect::LookUp { .. }
                 | Effect::Wake { .. }
                 | Effect::DeadLetter { .. } => {}
             }

@@ -10,6 +10,12 @@ use broker::queue::RecordSink;
 use std::sync::Arc;
 use store::{Batch, Event, Loaded, Record};
 
+/// Token of a read for consumers.
+pub(super) const DELIVER: u64 = 0;
+
+/// Token of a read for somebody who only looks.
+pub(super) const LOOK_UP: u64 = 1;
+
 impl Shard {
     /// Gives the log the next batch, if there is a reason to.
     pub(super) fn collect(&mut self, now: Now) {
@@ -103,13 +109,12 @@ impl Shard {
             }
         }
         if let Some(machine) = self.queues.get_mut(&queue) {
-            machine.handle_loaded(
-                now,
-                messages,
-                loaded.reached,
-                &mut self.windows,
-                &mut self.effects,
-            );
+            let (windows, effects) = (&mut self.windows, &mut self.effects);
+            if loaded.token == LOOK_UP {
+                machine.handle_looked_up(now, messages, loaded.reached, effects);
+            } else {
+                machine.handle_loaded(now, messages, loaded.reached, windows, effects);
+            }
             self.touched.push(queue);
         }
     }
