@@ -5,9 +5,9 @@
 //! Every answer is a [`Reply`] to the channel that asked, in the order in which the queue handled the commands.
 
 use crate::Error;
+use crate::browse::{Operation, OperationReply};
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
-use crate::browse::{Operation, OperationReply};
 use crate::message::SharedMessage;
 use crate::policy::{Policy, PolicyScope};
 use crate::value::Arguments;
