@@ -356,6 +356,11 @@ pub enum MetadataCommand {
     DeleteQueue {
         id: QueueId,
     },
+    /// Stops or resumes the deliveries of this incarnation.
+    SetQueuePaused {
+        id: QueueId,
+        paused: bool,
+    },
     /// All exclusive queues of a connection that ended.
     DeleteExclusiveQueues {
         connection: ConnectionId,

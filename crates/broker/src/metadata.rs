@@ -99,6 +99,10 @@ pub enum MetadataEvent {
     QueueDeleted {
         record: Arc<QueueRecord>,
     },
+    /// An operator stopped or resumed its deliveries.
+    QueuePaused {
+        record: Arc<QueueRecord>,
+    },
     BindingCreated {
         vhost: Name,
         binding: Arc<Binding>,
@@ -325,6 +329,7 @@ impl Metadata {
                 id: id.filter(|_| origin == Origin::Log),
             }),
             C::DeleteQueue { id } => Ok(self.delete_queues(&[*id], origin)),
+            C::SetQueuePaused { id, paused } => Ok(self.set_queue_paused(*id, *paused)),
             C::DeleteExclusiveQueues { connection } => {
                 let ids: Vec<_> = self
                     .exclusive_queues(*connection)
@@ -572,6 +577,28 @@ impl Metadata {
             applied.record_removed(&record.vhost, removed);
             applied.events.push(MetadataEvent::QueueDeleted { record });
         }
+        applied
+    }
+
+    /// Stops or resumes the deliveries of a queue. If it is gone, nothing is left to do.
+    fn set_queue_paused(&mut self, id: QueueId, paused: bool) -> Applied {
+        let mut applied = Applied::nothing();
+        let Some(record) = self
+            .queues
+            .get(&id)
+            .filter(|record| record.paused != paused)
+        else {
+            return applied;
+        };
+        let mut record = QueueRecord::clone(record);
+        record.paused = paused;
+        let record = Arc::new(record);
+        self.queues.insert_mut(id, Arc::clone(&record));
+        self.vhost_mut(&record.vhost)
+            .insert_queue(Arc::clone(&record));
+        let command = MetadataCommand::SetQueuePaused { id, paused };
+        applied.log.extend(record.durable.then_some(command));
+        applied.events.push(MetadataEvent::QueuePaused { record });
         applied
     }
 

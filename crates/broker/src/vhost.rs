@@ -57,6 +57,8 @@ pub struct QueueRecord {
     pub home: u16,
     /// The server chose the name.
     pub server_named: bool,
+    /// An operator stopped its deliveries.
+    pub paused: bool,
 }
 
 impl QueueRecord {

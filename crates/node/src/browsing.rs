@@ -18,7 +18,7 @@ use broker::browse::{
     BROWSE_MESSAGES_MAX, BrowsedMessage, BrowsedState, Candidate, Cursor, Filter, Operation,
     OperationReply,
 };
-use broker::command::{ChannelId, ConfirmTo, Outcome, QueueCommand, Reply};
+use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::message::{Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
@@ -141,6 +141,31 @@ impl Handle {
         Ok(page)
     }
 
+    /// Stops or resumes the deliveries of a queue. It stays so over restarts, if the queue does.
+    ///
+    /// # Errors
+    /// There is no such queue, or the log has failed.
+    pub async fn set_queue_paused(
+        &self,
+        vhost: &str,
+        queue: &Name,
+        paused: bool,
+    ) -> Result<(), Error> {
+        let shared = self.shared();
+        let id = expect_queue(&shared.leader.snapshot(), vhost, queue)?.id;
+        let answer = {
+            let _order = shared.desk.pausing.lock();
+            let command = MetadataCommand::SetQueuePaused { id, paused };
+            let answer = shared.propose(&command);
+            if let Some(record) = shared.leader.snapshot().queue_by_id(id) {
+                let paused = record.paused;
+                Visitor::open(shared).operate(record.queue, Operation::SetPaused { paused });
+            }
+            answer
+        };
+        answer.await.map_err(|_| stopping())?.map(drop)
+    }
+
     /// Moves, copies or deletes messages of a queue. What it did is on stable storage when it returns, as far as the queues are.
     ///
     /// # Errors
@@ -193,6 +218,13 @@ impl Handle {
 
 fn stopping() -> Error {
     Error::Storage("the node is stopping".into())
+}
+
+fn expect_queue(metadata: &Metadata, vhost: &str, queue: &Name) -> Result<QueueRef, Error> {
+    let vhost = metadata.vhost(vhost).ok_or_else(|| Error::VhostNotFound {
+        vhost: Name::from(vhost),
+    })?;
+    Ok(vhost.expect_queue(queue)?.queue)
 }
 
 fn check_route(metadata: &Metadata, vhost: &str, route: &Route) -> Result<(), Error> {
@@ -312,11 +344,7 @@ impl Walk {
         queue: &Name,
         selection: Selection,
     ) -> Result<Self, Error> {
-        let metadata = shared.leader.snapshot();
-        let vhost = metadata.vhost(vhost).ok_or_else(|| Error::VhostNotFound {
-            vhost: Name::from(vhost),
-        })?;
-        let queue = vhost.expect_queue(queue)?.queue;
+        let queue = expect_queue(&shared.leader.snapshot(), vhost, queue)?;
         let (filter, from, left, mut places, by_places) = match selection {
             Selection::Matching {
                 filter,

@@ -31,6 +31,8 @@ pub(crate) struct Desk {
     /// Who gets the replies of which connection.
     visitors: Mutex<HashMap<u64, mpsc::UnboundedSender<(ChannelId, Reply)>>>,
     proposals: Mutex<Proposals>,
+    /// Held while a queue is paused or resumed, so that it hears of it in the order of the metadata.
+    pub(crate) pausing: Mutex<()>,
     memory_alarm: AtomicBool,
     disk_alarm: AtomicBool,
 }

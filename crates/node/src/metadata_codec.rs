@@ -171,6 +171,8 @@ enum CommandKind {
     SetVhostLimits(LimitsRecord),
     #[prost(message, tag = "24")]
     SetUserLimits(LimitsRecord),
+    #[prost(message, tag = "25")]
+    SetQueuePaused(QueuePausedRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -297,6 +299,14 @@ struct DeleteExchangeRecord {
     name: String,
     #[prost(bool, tag = "3")]
     if_unused: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct QueuePausedRecord {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(bool, tag = "2")]
+    paused: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -499,6 +509,12 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
             server_named: *server_named,
         }),
         MetadataCommand::DeleteQueue { id } => CommandKind::DeleteQueue(id.0),
+        MetadataCommand::SetQueuePaused { id, paused } => {
+            CommandKind::SetQueuePaused(QueuePausedRecord {
+                id: id.0,
+                paused: *paused,
+            })
+        }
         MetadataCommand::DeleteExclusiveQueues { connection } => {
             CommandKind::DeleteExclusiveQueues(connection_record(*connection))
         }
@@ -677,6 +693,10 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
         },
         CommandKind::DeclareQueue(record) => declare_queue(record)?,
         CommandKind::DeleteQueue(id) => MetadataCommand::DeleteQueue { id: QueueId(id) },
+        CommandKind::SetQueuePaused(record) => MetadataCommand::SetQueuePaused {
+            id: QueueId(record.id),
+            paused: record.paused,
+        },
         CommandKind::DeleteExclusiveQueues(record) => MetadataCommand::DeleteExclusiveQueues {
             connection: connection_id(&record),
         },
@@ -1148,6 +1168,10 @@ mod tests {
                 id: Some(QueueId(12)),
             },
             MetadataCommand::DeleteQueue { id: QueueId(12) },
+            MetadataCommand::SetQueuePaused {
+                id: QueueId(12),
+                paused: true,
+            },
             MetadataCommand::DeleteExclusiveQueues {
                 connection: ConnectionId::default(),
             },

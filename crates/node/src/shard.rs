@@ -540,6 +540,7 @@ impl Shard {
         };
         let stored = self.stored.remove(&id).unwrap_or_default();
         let mut machine = Queue::new(settings, stored);
+        machine.set_paused(record.paused);
         if self.storage_failed {
             machine.handle_storage_failed(&mut self.effects);
         }

@@ -140,6 +140,7 @@ impl QueueDeclaration<'_> {
             user: self.user.clone(),
             home: self.home,
             server_named: self.server_named,
+            paused: false,
         }
     }
 }

@@ -54,6 +54,7 @@ impl Metadata {
             | C::DeleteExchange { .. }
             | C::DeclareQueue { .. }
             | C::DeleteQueue { .. }
+            | C::SetQueuePaused { .. }
             | C::DeleteExclusiveQueues { .. }
             | C::Bind { .. }
             | C::Unbind { .. }

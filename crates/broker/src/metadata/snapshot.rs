@@ -160,7 +160,15 @@ fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
         .iter()
         .filter(|exchange| !exchange.is_predeclared());
     commands.extend(declared.map(|exchange| exchange.declaration(&vhost.name)));
-    commands.extend(queues.into_iter().map(|record| record.declaration()));
+    for record in queues {
+        commands.push(record.declaration());
+        let id = record.id();
+        commands.extend(
+            record
+                .paused
+                .then_some(MetadataCommand::SetQueuePaused { id, paused: true }),
+        );
+    }
     let bindings = exchanges
         .iter()
         .flat_map(|exchange| exchange.bindings())

@@ -695,6 +695,7 @@ fn command() -> impl Strategy<Value = C> {
         1 => exchange_name().prop_map(|name| delete_exchange(name, true)),
         6 => (queue_name(), any::<bool>(), owner()).prop_map(|(name, durable, owner)| queue_with(name, durable, owner)),
         2 => (1..40_u64).prop_map(|id| C::DeleteQueue { id: QueueId(id) }),
+        1 => (1..40_u64, any::<bool>()).prop_map(|(id, paused)| C::SetQueuePaused { id: QueueId(id), paused }),
         8 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| bind(source, destination, key)),
         4 => (exchange_name(), destination(), key()).prop_map(|(source, destination, key)| unbind(source, destination, key)),
         1 => Just(C::DeleteExclusiveQueues { connection: CONNECTION }),

@@ -118,6 +118,7 @@ impl Metadata {
             | C::DeleteExchange { .. }
             | C::DeclareQueue { .. }
             | C::DeleteQueue { .. }
+            | C::SetQueuePaused { .. }
             | C::DeleteExclusiveQueues { .. }
             | C::Bind { .. }
             | C::Unbind { .. } => unreachable!("dispatch sends only user commands here"),
