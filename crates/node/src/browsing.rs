@@ -14,11 +14,13 @@ use crate::mailbox::Mail;
 use crate::shared::Shared;
 use base::{ConnectionId, Name, Position, QueueRef};
 use broker::Error;
+use broker::auth;
 use broker::browse::{
     BROWSE_MESSAGES_MAX, BrowsedMessage, BrowsedState, Candidate, Cursor, Filter, Operation,
     OperationReply,
 };
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
+use broker::exchange::ExchangeType;
 use broker::message::{Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
@@ -73,14 +75,17 @@ pub struct Route {
     pub exchange: Name,
     /// The routing key; `None` for each message's own.
     pub routing_key: Option<Bytes>,
+    /// Who publishes: a topic exchange refuses keys that this user may not use.
+    pub user: Name,
 }
 
 impl Route {
     /// To a queue.
-    pub fn to_queue(name: &Name) -> Self {
+    pub fn to_queue(name: &Name, user: Name) -> Self {
         Self {
             exchange: Name::default(),
             routing_key: Some(Bytes::copy_from_slice(name.as_bytes())),
+            user,
         }
     }
 }
@@ -560,7 +565,10 @@ impl Batch {
         let mut waiting = 0;
         for (index, browsed) in self.messages.iter().enumerate() {
             let message = readdressed(&browsed.message, route);
-            self.route(&metadata, &message, &mut targets)?;
+            if !self.route(&metadata, &message, &route.user, &mut targets)? {
+                published.outcomes.push(Sent::Refused(0));
+                continue;
+            }
             published.outcomes.push(match targets.queues().len() {
                 0 => Sent::Unroutable,
                 count => Sent::Waiting(count),
@@ -594,18 +602,34 @@ impl Batch {
         Ok(published)
     }
 
+    /// Finds the queues for a message; false if its key is forbidden.
     fn route(
         &self,
         metadata: &Metadata,
         message: &Message,
+        user: &Name,
         targets: &mut Targets,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let vhost = metadata.vhost(&self.vhost).ok_or_else(stopping)?;
         let exchange = vhost.expect_exchange(&message.exchange)?;
+        let key = &message.routing_key[..];
+        if exchange.exchange_type == ExchangeType::Topic
+            && auth::authorize_topic(
+                metadata,
+                user,
+                &self.vhost,
+                auth::Write,
+                &exchange.name,
+                key,
+                None,
+            )
+            .is_err()
+        {
+            return Ok(false);
+        }
         let mut headers = || dead_letter::headers(message);
-        let keys = [&message.routing_key[..]];
-        router::route_dead_letter(vhost, exchange, &keys, &mut headers, targets);
-        Ok(())
+        router::route_dead_letter(vhost, exchange, &[key], &mut headers, targets);
+        Ok(true)
     }
 }
 
