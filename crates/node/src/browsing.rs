@@ -21,11 +21,12 @@ use broker::browse::{
 };
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::exchange::ExchangeType;
-use broker::message::{Message, SharedMessage};
+use broker::message::{Address, Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use bytes::Bytes;
 use frontend_amqp091::dead_letter;
+use smallvec::smallvec;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -580,7 +581,7 @@ impl Batch {
                     sequence: index as u64 + 1,
                 };
                 let command = QueueCommand::Publish {
-                    message: Arc::clone(&message),
+                    messages: smallvec![Arc::clone(&message)],
                     confirm: Some(confirm),
                 };
                 mail[queue.shard.index()].push(Mail::Queue {
@@ -611,8 +612,8 @@ impl Batch {
         targets: &mut Targets,
     ) -> Result<bool, Error> {
         let vhost = metadata.vhost(&self.vhost).ok_or_else(stopping)?;
-        let exchange = vhost.expect_exchange(&message.exchange)?;
-        let key = &message.routing_key[..];
+        let exchange = vhost.expect_exchange(message.exchange())?;
+        let key = &message.address.routing_key[..];
         if exchange.exchange_type == ExchangeType::Topic
             && auth::authorize_topic(
                 metadata,
@@ -636,10 +637,9 @@ impl Batch {
 /// The message as it is published again.
 fn readdressed(message: &SharedMessage, route: &Route) -> SharedMessage {
     let mut message = Message::clone(message);
-    message.exchange = route.exchange.clone();
-    if let Some(routing_key) = &route.routing_key {
-        message.routing_key = routing_key.clone();
-    }
+    let routing_key = route.routing_key.as_ref();
+    let routing_key = routing_key.unwrap_or(&message.address.routing_key).clone();
+    message.address = Address::new(route.exchange.clone(), routing_key);
     message.extra_routing_keys = None;
     message.deaths = None;
     Arc::new(message)

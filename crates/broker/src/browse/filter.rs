@@ -153,7 +153,7 @@ impl Term {
             Self::RoutingKey(glob) => message
                 .visible_routing_keys()
                 .any(|key| glob_matches(glob, key)),
-            Self::Exchange(name) => *message.exchange == **name,
+            Self::Exchange(name) => **message.exchange() == **name,
             Self::Body(text) => memchr::memmem::find(&message.body, text).is_some(),
             Self::Json(path, test) => {
                 let Some(json) = candidate.json() else {
@@ -397,14 +397,14 @@ fn parse_path(text: &str) -> Result<JsonPath, FilterError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Address;
     use crate::value::IntKind;
     use bytes::Bytes;
     use serde_json::json;
 
     fn message(routing_key: &'static str, body: &'static str) -> Message {
         Message {
-            exchange: "orders".into(),
-            routing_key: Bytes::from_static(routing_key.as_bytes()),
+            address: Address::new("orders".into(), Bytes::from_static(routing_key.as_bytes())),
             properties: Bytes::new(),
             body: Bytes::from_static(body.as_bytes()),
             persistent: false,

@@ -102,12 +102,14 @@ fn pick(messages: &[BrowsedMessage], positions: &[u64]) -> Vec<BrowsedMessage> {
 fn drain(rig: &mut Rig) -> Vec<u64> {
     let mut effects = rig.command(consume(consumer(1), true, 0, 0));
     effects.extend(rig.catch_up());
-    let delivered = effects.iter().filter_map(|effect| match effect {
+    let delivered = effects.iter().flat_map(|effect| match effect {
         Effect::Reply {
-            reply: Reply::Deliver { position, .. },
+            reply: Reply::Deliver {
+                position, messages, ..
+            },
             ..
-        } => Some(position.0),
-        _ => None,
+        } => position.0..position.0 + messages.len() as u64,
+        _ => 0..0,
     });
     delivered.collect()
 }
