@@ -8,6 +8,7 @@
 //! Three words are kept apart: a *command* asks the core for something, an *effect* asks the runtime for something,
 //! a *reply* answers a command and always travels asynchronously, since the queue may live on another shard.
 
+pub mod admission;
 pub mod auth;
 pub mod binding;
 pub mod browse;

@@ -14,11 +14,13 @@
 
 mod declaration;
 mod operator;
+mod rules;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod users;
 
+pub use rules::MetadataRules;
 pub use snapshot::{DefaultUser, Snapshot, bootstrap_commands};
 
 use crate::Error;
@@ -36,6 +38,11 @@ use base::{ConnectionId, Name, QueueId, QueueRef, ShardId};
 use declaration::{BindingKey, ExchangeDeclaration, QueueDeclaration};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use std::sync::Arc;
+
+/// The global parameter that names the cluster.
+pub const CLUSTER_NAME: &str = "cluster_name";
+/// The global parameter that no other cluster has the same value of.
+pub const INTERNAL_CLUSTER_ID: &str = "internal_cluster_id";
 
 /// What names that belong to the server start with.
 const RESERVED_PREFIX: &str = "amq.";
@@ -55,6 +62,7 @@ pub struct Metadata {
     version: u64,
     /// At least 1.
     shards: u16,
+    rules: Arc<MetadataRules>,
 }
 
 /// What a command did.
@@ -183,7 +191,18 @@ impl Metadata {
             next_queue_id: 1,
             version: 0,
             shards: shards.max(1),
+            rules: Arc::default(),
         }
+    }
+
+    /// Sets what commands that come from now on have to respect.
+    pub fn set_rules(&mut self, rules: MetadataRules) {
+        self.rules = Arc::new(rules);
+    }
+
+    /// What the node's configuration says.
+    pub fn rules(&self) -> &MetadataRules {
+        &self.rules
     }
 
     /// Counts the commands that changed something.
@@ -316,18 +335,23 @@ impl Metadata {
                 home,
                 server_named,
                 id,
-            } => self.declare_queue(&QueueDeclaration {
-                vhost,
-                name,
-                durable: *durable && exclusive_owner.is_none(),
-                exclusive_owner: *exclusive_owner,
-                auto_delete: *auto_delete,
-                arguments,
-                user,
-                home: *home,
-                server_named: *server_named,
-                id: id.filter(|_| origin == Origin::Log),
-            }),
+            } => {
+                let mut asked = QueueDeclaration {
+                    vhost,
+                    name,
+                    durable: *durable && exclusive_owner.is_none(),
+                    exclusive_owner: *exclusive_owner,
+                    auto_delete: *auto_delete,
+                    arguments,
+                    user,
+                    home: *home,
+                    server_named: *server_named,
+                    id: id.filter(|_| origin == Origin::Log),
+                };
+                let typed = self.with_queue_type(&asked, origin)?;
+                asked.arguments = typed.as_ref().unwrap_or(arguments);
+                self.declare_queue(&asked)
+            }
             C::DeleteQueue { id } => Ok(self.delete_queues(&[*id], origin)),
             C::SetQueuePaused { id, paused } => Ok(self.set_queue_paused(*id, *paused)),
             C::DeleteExclusiveQueues { connection } => {

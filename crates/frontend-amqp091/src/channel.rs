@@ -30,6 +30,7 @@ use crate::tx::{Commit, Transaction};
 use crate::unacked::Unacked;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
+use broker::admission::ChannelSeat;
 use broker::command::{ChannelId, Outcome, QueueCommand, Reply};
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
@@ -44,6 +45,8 @@ const STASH_LENGTH_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
+    /// Its place among the open channels.
+    _seat: ChannelSeat,
     state: State,
     assembly: Assembly,
     /// The answer that is outstanding.
@@ -207,9 +210,10 @@ impl Stash {
 
 // What it is.
 impl Channel {
-    pub(crate) fn new(id: ChannelId, prefetch_count: u16) -> Self {
+    pub(crate) fn new(id: ChannelId, seat: ChannelSeat, prefetch_count: u16) -> Self {
         Self {
             id,
+            _seat: seat,
             state: State::Open,
             assembly: Assembly::default(),
             waiting: None,

@@ -1,7 +1,9 @@
 //! What an operator may set about this protocol, and who is at the other end.
 
+use broker::admission::Admission;
 use broker::value::Arguments;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No message is ever larger than this, whatever the configuration says; in bytes.
@@ -20,7 +22,7 @@ pub struct Config {
     pub copyright: String,
     /// `information` of the server properties.
     pub information: String,
-    /// `cluster_name` of the server properties.
+    /// `cluster_name` of the server properties, where no global parameter says it.
     pub cluster_name: String,
     /// More server properties; they replace those above of the same name.
     pub server_properties: Arguments,
@@ -49,6 +51,8 @@ pub struct Config {
     pub consumer_prefetch_default: u16,
     /// Consumers a channel may have (`consumer_max_per_channel`), `None` for no limit.
     pub consumer_max_per_channel: Option<usize>,
+    /// Counts the connections and channels of the node; shared by all protocols.
+    pub admission: Arc<Admission>,
 }
 
 impl Default for Config {
@@ -77,6 +81,7 @@ impl Default for Config {
             global_qos_permitted: false,
             consumer_prefetch_default: 0,
             consumer_max_per_channel: None,
+            admission: Arc::default(),
         }
     }
 }

@@ -285,7 +285,9 @@ impl Connection {
         {
             heartbeat.handle_received();
         }
-        if matches!(self.state, State::Handshake(Handshake::Header)) && !self.handle_header(input) {
+        if matches!(self.state, State::Handshake(Handshake::Header))
+            && !self.handle_header(metadata, input)
+        {
             return;
         }
         let batch = input.split_to(complete_size(input)).freeze();
@@ -466,12 +468,12 @@ impl Connection {
     }
 
     /// Takes the protocol header; false if there is nothing more to do with the input now.
-    fn handle_header(&mut self, input: &mut BytesMut) -> bool {
+    fn handle_header(&mut self, metadata: &Metadata, input: &mut BytesMut) -> bool {
         match handshake::judge_header(input) {
             None => false,
             Some(Header::Accepted) => {
                 let _header = input.split_to(codec_amqp091::PROTOCOL_HEADER.len());
-                self.state = State::Handshake(handshake::start(&mut self.session));
+                self.state = State::Handshake(handshake::start(metadata, &mut self.session));
                 true
             }
             Some(Header::Refused(answer)) => {
@@ -561,7 +563,7 @@ impl Connection {
                 (FrameKind::Heartbeat, _) => Err(Violation::Unexpected(frame.describe()).into()),
                 (FrameKind::Method, 0) => self.handle_connection_method(frame.payload),
                 (FrameKind::Method, number) => {
-                    self.handle_closed_channel_method(number, frame.payload)
+                    self.handle_closed_channel_method(metadata, number, frame.payload)
                 }
                 (FrameKind::Header | FrameKind::Body, 0) => {
                     Err(Violation::Unexpected(frame.describe()).into())
@@ -596,6 +598,7 @@ impl Connection {
 
     fn handle_closed_channel_method(
         &mut self,
+        metadata: &Metadata,
         number: ChannelNumber,
         payload: &[u8],
     ) -> Result<(), Exception> {
@@ -607,6 +610,8 @@ impl Connection {
         if channel_max != 0 && self.channels.len() >= usize::from(channel_max) {
             return Err(Violation::ChannelMax(channel_max).into());
         }
+        let Session { config, user, .. } = &self.session;
+        let seat = config.admission.admit_channel(metadata, user)?;
         let id = ChannelId {
             connection: self.session.id,
             number,
@@ -615,7 +620,7 @@ impl Connection {
         self.next_epoch = self.next_epoch.wrapping_add(1);
         let prefetch_count = self.session.config.consumer_prefetch_default;
         self.channels
-            .insert(number, Box::new(Channel::new(id, prefetch_count)));
+            .insert(number, Box::new(Channel::new(id, seat, prefetch_count)));
         channel::OpenOk::default().encode(number, self.session.encoded());
         Ok(())
     }
@@ -897,6 +902,7 @@ impl Connection {
             channel.end(&mut self.session);
         }
         self.channels.clear();
+        self.session.seat = None;
         let was_released = matches!(self.state, State::Leaving(Leaving::Deleting));
         if self.session.declared_exclusive && !was_released {
             let connection = self.session.id;

@@ -93,8 +93,8 @@ pub(crate) fn judge_header(input: &[u8]) -> Option<Header> {
 }
 
 /// Sends connection.start.
-pub(crate) fn start(session: &mut Session) -> Handshake {
-    let properties = server_properties(&session.config);
+pub(crate) fn start(metadata: &Metadata, session: &mut Session) -> Handshake {
+    let properties = server_properties(metadata, &session.config);
     let mechanisms = session.config.mechanisms_offered();
     connection::Start {
         version_major: 0,
@@ -323,9 +323,15 @@ fn tune_ok(session: &mut Session, method: connection::TuneOk) -> Result<Step, Fa
 fn open(turn: &mut Turn<'_>, method: &connection::Open<'_>) -> Result<Step, Failure> {
     let told = |exception: Exception| Failure::Told(exception.caused_by((10, 40)));
     let vhost = arguments::name(method.virtual_host).map_err(told)?;
+    let session = &*turn.session;
+    let admission = &session.config.admission;
+    let seat = admission
+        .admit_connection(turn.metadata, &session.user, &vhost)
+        .map_err(|error| told(error.into()))?;
     auth::authorize_vhost(turn.metadata, &turn.session.user, &vhost)
         .map_err(|error| told(error.into()))?;
     turn.session.vhost = vhost;
+    turn.session.seat = Some(seat);
     connection::OpenOk::default().encode(0, turn.session.encoded());
     Ok(Step::Open)
 }

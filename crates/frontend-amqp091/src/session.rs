@@ -9,9 +9,11 @@ use crate::random::Random;
 use crate::request::Request;
 use base::{ChannelNumber, ConnectionId, Name, QueueRef};
 use broker::Error;
+use broker::admission::ConnectionSeat;
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, push_message};
+use broker::json::Json;
 use broker::message::{Message, SharedMessage};
-use broker::metadata::Metadata;
+use broker::metadata::{CLUSTER_NAME, Metadata};
 use broker::value::Arguments;
 use codec_amqp091::{FrameKind, encode_header_frame, encode_small_content};
 use smallvec::smallvec;
@@ -35,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) user: Name,
     /// Empty until connection.open.
     pub(crate) vhost: Name,
+    /// Its place among the open connections, from connection.open on.
+    pub(crate) seat: Option<ConnectionSeat>,
     pub(crate) client: Client,
     /// Largest frame in bytes, as negotiated; 0 for no limit.
     pub(crate) frame_max: u32,
@@ -87,6 +91,7 @@ impl Session {
             random: Random::new(seed),
             user: Name::default(),
             vhost: Name::default(),
+            seat: None,
             client: Client::default(),
             frame_max: config.initial_frame_max,
             channel_max: config.channel_max,
@@ -261,7 +266,7 @@ impl Backpressure {
 }
 
 /// The server properties of connection.start, sorted by key.
-pub(crate) fn server_properties(config: &Config) -> Vec<u8> {
+pub(crate) fn server_properties(metadata: &Metadata, config: &Config) -> Vec<u8> {
     use broker::value::Value;
     const CAPABILITIES: [&str; 9] = [
         "authentication_failure_close",
@@ -278,12 +283,16 @@ pub(crate) fn server_properties(config: &Config) -> Vec<u8> {
     let capabilities = CAPABILITIES
         .into_iter()
         .map(|name| (name.into(), Value::Bool(true)));
+    let cluster_name = metadata
+        .global_parameter(CLUSTER_NAME)
+        .and_then(Json::as_str)
+        .unwrap_or(&config.cluster_name);
     let mut properties = Arguments::from_pairs([
         (
             "capabilities".into(),
             Value::Table(Arguments::from_pairs(capabilities)),
         ),
-        ("cluster_name".into(), text(&config.cluster_name)),
+        ("cluster_name".into(), text(cluster_name)),
         ("copyright".into(), text(&config.copyright)),
         ("information".into(), text(&config.information)),
         ("platform".into(), text(&config.platform)),

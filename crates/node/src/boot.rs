@@ -13,8 +13,11 @@ use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
 use base::{QueueId, ShardId};
-use broker::command::PasswordHash;
-use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
+use broker::admission::{Admission, NodeLimits};
+use broker::command::{MetadataCommand, PasswordHash};
+use broker::metadata::{
+    CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
+};
 use broker::queue::Stored;
 use std::collections::HashSet;
 use std::io::Write;
@@ -169,6 +172,8 @@ impl Node {
 
         let (metadata, index) = recover_metadata(&recovered, shards)?;
         let is_new = metadata.vhosts().next().is_none();
+        let mut metadata = metadata;
+        metadata.set_rules(settings.metadata_rules());
         let leader = MetadataLeader::new(metadata, index, log.clone());
         let (reports_out, reports) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -185,6 +190,7 @@ impl Node {
         if is_new {
             bootstrap(&shared.leader, settings);
         }
+        name_cluster(&shared.leader, settings);
         let stored = stored_queues(&shared.leader, &recovered, &log, shards);
 
         let listen = ListenOptions {
@@ -401,6 +407,33 @@ fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
     }
 }
 
+/// Sees to it that the cluster has a name and an identity. What the configuration says wins at each start.
+fn name_cluster(leader: &MetadataLeader, settings: &Settings) {
+    let metadata = leader.snapshot();
+    let mut commands = Vec::new();
+    let mut put = |name: &str, value: String| {
+        commands.push(MetadataCommand::PutGlobalParameter {
+            name: name.into(),
+            value: value.into(),
+        });
+    };
+    if let Some(name) = &settings.cluster_name {
+        put(CLUSTER_NAME, name.clone());
+    } else if metadata.global_parameter(CLUSTER_NAME).is_none() {
+        put(CLUSTER_NAME, settings.node_name.clone());
+    }
+    if metadata.global_parameter(INTERNAL_CLUSTER_ID).is_none() {
+        let identity: u128 = rand::random();
+        put(
+            INTERNAL_CLUSTER_ID,
+            format!("rabbitmq-cluster-id-{identity:032x}"),
+        );
+    }
+    if let Err(error) = leader.bootstrap(&commands) {
+        tracing::error!(%error, "cannot name the cluster");
+    }
+}
+
 /// What recovery found of each queue, by owner; tells the log which queues no longer exist.
 fn stored_queues(
     leader: &MetadataLeader,
@@ -501,6 +534,11 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
         consumer_max_per_channel: settings
             .consumer_max_per_channel
             .and_then(|max| usize::try_from(max).ok()),
+        admission: Arc::new(Admission::new(NodeLimits {
+            node_name: settings.node_name.clone(),
+            connections_max: settings.connections_max,
+            channels_max: settings.channels_max_per_node,
+        })),
         ..frontend_amqp091::Config::default()
     }
 }

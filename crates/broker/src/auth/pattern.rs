@@ -93,6 +93,14 @@ impl Pattern {
         })
     }
 
+    /// The pattern that is found in every name.
+    pub fn everything() -> Self {
+        Self {
+            source: ".*".into(),
+            matcher: Matcher::Everything,
+        }
+    }
+
     /// The pattern as it was written.
     pub fn source(&self) -> &str {
         &self.source

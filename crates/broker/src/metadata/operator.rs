@@ -3,19 +3,26 @@
 //! A runtime parameter is a JSON value that belongs to a component of the broker. Policies, operator policies and vhost limits
 //! are such values for RabbitMQ's tools, and can be set as parameters; here they are kept as what they are.
 
+use super::declaration::QueueDeclaration;
+use super::rules::FALLBACK_QUEUE_TYPE;
 use super::{Applied, Metadata, MetadataEvent, Origin};
 use crate::Error;
 use crate::command::MetadataCommand;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::policy::{ALTERNATE_EXCHANGE, Policy, PolicyScope};
+use crate::value::{Arguments, Value};
 use crate::vhost::Vhost;
 use crate::vhost_metadata::{VhostChanges, VhostMetadata};
 use base::Name;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// The component of vhost limits, and the only name that such a parameter may have.
 const VHOST_LIMITS: (&str, &str) = ("vhost-limits", "limits");
+
+/// The argument that chooses the type of a queue.
+const QUEUE_TYPE: &str = "x-queue-type";
 
 impl Metadata {
     /// Does a command of an operator; `dispatch` sends no others here.
@@ -26,13 +33,13 @@ impl Metadata {
     ) -> Result<Applied, Error> {
         use MetadataCommand as C;
         match command {
-            C::CreateVhost { name, metadata } => self.create_vhost(name, metadata),
+            C::CreateVhost { name, metadata } => self.create_vhost(name, metadata, origin),
             C::UpdateVhost { name, changes } => self.update_vhost(name, changes),
             C::PutPolicy {
                 vhost,
                 scope,
                 policy,
-            } => self.put_policy(vhost, *scope, policy),
+            } => self.put_policy(vhost, *scope, policy, origin),
             C::DeletePolicy { vhost, scope, name } => self.delete_policy(vhost, *scope, name),
             C::PutParameter {
                 vhost,
@@ -68,26 +75,84 @@ impl Metadata {
             }
         }
         .map(|mut applied| {
-            if !applied.events.is_empty() {
-                applied.log.insert(0, command.clone());
+            if !applied.events.is_empty() && applied.log.is_empty() {
+                applied.log.push(command.clone());
             }
             applied
         })
     }
 
     /// Creating what exists succeeds and changes nothing.
-    fn create_vhost(&mut self, name: &Name, metadata: &VhostMetadata) -> Result<Applied, Error> {
+    fn create_vhost(
+        &mut self,
+        name: &Name,
+        metadata: &VhostMetadata,
+        origin: Origin,
+    ) -> Result<Applied, Error> {
         let mut applied = Applied::nothing();
         if self.vhosts.contains_key(name) {
             return Ok(applied);
         }
         metadata.check()?;
+        let mut metadata = metadata.clone();
+        if origin == Origin::Request {
+            self.check_vhost_limit(name)?;
+            let queue_type = &self.rules.default_queue_type;
+            metadata
+                .default_queue_type
+                .get_or_insert_with(|| queue_type.clone());
+        }
         let vhost = Vhost::new(name.clone(), metadata.clone());
         self.vhosts.insert_mut(name.clone(), Arc::new(vhost));
+        applied.log.push(MetadataCommand::CreateVhost {
+            name: name.clone(),
+            metadata,
+        });
         applied.events.push(MetadataEvent::VhostCreated {
             vhost: name.clone(),
         });
+        if origin == Origin::Request {
+            self.furnish(name, &mut applied)?;
+        }
         Ok(applied)
+    }
+
+    fn check_vhost_limit(&self, name: &Name) -> Result<(), Error> {
+        match self.rules.vhosts_max {
+            Some(max) if self.vhosts.size() as u64 >= max => Err(Error::LimitReached(
+                format!("cannot create vhost '{name}': vhost limit of {max} is reached").into(),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Gives a new vhost the limits and operator policies that the configuration says.
+    fn furnish(&mut self, name: &Name, applied: &mut Applied) -> Result<(), Error> {
+        let rules = Arc::clone(&self.rules);
+        let mut commands = Vec::new();
+        let limits = rules.limits_of(name);
+        if limits != VhostLimits::default() {
+            commands.push(MetadataCommand::SetVhostLimits {
+                vhost: name.clone(),
+                limits,
+            });
+        }
+        commands.extend(
+            rules
+                .policies_of(name)
+                .map(|policy| MetadataCommand::PutPolicy {
+                    vhost: name.clone(),
+                    scope: PolicyScope::Operator,
+                    policy: Arc::clone(policy),
+                }),
+        );
+        for command in commands {
+            // As from the log: the operator who wrote the configuration is not bound by its limits.
+            let furnished = self.change_operation(&command, Origin::Log)?;
+            applied.log.extend(furnished.log);
+            applied.events.extend(furnished.events);
+        }
+        Ok(())
     }
 
     fn update_vhost(&mut self, name: &Name, changes: &VhostChanges) -> Result<Applied, Error> {
@@ -108,7 +173,11 @@ impl Metadata {
         vhost: &Name,
         scope: PolicyScope,
         policy: &Arc<Policy>,
+        origin: Origin,
     ) -> Result<Applied, Error> {
+        if origin == Origin::Request {
+            self.check_policy_limit(scope)?;
+        }
         let event = MetadataEvent::PolicySet {
             vhost: vhost.clone(),
             scope,
@@ -123,6 +192,21 @@ impl Metadata {
             vhost.refresh_alternate_exchanges();
         }
         Ok(applied)
+    }
+
+    /// Compat: at the limit RabbitMQ refuses changes of policies that exist as well.
+    fn check_policy_limit(&self, scope: PolicyScope) -> Result<(), Error> {
+        let Some(max) = self.rules.policies_max(scope) else {
+            return Ok(());
+        };
+        let count: usize = self.vhosts().map(|vhost| vhost.policies(scope).len()).sum();
+        if (count as u64) < max {
+            return Ok(());
+        }
+        let component = scope.component();
+        Err(Error::validation(vec![format!(
+            "component {component} is limited to {max}"
+        )]))
     }
 
     fn delete_policy(
@@ -171,7 +255,7 @@ impl Metadata {
                     Origin::Request => Policy::from_json(scope, name, value)?,
                     Origin::Log => Policy::restore(name, value)?,
                 };
-                self.put_policy(vhost, scope, &Arc::new(policy))
+                self.put_policy(vhost, scope, &Arc::new(policy), origin)
             }
             component if component == VHOST_LIMITS.0 && *name == VHOST_LIMITS.1 => {
                 self.set_vhost_limits(vhost, VhostLimits::from_json(value)?)
@@ -234,6 +318,35 @@ impl Metadata {
         let is_new = std::mem::replace(&mut entry.limits, limits) != limits;
         let event = MetadataEvent::UserLimitsChanged { user: user.clone() };
         Ok(Applied::changed(is_new, event))
+    }
+}
+
+impl Metadata {
+    /// The arguments of a declaration with a queue type, if they have none: the vhost's default where a queue of that type can be what is
+    /// asked for, else classic. `None` if they need nothing.
+    ///
+    /// # Errors
+    /// `VhostNotFound`
+    pub(super) fn with_queue_type(
+        &self,
+        asked: &QueueDeclaration<'_>,
+        origin: Origin,
+    ) -> Result<Option<Arguments>, Error> {
+        if origin == Origin::Log || asked.arguments.get(QUEUE_TYPE).is_some() {
+            return Ok(None);
+        }
+        let default = &self.expect_vhost(asked.vhost)?.metadata.default_queue_type;
+        let default = default.as_ref().unwrap_or(&self.rules.default_queue_type);
+        let is_replicable = asked.durable && asked.exclusive_owner.is_none() && !asked.auto_delete;
+        let queue_type = if is_replicable {
+            default
+        } else {
+            FALLBACK_QUEUE_TYPE
+        };
+        let mut arguments = asked.arguments.clone();
+        let queue_type = Bytes::copy_from_slice(queue_type.as_bytes());
+        arguments.insert(QUEUE_TYPE, Value::LongStr(queue_type));
+        Ok(Some(arguments))
     }
 }
 

@@ -671,6 +671,153 @@ fn policy(scope: PolicyScope, name: &str, priority: i64) -> Arc<Policy> {
     Arc::new(Policy::from_json(scope, &name.into(), &policy).unwrap())
 }
 
+#[test]
+fn a_new_vhost_begins_with_what_the_configuration_says() {
+    let mut metadata = fresh();
+    metadata.set_rules(MetadataRules {
+        vhosts_max: Some(2),
+        default_queue_type: "quorum".into(),
+        vhost_limits: vec![(
+            crate::auth::Pattern::of_policy("^v").unwrap(),
+            VhostLimits {
+                max_connections: None,
+                max_queues: Some(1),
+            },
+        )],
+        operator_policies: vec![(
+            crate::auth::Pattern::everything(),
+            policy(PolicyScope::Operator, "o", 0),
+        )],
+        parameters_max: [("operator_policy".into(), 1)].into(),
+    });
+    let create = |name: &str| C::CreateVhost {
+        name: name.into(),
+        metadata: VhostMetadata::default(),
+    };
+    let before = metadata.clone();
+    let applied = run(&mut metadata, [create("v")]);
+    let vhost = metadata.vhost("v").unwrap();
+    assert_eq!(vhost.metadata.default_queue_type.as_deref(), Some("quorum"));
+    assert_eq!(vhost.limits.max_queues, Some(1));
+    assert_eq!(vhost.policies(PolicyScope::Operator).len(), 1);
+    assert_eq!(
+        refusal(&mut metadata, &create("w")),
+        "cannot create vhost 'w': vhost limit of 2 is reached"
+    );
+    let another = C::PutPolicy {
+        vhost: "v".into(),
+        scope: PolicyScope::Operator,
+        policy: policy(PolicyScope::Operator, "another", 0),
+    };
+    assert_eq!(
+        refusal(&mut metadata, &another),
+        "Validation failed\n\ncomponent operator_policy is limited to 1\n"
+    );
+    // The log needs no configuration.
+    let mut restored = before;
+    restored.set_rules(MetadataRules::default());
+    for command in &applied[0].log {
+        restored.replay(command).unwrap();
+    }
+    assert_eq!(restored.to_snapshot(), metadata.to_snapshot());
+}
+
+#[test]
+fn a_vhost_may_hold_only_so_many_queues() {
+    let mut metadata = fresh();
+    let limit = C::SetVhostLimits {
+        vhost: "/".into(),
+        limits: VhostLimits {
+            max_connections: None,
+            max_queues: Some(1),
+        },
+    };
+    run(&mut metadata, [queue("q"), limit, queue("q")]);
+    assert_eq!(
+        refusal(&mut metadata, &queue("r")),
+        "cannot declare queue 'r': queue limit in vhost '/' (1) is reached"
+    );
+    // What exists is not bound by a limit that came later.
+    let mut more = metadata.to_snapshot();
+    let C::SetVhostLimits { limits, .. } = more
+        .commands
+        .iter_mut()
+        .find(|command| matches!(command, C::SetVhostLimits { .. }))
+        .unwrap()
+    else {
+        panic!("it was looked for");
+    };
+    limits.max_queues = Some(0);
+    assert!(Metadata::from_snapshot(&more, 1).is_ok());
+}
+
+#[test]
+fn a_protected_vhost_is_not_deleted() {
+    let mut metadata = fresh();
+    let protect = |protected| C::UpdateVhost {
+        name: "/".into(),
+        changes: VhostChanges {
+            protected_from_deletion: Some(protected),
+            ..VhostChanges::default()
+        },
+    };
+    run(&mut metadata, [protect(true)]);
+    assert_eq!(
+        refusal(&mut metadata, &C::DeleteVhost { name: "/".into() }),
+        "Refusing to delete virtual host '/' because it is protected from deletion"
+    );
+    run(
+        &mut metadata,
+        [protect(false), C::DeleteVhost { name: "/".into() }],
+    );
+}
+
+#[test]
+fn a_queue_gets_the_default_type_where_it_can_have_it() {
+    let mut metadata = fresh();
+    let to_stream = C::UpdateVhost {
+        name: "/".into(),
+        changes: VhostChanges {
+            default_queue_type: Some(Some("stream".into())),
+            ..VhostChanges::default()
+        },
+    };
+    run(
+        &mut metadata,
+        [
+            queue("classic"),
+            to_stream,
+            queue_with("transient", false, None),
+            queue_with("exclusive", true, Some(CONNECTION)),
+        ],
+    );
+    for name in ["classic", "transient", "exclusive"] {
+        let record = metadata.vhost("/").unwrap().queue(name).unwrap();
+        let queue_type = record.arguments.get("x-queue-type").and_then(Value::as_str);
+        assert_eq!(queue_type, Some("classic"), "{name}");
+    }
+    assert_eq!(
+        refusal(&mut metadata, &queue("stream")),
+        "queue type 'stream' is not available on this node"
+    );
+    assert_eq!(
+        refusal(&mut metadata, &queue("classic")),
+        "inequivalent arg 'x-queue-type' for queue 'classic' in vhost '/': \
+         received 'stream' but current is 'classic'"
+    );
+    let bogus = C::UpdateVhost {
+        name: "/".into(),
+        changes: VhostChanges {
+            default_queue_type: Some(Some("bogus".into())),
+            ..VhostChanges::default()
+        },
+    };
+    assert_eq!(
+        refusal(&mut metadata, &bogus),
+        "bogus is not a valid queue type"
+    );
+}
+
 /// Commands over few names, so that they meet.
 fn command() -> impl Strategy<Value = C> {
     let exchange_name =

@@ -11,10 +11,12 @@ pub mod error;
 pub mod schema;
 pub mod size;
 
+mod metadata;
 mod settings;
 mod surroundings;
 
 pub use error::{ConfigError, Problem};
+pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use settings::{
     AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, LogSettings, MemoryHighWatermark,
     Permissions, Secret, Settings, TcpListenOptions,

@@ -6,8 +6,8 @@
 
 use super::error::{Place, Problem};
 use super::{
-    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, MemoryHighWatermark, Secret, Settings,
-    size,
+    AuthMechanism, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress, LogLevel,
+    MemoryHighWatermark, Secret, Settings, size,
 };
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -24,7 +24,7 @@ pub const SHARDS_MAX: u16 = 256;
 
 /// A key of the configuration file.
 pub struct Key {
-    /// Its name; a last part `$…` stands for a name the operator chooses.
+    /// Its name; a part `$…` stands for a name the operator chooses.
     pub name: &'static str,
     /// Another spelling of the same key, if there is one.
     pub alias: Option<&'static str>,
@@ -327,6 +327,159 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "max_connections",
+        alias: Some("connection_max"),
+        default: "infinity",
+        meaning: "Client connections that the node takes.",
+        apply: |draft, _, value| {
+            draft.settings.connections_max = or_infinity(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "channel_max_per_node",
+        alias: None,
+        default: "infinity",
+        meaning: "Channels that all connections of the node may have together.",
+        apply: |draft, _, value| {
+            draft.settings.channels_max_per_node = or_infinity(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "vhost_max",
+        alias: None,
+        default: "infinity",
+        meaning: "Virtual hosts that may exist.",
+        apply: |draft, _, value| {
+            draft.settings.metadata.vhosts_max = or_infinity(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_queue_type",
+        alias: None,
+        default: "classic",
+        meaning: "Type of durable queues that are declared without one in virtual hosts that say none: `classic`, `quorum` or `stream`.",
+        apply: |draft, _, value| {
+            if !["classic", "quorum", "stream"].contains(&value) {
+                return Err("classic, quorum or stream".to_owned());
+            }
+            draft.settings.metadata.default_queue_type = value.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "runtime_parameters.limits.$category",
+        alias: None,
+        default: "",
+        meaning: "Runtime parameters of one kind that may exist in all virtual hosts together, for example of `policy` or `operator_policy`.",
+        apply: |draft, category, value| {
+            let max = value.parse().map_err(|_| "an integer from 0")?;
+            let limits = &mut draft.settings.metadata.parameters_max;
+            limits.insert(category.to_owned(), max);
+            Ok(())
+        },
+    },
+    Key {
+        name: "default_limits.vhosts.$id.pattern",
+        alias: None,
+        default: "",
+        meaning: "Names of the new virtual hosts that get these limits, a regular expression; all if unset. Of several groups the first by `$id` counts.",
+        apply: |draft, id, value| limits(draft, id).set("pattern", value),
+    },
+    Key {
+        name: "default_limits.vhosts.$id.max_connections",
+        alias: None,
+        default: "",
+        meaning: "Client connections that such a virtual host takes.",
+        apply: |draft, id, value| limits(draft, id).set("max_connections", value),
+    },
+    Key {
+        name: "default_limits.vhosts.$id.max_queues",
+        alias: None,
+        default: "",
+        meaning: "Queues that it may hold.",
+        apply: |draft, id, value| limits(draft, id).set("max_queues", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.vhost_pattern",
+        alias: None,
+        default: "",
+        meaning: "Names of the new virtual hosts that get this operator policy, a regular expression; all if unset.",
+        apply: |draft, id, value| policy(draft, id).set(id, "vhost_pattern", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.queue_pattern",
+        alias: None,
+        default: "",
+        meaning: "Its pattern.",
+        apply: |draft, id, value| policy(draft, id).set(id, "queue_pattern", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.apply_to",
+        alias: None,
+        default: "",
+        meaning: "What it applies to.",
+        apply: |draft, id, value| policy(draft, id).set(id, "apply_to", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.expires",
+        alias: None,
+        default: "",
+        meaning: "Its `expires`, for example `1h`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "expires", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.message_ttl",
+        alias: None,
+        default: "",
+        meaning: "Its `message-ttl`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "message_ttl", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.max_length",
+        alias: None,
+        default: "",
+        meaning: "Its `max-length`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "max_length", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.max_length_bytes",
+        alias: None,
+        default: "",
+        meaning: "Its `max-length-bytes`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "max_length_bytes", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.max_in_memory_length",
+        alias: None,
+        default: "",
+        meaning: "Its `max-in-memory-length`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "max_in_memory_length", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.max_in_memory_bytes",
+        alias: None,
+        default: "",
+        meaning: "Its `max-in-memory-bytes`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "max_in_memory_bytes", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.delivery_limit",
+        alias: None,
+        default: "",
+        meaning: "Its `delivery-limit`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "delivery_limit", value),
+    },
+    Key {
+        name: "default_policies.operator.$id.classic_queues.queue_version",
+        alias: None,
+        default: "",
+        meaning: "Its `queue-version`.",
+        apply: |draft, id, value| policy(draft, id).set(id, "queue_version", value),
+    },
+    Key {
         name: "default_vhost",
         alias: None,
         default: "/",
@@ -572,7 +725,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "auth_oauth2",
     "aws",
     "channel_interceptor",
-    "channel_max_per_node",
     "channel_tx_message_max",
     "classic_queue",
     "cluster_exchange_limit",
@@ -581,13 +733,10 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "cluster_tags",
     "collect_statistics",
     "collect_statistics_interval",
-    "connection_max",
     "consumer_disconnected_timeout",
     "consumer_timeout",
     "credential_validator",
-    "default_limits",
     "default_policies",
-    "default_queue_type",
     "default_users",
     "definitions",
     "distribution",
@@ -602,7 +751,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "log",
     "management",
     "management_agent",
-    "max_connections",
     "message_interceptors",
     "motd_file",
     "mqtt",
@@ -619,7 +767,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "quorum_queue",
     "ranch_connection_max",
     "reverse_dns_lookups",
-    "runtime_parameters",
     "session_max_per_connection",
     "shovel",
     "ssl_allow_poodle_attack",
@@ -633,7 +780,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "tcp_listen_options",
     "tracing",
     "trust_store",
-    "vhost_max",
     "vhost_restart_strategy",
     "web_mqtt",
     "web_stomp",
@@ -688,13 +834,14 @@ pub(super) fn apply(
 /// The key's row and the part that the operator chose.
 fn find(key: &str) -> Option<(&'static Key, String)> {
     KEYS.iter().find_map(|row| {
-        let (stem, _) = row.name.split_once(".$").unwrap_or((row.name, ""));
+        let (stem, chosen) = row.name.split_once(".$").unwrap_or((row.name, ""));
         if stem == row.name {
             return (key == row.name || Some(key) == row.alias).then(|| (row, String::new()));
         }
         let part = key
             .strip_prefix(stem)?
             .strip_prefix('.')?
+            .strip_suffix(chosen.trim_start_matches(|c| c != '.'))?
             .replace("\\.", "\u{0}");
         (!part.contains('.')).then(|| (row, part.replace('\u{0}', ".")))
     })
@@ -733,6 +880,25 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+fn limits<'a>(draft: &'a mut Draft, id: &str) -> &'a mut DefaultLimits {
+    let groups = &mut draft.settings.metadata.vhost_limits;
+    groups.entry(id.to_owned()).or_default()
+}
+
+fn policy<'a>(draft: &'a mut Draft, id: &str) -> &'a mut DefaultPolicy {
+    let groups = &mut draft.settings.metadata.operator_policies;
+    groups.entry(id.to_owned()).or_default()
+}
+
+fn or_infinity(value: &str) -> Result<Option<u64>, String> {
+    match value {
+        "infinity" => Ok(None),
+        value => positive(value)
+            .map(Some)
+            .map_err(|_| "an integer above 0 or infinity".to_owned()),
+    }
 }
 
 fn none_only(value: &str) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! The settings themselves: plain data with defaults, which the rest of the node trusts.
 
 use super::AMQP_PORT;
+use super::metadata::MetadataSettings;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -39,6 +40,12 @@ pub struct Settings {
     pub total_memory_override_bytes: Option<u64>,
     /// When publishers are blocked for disk space.
     pub disk_free_limit: DiskFreeLimit,
+    /// Connections of the node; `None` for no limit.
+    pub connections_max: Option<u64>,
+    /// Channels of the node; `None` for no limit.
+    pub channels_max_per_node: Option<u64>,
+    /// Limits and defaults of vhosts and what is in them.
+    pub metadata: MetadataSettings,
     /// Vhost of a new node.
     pub default_vhost: String,
     /// User of a new node.
@@ -85,6 +92,9 @@ impl Default for Settings {
             memory_high_watermark: MemoryHighWatermark::Relative(0.6),
             total_memory_override_bytes: None,
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
+            connections_max: None,
+            channels_max_per_node: None,
+            metadata: MetadataSettings::default(),
             default_vhost: "/".to_owned(),
             default_user: "guest".to_owned(),
             default_pass: Secret::from("guest"),

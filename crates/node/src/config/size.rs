@@ -39,6 +39,36 @@ pub fn parse_byte_size(text: &str) -> Option<u64> {
     count.checked_mul(unit_bytes)
 }
 
+/// Parses a duration such as `500ms`, `30s`, `1h30m`, `2d` or `1w` as milliseconds; a bare number is milliseconds.
+///
+/// Returns `None` for everything else, also for one that does not fit.
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    if let Ok(milliseconds) = text.parse() {
+        return Some(milliseconds);
+    }
+    let mut rest = text;
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let (count, after) = split(rest)?;
+        let end = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, next) = after.split_at(end);
+        let unit_ms = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            _ => return None,
+        };
+        total = total.checked_add(count.checked_mul(unit_ms)?)?;
+        rest = next;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// Digits and what follows them, with at most one run of spaces between.
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text
@@ -67,6 +97,22 @@ mod tests {
             ("3T", 3 << 40),
         ] {
             assert_eq!(parse_information_unit(text), Some(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_add_up() {
+        for (text, milliseconds) in [
+            ("500", Some(500)),
+            ("500ms", Some(500)),
+            ("1h30m", Some(5_400_000)),
+            ("1w2d", Some(777_600_000)),
+            ("", None),
+            ("5x", None),
+            ("s", None),
+            ("99999999999999999w", None),
+        ] {
+            assert_eq!(parse_duration_ms(text), milliseconds, "{text}");
         }
     }
 

@@ -203,7 +203,9 @@ fn every_key_can_be_set() {
          log.file = false\nanonymous_login_user = none\nauth_mechanisms.2 = PLAIN\nauth_mechanisms.10 = ANONYMOUS\n\
          auth_mechanisms.1 = AMQPLAIN\ndeprecated_features.permit.global_qos = false\ncluster_name = warren\n\
          tcp_listen_options.backlog = 4096\ntcp_listen_options.nodelay = false\ntcp_listen_options.keepalive = true\n\
-         tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n",
+         tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n\
+         max_connections = 10\nchannel_max_per_node = 20\nvhost_max = 30\ndefault_queue_type = quorum\n\
+         runtime_parameters.limits.policy = 5\n",
     );
     let expected = Settings {
         node_name: "rabbit@box".to_owned(),
@@ -223,6 +225,14 @@ fn every_key_can_be_set() {
         channel_max: u16::MAX,
         consumer_max_per_channel: Some(7),
         message_size_max_bytes: 512 << 20,
+        connections_max: Some(10),
+        channels_max_per_node: Some(20),
+        metadata: MetadataSettings {
+            vhosts_max: Some(30),
+            default_queue_type: "quorum".to_owned(),
+            parameters_max: [("policy".to_owned(), 5)].into(),
+            ..MetadataSettings::default()
+        },
         memory_high_watermark: MemoryHighWatermark::Absolute(2 << 30),
         total_memory_override_bytes: Some(8_000_000_000),
         disk_free_limit: DiskFreeLimit::Relative(1.5),
@@ -252,6 +262,46 @@ fn every_key_can_be_set() {
         shards: NonZeroU16::new(3),
     };
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn groups_of_keys_describe_what_new_vhosts_begin_with() {
+    let settings = settings(
+        "default_limits.vhosts.2.max_queues = 7\ndefault_limits.vhosts.1.pattern = ^dev\n\
+         default_limits.vhosts.1.max_connections = 3\n\
+         default_policies.operator.tame.vhost_pattern = ^dev\ndefault_policies.operator.tame.queue_pattern = ^q\n\
+         default_policies.operator.tame.apply_to = classic_queues\ndefault_policies.operator.tame.expires = 1h\n\
+         default_policies.operator.tame.max_length_bytes = 1KB\n\
+         default_policies.operator.tame.classic_queues.queue_version = 2\n",
+    );
+    let mut metadata = broker::metadata::Metadata::new(1);
+    metadata.set_rules(settings.metadata_rules());
+    for vhost in ["dev-1", "live"] {
+        let command = broker::command::MetadataCommand::CreateVhost {
+            name: vhost.into(),
+            metadata: broker::vhost_metadata::VhostMetadata::default(),
+        };
+        let applied = metadata.apply(&command).unwrap();
+        for command in &applied.log {
+            let record = crate::metadata_codec::encode_command(command);
+            assert!(crate::metadata_codec::decode_command(&record).is_ok());
+        }
+    }
+    let dev = metadata.vhost("dev-1").unwrap();
+    assert_eq!(dev.limits.max_connections, Some(3));
+    assert_eq!(dev.limits.max_queues, None);
+    let policies = dev.policies(broker::policy::PolicyScope::Operator);
+    let tame = policies.get("tame").unwrap().to_json().to_string();
+    assert_eq!(
+        tame,
+        r#"{"apply-to":"classic_queues","definition":{"expires":3600000,"max-length-bytes":1024,"queue-version":2},"pattern":"^q","priority":0}"#
+    );
+    let live = metadata.vhost("live").unwrap();
+    assert_eq!(live.limits.max_queues, Some(7));
+    assert!(
+        live.policies(broker::policy::PolicyScope::Operator)
+            .is_empty()
+    );
 }
 
 #[test]
@@ -288,6 +338,20 @@ fn bad_values_name_what_is_expected() {
             "bytes, an integer from 8192 to 16777216",
         ),
         ("channel_max = 70000", "an integer from 0 to 65535"),
+        ("max_connections = 0", "an integer above 0 or infinity"),
+        ("default_queue_type = lazy", "classic, quorum or stream"),
+        (
+            "default_policies.operator.a.expires = 0",
+            "Validation failed  0 is not a valid queue expiry",
+        ),
+        (
+            "default_policies.operator.a.apply_to = everything",
+            "a kind of queues, or all",
+        ),
+        (
+            "default_limits.vhosts.a.pattern = (",
+            "a regular expression",
+        ),
         (
             "max_message_size = 536870913",
             "bytes, an integer from 1 to 536870912",

@@ -1,0 +1,65 @@
+//! What the node's configuration says about the metadata.
+//!
+//! It is not part of the metadata: it is given again at each start and may differ then. Only a command that is asked for now looks at
+//! it; what comes of that is in the log, so a replayed command needs no rules.
+
+use crate::auth::Pattern;
+use crate::limits::VhostLimits;
+use crate::policy::{Policy, PolicyScope};
+use base::Name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The queue type of last resort.
+pub(super) const FALLBACK_QUEUE_TYPE: &str = "classic";
+
+/// Limits and defaults of a node.
+#[derive(Clone, Debug)]
+pub struct MetadataRules {
+    /// Vhosts that may exist (`vhost_max`), `None` for no limit.
+    pub vhosts_max: Option<u64>,
+    /// Default queue type of new vhosts (`default_queue_type`): `classic`, `quorum` or `stream`.
+    pub default_queue_type: Box<str>,
+    /// Runtime parameters that a component may have, by its name (`runtime_parameters.limits`). Policies are such a component.
+    pub parameters_max: BTreeMap<Box<str>, u64>,
+    /// Limits of new vhosts whose names match (`default_limits.vhosts`): the first that does.
+    pub vhost_limits: Vec<(Pattern, VhostLimits)>,
+    /// Operator policies that new vhosts whose names match begin with (`default_policies.operator`): all that do.
+    pub operator_policies: Vec<(Pattern, Arc<Policy>)>,
+}
+
+impl Default for MetadataRules {
+    fn default() -> Self {
+        Self {
+            vhosts_max: None,
+            default_queue_type: FALLBACK_QUEUE_TYPE.into(),
+            parameters_max: BTreeMap::new(),
+            vhost_limits: Vec::new(),
+            operator_policies: Vec::new(),
+        }
+    }
+}
+
+impl MetadataRules {
+    /// The limits that a new vhost begins with.
+    pub(super) fn limits_of(&self, vhost: &Name) -> VhostLimits {
+        let found = self
+            .vhost_limits
+            .iter()
+            .find(|(pattern, _)| pattern.matches(vhost));
+        found.map_or_else(VhostLimits::default, |(_, limits)| *limits)
+    }
+
+    /// The operator policies that a new vhost begins with.
+    pub(super) fn policies_of(&self, vhost: &Name) -> impl Iterator<Item = &Arc<Policy>> {
+        self.operator_policies
+            .iter()
+            .filter(|(pattern, _)| pattern.matches(vhost))
+            .map(|(_, policy)| policy)
+    }
+
+    /// How many policies of one kind all vhosts may have together.
+    pub(super) fn policies_max(&self, scope: PolicyScope) -> Option<u64> {
+        self.parameters_max.get(scope.component()).copied()
+    }
+}
