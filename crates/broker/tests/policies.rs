@@ -1,5 +1,7 @@
 //! Which policies apply to what, and what they make of queues and exchanges.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use base::Name;
 use broker::Error;
 use broker::command::{Destination, MetadataCommand as Command, PasswordHash};
