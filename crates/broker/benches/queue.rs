@@ -178,7 +178,7 @@ impl Bench {
 
     /// Ends a turn and drops its effects.
     fn end_turn(&mut self) {
-        self.queue.flush(&mut self.effects);
+        self.queue.flush(self.now, &mut self.effects);
         black_box(&self.effects);
         self.effects.clear();
     }

@@ -79,6 +79,19 @@ impl ConfirmTo {
     }
 }
 
+/// What a published message costs of a channel's credit beside its size, in bytes: about what it takes in RAM on its way.
+pub const MESSAGE_COST_BYTES: usize = 256;
+
+/// What a channel has published to one queue. Credit is counted in both: bytes keep memory bounded, messages are what
+/// consumers settle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The sizes of the messages, and [`MESSAGE_COST_BYTES`] for each.
+    pub bytes: u32,
+    /// How many there were.
+    pub messages: u32,
+}
+
 /// What becomes of delivered messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -127,6 +140,14 @@ pub enum QueueCommand {
         messages: Messages,
         /// Who waits for the confirm of the first, if anybody; the sequence numbers of the others follow.
         confirm: Option<ConfirmTo>,
+    },
+    /// Ask to get back what the channel spent on the messages that it published to this queue since it last asked. Answered by
+    /// one [`Reply::Credit`] a command, as soon as the queue can take more from the channel.
+    AskCredit {
+        /// Who asks.
+        channel: ChannelId,
+        /// What it spent.
+        spent: Spent,
     },
     /// Start a consumer; answered by [`Reply::ConsumeOk`] before its first delivery, or by [`Reply::Failed`].
     Consume {
@@ -243,6 +264,13 @@ pub enum Reply {
         first: u64,
         /// Last sequence number.
         last: u64,
+    },
+    /// Answer to [`QueueCommand::AskCredit`]: the channel may publish that much more to this queue.
+    Credit {
+        /// The queue.
+        queue: QueueId,
+        /// What the channel said it spent, in bytes.
+        bytes: u32,
     },
     /// The consumer is registered.
     ConsumeOk {

@@ -259,7 +259,18 @@ impl Channel {
             && self.waiting.is_none()
             && self.stash.units.is_empty()
             && matches!(self.assembly, Assembly::Idle)
-            && !session.backpressure.is_closed()
+            && !self.is_held(session)
+    }
+
+    /// Whether a publish has to wait.
+    #[inline]
+    fn is_held(&self, session: &Session) -> bool {
+        session.backpressure.is_closed() || !self.routes.credits.is_open()
+    }
+
+    /// Whether something waits because a queue gives no credit.
+    pub(crate) fn is_out_of_credit(&self) -> bool {
+        !self.routes.credits.is_open() && !self.stash.units.is_empty()
     }
 
     /// Whether it keeps so much that the client has to be stopped.
@@ -399,8 +410,8 @@ impl Channel {
     fn perform_or_hold(&mut self, turn: &mut Turn<'_>, unit: Unit) -> Result<(), Exception> {
         match unit {
             Unit::Method(payload) => self.handle_method(turn, &payload),
-            Unit::Publish(_) if turn.session.backpressure.is_closed() => {
-                turn.session.backpressure.has_publish = true;
+            Unit::Publish(_) if self.is_held(turn.session) => {
+                turn.session.backpressure.has_publish |= turn.session.backpressure.is_closed();
                 self.keep(turn.session, unit);
                 Ok(())
             }
@@ -414,11 +425,11 @@ impl Channel {
     /// As [`Self::handle_frame`].
     pub(crate) fn handle_stash(&mut self, turn: &mut Turn<'_>) -> Result<(), Exception> {
         while self.is_open() && self.waiting.is_none() {
-            let held = turn.session.backpressure.is_closed();
+            let held = self.is_held(turn.session);
             match self.stash.units.front() {
                 None => return Ok(()),
                 Some(Unit::Publish(_)) if held => {
-                    turn.session.backpressure.has_publish = true;
+                    turn.session.backpressure.has_publish |= turn.session.backpressure.is_closed();
                     return Ok(());
                 }
                 Some(_) => {}
@@ -588,6 +599,7 @@ impl Channel {
             }
             Reply::Confirm { first, last } => self.confirmed(turn.session, first, last, false)?,
             Reply::Nack { first, last } => self.confirmed(turn.session, first, last, true)?,
+            Reply::Credit { queue, bytes } => self.routes.credits.earn(queue, bytes),
             Reply::ConsumerCancelled { consumer } => {
                 self.consumer_cancelled(turn.session, consumer)
             }
@@ -646,6 +658,7 @@ impl Channel {
             Reply::Deliver { .. }
             | Reply::Confirm { .. }
             | Reply::Nack { .. }
+            | Reply::Credit { .. }
             | Reply::ConsumerCancelled { .. }
             | Reply::Barrier(_)
             | Reply::Operated(_)
@@ -845,7 +858,7 @@ impl Channel {
     /// Checks what the module doc promises.
     #[cfg(test)]
     pub(crate) fn check_invariants(&self, session: &Session) {
-        let held = session.backpressure.is_closed();
+        let held = self.is_held(session);
         if self.is_open() && self.waiting.is_none() && !held {
             assert!(self.stash.units.is_empty(), "a free channel keeps nothing");
         }

@@ -208,6 +208,14 @@ impl Connection {
             State::Running if backpressure.is_congested && backpressure.has_publish => {
                 ConnectionState::Flow
             }
+            State::Running
+                if self
+                    .channels
+                    .values()
+                    .any(|channel| channel.is_out_of_credit()) =>
+            {
+                ConnectionState::Flow
+            }
             State::Running => ConnectionState::Running,
             State::Leaving(_) | State::Closing { .. } | State::Silent { .. } => {
                 ConnectionState::Closing

@@ -22,6 +22,7 @@ mod confirm;
 pub mod connection;
 mod consume;
 mod content;
+mod credit;
 pub mod dead_letter;
 pub mod exception;
 mod handshake;

@@ -10,14 +10,14 @@
 use crate::arguments;
 use crate::channel::{Channel, Mode};
 use crate::content::{Content, publish_of};
+use crate::credit::{self, Credits, Target};
 use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::reply_to;
 use crate::session::{Session, Turn};
 use crate::tx;
-use base::QueueRef;
 use broker::Error;
 use broker::auth::{self, Permit, Write};
-use broker::command::{ChannelId, ConfirmTo};
+use broker::command::{ChannelId, ConfirmTo, QueueCommand};
 use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
@@ -57,6 +57,8 @@ pub(crate) struct Routes {
     /// The method that may come again.
     repeated: Repeated,
     targets: TargetBuffer,
+    /// What the channel may publish.
+    pub(crate) credits: Credits,
 }
 
 /// A target list that prints nothing.
@@ -95,7 +97,7 @@ struct Repeated {
 #[derive(Debug)]
 struct Route {
     address: Arc<Address>,
-    queues: SmallVec<[QueueRef; 2]>,
+    queues: SmallVec<[Target; 2]>,
 }
 
 impl Default for Routes {
@@ -109,6 +111,7 @@ impl Default for Routes {
             last: 0,
             repeated: Repeated::default(),
             targets: TargetBuffer::default(),
+            credits: Credits::default(),
         }
     }
 }
@@ -129,6 +132,7 @@ impl Routes {
         self.index.clear();
         self.last = 0;
         self.repeated.payload.clear();
+        self.credits.forget_settled();
     }
 
     #[inline]
@@ -269,6 +273,7 @@ impl Channel {
         let session = &mut *turn.session;
         send(
             &mut self.mode,
+            &mut self.routes.credits,
             self.id,
             session,
             &route.queues,
@@ -334,6 +339,7 @@ impl Channel {
             let queues = &self.routes.routes[index].queues;
             return send(
                 &mut self.mode,
+                &mut self.routes.credits,
                 self.id,
                 session,
                 queues,
@@ -348,12 +354,19 @@ impl Channel {
             &extra_keys.keys,
             &message.address,
         )?;
+        let once: SmallVec<[Target; 2]>;
+        let credits = &mut self.routes.credits;
         let queues = match targets {
             Found::Remembered(index) => &self.routes.routes[index].queues[..],
-            Found::Once => self.routes.targets.0.queues(),
+            Found::Once => {
+                let queues = self.routes.targets.0.queues();
+                once = queues.iter().map(|queue| credits.target(*queue)).collect();
+                &once[..]
+            }
         };
         send(
             &mut self.mode,
+            credits,
             self.id,
             turn.session,
             queues,
@@ -395,7 +408,9 @@ impl Channel {
         if info.used_headers || !extra_keys.is_empty() {
             return Ok(Found::Once);
         }
-        let queues = SmallVec::from_slice(targets.queues());
+        let credits = &mut self.routes.credits;
+        let queues = targets.queues().iter();
+        let queues = queues.map(|queue| credits.target(*queue)).collect();
         let address = Arc::clone(address);
         Ok(Found::Remembered(
             self.routes.insert(Route { address, queues }),
@@ -472,16 +487,17 @@ fn bare_delivery_mode(properties: &[u8]) -> Option<bool> {
 #[inline]
 fn send(
     mode: &mut Mode,
+    credits: &mut Credits,
     id: ChannelId,
     session: &mut Session,
-    queues: &[QueueRef],
+    queues: &[Target],
     message: SharedMessage,
     mandatory: bool,
 ) -> Result<(), Exception> {
     if let Mode::Tx(transaction) = mode {
         return transaction.publish(tx::Publish {
             message,
-            queues: SmallVec::from_slice(queues),
+            queues: queues.iter().map(|target| target.queue).collect(),
             mandatory,
         });
     }
@@ -503,11 +519,28 @@ fn send(
     let Some((last, others)) = queues.split_last() else {
         return Ok(());
     };
-    for queue in others {
-        session.publish(*queue, Arc::clone(&message), confirm);
+    let cost = credit::cost(&message);
+    for target in others {
+        session.publish(target.queue, Arc::clone(&message), confirm);
+        pay(credits, id, session, *target, cost);
     }
-    session.publish(*last, message, confirm);
+    session.publish(last.queue, message, confirm);
+    pay(credits, id, session, *last, cost);
     Ok(())
+}
+
+/// Pays for a message that was just sent.
+#[inline]
+pub(crate) fn pay(
+    credits: &mut Credits,
+    channel: ChannelId,
+    session: &mut Session,
+    target: Target,
+    cost: u32,
+) {
+    if let Some(spent) = credits.spend(target, cost) {
+        session.ask_queue(target.queue, QueueCommand::AskCredit { channel, spent });
+    }
 }
 
 fn return_unroutable(channel: base::ChannelNumber, session: &mut Session, message: &Message) {

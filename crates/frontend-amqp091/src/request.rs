@@ -70,6 +70,7 @@ pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
         Reply::GetEmpty
         | Reply::Confirm { .. }
         | Reply::Nack { .. }
+        | Reply::Credit { .. }
         | Reply::ConsumeOk { .. }
         | Reply::CancelOk { .. }
         | Reply::ConsumerCancelled { .. }

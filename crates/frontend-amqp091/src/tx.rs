@@ -7,7 +7,9 @@
 
 use crate::channel::{Channel, Mode, Waiting};
 use crate::confirm::ConfirmTracker;
+use crate::credit;
 use crate::exception::{Exception, Violation};
+use crate::publish::pay;
 use crate::session::{Session, Turn};
 use crate::settle::{is_final, settle_all};
 use crate::unacked::Delivery;
@@ -125,9 +127,13 @@ impl Channel {
                 channel: self.id,
                 sequence,
             });
+            let cost = credit::cost(&publish.message);
             for queue in publish.queues {
                 turn.session
                     .publish(queue, publish.message.clone(), confirm);
+                let credits = &mut self.routes.credits;
+                let target = credits.target(queue);
+                pay(credits, self.id, turn.session, target, cost);
             }
         }
         for run in settled.chunk_by(|(_, a), (_, b)| a == b) {

@@ -420,7 +420,7 @@ impl Shard {
         while !self.touched.is_empty() {
             for queue in std::mem::take(&mut self.touched) {
                 if let Some(machine) = self.queues.get_mut(&queue) {
-                    machine.flush(&mut self.effects);
+                    machine.flush(now, &mut self.effects);
                 }
             }
             self.run(now);
@@ -570,6 +570,13 @@ impl Shard {
                     },
                 )
             }),
+            QueueCommand::AskCredit { channel, spent } => Some((
+                channel,
+                Reply::Credit {
+                    queue,
+                    bytes: spent.bytes,
+                },
+            )),
             QueueCommand::Cancel { consumer, reply } => reply.then_some((
                 consumer.channel,
                 Reply::CancelOk {

@@ -91,6 +91,11 @@ impl Queue {
         else {
             return;
         };
+        self.wake_by(at, effects);
+    }
+
+    /// Asks for a wake-up at that time, unless an earlier one is under way.
+    pub(super) fn wake_by(&mut self, at: Duration, effects: &mut Effects) {
         if self.wake_at.is_none_or(|armed| at < armed) {
             self.wake_at = Some(at);
             effects.push(Effect::Wake {

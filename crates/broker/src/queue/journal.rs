@@ -132,6 +132,11 @@ impl Journal {
             && !self.failed
     }
 
+    /// Something is on its way to the log, so [`Journal::durable`] or [`Journal::fail`] will be called.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.tickets.is_empty() || self.announced != Announced::No
+    }
+
     /// Has a batch taken soon; told to the shard at most once a batch, and once more if it becomes urgent.
     pub(super) fn announce(&mut self, urgent: bool, effects: &mut Effects) {
         let wanted = if urgent {

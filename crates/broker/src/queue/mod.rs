@@ -20,7 +20,7 @@
 //! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
 //! it made the machine.
 //!
-//! Reading order: [`mod@self`], `expiry`, `limits`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`, `browse`.
+//! Reading order: [`mod@self`], `expiry`, `limits`, `intake`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`, `browse`.
 //!
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
@@ -31,6 +31,7 @@ mod consumers;
 mod counters;
 mod entry;
 mod expiry;
+mod intake;
 mod journal;
 mod limits;
 mod ready;
@@ -53,6 +54,7 @@ use browse::Browses;
 use confirms::Confirms;
 use consumers::{ConsumerKey, Consumers, Taker};
 use entry::{Deadline, Entry};
+use intake::Intake;
 use journal::Journal;
 use ready::{Front, Load, Ready};
 use smallvec::smallvec;
@@ -143,6 +145,7 @@ pub struct Queue {
     consumers: Consumers,
     confirms: Confirms,
     journal: Journal,
+    intake: Intake,
     /// Gets that wait until the head is loaded.
     gets: VecDeque<(ChannelId, bool)>,
     load: Option<Load>,
@@ -184,6 +187,7 @@ impl Queue {
             consumers: Consumers::new(settings.arguments.single_active_consumer),
             confirms: Confirms::default(),
             journal: Journal::new(id, next, stored.delivered_until),
+            intake: Intake::default(),
             gets: VecDeque::new(),
             load: None,
             ram_limit: READY_RAM_BYTES_MAX,
@@ -257,6 +261,7 @@ impl Queue {
             && self.load.is_none()
             && self.journal.is_quiet()
             && !self.is_browsed()
+            && self.intake.is_idle()
             && !self.deleting;
         let timeless = self.settings.arguments.expires_ms.is_none()
             && (self.ready.is_empty() || !self.expiring);
@@ -315,6 +320,9 @@ impl Queue {
                 positions,
                 outcome,
             } => self.settle(channel, &positions, outcome, effects),
+            QueueCommand::AskCredit { channel, spent } => {
+                self.intake.ask(channel, spent);
+            }
             QueueCommand::Consume { consumer, settings } => {
                 self.consume(now, consumer, settings, effects)
             }
@@ -341,9 +349,16 @@ impl Queue {
         self.advance(now, windows, effects);
     }
 
-    /// Sends the confirms that were held back to be joined. To be called at the end of each turn.
+    /// Sends the confirms that were held back to be joined, and gives credit. To be called at the end of each turn.
     #[inline]
-    pub fn flush(&mut self, effects: &mut Effects) {
+    pub fn flush(&mut self, now: Now, effects: &mut Effects) {
+        self.flush_confirms(effects);
+        if !self.intake.is_idle() {
+            self.give_credit(now, effects);
+        }
+    }
+
+    fn flush_confirms(&mut self, effects: &mut Effects) {
         if !self.confirms.is_empty() {
             self.confirms.flush(effects);
         }
@@ -418,7 +433,7 @@ impl Queue {
     ) {
         let until = self.journal.durable(ticket, effects);
         self.confirms.release_until(until, effects);
-        self.flush(effects);
+        self.flush_confirms(effects);
         self.relieve(effects);
         self.advance(now, windows, effects);
     }
@@ -428,7 +443,8 @@ impl Queue {
     pub fn handle_storage_failed(&mut self, effects: &mut Effects) {
         self.journal.fail(effects);
         self.confirms.refuse_waiting(effects);
-        self.flush(effects);
+        self.flush_confirms(effects);
+        self.give_all_credit(effects);
     }
 
     /// The answer to [`Effect::Load`]: all live messages of `from..reached`, ascending, with their wall-clock expiry.
@@ -531,7 +547,8 @@ impl Queue {
         }
         self.refuse_browses(effects);
         self.confirms.release_until(self.next, effects);
-        self.flush(effects);
+        self.flush_confirms(effects);
+        self.give_all_credit(effects);
         effects.extend(self.take_barriers().map(|to| Effect::Reply {
             to,
             reply: Reply::Barrier(Ok(())),
@@ -837,6 +854,10 @@ impl Queue {
                     self.confirms.confirm(first.nth(count), effects);
                 }
                 return;
+            }
+            QueueCommand::AskCredit { channel, spent } => {
+                self.intake.ask(channel, spent);
+                return self.give_all_credit(effects);
             }
             QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => return,
             // What was settled before is still on its way to the log.

@@ -138,6 +138,11 @@ impl Ready {
         self.bytes
     }
 
+    /// Whether only the store has some of it.
+    pub(super) fn has_cold(&self) -> bool {
+        self.cold.is_some()
+    }
+
     /// RAM that payloads take.
     pub(super) fn ram_bytes(&self) -> usize {
         self.head_ram + self.other_ram

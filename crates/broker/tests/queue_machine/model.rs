@@ -338,7 +338,8 @@ impl Model {
                 assert!(back.is_none(), "{back:?} was settled before a barrier");
             }
             Reply::Operated(reply) => self.operated(rig, to, reply),
-            Reply::ConsumeOk { .. }
+            Reply::Credit { .. }
+            | Reply::ConsumeOk { .. }
             | Reply::CancelOk { .. }
             | Reply::Status { .. }
             | Reply::Purged { .. } => {}

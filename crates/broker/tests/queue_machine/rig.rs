@@ -130,7 +130,7 @@ impl Rig {
     ) -> Effects {
         let mut effects = Effects::new();
         visit(&mut self.queue, self.now, &mut self.windows, &mut effects);
-        self.queue.flush(&mut effects);
+        self.queue.flush(self.now, &mut effects);
         self.queue.check_invariants();
         for effect in &effects {
             match effect {
@@ -542,6 +542,7 @@ fn show_one(effect: &Effect) -> String {
                 Reply::GetEmpty => format!("c{to} get-empty"),
                 Reply::Confirm { first, last } => format!("c{to} confirm {first}..={last}"),
                 Reply::Nack { first, last } => format!("c{to} nack {first}..={last}"),
+                Reply::Credit { bytes, .. } => format!("c{to} credit {bytes}"),
                 Reply::ConsumeOk { .. } => format!("c{to} consume-ok"),
                 Reply::CancelOk { .. } => format!("c{to} cancel-ok"),
                 Reply::ConsumerCancelled { .. } => format!("c{to} consumer-cancelled"),

@@ -332,10 +332,10 @@ impl World {
                 Some(machine) => {
                     let mut effects = Effects::new();
                     machine.apply(self.now, command, &mut OpenWindows, &mut effects);
-                    machine.flush(&mut effects);
+                    machine.flush(self.now, &mut effects);
                     self.execute(effects);
                 }
-                None => self.answer_for_gone(command),
+                None => self.answer_for_gone(queue.id, command),
             },
             Request::Metadata { channel, command } => {
                 let reply = self.change(&command);
@@ -345,7 +345,7 @@ impl World {
         }
     }
 
-    fn answer_for_gone(&mut self, command: QueueCommand) {
+    fn answer_for_gone(&mut self, queue: QueueId, command: QueueCommand) {
         let unknown = || Error::NotFound {
             kind: ResourceKind::Queue,
             name: Name::default(),
@@ -374,6 +374,10 @@ impl World {
                 self.reply(channel, Reply::Failed(unknown().into()))
             }
             QueueCommand::Barrier { channel } => self.reply(channel, Reply::Barrier(Ok(()))),
+            QueueCommand::AskCredit { channel, spent } => {
+                let bytes = spent.bytes;
+                self.reply(channel, Reply::Credit { queue, bytes });
+            }
             QueueCommand::Publish { confirm: None, .. }
             | QueueCommand::Operate { .. }
             | QueueCommand::Cancel { reply: false, .. }
@@ -410,6 +414,7 @@ impl World {
         for queue in self.queues.values_mut() {
             queue.collect_records(1, &mut NoRecords);
             queue.handle_durable(self.now, 1, &mut OpenWindows, &mut effects);
+            queue.flush(self.now, &mut effects);
         }
         self.execute(effects);
     }
