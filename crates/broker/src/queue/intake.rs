@@ -4,13 +4,13 @@
 //! of the turn, unless
 //!
 //! - more waits in RAM than the log has taken yet: then when the log has, or
-//! - consumers that nearly keep up have fallen behind: then as they settle messages. Held in RAM, and acknowledged before they are
+//! - consumers that would keep up have fallen behind: then as messages go out. Held in RAM, and acknowledged before they are
 //!   written, messages cost a fraction of what they cost once they must be read back; so everybody is faster when publishers do
 //!   not run ahead.
 //!
 //! Consumers that are not there or that are much slower never hold anybody back: they are only waited for if, while publishers went
-//! freely, at least half of what was published was settled, and never for longer than [`PACED_MAX`] before publishers go
-//! freely again and that is looked at anew.
+//! freely, at least half as much went out as came in, or consumers mostly waited for the store; and never for longer than
+//! [`PACED_MAX`] before publishers go freely again and that is looked at anew.
 //!
 //! Limit: a channel asks a few times for its whole credit, so what is held is bounded by the publishing channels.
 //!
@@ -50,8 +50,8 @@ enum Pace {
     /// Consumers do.
     Consumers {
         until: Duration,
-        /// Messages that were settled when it was last looked at.
-        settled: u64,
+        /// Messages that had gone out when it was last looked at.
+        delivered: u64,
         /// Eighths of messages that may still be published.
         allowance: u64,
     },
@@ -62,10 +62,14 @@ enum Pace {
 struct Window {
     /// Credit that was asked for.
     asked_bytes: u64,
+    /// How often it was asked for.
+    asked: u32,
+    /// How often consumers waited for the store then.
+    hungry: u32,
     /// Messages at its beginning.
     published: u64,
     /// Messages at its beginning.
-    settled: u64,
+    delivered: u64,
 }
 
 #[derive(Debug)]
@@ -74,8 +78,8 @@ pub(super) struct Intake {
     pace: Pace,
     /// Messages of recent free windows, fading.
     published: u64,
-    /// The same of settled ones.
-    settled: u64,
+    /// The same of those that went out.
+    delivered: u64,
 }
 
 impl Default for Intake {
@@ -84,7 +88,7 @@ impl Default for Intake {
             asked: VecDeque::new(),
             pace: Pace::Free(Window::default()),
             published: 0,
-            settled: 0,
+            delivered: 0,
         }
     }
 }
@@ -100,12 +104,12 @@ impl Intake {
         self.asked.push_back(Asked { channel, spent });
     }
 
-    /// Consumers have settled at least half of what was published freely of late.
-    fn keeps_up(&mut self, published: u64, settled: u64) -> bool {
+    /// At least half of what was published freely of late went out.
+    fn keeps_up(&mut self, published: u64, delivered: u64) -> bool {
         let fade = |sum: u64| sum - sum / 8;
         self.published = fade(self.published) + published;
-        self.settled = fade(self.settled) + settled;
-        self.settled * 2 >= self.published
+        self.delivered = fade(self.delivered) + delivered;
+        self.delivered * 2 >= self.published
     }
 }
 
@@ -153,23 +157,22 @@ impl Queue {
         }
         let Pace::Consumers {
             until,
-            settled,
+            delivered,
             allowance,
         } = &mut self.intake.pace
         else {
             return true;
         };
-        let settled_now = settled_count(&self.counters);
-        // A little less than what left, so that the queue becomes shorter.
-        *allowance += 7 * (settled_now - *settled);
-        *settled = settled_now;
+        // Less than what went out, so that the queue becomes shorter.
+        *allowance += 6 * (self.counters.delivered - *delivered);
+        *delivered = self.counters.delivered;
         let cost = 8 * u64::from(spent.messages);
         let is_behind = self.ready.has_cold() || self.ready.ram_bytes() > BEHIND_BYTES;
         let must_wait = is_behind && *allowance < cost;
         if *until <= now.monotonic {
             if must_wait {
                 // They became slow: that counts at once.
-                self.intake.settled /= 2;
+                self.intake.delivered /= 2;
             }
             self.intake.pace = self.free();
             return true;
@@ -183,32 +186,31 @@ impl Queue {
     /// Publishers go freely and have got this much further.
     fn watch(&mut self, now: Now, mut window: Window, spent: Spent) -> Pace {
         window.asked_bytes += u64::from(spent.bytes);
+        window.asked += 1;
+        window.hungry += u32::from(self.load.is_some() && self.consumers.has_turns());
         if window.asked_bytes < WINDOW_BYTES {
             return Pace::Free(window);
         }
         let published = self.counters.published - window.published;
-        let settled = settled_count(&self.counters) - window.settled;
+        let delivered = self.counters.delivered - window.delivered;
+        let keeps_up = self.intake.keeps_up(published, delivered);
+        let is_hungry = window.hungry * 2 >= window.asked;
         let is_behind = self.ready.has_cold() || self.ready.ram_bytes() > BEHIND_BYTES;
-        if !self.intake.keeps_up(published, settled) || !is_behind {
+        if !is_behind || !(keeps_up || is_hungry) {
             return self.free();
         }
         Pace::Consumers {
             until: now.monotonic + PACED_MAX,
-            settled: settled_count(&self.counters),
+            delivered: self.counters.delivered,
             allowance: 0,
         }
     }
 
     fn free(&self) -> Pace {
         Pace::Free(Window {
-            asked_bytes: 0,
             published: self.counters.published,
-            settled: settled_count(&self.counters),
+            delivered: self.counters.delivered,
+            ..Window::default()
         })
     }
-}
-
-/// Messages that left because consumers are done with them.
-fn settled_count(counters: &super::Counters) -> u64 {
-    counters.acked + counters.auto_acked + counters.rejected
 }

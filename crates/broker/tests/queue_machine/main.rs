@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod browsing;
+mod credit;
 mod model;
 mod reconfigure;
 mod rig;

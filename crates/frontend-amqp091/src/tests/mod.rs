@@ -4,6 +4,7 @@
 
 mod barriers;
 mod consuming;
+mod credit;
 mod handshake;
 mod limits;
 mod methods;
