@@ -54,7 +54,7 @@ pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
 
 /// Bytes on their way to the disk above which a shard stops its publishers: what the log has not written yet, and what waits
 /// in queues for the next batch.
-pub(crate) const LOG_CONGESTED_BYTES: u64 = 32 << 20;
+pub(crate) const LOG_CONGESTED_BYTES: u64 = 64 << 20;
 
 /// Input that is handled before its messages are carried through the queues: what lies between stays in the processor's cache.
 const INPUT_STEP_BYTES: usize = 16 << 10;

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Waiting payloads in RAM, in multiples of the queue's limit, above which publishers wait for the log.
-const UNWRITTEN_LIMITS_MAX: usize = 4;
+const UNWRITTEN_LIMITS_MAX: usize = 8;
 
 /// Waiting payloads in RAM from which on consumers count as being behind.
 const BEHIND_BYTES: usize = 512 << 10;
