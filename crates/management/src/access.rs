@@ -1,0 +1,138 @@
+//! Who may do what over HTTP: user tags and vhosts.
+//!
+//! Who a user is, is the broker's question ([`broker::auth`]); what a tag allows is answered here alone.
+//! RabbitMQ docs: management#permissions.
+
+use crate::error::ApiError;
+use base::Name;
+use broker::auth::{User, authenticate};
+use broker::metadata::Metadata;
+use broker::vhost::Vhost;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a path asks of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing, not even a name.
+    Open,
+    /// Any of the four tags.
+    Management,
+    /// `monitoring` or `administrator`.
+    Monitoring,
+    /// `policymaker` or `administrator`.
+    Policymaker,
+    /// `administrator`.
+    Administrator,
+}
+
+/// Any of these opens the API at all.
+const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
+
+/// Finds the user that an `Authorization` header names.
+///
+/// # Errors
+/// `NoCredentials` without a header, else `WrongCredentials`.
+pub(crate) fn login(
+    metadata: &Metadata,
+    header: Option<&[u8]>,
+    peer: IpAddr,
+    loopback_users: &[Name],
+) -> Result<Arc<User>, ApiError> {
+    let header = header.ok_or(ApiError::NoCredentials)?;
+    let (name, password) = basic(header).ok_or(ApiError::WrongCredentials)?;
+    let is_local = peer.to_canonical().is_loopback();
+    authenticate(metadata, &name, &password, is_local, loopback_users).map_err(|failure| {
+        tracing::warn!(%peer, "HTTP access denied: {failure}");
+        ApiError::WrongCredentials
+    })
+}
+
+/// Name and password of HTTP Basic authentication.
+fn basic(header: &[u8]) -> Option<(String, Vec<u8>)> {
+    use base64::Engine as _;
+    let header = std::str::from_utf8(header).ok()?;
+    let (scheme, value) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(value.trim())
+        .ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let name = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+    Some((name, decoded[colon + 1..].to_vec()))
+}
+
+impl Access {
+    /// Whether a user may use a path that asks for this.
+    ///
+    /// # Errors
+    /// `NotAuthorised`
+    pub(crate) fn check(self, user: &User) -> Result<(), ApiError> {
+        if !TAGS.iter().any(|tag| user.has_tag(tag)) {
+            return Err(ApiError::NotAuthorised("Not management user"));
+        }
+        let (allowed, refusal) = match self {
+            Self::Open | Self::Management => return Ok(()),
+            Self::Monitoring => (is_monitor(user), "Not monitor user"),
+            Self::Policymaker => (
+                user.has_tag("policymaker") || is_administrator(user),
+                "User not authorised to access object",
+            ),
+            Self::Administrator => (is_administrator(user), "Not administrator user"),
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(ApiError::NotAuthorised(refusal))
+        }
+    }
+}
+
+/// Whether the user may do everything.
+pub(crate) fn is_administrator(user: &User) -> bool {
+    user.has_tag("administrator")
+}
+
+/// Whether the user may see what others do.
+pub(crate) fn is_monitor(user: &User) -> bool {
+    user.has_tag("monitoring") || is_administrator(user)
+}
+
+/// Whether the user may see what is in a vhost: administrators all, others where they have a permission.
+pub(crate) fn may_enter(user: &User, vhost: &str) -> bool {
+    is_administrator(user) || user.permission(vhost).is_some()
+}
+
+/// The vhosts whose contents a user may see, by name.
+pub(crate) fn vhosts<'m>(metadata: &'m Metadata, user: &User) -> Vec<&'m Arc<Vhost>> {
+    let mut vhosts: Vec<_> = metadata
+        .vhosts()
+        .filter(|vhost| may_enter(user, &vhost.name))
+        .collect();
+    vhosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    vhosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_credentials_count() {
+        let pair = |name: &str, password: &[u8]| Some((name.to_owned(), password.to_vec()));
+        assert_eq!(basic(b"Basic Z3Vlc3Q6Z3Vlc3Q="), pair("guest", b"guest"));
+        assert_eq!(basic(b"basic YTpiOmM="), pair("a", b"b:c"));
+        for header in [
+            &b"Basic"[..],
+            b"Basic !!",
+            b"Basic Z3Vlc3Q=",
+            b"Bearer Z3Vlc3Q6Z3Vlc3Q=",
+            b"Basic \xff",
+            b"",
+        ] {
+            assert_eq!(basic(header), None, "{header:?}");
+        }
+    }
+}

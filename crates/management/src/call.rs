@@ -1,0 +1,201 @@
+//! One request on its way through the API, and its answer.
+
+use crate::access;
+use crate::error::ApiError;
+use crate::json::Json;
+use crate::query::Query;
+use crate::state::State;
+use base::Name;
+use broker::auth::User;
+use broker::metadata::Metadata;
+use broker::vhost::Vhost;
+use bytes::Bytes;
+use hyper::Method;
+use std::sync::Arc;
+
+/// Deepest nesting of a body; argument tables may not be deeper.
+const JSON_DEPTH_MAX: usize = 30;
+
+/// Longest name in a path; longer ones are nobody's.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+/// The body of a request as an object.
+pub(crate) type Body = serde_json::Map<String, serde_json::Value>;
+
+/// What a handler gets.
+pub(crate) struct Call {
+    pub(crate) state: Arc<State>,
+    /// As of when the request came.
+    pub(crate) metadata: Arc<Metadata>,
+    /// Nobody, where the path asks for nobody.
+    pub(crate) user: Option<Arc<User>>,
+    /// GET stands for HEAD too.
+    pub(crate) method: Method,
+    /// The decoded parts of the path that vary.
+    pub(crate) parameters: Vec<Name>,
+    pub(crate) query: Query,
+    /// The header `X-Reason`.
+    pub(crate) reason: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// What a handler answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// 200 with a body.
+    Json(Json),
+    /// 200 with plain text.
+    Text(String),
+    /// 201; what was created may have an address.
+    Created(Option<String>),
+    /// 204
+    NoContent,
+    /// 301
+    Moved(&'static str),
+}
+
+/// What becomes of a call.
+pub(crate) type Outcome = Result<Answer, ApiError>;
+
+impl<T: Into<Json>> From<T> for Answer {
+    fn from(body: T) -> Self {
+        Self::Json(body.into())
+    }
+}
+
+impl Answer {
+    /// 201 for what is new, 204 for what was there.
+    pub(crate) fn put(created: bool) -> Self {
+        if created {
+            Self::Created(None)
+        } else {
+            Self::NoContent
+        }
+    }
+}
+
+impl Call {
+    /// Who calls.
+    pub(crate) fn user(&self) -> &Arc<User> {
+        self.user
+            .as_ref()
+            .expect("the table lets nobody in without a name")
+    }
+
+    /// A part of the path, by its place among those that vary.
+    pub(crate) fn parameter(&self, index: usize) -> &Name {
+        &self.parameters[index]
+    }
+
+    /// The vhost that the path names, if there is one with that name that the user may enter.
+    ///
+    /// # Errors
+    /// No such vhost, or none that this user may know of.
+    pub(crate) fn vhost(&self) -> Result<&Arc<Vhost>, ApiError> {
+        let name = self.parameter(0);
+        let Some(vhost) = self.metadata.vhost(name) else {
+            if self.method == Method::GET {
+                return Err(ApiError::NoObject);
+            }
+            return Err(ApiError::NotFound("vhost_not_found".to_owned()));
+        };
+        if access::may_enter(self.user(), name) {
+            Ok(vhost)
+        } else {
+            Err(ApiError::NotFound("Not Found".to_owned()))
+        }
+    }
+
+    /// The vhosts that a list is about: the one in the path, or all that the user may enter.
+    ///
+    /// # Errors
+    /// As [`Call::vhost`].
+    pub(crate) fn vhosts(&self) -> Result<Vec<&Arc<Vhost>>, ApiError> {
+        if self.parameters.is_empty() {
+            Ok(access::vhosts(&self.metadata, self.user()))
+        } else {
+            Ok(vec![self.vhost()?])
+        }
+    }
+
+    /// The body as an object; an empty body is an empty object.
+    ///
+    /// # Errors
+    /// 400
+    pub(crate) fn body(&self) -> Result<Body, ApiError> {
+        if self.body.is_empty() {
+            return Ok(Body::new());
+        }
+        let parsed: serde_json::Value =
+            serde_json::from_slice(&self.body).map_err(|_| ApiError::not_json())?;
+        match parsed {
+            serde_json::Value::Object(fields) if depth_of(&fields) <= JSON_DEPTH_MAX => Ok(fields),
+            _ => Err(ApiError::not_json()),
+        }
+    }
+}
+
+/// The parser allows 128 levels, so this recursion ends there.
+fn depth_of(fields: &Body) -> usize {
+    fn of(value: &serde_json::Value) -> usize {
+        match value {
+            serde_json::Value::Array(values) => 1 + values.iter().map(of).max().unwrap_or(0),
+            serde_json::Value::Object(fields) => depth_of(fields),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_)
+            | serde_json::Value::String(_) => 0,
+        }
+    }
+    1 + fields.values().map(of).max().unwrap_or(0)
+}
+
+/// What handlers read from a body.
+pub(crate) trait Fields {
+    /// A key that must be there.
+    ///
+    /// # Errors
+    /// 400, it is not.
+    fn require(&self, key: &str) -> Result<&serde_json::Value, ApiError>;
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// 400, it is not, or is no text.
+    fn require_text(&self, key: &str) -> Result<&str, ApiError>;
+
+    /// A switch; off if it is not there. RabbitMQ takes texts as well.
+    ///
+    /// # Errors
+    /// 400, it is something else.
+    fn switch(&self, key: &str) -> Result<bool, ApiError>;
+}
+
+impl Fields for Body {
+    fn require(&self, key: &str) -> Result<&serde_json::Value, ApiError> {
+        self.get(key).ok_or_else(|| ApiError::key_missing(key))
+    }
+
+    fn require_text(&self, key: &str) -> Result<&str, ApiError> {
+        self.require(key)?
+            .as_str()
+            .ok_or_else(|| ApiError::BadRequest(vec!["not_string", "value"].into()))
+    }
+
+    fn switch(&self, key: &str) -> Result<bool, ApiError> {
+        match self.get(key) {
+            None | Some(serde_json::Value::Null) => Ok(false),
+            Some(serde_json::Value::Bool(value)) => Ok(*value),
+            Some(serde_json::Value::String(text)) if text == "true" => Ok(true),
+            Some(serde_json::Value::String(text)) if text == "false" => Ok(false),
+            Some(other) => {
+                let shown = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+                Err(ApiError::BadRequest(Json::List(vec![
+                    "not_boolean".into(),
+                    shown.into(),
+                ])))
+            }
+        }
+    }
+}
+

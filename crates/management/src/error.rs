@@ -1,0 +1,110 @@
+//! Why a request was not carried out, and how clients hear of it.
+//!
+//! Status codes and the words in `error` are RabbitMQ's; texts of the core are passed on as they are.
+
+use crate::json::{Json, object};
+use broker::Error;
+use hyper::StatusCode;
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ApiError {
+    /// No credentials, where some are needed.
+    NoCredentials,
+    /// Wrong credentials.
+    WrongCredentials,
+    /// The user may not do that.
+    NotAuthorised(&'static str),
+    /// No such path, vhost, queue, …
+    NoObject,
+    /// What a request names besides its own object does not exist.
+    NotFound(String),
+    /// The request makes no sense; the reason is text or a list.
+    BadRequest(Json),
+    /// An AMQP exception: reply code and reply text.
+    Refused {
+        code: u16,
+        text: String,
+    },
+    /// Pagination, with a word of its own.
+    Invalid(&'static str, String),
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// The body is larger than `management.http.max_body_size`.
+    TooLarge,
+    /// It cannot be done as things are.
+    Precondition(String),
+    /// A health check failed, or the node cannot answer now.
+    Unavailable(Json),
+}
+
+impl ApiError {
+    /// 400 with a text.
+    pub(crate) fn bad(reason: impl Into<String>) -> Self {
+        Self::BadRequest(Json::from(reason.into()))
+    }
+
+    /// 400 for a body without a key.
+    pub(crate) fn key_missing(key: &str) -> Self {
+        Self::bad(format!("[{{key_missing,{key}}}]"))
+    }
+
+    /// 400 for a body that is no JSON object.
+    pub(crate) fn not_json() -> Self {
+        Self::bad("not_json")
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NoCredentials | Self::WrongCredentials | Self::NotAuthorised(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::NoObject | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) | Self::Invalid(..) | Self::Refused { .. } => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The body; some have none.
+    pub(crate) fn body(self) -> Option<Json> {
+        let (error, reason): (&'static str, Json) = match self {
+            Self::NoCredentials | Self::MethodNotAllowed => return None,
+            Self::Unavailable(body) => return Some(body),
+            Self::WrongCredentials => ("not_authorized", "Not_Authorized".into()),
+            Self::NotAuthorised(reason) => ("not_authorised", reason.into()),
+            Self::NoObject => ("Object Not Found", "Not Found".into()),
+            Self::NotFound(reason) => ("not_found", reason.into()),
+            Self::BadRequest(reason) => ("bad_request", reason),
+            Self::Refused { text, .. } => {
+                let explanation = match text.split_once(" - ") {
+                    Some((_, explanation)) => explanation.to_owned(),
+                    None => text,
+                };
+                ("bad_request", explanation.into())
+            }
+            Self::Invalid(error, reason) => (error, reason.into()),
+            Self::TooLarge => ("payload_too_large", "request body is too large".into()),
+            Self::Precondition(reason) => ("precondition_failed", reason.into()),
+        };
+        Some(object! { "error" => error, "reason" => reason }.into())
+    }
+}
+
+/// What a metadata command was refused for.
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::VhostNotFound { .. } | Error::UserNotFound { .. } => {
+                Self::bad("vhost_or_user_not_found")
+            }
+            Error::NotFound { .. } => Self::NotFound(error.to_string()),
+            Error::Storage(_) => Self::Unavailable(
+                object! { "error" => "unavailable", "reason" => error.to_string() }.into(),
+            ),
+            _ => Self::bad(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Lists as clients ask for them: pages, filters by name, order, columns.
+//!
+//! Items are made one at a time from their sources, and only those that are shown are kept, so that a page of a hundred
+//! thousand queues costs a walk over the sources and no more.
+//! RabbitMQ docs: management#http-api pagination.
+
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::query::Query;
+use regex::{Regex, RegexBuilder};
+
+/// Items of a page, unless the request says otherwise.
+const PAGE_SIZE_DEFAULT: usize = 100;
+/// Most items of a page.
+const PAGE_SIZE_MAX: usize = 500;
+/// Columns that a request may name; those behind are ignored.
+const COLUMNS_MAX: usize = 256;
+/// Memory that a name filter may compile to.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// How a list is shown.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    page: Option<Page>,
+    sort: Option<String>,
+    reverse: bool,
+    columns: Columns,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+struct Page {
+    number: usize,
+    size: usize,
+    name: NameFilter,
+}
+
+#[derive(Debug)]
+enum NameFilter {
+    All,
+    /// Contained, whatever the case.
+    Contains(String),
+    Matches(Regex),
+    /// An expression that cannot be read matches nothing.
+    Nothing,
+}
+
+/// The fields that are wanted; all if there are none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns(Vec<Vec<String>>);
+
+impl Listing {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// Numbers of pages that make no sense.
+    pub(crate) fn new(query: &Query) -> Result<Self, ApiError> {
+        Ok(Self {
+            page: Page::new(query)?,
+            sort: query.get("sort").filter(|sort| !sort.is_empty()).map(str::to_owned),
+            reverse: query.is_true("sort_reverse"),
+            columns: Columns::new(query),
+        })
+    }
+
+    /// Whether the order or the columns look at fields besides these.
+    pub(crate) fn sorts_by_other_than(&self, known: &[&str]) -> bool {
+        self.sort
+            .as_deref()
+            .is_some_and(|sort| !known.contains(&sort))
+    }
+
+    /// The sources that pass the name filter, and how many there were.
+    pub(crate) fn filter<T>(&self, mut sources: Vec<T>, name: impl Fn(&T) -> &str) -> Filtered<T> {
+        let total = sources.len();
+        if let Some(page) = &self.page {
+            sources.retain(|source| page.name.takes(name(source)));
+        }
+        Filtered { total, sources }
+    }
+
+    /// The sources of the page, where the order of the sources is the order of the page.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) fn cut<T>(&self, filtered: Filtered<T>) -> Result<Cut<T>, ApiError> {
+        let Filtered { total, mut sources } = filtered;
+        let count = sources.len();
+        if self.sort.is_none() && self.reverse {
+            sources.reverse();
+        }
+        if let Some(page) = &self.page
+            && self.sort.is_none()
+        {
+            page.check(count)?;
+            sources = sources
+                .into_iter()
+                .skip((page.number - 1) * page.size)
+                .take(page.size)
+                .collect();
+        }
+        Ok(Cut {
+            total,
+            filtered: count,
+            sources,
+        })
+    }
+
+    /// The list as JSON. `item` may be called twice for a source: once for the order, once to be shown.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) fn show<T>(
+        &self,
+        cut: Cut<T>,
+        item: impl Fn(&T) -> Object,
+    ) -> Result<Json, ApiError> {
+        let Cut {
+            total,
+            filtered,
+            sources,
+        } = cut;
+        let sources = self.sorted(sources, &item)?;
+        let items: Vec<Json> = sources
+            .iter()
+            .map(|source| self.columns.apply(item(source)))
+            .collect();
+        let Some(page) = &self.page else {
+            return Ok(Json::List(items));
+        };
+        Ok(object! {
+            "filtered_count" => filtered,
+            "item_count" => items.len(),
+            "items" => items,
+            "page" => page.number,
+            "page_count" => filtered.div_ceil(page.size),
+            "page_size" => page.size,
+            "total_count" => total,
+        }
+        .into())
+    }
+
+    /// A list whose sources are at hand, in order.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) fn list<T>(
+        &self,
+        sources: Vec<T>,
+        name: impl Fn(&T) -> &str,
+        item: impl Fn(&T) -> Object,
+    ) -> Result<Json, ApiError> {
+        let filtered = self.filter(sources, name);
+        self.show(self.cut(filtered)?, item)
+    }
+
+    fn sorted<T>(&self, sources: Vec<T>, item: impl Fn(&T) -> Object) -> Result<Vec<T>, ApiError> {
+        let Some(sort) = &self.sort else {
+            return Ok(sources);
+        };
+        let mut keyed: Vec<(Json, T)> = sources
+            .into_iter()
+            .map(|source| {
+                let whole = Json::Object(item(&source));
+                let key = whole.at(sort.split('.')).cloned().unwrap_or(Json::Int(0));
+                (key, source)
+            })
+            .collect();
+        keyed.sort_by(|(a, _), (b, _)| a.compare(b));
+        if self.reverse {
+            keyed.reverse();
+        }
+        let sorted = keyed.into_iter().map(|(_, source)| source);
+        let Some(page) = &self.page else {
+            return Ok(sorted.collect());
+        };
+        page.check(sorted.len())?;
+        Ok(sorted
+            .skip((page.number - 1) * page.size)
+            .take(page.size)
+            .collect())
+    }
+}
+
+/// Sources that passed the name filter.
+#[derive(Debug)]
+pub(crate) struct Filtered<T> {
+    total: usize,
+    /// The sources.
+    pub(crate) sources: Vec<T>,
+}
+
+/// Sources of a page, or all if they are still to be put in order.
+#[derive(Debug)]
+pub(crate) struct Cut<T> {
+    total: usize,
+    filtered: usize,
+    /// The sources.
+    pub(crate) sources: Vec<T>,
+}
+
+impl<T> Cut<T> {
+    /// The same page of other sources, one for each.
+    pub(crate) fn with<U>(self, sources: Vec<U>) -> Cut<U> {
+        Cut {
+            total: self.total,
+            filtered: self.filtered,
+            sources,
+        }
+    }
+}
+
+impl Page {
+    fn new(query: &Query) -> Result<Option<Self>, ApiError> {
+        let Some(number) = query.get("page") else {
+            return Ok(None);
+        };
+        let size = query.get("page_size");
+        let read = |text: &str| text.parse::<i64>().ok();
+        let (Some(number), Some(size)) = (
+            read(number),
+            size.map_or(Some(PAGE_SIZE_DEFAULT as i64), read),
+        ) else {
+            return Err(ApiError::bad("Pagination parameters are invalid"));
+        };
+        let valid = usize::try_from(number)
+            .ok()
+            .filter(|number| *number >= 1)
+            .zip(usize::try_from(size).ok().filter(|size| (1..=PAGE_SIZE_MAX).contains(size)));
+        let Some((number, size)) = valid else {
+            return Err(ApiError::Invalid(
+                "invalid_pagination_parameters",
+                format!("Invalid pagination parameters: page number {number}, page size {size}"),
+            ));
+        };
+        Ok(Some(Self {
+            number,
+            size,
+            name: NameFilter::new(query),
+        }))
+    }
+
+    fn check(&self, count: usize) -> Result<(), ApiError> {
+        let first = (self.number - 1).checked_mul(self.size);
+        if first.is_some_and(|first| first < count || self.number == 1) {
+            return Ok(());
+        }
+        let Self { number, size, .. } = self;
+        Err(ApiError::Invalid(
+            "page_out_of_range",
+            format!("Page out of range, page: {number} page size: {size}, len: {count}"),
+        ))
+    }
+}
+
+impl NameFilter {
+    fn new(query: &Query) -> Self {
+        match query.get("name").filter(|name| !name.is_empty()) {
+            None => Self::All,
+            Some(pattern) if query.is_true("use_regex") => RegexBuilder::new(pattern)
+                .case_insensitive(true)
+                .size_limit(REGEX_BYTES_MAX)
+                .build()
+                .map_or(Self::Nothing, Self::Matches),
+            Some(part) => Self::Contains(part.to_lowercase()),
+        }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Contains(part) => name.to_lowercase().contains(part),
+            Self::Matches(regex) => regex.is_match(name),
+            Self::Nothing => false,
+        }
+    }
+}
+
+impl Columns {
+    /// The columns that a request names.
+    pub(crate) fn new(query: &Query) -> Self {
+        let Some(columns) = query.get("columns") else {
+            return Self::default();
+        };
+        let paths = columns.split(',').filter(|column| !column.is_empty());
+        Self(
+            paths
+                .take(COLUMNS_MAX)
+                .map(|column| column.split('.').map(str::to_owned).collect())
+                .collect(),
+        )
+    }
+
+    /// The object with the wanted fields only. Compat: RabbitMQ shows an object without any as an empty list.
+    pub(crate) fn apply(&self, object: Object) -> Json {
+        if self.0.is_empty() {
+            return Json::Object(object);
+        }
+        let paths: Vec<&[String]> = self.0.iter().map(Vec::as_slice).collect();
+        let picked = pick(&object, &paths);
+        if picked.is_empty() {
+            Json::List(Vec::new())
+        } else {
+            Json::Object(picked)
+        }
+    }
+}
+
+/// The recursion is as deep as the paths and the object, whichever ends first; responses are a few levels deep.
+fn pick(object: &Object, paths: &[&[String]]) -> Object {
+    let mut picked = Object::default();
+    for (key, value) in object.iter() {
+        let below: Vec<&[String]> = paths
+            .iter()
+            .filter_map(|path| path.split_first())
+            .filter(|(first, _)| *first == key)
+            .map(|(_, rest)| rest)
+            .collect();
+        if below.is_empty() {
+            continue;
+        }
+        if below.iter().any(|rest| rest.is_empty()) {
+            picked.push(key.clone(), value.clone());
+        } else if let Json::Object(inner) = value {
+            let inner = pick(inner, &below);
+            if !inner.is_empty() {
+                picked.push(key.clone(), inner);
+            }
+        }
+    }
+    picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(query: &str, names: &[&'static str]) -> Result<String, ApiError> {
+        let listing = Listing::new(&Query::parse(query))?;
+        let item = |name: &&'static str| {
+            object! { "name" => *name, "size" => name.len(), "in" => object! { "x" => 1_u8 } }
+        };
+        let json = listing.list(names.to_vec(), |name| name, item)?;
+        Ok(serde_json::to_string(&json).unwrap())
+    }
+
+    #[test]
+    fn without_a_page_the_list_is_plain_and_the_filter_is_not_used() {
+        let names = ["b", "aa"];
+        assert_eq!(
+            shown("columns=name&name=zz", &names).unwrap(),
+            r#"[{"name":"b"},{"name":"aa"}]"#
+        );
+        assert_eq!(
+            shown("columns=in.x&sort=size&sort_reverse=true", &names).unwrap(),
+            r#"[{"in":{"x":1}},{"in":{"x":1}}]"#
+        );
+        assert_eq!(shown("columns=no", &names).unwrap(), "[[],[]]");
+    }
+
+    #[test]
+    fn a_page_counts_what_there_is_and_what_passes() {
+        let names = ["one", "two", "three", "four"];
+        assert_eq!(
+            shown("page=2&page_size=2&columns=name&sort=name", &names).unwrap(),
+            r#"{"filtered_count":4,"item_count":2,"items":[{"name":"three"},{"name":"two"}],"page":2,"page_count":2,"page_size":2,"total_count":4}"#
+        );
+        assert_eq!(
+            shown("page=1&columns=name&name=^T.*E&use_regex=true", &names).unwrap(),
+            r#"{"filtered_count":1,"item_count":1,"items":[{"name":"three"}],"page":1,"page_count":1,"page_size":100,"total_count":4}"#
+        );
+        assert!(shown("page=1&name=(&use_regex=true", &names)
+            .unwrap()
+            .contains("\"item_count\":0"));
+    }
+
+    #[test]
+    fn pages_that_do_not_exist_are_refused() {
+        let names = ["one"];
+        let refused = |query: &str| match shown(query, &names) {
+            Err(ApiError::Invalid(word, _)) => word,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused("page=2"), "page_out_of_range");
+        assert_eq!(refused("page=99999999999&page_size=500"), "page_out_of_range");
+        for query in ["page=0", "page=1&page_size=0", "page=1&page_size=501", "page=-1"] {
+            assert_eq!(refused(query), "invalid_pagination_parameters", "{query}");
+        }
+        assert_eq!(
+            shown("page=x", &names),
+            Err(ApiError::bad("Pagination parameters are invalid"))
+        );
+    }
+}
