@@ -34,7 +34,11 @@ impl Broker {
     /// Starts the release build with the data that is in `folder` and waits until it listens.
     pub(crate) fn start_on(folder: PathBuf) -> Result<Self> {
         let conf = folder.join("rabbitmq.conf");
-        fs::write(&conf, "").with_context(|| format!("write {}", conf.display()))?;
+        fs::write(
+            &conf,
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = 0\n",
+        )
+        .with_context(|| format!("write {}", conf.display()))?;
         let mut child = Command::new(shell::warren("release"))
             .arg("server")
             .env("RABBITMQ_CONFIG_FILE", &conf)

@@ -399,7 +399,7 @@ impl Broker {
         fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
         // An empty file of its own, so that a configuration of this machine has no say.
         let configuration = place.build.join("rabbitmq.conf");
-        fs::write(&configuration, "").context("write rabbitmq.conf")?;
+        fs::write(&configuration, "management.tcp.port = 0\n").context("write rabbitmq.conf")?;
         let log = place.build.join("broker.log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let address = free_address()?;

@@ -291,6 +291,8 @@ impl Channel {
             unconfirmed,
             confirm: matches!(self.mode, Mode::Confirm(_)),
             transactional: matches!(self.mode, Mode::Tx(_)),
+            prefetch_count: self.prefetch.per_consumer,
+            global_prefetch_count: self.prefetch.per_channel,
         }
     }
 

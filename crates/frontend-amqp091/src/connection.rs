@@ -120,6 +120,8 @@ pub struct ConnectionDetails {
     pub peer: Peer,
     /// Its state.
     pub state: ConnectionState,
+    /// The SASL mechanism it logged in with; empty before that.
+    pub mechanism: String,
     /// Who logged in; empty before that.
     pub user: Name,
     /// The vhost; empty before connection.open.
@@ -159,6 +161,10 @@ pub struct ChannelDetails {
     pub confirm: bool,
     /// It is transactional.
     pub transactional: bool,
+    /// Unacknowledged deliveries that each consumer may have, 0 for no limit.
+    pub prefetch_count: u16,
+    /// The same for all consumers together.
+    pub global_prefetch_count: u16,
 }
 
 // What it is.
@@ -258,6 +264,7 @@ impl Connection {
             id: session.id,
             peer: session.peer,
             state: self.state(),
+            mechanism: session.mechanism.clone(),
             user: session.user.clone(),
             vhost: session.vhost.clone(),
             user_provided_name: session.client.connection_name().map(str::to_owned),

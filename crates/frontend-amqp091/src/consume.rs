@@ -127,9 +127,9 @@ impl Consumer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PrefetchLimits {
     /// For each consumer that is started from now on; 0 for no limit.
-    per_consumer: u16,
+    pub(crate) per_consumer: u16,
     /// For all together; 0 for no limit.
-    per_channel: u16,
+    pub(crate) per_channel: u16,
     /// Unacknowledged deliveries of consumers.
     unacked: usize,
     /// At least one consumer is paused.

@@ -151,6 +151,7 @@ fn start_ok(turn: &mut Turn<'_>, method: &connection::StartOk<'_>) -> Result<Ste
     if !turn.session.config.offers(&mechanism) {
         return Err(Refusal::Mechanism(crate::exception::printable(method.mechanism)).into());
     }
+    turn.session.mechanism = mechanism.clone().into_owned();
     match &*mechanism {
         "PLAIN" => {
             let (user, password) =

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     pub(crate) config: Arc<Config>,
     pub(crate) random: Random,
+    /// Empty until the client chose one.
+    pub(crate) mechanism: String,
     /// Empty until the client logged in.
     pub(crate) user: Name,
     /// Empty until connection.open.
@@ -89,6 +91,7 @@ impl Session {
             id,
             peer,
             random: Random::new(seed),
+            mechanism: String::new(),
             user: Name::default(),
             vhost: Name::default(),
             seat: None,

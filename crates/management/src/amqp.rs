@@ -212,10 +212,10 @@ fn refusal(code: u16, text: &[u8]) -> ApiError {
 impl ApiError {
     /// What RabbitMQ says of a refused publish or get: code and text together.
     pub(crate) fn with_code(self) -> Self {
-        match self {
-            Self::Refused { code, text } => Self::bad(format!("{code} {text}")),
-            other => other,
+        if let Self::Refused { code, text } = &self {
+            return Self::bad(format!("{code} {text}"));
         }
+        self
     }
 }
 

@@ -11,6 +11,7 @@ use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use bytes::Bytes;
 use hyper::Method;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Deepest nesting of a body; argument tables may not be deeper.
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// The header `X-Reason`.
     pub(crate) reason: Option<String>,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
     pub(crate) body: Bytes,
 }
 
@@ -44,8 +47,8 @@ pub(crate) struct Call {
 pub(crate) enum Answer {
     /// 200 with a body.
     Json(Json),
-    /// 200 with plain text.
-    Text(String),
+    /// 200 with JSON that was written already.
+    Written(Vec<u8>),
     /// 201; what was created may have an address.
     Created(Option<String>),
     /// 204
@@ -128,10 +131,13 @@ impl Call {
         }
         let parsed: serde_json::Value =
             serde_json::from_slice(&self.body).map_err(|_| ApiError::not_json())?;
-        match parsed {
-            serde_json::Value::Object(fields) if depth_of(&fields) <= JSON_DEPTH_MAX => Ok(fields),
-            _ => Err(ApiError::not_json()),
+        let serde_json::Value::Object(fields) = parsed else {
+            return Err(ApiError::not_json());
+        };
+        if depth_of(&fields) > JSON_DEPTH_MAX {
+            return Err(ApiError::not_json());
         }
+        Ok(fields)
     }
 }
 
@@ -189,7 +195,9 @@ impl Fields for Body {
             Some(serde_json::Value::String(text)) if text == "true" => Ok(true),
             Some(serde_json::Value::String(text)) if text == "false" => Ok(false),
             Some(other) => {
-                let shown = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+                let shown = other
+                    .as_str()
+                    .map_or_else(|| other.to_string(), str::to_owned);
                 Err(ApiError::BadRequest(Json::List(vec![
                     "not_boolean".into(),
                     shown.into(),
@@ -198,4 +206,3 @@ impl Fields for Body {
         }
     }
 }
-

@@ -22,10 +22,7 @@ pub(crate) enum ApiError {
     /// The request makes no sense; the reason is text or a list.
     BadRequest(Json),
     /// An AMQP exception: reply code and reply text.
-    Refused {
-        code: u16,
-        text: String,
-    },
+    Refused { code: u16, text: String },
     /// Pagination, with a word of its own.
     Invalid(&'static str, String),
     /// The path has other methods.
@@ -60,7 +57,9 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED
             }
             Self::NoObject | Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::BadRequest(_) | Self::Invalid(..) | Self::Refused { .. } => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Invalid(..) | Self::Refused { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
@@ -101,10 +100,28 @@ impl From<Error> for ApiError {
                 Self::bad("vhost_or_user_not_found")
             }
             Error::NotFound { .. } => Self::NotFound(error.to_string()),
+            Error::ParameterNotFound => Self::NoObject,
+            Error::VhostProtected { .. } => Self::Precondition(error.to_string()),
             Error::Storage(_) => Self::Unavailable(
                 object! { "error" => "unavailable", "reason" => error.to_string() }.into(),
             ),
-            _ => Self::bad(error.to_string()),
+            Error::VhostAccessRefused { .. }
+            | Error::InequivalentArgument { .. }
+            | Error::ExclusiveToOther { .. }
+            | Error::ReservedName { .. }
+            | Error::DefaultExchange
+            | Error::SystemExchange { .. }
+            | Error::InUse { .. }
+            | Error::NotEmpty { .. }
+            | Error::InternalExchange { .. }
+            | Error::ExclusiveUse { .. }
+            | Error::Precondition(_)
+            | Error::NotImplemented(_)
+            | Error::Deprecated(_)
+            | Error::AccessRefused { .. }
+            | Error::TopicAccessRefused { .. }
+            | Error::Invalid(_)
+            | Error::LimitReached(_) => Self::bad(error.to_string()),
         }
     }
 }

@@ -257,7 +257,9 @@ impl From<&Value> for Json {
             Value::Int(_, value) => Self::Int(*value),
             Value::Float(value) => finite(f64::from(*value)),
             Value::Double(value) => finite(*value),
-            Value::Decimal(scale, unscaled) => finite(f64::from(*unscaled) / 10_f64.powi((*scale).into())),
+            Value::Decimal(scale, unscaled) => {
+                finite(f64::from(*unscaled) / 10_f64.powi((*scale).into()))
+            }
             Value::LongStr(bytes) | Value::Binary(bytes) => text(bytes),
             Value::Array(values) => Self::List(values.iter().map(Self::from).collect()),
             Value::Timestamp(seconds) => Self::from(*seconds),
@@ -311,15 +313,15 @@ pub(crate) fn to_value(value: &serde_json::Value) -> Option<Value> {
             None => Value::Double(number.as_f64()?),
         },
         V::String(text) => Value::LongStr(Bytes::copy_from_slice(text.as_bytes())),
-        V::Array(values) => {
-            Value::Array(values.iter().map(to_value).collect::<Option<_>>()?)
-        }
+        V::Array(values) => Value::Array(values.iter().map(to_value).collect::<Option<_>>()?),
         V::Object(fields) => Value::Table(to_arguments(fields)?),
     })
 }
 
 /// An object that a client sent, as an argument table.
-pub(crate) fn to_arguments(fields: &serde_json::Map<String, serde_json::Value>) -> Option<Arguments> {
+pub(crate) fn to_arguments(
+    fields: &serde_json::Map<String, serde_json::Value>,
+) -> Option<Arguments> {
     let pairs: Option<Vec<_>> = fields
         .iter()
         .map(|(key, value)| Some((key.as_str().into(), to_value(value)?)))

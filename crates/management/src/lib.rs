@@ -1,1 +1,25 @@
-//! HTTP API.
+//! The HTTP API: RabbitMQ's paths, fields, words and status codes, for a node that runs in this process.
+//!
+//! It reads the metadata snapshot and asks shards for figures through a [`node::Handle`], and changes things by metadata commands or
+//! by AMQP on a connection of the node to itself, so every rule is the broker's own. It never touches messages on their way.
+//! It runs on threads of its own; nothing here can hold up a shard for longer than one slice of figures.
+//!
+//! Suggested reading order: `table` (all paths), `call`, `access`, `server`, `listing`, `amqp`, then `resources`.
+//!
+//! RabbitMQ docs: management#http-api.
+
+mod access;
+mod amqp;
+mod call;
+mod error;
+mod json;
+mod listing;
+mod query;
+mod resources;
+mod server;
+mod service;
+mod state;
+mod statistics;
+mod table;
+
+pub use service::start;

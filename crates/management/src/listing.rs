@@ -4,8 +4,9 @@
 //! thousand queues costs a walk over the sources and no more.
 //! RabbitMQ docs: management#http-api pagination.
 
+use crate::call::{Answer, Outcome};
 use crate::error::ApiError;
-use crate::json::{Json, Object, object};
+use crate::json::{Json, Object};
 use crate::query::Query;
 use regex::{Regex, RegexBuilder};
 
@@ -57,17 +58,13 @@ impl Listing {
     pub(crate) fn new(query: &Query) -> Result<Self, ApiError> {
         Ok(Self {
             page: Page::new(query)?,
-            sort: query.get("sort").filter(|sort| !sort.is_empty()).map(str::to_owned),
+            sort: query
+                .get("sort")
+                .filter(|sort| !sort.is_empty())
+                .map(str::to_owned),
             reverse: query.is_true("sort_reverse"),
             columns: Columns::new(query),
         })
-    }
-
-    /// Whether the order or the columns look at fields besides these.
-    pub(crate) fn sorts_by_other_than(&self, known: &[&str]) -> bool {
-        self.sort
-            .as_deref()
-            .is_some_and(|sort| !known.contains(&sort))
     }
 
     /// The sources that pass the name filter, and how many there were.
@@ -106,38 +103,41 @@ impl Listing {
         })
     }
 
-    /// The list as JSON. `item` may be called twice for a source: once for the order, once to be shown.
+    /// The list, written one item at a time. `item` may be called twice for a source: once for the order, once to be shown.
     ///
     /// # Errors
     /// There is no such page.
-    pub(crate) fn show<T>(
-        &self,
-        cut: Cut<T>,
-        item: impl Fn(&T) -> Object,
-    ) -> Result<Json, ApiError> {
+    pub(crate) fn show<T>(&self, cut: Cut<T>, item: impl Fn(&T) -> Object) -> Outcome {
         let Cut {
             total,
             filtered,
             sources,
         } = cut;
         let sources = self.sorted(sources, &item)?;
-        let items: Vec<Json> = sources
-            .iter()
-            .map(|source| self.columns.apply(item(source)))
-            .collect();
-        let Some(page) = &self.page else {
-            return Ok(Json::List(items));
-        };
-        Ok(object! {
-            "filtered_count" => filtered,
-            "item_count" => items.len(),
-            "items" => items,
-            "page" => page.number,
-            "page_count" => filtered.div_ceil(page.size),
-            "page_size" => page.size,
-            "total_count" => total,
+        let mut out = Vec::new();
+        if self.page.is_some() {
+            let count = sources.len();
+            let start =
+                format!("{{\"filtered_count\":{filtered},\"item_count\":{count},\"items\":");
+            out.extend_from_slice(start.as_bytes());
         }
-        .into())
+        out.push(b'[');
+        for (index, source) in sources.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let item = self.columns.apply(item(source));
+            serde_json::to_writer(&mut out, &item).expect("JSON values can be written");
+        }
+        out.push(b']');
+        if let Some(Page { number, size, .. }) = &self.page {
+            let pages = filtered.div_ceil(*size);
+            let end = format!(
+                ",\"page\":{number},\"page_count\":{pages},\"page_size\":{size},\"total_count\":{total}}}"
+            );
+            out.extend_from_slice(end.as_bytes());
+        }
+        Ok(Answer::Written(out))
     }
 
     /// A list whose sources are at hand, in order.
@@ -149,7 +149,7 @@ impl Listing {
         sources: Vec<T>,
         name: impl Fn(&T) -> &str,
         item: impl Fn(&T) -> Object,
-    ) -> Result<Json, ApiError> {
+    ) -> Outcome {
         let filtered = self.filter(sources, name);
         self.show(self.cut(filtered)?, item)
     }
@@ -226,7 +226,11 @@ impl Page {
         let valid = usize::try_from(number)
             .ok()
             .filter(|number| *number >= 1)
-            .zip(usize::try_from(size).ok().filter(|size| (1..=PAGE_SIZE_MAX).contains(size)));
+            .zip(
+                usize::try_from(size)
+                    .ok()
+                    .filter(|size| (1..=PAGE_SIZE_MAX).contains(size)),
+            );
         let Some((number, size)) = valid else {
             return Err(ApiError::Invalid(
                 "invalid_pagination_parameters",
@@ -334,14 +338,17 @@ fn pick(object: &Object, paths: &[&[String]]) -> Object {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::object;
 
     fn shown(query: &str, names: &[&'static str]) -> Result<String, ApiError> {
         let listing = Listing::new(&Query::parse(query))?;
         let item = |name: &&'static str| {
             object! { "name" => *name, "size" => name.len(), "in" => object! { "x" => 1_u8 } }
         };
-        let json = listing.list(names.to_vec(), |name| name, item)?;
-        Ok(serde_json::to_string(&json).unwrap())
+        let Answer::Written(bytes) = listing.list(names.to_vec(), |name| name, item)? else {
+            panic!("lists are written");
+        };
+        Ok(String::from_utf8(bytes).unwrap())
     }
 
     #[test]
@@ -369,9 +376,11 @@ mod tests {
             shown("page=1&columns=name&name=^T.*E&use_regex=true", &names).unwrap(),
             r#"{"filtered_count":1,"item_count":1,"items":[{"name":"three"}],"page":1,"page_count":1,"page_size":100,"total_count":4}"#
         );
-        assert!(shown("page=1&name=(&use_regex=true", &names)
-            .unwrap()
-            .contains("\"item_count\":0"));
+        assert!(
+            shown("page=1&name=(&use_regex=true", &names)
+                .unwrap()
+                .contains("\"item_count\":0")
+        );
     }
 
     #[test]
@@ -382,8 +391,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(refused("page=2"), "page_out_of_range");
-        assert_eq!(refused("page=99999999999&page_size=500"), "page_out_of_range");
-        for query in ["page=0", "page=1&page_size=0", "page=1&page_size=501", "page=-1"] {
+        assert_eq!(
+            refused("page=99999999999&page_size=500"),
+            "page_out_of_range"
+        );
+        for query in [
+            "page=0",
+            "page=1&page_size=0",
+            "page=1&page_size=501",
+            "page=-1",
+        ] {
             assert_eq!(refused(query), "invalid_pagination_parameters", "{query}");
         }
         assert_eq!(

@@ -183,6 +183,7 @@ impl Node {
             accountant: Accountant::new(usize::from(shards), disk_full),
             mailboxes,
             desk: Desk::default(),
+            retired: parking_lot::Mutex::default(),
             leader,
             started,
             release_memory,

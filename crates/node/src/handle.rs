@@ -15,6 +15,7 @@ use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
 use broker::metadata::Metadata;
+use broker::queue::Counters;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +144,11 @@ impl Handle {
     /// A connection on behalf of a user who may use the vhost.
     pub fn connect(&self, user: Name, vhost: Name) -> DirectConnection {
         DirectConnection::open(Arc::clone(&self.shared), user, vhost)
+    }
+
+    /// What happened in queues that are gone.
+    pub fn retired_counters(&self) -> Counters {
+        *self.shared.retired.lock()
     }
 
     /// Figures of these queues, in no particular order; queues that are gone are left out.

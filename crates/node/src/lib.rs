@@ -28,6 +28,7 @@ mod mailbox;
 mod message_codec;
 mod metadata_codec;
 mod metadata_leader;
+mod process;
 mod query;
 mod service;
 mod shard;
@@ -43,5 +44,6 @@ pub use browsing::{
 pub use direct::DirectConnection;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
 pub use handle::{Handle, Resources};
+pub use process::ProcessFigures;
 pub use query::{ConnectionFigures, ConsumerFigures, QueueFigures, SLICE};
 pub use service::{Service, StartServices};

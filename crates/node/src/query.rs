@@ -50,6 +50,8 @@ pub struct QueueFigures {
     pub ready_bytes: u64,
     /// Messages delivered and not settled.
     pub unacked: u64,
+    /// Bytes of theirs that are in memory.
+    pub unacked_bytes: u64,
     /// Consumers.
     pub consumers: u32,
     /// Bytes of messages in memory.
@@ -58,8 +60,8 @@ pub struct QueueFigures {
     pub counters: Counters,
     /// The tag of the consumer that has the queue for itself.
     pub exclusive_consumer_tag: Option<base::Name>,
-    /// The consumer that a single-active-consumer queue serves.
-    pub single_active_consumer: Option<ConsumerId>,
+    /// The consumer that a single-active-consumer queue serves, and its tag.
+    pub single_active_consumer: Option<(ConsumerId, base::Name)>,
 }
 
 /// A consumer of a queue, at one moment.

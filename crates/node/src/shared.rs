@@ -6,6 +6,8 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_leader::MetadataLeader;
 use base::{Name, Now};
+use broker::queue::Counters;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -22,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) connection_counts: Vec<AtomicUsize>,
     pub(crate) frontend: Arc<frontend_amqp091::Config>,
     pub(crate) accountant: Accountant,
+    /// What happened in queues that are gone.
+    pub(crate) retired: Mutex<Counters>,
     pub(crate) started: Instant,
     /// Gives memory that the calling thread has freed back to the operating system.
     pub(crate) release_memory: fn(),

@@ -101,8 +101,11 @@ fn serve(started: Instant) -> anyhow::Result<()> {
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    node::run(&loaded.settings, started, release_memory, &|_| {
-        Ok(Vec::new())
-    })?;
+    node::run(
+        &loaded.settings,
+        started,
+        release_memory,
+        &management::start,
+    )?;
     Ok(())
 }

@@ -20,6 +20,7 @@ pub struct Broker {
     directory: tempfile::TempDir,
     child: Option<Child>,
     address: SocketAddr,
+    http_address: SocketAddr,
     log: Arc<Mutex<String>>,
     settings: String,
     /// Where the data is, if not in `directory`.
@@ -62,6 +63,7 @@ impl Broker {
             directory: tempfile::tempdir().context("make a directory for the broker")?,
             child: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log: Arc::default(),
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
@@ -84,14 +86,21 @@ impl Broker {
         keep_log(stderr, Arc::clone(&self.log));
         let line = ready_line(stdout)?;
         self.start_took = started.elapsed();
-        self.address = address_in(&line)
+        self.address = address_in(&line, "amqp://")
             .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
+        // Absent where a test turns it off.
+        self.http_address = address_in(&line, "http://").unwrap_or(self.http_address);
         Ok(())
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let conf = self.directory.path().join("rabbitmq.conf");
-        std::fs::write(&conf, &self.settings).context("write rabbitmq.conf")?;
+        let mut settings = format!(
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
+            self.http_address.port()
+        );
+        settings.push_str(&self.settings);
+        std::fs::write(&conf, settings).context("write rabbitmq.conf")?;
         let binary = binary()?;
         let mut command = match self.wrapper.split_first() {
             None => Command::new(&binary),
@@ -124,6 +133,7 @@ impl Broker {
             directory: tempfile::tempdir().context("make a directory for the broker")?,
             child: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log: Arc::default(),
             settings: String::new(),
             data: Some(data.to_owned()),
@@ -165,6 +175,11 @@ impl Broker {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its HTTP API is.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
     }
 
     /// The address as clients write it, for guest in the default vhost.
@@ -345,7 +360,7 @@ fn ready_line(stdout: impl Read + Send + 'static) -> anyhow::Result<String> {
         .context("the broker prints no ready line")
 }
 
-fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("amqp://")?;
+fn address_in(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(scheme)?;
     rest.split([' ', ',']).next()?.parse().ok()
 }

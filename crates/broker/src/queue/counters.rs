@@ -23,6 +23,10 @@ pub struct Counters {
     pub acked: u64,
     /// Went out to somebody who does not acknowledge.
     pub auto_acked: u64,
+    /// Of `fetched`: went out to somebody who does not acknowledge.
+    pub auto_fetched: u64,
+    /// Gets that found nothing; no messages.
+    pub empty_gets: u64,
     /// Came back (requeue or return).
     pub requeued: u64,
     /// Dropped or dead-lettered because their time ran out.
@@ -40,6 +44,46 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Adds what happened elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            recovered,
+            published,
+            refused,
+            delivered,
+            fetched,
+            redelivered,
+            acked,
+            auto_acked,
+            auto_fetched,
+            empty_gets,
+            requeued,
+            expired,
+            max_length,
+            rejected,
+            purged,
+            removed,
+            lost,
+        } = other;
+        self.recovered += recovered;
+        self.published += published;
+        self.refused += refused;
+        self.delivered += delivered;
+        self.fetched += fetched;
+        self.redelivered += redelivered;
+        self.acked += acked;
+        self.auto_acked += auto_acked;
+        self.auto_fetched += auto_fetched;
+        self.empty_gets += empty_gets;
+        self.requeued += requeued;
+        self.expired += expired;
+        self.max_length += max_length;
+        self.rejected += rejected;
+        self.purged += purged;
+        self.removed += removed;
+        self.lost += lost;
+    }
+
     /// Messages that entered and have not left, by these counts.
     pub fn present(&self) -> u64 {
         let left = self.acked

@@ -247,6 +247,11 @@ impl Queue {
         self.ready.ram_bytes() + self.unacked.ram_bytes()
     }
 
+    /// The part of it that unacked messages take.
+    pub fn unacked_ram_bytes(&self) -> usize {
+        self.unacked.ram_bytes()
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -937,10 +942,13 @@ impl Queue {
                 Front::Cold => return,
                 Front::Entry(entry) if entry.message.is_none() => return,
                 Front::Entry(_) => self.fetch(channel, no_ack, effects),
-                Front::Empty => effects.push(Effect::Reply {
-                    to: channel,
-                    reply: Reply::GetEmpty,
-                }),
+                Front::Empty => {
+                    self.counters.empty_gets += 1;
+                    effects.push(Effect::Reply {
+                        to: channel,
+                        reply: Reply::GetEmpty,
+                    });
+                }
             }
             self.gets.pop_front();
             self.expire_overdue(now, effects);
@@ -956,6 +964,7 @@ impl Queue {
             .clone()
             .expect("the caller saw that it is loaded");
         self.counters.fetched += 1;
+        self.counters.auto_fetched += u64::from(no_ack);
         self.counters.redelivered += u64::from(entry.redelivered);
         let reply = Reply::GetOk {
             queue: self.settings.queue,

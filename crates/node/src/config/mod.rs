@@ -18,8 +18,8 @@ mod surroundings;
 pub use error::{ConfigError, Problem};
 pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use settings::{
-    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, LogSettings, MemoryHighWatermark,
-    Permissions, Secret, Settings, TcpListenOptions,
+    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, LogSettings, ManagementSettings,
+    MemoryHighWatermark, Permissions, Secret, Settings, TcpListenOptions,
 };
 pub use surroundings::{Process, Surroundings};
 
@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 
 /// The port of AMQP 0-9-1.
 const AMQP_PORT: u16 = 5672;
+/// The port of the HTTP API.
+const MANAGEMENT_PORT: u16 = 15_672;
 /// Where packages keep the configuration.
 const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq.conf";
 /// Further files, read in the order of their names.

@@ -10,6 +10,7 @@ use super::{
     MemoryHighWatermark, Secret, Settings, size,
 };
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub(super) struct Draft {
     loopback_users: BTreeMap<String, bool>,
     user_tags: BTreeMap<String, bool>,
     auth_mechanisms: BTreeMap<(u64, String), AuthMechanism>,
+    management_off: bool,
+    management_port: Option<u16>,
+    management_ip: Option<IpAddr>,
+    cors_origins: BTreeMap<String, String>,
     memory_relative: Option<f64>,
     memory_absolute: Option<u64>,
     disk_relative: Option<f64>,
@@ -68,6 +73,15 @@ impl Draft {
         } else if !self.listeners.is_empty() {
             settings.tcp_listeners = self.listeners.into_values().collect();
         }
+        let management = &mut settings.management;
+        if self.management_off {
+            management.listeners.clear();
+        }
+        for listener in &mut management.listeners {
+            listener.ip = self.management_ip;
+            listener.port = self.management_port.unwrap_or(listener.port);
+        }
+        management.cors_allow_origins = self.cors_origins.into_values().collect();
         if self.loopback_users_off {
             settings.loopback_users.clear();
         } else if !self.loopback_users.is_empty() {
@@ -273,6 +287,91 @@ pub static KEYS: &[Key] = &[
             draft.settings.message_size_max_bytes = size::parse_information_unit(value)
                 .filter(|bytes| (1..=MESSAGE_SIZE_CAP_BYTES).contains(bytes))
                 .ok_or("bytes, an integer from 1 to 536870912")?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.tcp",
+        alias: None,
+        default: "",
+        meaning: "`none` turns the HTTP API off.",
+        apply: |draft, _, value| {
+            none_only(value)?;
+            draft.management_off = true;
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.tcp.port",
+        alias: Some("management.listener.port"),
+        default: "15672",
+        meaning: "Port of the HTTP API.",
+        apply: |draft, _, value| {
+            draft.management_port = Some(value.parse().map_err(|_| "a port, 0 to 65535")?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.tcp.ip",
+        alias: Some("management.listener.ip"),
+        default: "",
+        meaning: "Address of the HTTP API; all if unset.",
+        apply: |draft, _, value| {
+            draft.management_ip = Some(value.parse().map_err(|_| "an IP address")?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.http.max_body_size",
+        alias: None,
+        default: "10000000",
+        meaning: "Largest body of an HTTP request, in bytes.",
+        apply: |draft, _, value| {
+            draft.settings.management.http_max_body_bytes = positive::<u32>(value)? as usize;
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.cors.allow_origins.$n",
+        alias: None,
+        default: "",
+        meaning: "An origin whose pages may use the HTTP API, or `*`.",
+        apply: |draft, n, value| {
+            draft.cors_origins.insert(n.to_owned(), value.to_owned());
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.cors.max_age",
+        alias: None,
+        default: "1800",
+        meaning: "Seconds for which browsers remember what origins may do.",
+        apply: |draft, _, value| {
+            draft.settings.management.cors_max_age_s =
+                value.parse().map_err(|_| "seconds, an integer")?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.path_prefix",
+        alias: None,
+        default: "",
+        meaning: "What stands before all paths of the HTTP API, for example `/rabbit`.",
+        apply: |draft, _, value| {
+            if !value.starts_with('/') || value.ends_with('/') {
+                return Err("a path that begins, and does not end, with a slash".to_owned());
+            }
+            draft.settings.management.path_prefix = value.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "management.restrictions.operator_policy_changes.disabled",
+        alias: None,
+        default: "false",
+        meaning: "`true` refuses changes of operator policies over HTTP.",
+        apply: |draft, _, value| {
+            draft.settings.management.operator_policy_changes_disabled = boolean(value)?;
             Ok(())
         },
     },

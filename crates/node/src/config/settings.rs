@@ -1,7 +1,7 @@
 //! The settings themselves: plain data with defaults, which the rest of the node trusts.
 
-use super::AMQP_PORT;
 use super::metadata::MetadataSettings;
+use super::{AMQP_PORT, MANAGEMENT_PORT};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub cluster_name: Option<String>,
     /// Deprecated features that were switched on or off by name.
     pub deprecated_features: BTreeMap<String, bool>,
+    /// The HTTP API.
+    pub management: ManagementSettings,
     /// What is logged.
     pub log: LogSettings,
     /// Number of shards; `None` leaves it to the node.
@@ -109,8 +111,42 @@ impl Default for Settings {
             anonymous_login_user: Some("guest".to_owned()),
             cluster_name: None,
             deprecated_features: BTreeMap::new(),
+            management: ManagementSettings::default(),
             log: LogSettings::default(),
             shards: None,
+        }
+    }
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagementSettings {
+    /// Where it listens; empty turns it off.
+    pub listeners: Vec<ListenAddress>,
+    /// Largest body of a request in bytes.
+    pub http_max_body_bytes: usize,
+    /// Origins whose pages may use the API; `*` for all.
+    pub cors_allow_origins: Vec<String>,
+    /// Seconds for which browsers remember that.
+    pub cors_max_age_s: u32,
+    /// What stands before all paths, with a slash in front; may be empty.
+    pub path_prefix: String,
+    /// Operator policies may not be changed over HTTP.
+    pub operator_policy_changes_disabled: bool,
+}
+
+impl Default for ManagementSettings {
+    fn default() -> Self {
+        Self {
+            listeners: vec![ListenAddress {
+                ip: None,
+                port: MANAGEMENT_PORT,
+            }],
+            http_max_body_bytes: 10_000_000,
+            cors_allow_origins: Vec::new(),
+            cors_max_age_s: 1_800,
+            path_prefix: String::new(),
+            operator_policy_changes_disabled: false,
         }
     }
 }

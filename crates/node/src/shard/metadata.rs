@@ -98,6 +98,7 @@ impl Shard {
         self.dropped_queues.push(queue);
         self.collect_at.get_or_insert(Duration::ZERO);
         if let Some(mut machine) = self.queues.remove(&queue) {
+            self.shared.retired.lock().add(machine.counters());
             for channel in machine.take_barriers() {
                 self.pass_barrier_of_deleted(queue, channel);
             }

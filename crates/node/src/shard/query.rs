@@ -79,8 +79,8 @@ fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
         .then(|| {
             queue
                 .consumers()
-                .map(|consumer| consumer.id)
-                .find(|id| queue.is_active_consumer(*id))
+                .find(|consumer| queue.is_active_consumer(consumer.id))
+                .map(|consumer| (consumer.id, consumer.settings.tag.clone()))
         })
         .flatten();
     QueueFigures {
@@ -88,6 +88,7 @@ fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
         ready: queue.ready_count(),
         ready_bytes: queue.ready_bytes(),
         unacked: queue.unacked_count(),
+        unacked_bytes: queue.unacked_ram_bytes() as u64,
         consumers: queue.consumer_count(),
         ram_bytes: queue.ram_bytes() as u64,
         counters: *queue.counters(),

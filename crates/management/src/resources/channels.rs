@@ -1,0 +1,122 @@
+//! Channels of client connections.
+
+use crate::call::{Call, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::listing::{Columns, Listing};
+use crate::resources::connections;
+use crate::statistics::nothing;
+use node::{ChannelDetails, ConnectionFigures, ConnectionState};
+use std::sync::Arc;
+
+/// A channel with its connection.
+struct Source {
+    name: String,
+    connection: Arc<ConnectionFigures>,
+    channel: ChannelDetails,
+}
+
+fn sources(connections: Vec<ConnectionFigures>) -> Vec<Source> {
+    let mut found = Vec::new();
+    for connection in connections {
+        let connection = Arc::new(connection);
+        for channel in &connection.channels {
+            found.push(Source {
+                name: channel_name(&connection, channel.number),
+                connection: Arc::clone(&connection),
+                channel: *channel,
+            });
+        }
+    }
+    found
+}
+
+/// A channel's name: that of its connection and its number.
+pub(crate) fn channel_name(connection: &ConnectionFigures, number: u16) -> String {
+    format!("{} ({number})", connections::name(&connection.details))
+}
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    let found = connections::visible(&call).await;
+    show(&call, found)
+}
+
+pub(crate) async fn of_vhost(call: Call) -> Outcome {
+    let vhost = call.vhost()?.name.clone();
+    let mut found = connections::visible(&call).await;
+    found.retain(|connection| connection.details.vhost == vhost);
+    show(&call, found)
+}
+
+pub(crate) async fn of_connection(call: Call) -> Outcome {
+    let connection = connections::expect(&call).await?;
+    show(&call, vec![connection])
+}
+
+fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
+    let node = call.state.node_name();
+    Listing::new(&call.query)?.list(
+        sources(connections),
+        |source| &source.name,
+        |source| item(source, &node),
+    )
+}
+
+fn item(source: &Source, node: &str) -> Object {
+    let Source {
+        name,
+        connection,
+        channel,
+    } = source;
+    let own = &connection.details;
+    let state = match own.state {
+        ConnectionState::Flow => "flow",
+        ConnectionState::Closing | ConnectionState::Closed => "closing",
+        ConnectionState::Starting
+        | ConnectionState::Running
+        | ConnectionState::Blocking
+        | ConnectionState::Blocked => "running",
+    };
+    object! {
+        "acks_uncommitted" => 0_u64,
+        "confirm" => channel.confirm,
+        "connection_details" => connections::short(connection),
+        "consumer_count" => channel.consumers,
+        "garbage_collection" => super::queues::garbage_collection(),
+        "messages_unacknowledged" => channel.unacknowledged,
+        "messages_uncommitted" => 0_u64,
+        "messages_unconfirmed" => channel.unconfirmed,
+        "name" => name.clone(),
+        "node" => node.to_owned(),
+        "number" => channel.number,
+        "pending_raft_commands" => 0_u64,
+        "prefetch_count" => channel.prefetch_count,
+        "global_prefetch_count" => channel.global_prefetch_count,
+        "reductions" => 0_u64,
+        "reductions_details" => object! { "rate" => 0.0 },
+        "state" => state,
+        "transactional" => channel.transactional,
+        "user" => &own.user,
+        "user_who_performed_action" => &own.user,
+        "vhost" => &own.vhost,
+    }
+}
+
+pub(crate) async fn one(call: Call) -> Outcome {
+    let found = connections::visible(&call).await;
+    let source = sources(found)
+        .into_iter()
+        .find(|source| *call.parameter(0) == *source.name)
+        .ok_or(ApiError::NoObject)?;
+    let node = call.state.node_name();
+    let mut item = item(&source, &node);
+    let consumers =
+        super::consumers::of_channel(&call, &source.connection, source.channel.number).await;
+    item.append(object! {
+        "consumer_details" => consumers,
+        "deliveries" => nothing(),
+        "publishes" => nothing(),
+    });
+    let shown: Json = Columns::new(&call.query).apply(item);
+    Ok(shown.into())
+}

@@ -1,0 +1,113 @@
+//! Consumers of queues.
+
+use crate::access;
+use crate::call::{Call, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::listing::Listing;
+use crate::resources::connections;
+use base::{ConnectionId, QueueRef};
+use node::{ConnectionFigures, ConsumerFigures};
+use std::collections::HashMap;
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    let user = call.user();
+    let vhosts: Vec<_> = match call.parameters.first() {
+        None if access::is_monitor(user) => call.metadata.vhosts().collect(),
+        None => access::vhosts(&call.metadata, user),
+        Some(name) => {
+            let vhost = call.metadata.vhost(name).ok_or(ApiError::NoObject)?;
+            if !access::may_enter(user, name) && !access::is_monitor(user) {
+                return Err(ApiError::NotFound("Not Found".to_owned()));
+            }
+            vec![vhost]
+        }
+    };
+    let queues: Vec<QueueRef> = vhosts
+        .into_iter()
+        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
+        .collect();
+    let mut consumers = call.state.node.consumers(&queues).await;
+    consumers.sort_unstable_by_key(|consumer| consumer.id);
+    let connections = connections::by_id(&call).await;
+    Listing::new(&call.query)?.list(
+        consumers,
+        |consumer| &consumer.tag,
+        |consumer| item(&call, consumer, &connections),
+    )
+}
+
+/// A consumer, with its channel as far as its connection is known.
+pub(crate) fn item(
+    call: &Call,
+    consumer: &ConsumerFigures,
+    connections: &HashMap<ConnectionId, ConnectionFigures>,
+) -> Object {
+    let queue = call.metadata.queue_by_id(consumer.queue);
+    let activity = if consumer.is_active { "up" } else { "waiting" };
+    let single =
+        queue.is_some_and(|record| call.metadata.queue_settings(record).single_active_consumer);
+    let activity = if single && consumer.is_active {
+        "single_active"
+    } else {
+        activity
+    };
+    object! {
+        "arguments" => &consumer.arguments,
+        "ack_required" => !consumer.no_ack,
+        "active" => consumer.is_active,
+        "activity_status" => activity,
+        "channel_details" => channel(call, consumer, connections),
+        "consumer_tag" => &consumer.tag,
+        "exclusive" => consumer.exclusive,
+        "prefetch_count" => consumer.prefetch_count,
+        "queue" => object! {
+            "name" => queue.map(|record| Json::from(&record.name)),
+            "vhost" => queue.map(|record| Json::from(&record.vhost)),
+        },
+    }
+}
+
+fn channel(
+    call: &Call,
+    consumer: &ConsumerFigures,
+    connections: &HashMap<ConnectionId, ConnectionFigures>,
+) -> Object {
+    let number = consumer.id.channel.number;
+    let Some(connection) = connections.get(&consumer.id.channel.connection) else {
+        return object! { "number" => number };
+    };
+    let mut details = object! {
+        "connection_name" => connections::name(&connection.details),
+        "name" => super::channels::channel_name(connection, number),
+        "node" => call.state.node_name(),
+        "number" => number,
+        "user" => &connection.details.user,
+    };
+    let mut peer = connections::short(connection);
+    peer.retain(|key| key != "name");
+    details.append(peer);
+    details
+}
+
+/// Consumers of one channel.
+pub(crate) async fn of_channel(
+    call: &Call,
+    connection: &ConnectionFigures,
+    number: u16,
+) -> Vec<Object> {
+    let Some(vhost) = call.metadata.vhost(&connection.details.vhost) else {
+        return Vec::new();
+    };
+    let queues: Vec<QueueRef> = vhost.queues().map(|record| record.queue).collect();
+    let mut consumers = call.state.node.consumers(&queues).await;
+    consumers.retain(|consumer| {
+        let channel = consumer.id.channel;
+        channel.connection == connection.details.id && channel.number == number
+    });
+    let connections = HashMap::from([(connection.details.id, connection.clone())]);
+    consumers
+        .iter()
+        .map(|consumer| item(call, consumer, &connections))
+        .collect()
+}

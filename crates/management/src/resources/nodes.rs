@@ -1,0 +1,203 @@
+//! The node.
+
+use crate::call::{Call, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::listing::{Columns, Listing};
+use base::Name;
+
+/// Checks that the path names this node.
+///
+/// # Errors
+/// It names another.
+pub(crate) fn expect_node(call: &Call) -> Result<(), ApiError> {
+    expect_node_named(call, call.parameter(0))
+}
+
+/// Checks that this node has that name.
+///
+/// # Errors
+/// It has not.
+pub(crate) fn expect_node_named(call: &Call, name: &Name) -> Result<(), ApiError> {
+    if *name == *call.state.node_name() {
+        Ok(())
+    } else {
+        Err(ApiError::NoObject)
+    }
+}
+
+/// Checks that a request names a node that can take a queue.
+///
+/// # Errors
+/// 400
+pub(crate) fn expect_member(call: &Call, name: &str) -> Result<(), ApiError> {
+    if name == call.state.node_name() {
+        Ok(())
+    } else {
+        Err(ApiError::bad(format!(
+            "Node {name} is not a cluster member"
+        )))
+    }
+}
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    let item = item(&call).await;
+    Listing::new(&call.query)?.list(vec![item], |_| "", Clone::clone)
+}
+
+pub(crate) async fn one(call: Call) -> Outcome {
+    expect_node(&call)?;
+    let mut item = item(&call).await;
+    if call.query.is_true("memory") {
+        item.push("memory", breakdown(&call));
+    }
+    Ok(Columns::new(&call.query).apply(item).into())
+}
+
+async fn item(call: &Call) -> Object {
+    let node = &call.state.node;
+    let resources = node.resources();
+    let settings = node.settings();
+    let connections = node.connections().await.len();
+    let process = node::ProcessFigures::now();
+    let name = call.state.node_name();
+    let mut item = object! {
+        "partitions" => Json::List(Vec::new()),
+        "os_pid" => std::process::id().to_string(),
+        "fd_total" => process.open_files_max,
+        "sockets_total" => process.open_files_max,
+        "mem_limit" => resources.memory_limit_bytes,
+        "mem_alarm" => resources.memory_alarm,
+        "disk_free_limit" => resources.disk_free_limit_bytes,
+        "disk_free_alarm" => resources.disk_alarm,
+        "proc_total" => process.threads_max,
+        "rates_mode" => "basic",
+        "uptime" => node.uptime().as_millis(),
+        "run_queue" => 0_u64,
+        "processors" => std::thread::available_parallelism().map_or(1, usize::from),
+        "exchange_types" => super::overview::exchange_types(),
+        "auth_mechanisms" => auth_mechanisms(call),
+        "applications" => applications(),
+        "contexts" => super::overview::contexts(call),
+        "log_files" => vec!["stdout"],
+        "db_dir" => settings.data_dir.display().to_string(),
+        "config_files" => Json::List(Vec::new()),
+        "net_ticktime" => 60_u64,
+        "enabled_plugins" => vec!["rabbitmq_management"],
+        "mem_calculation_strategy" => "rss",
+        "ra_open_file_metrics" => object! { "ra_log_wal" => 0_u64, "ra_log_segment_writer" => 0_u64 },
+        "name" => name,
+        "type" => "disc",
+        "running" => true,
+        "being_drained" => false,
+        "cluster_links" => Json::List(Vec::new()),
+        "metrics_gc_queue_length" => object! {
+            "connection_closed" => 0_u64,
+            "channel_closed" => 0_u64,
+            "consumer_deleted" => 0_u64,
+            "exchange_deleted" => 0_u64,
+            "queue_deleted" => 0_u64,
+            "vhost_deleted" => 0_u64,
+            "node_node_deleted" => 0_u64,
+            "channel_consumer_deleted" => 0_u64,
+        },
+    };
+    let measured = [
+        ("mem_used", resources.memory_used_bytes),
+        ("fd_used", process.open_files),
+        ("sockets_used", connections as u64),
+        ("proc_used", process.threads),
+        ("disk_free", resources.disk_free_bytes),
+        ("gc_num", 0),
+        ("gc_bytes_reclaimed", 0),
+        ("context_switches", process.context_switches),
+    ];
+    for (key, value) in measured {
+        item.push(key, value);
+        item.push(format!("{key}_details"), object! { "rate" => 0.0 });
+    }
+    item
+}
+
+fn auth_mechanisms(call: &Call) -> Vec<Object> {
+    let mechanisms = &call.state.node.settings().auth_mechanisms;
+    mechanisms
+        .iter()
+        .map(|mechanism| {
+            object! {
+                "name" => mechanism.as_str(),
+                "description" => format!("SASL {} authentication mechanism", mechanism.as_str()),
+                "enabled" => true,
+            }
+        })
+        .collect()
+}
+
+fn applications() -> Vec<Object> {
+    let application = |name: &'static str, description: &'static str| {
+        object! {
+            "name" => name,
+            "description" => description,
+            "version" => node::RABBITMQ_VERSION,
+        }
+    };
+    vec![
+        application("rabbit", "RabbitMQ"),
+        application("rabbitmq_management", "RabbitMQ Management Console"),
+    ]
+}
+
+/// What memory is used for, under the names that clients know.
+fn breakdown(call: &Call) -> Object {
+    let resources = call.state.node.resources();
+    let used = resources.memory_used_bytes;
+    let other = used.saturating_sub(resources.connection_bytes + resources.queue_bytes);
+    object! {
+        "connection_readers" => 0_u64,
+        "connection_writers" => 0_u64,
+        "connection_channels" => 0_u64,
+        "connection_other" => resources.connection_bytes,
+        "queue_procs" => resources.queue_bytes,
+        "quorum_queue_procs" => 0_u64,
+        "quorum_queue_dlx_procs" => 0_u64,
+        "stream_queue_procs" => 0_u64,
+        "stream_queue_replica_reader_procs" => 0_u64,
+        "stream_queue_coordinator_procs" => 0_u64,
+        "plugins" => 0_u64,
+        "metadata_store" => 0_u64,
+        "other_proc" => other,
+        "metrics" => 0_u64,
+        "mgmt_db" => 0_u64,
+        "mnesia" => 0_u64,
+        "quorum_ets" => 0_u64,
+        "metadata_store_ets" => 0_u64,
+        "other_ets" => 0_u64,
+        "binary" => 0_u64,
+        "msg_index" => 0_u64,
+        "code" => 0_u64,
+        "atom" => 0_u64,
+        "other_system" => 0_u64,
+        "allocated_unused" => 0_u64,
+        "reserved_unallocated" => 0_u64,
+        "strategy" => "rss",
+        "total" => object! { "erlang" => used, "rss" => used, "allocated" => used },
+    }
+}
+
+pub(crate) async fn memory(call: Call) -> Outcome {
+    expect_node(&call)?;
+    Ok(object! { "memory" => breakdown(&call) }.into())
+}
+
+pub(crate) async fn memory_relative(call: Call) -> Outcome {
+    expect_node(&call)?;
+    let used = call.state.node.resources().memory_used_bytes.max(1);
+    let mut shares = object! { "total" => 100_u64 };
+    for (key, value) in breakdown(&call).iter() {
+        if let Json::Int(bytes) = value {
+            let share = (u128::from(bytes.unsigned_abs()) * 100).div_ceil(u128::from(used));
+            shares.push(key.clone(), share);
+        }
+    }
+    Ok(object! { "memory" => shares }.into())
+}

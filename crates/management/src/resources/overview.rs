@@ -1,0 +1,220 @@
+//! The overview, and what belongs to the whole cluster.
+
+use crate::access;
+use crate::call::{Answer, Call, Fields as _, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::listing::Columns;
+use crate::statistics::{Details, Totals, all_queues, node_totals};
+use broker::command::MetadataCommand;
+use broker::exchange::ExchangeType;
+use hyper::Method;
+use node::RABBITMQ_VERSION;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+/// The global parameter that holds the cluster's name.
+const CLUSTER_NAME: &str = "cluster_name";
+
+/// The protocols that this node listens for, with where.
+pub(crate) fn listeners(call: &Call) -> Vec<(&'static str, SocketAddr)> {
+    let amqp = call.state.node.amqp_listeners().iter();
+    let http = call.state.http_listeners().iter();
+    amqp.map(|address| ("amqp", *address))
+        .chain(http.map(|address| ("http", *address)))
+        .collect()
+}
+
+fn listener_items(call: &Call) -> Vec<Object> {
+    let node = call.state.node_name();
+    listeners(call)
+        .into_iter()
+        .map(|(protocol, address)| {
+            object! {
+                "node" => node.clone(),
+                "protocol" => protocol,
+                "ip_address" => address.ip().to_string(),
+                "port" => address.port(),
+                "socket_opts" => object! { "backlog" => 128_u64, "nodelay" => true },
+                "tls" => false,
+            }
+        })
+        .collect()
+}
+
+/// Where the HTTP API is.
+pub(crate) fn contexts(call: &Call) -> Vec<Object> {
+    let node = call.state.node_name();
+    let prefix = &call.state.settings().path_prefix;
+    call.state
+        .http_listeners()
+        .iter()
+        .map(|address| {
+            object! {
+                "ssl_opts" => Json::List(Vec::new()),
+                "node" => node.clone(),
+                "description" => "RabbitMQ Management",
+                "path" => if prefix.is_empty() { "/".to_owned() } else { prefix.clone() },
+                "cowboy_opts" => "[]",
+                "ip" => address.ip().to_string(),
+                "port" => address.port().to_string(),
+            }
+        })
+        .collect()
+}
+
+/// The exchange types that this node offers.
+pub(crate) fn exchange_types() -> Vec<Object> {
+    ExchangeType::ALL
+        .iter()
+        .map(|exchange_type| {
+            object! {
+                "name" => exchange_type.as_str(),
+                "description" => format!("{} exchange", exchange_type.as_str()),
+                "enabled" => true,
+            }
+        })
+        .collect()
+}
+
+/// The cluster's name: what was set, else what the configuration says.
+pub(crate) fn cluster_name_of(call: &Call) -> String {
+    let set = call
+        .metadata
+        .global_parameter(CLUSTER_NAME)
+        .and_then(serde_json::Value::as_str);
+    let settings = call.state.node.settings();
+    set.map(str::to_owned)
+        .or_else(|| settings.cluster_name.clone())
+        .unwrap_or_else(|| settings.node_name.clone())
+}
+
+pub(crate) async fn overview(call: Call) -> Outcome {
+    let details = Details::new(&call.query)?;
+    let node = call.state.node_name();
+    let mut item = object! {
+        "management_version" => RABBITMQ_VERSION,
+        "rates_mode" => "basic",
+        "sample_retention_policies" => object! {
+            "global" => vec![600_u64, 3_600, 28_800, 86_400],
+            "basic" => vec![600_u64],
+            "detailed" => vec![600_u64],
+        },
+        "exchange_types" => exchange_types(),
+        "product_version" => RABBITMQ_VERSION,
+        "product_name" => "RabbitMQ",
+        "rabbitmq_version" => RABBITMQ_VERSION,
+        "cluster_name" => cluster_name_of(&call),
+        "cluster_tags" => Object::default(),
+        "node_tags" => Object::default(),
+        "erlang_version" => "",
+        "erlang_full_version" => concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")),
+        "crypto_lib_version" => "",
+        "disable_stats" => false,
+        "default_queue_type" => "classic",
+        "is_op_policy_updating_enabled" =>
+            !call.state.settings().operator_policy_changes_disabled,
+        "enable_queue_totals" => false,
+        "require_definition_json_extension" => false,
+    };
+    let queues = all_queues(&call.state).await;
+    let connections = super::connections::visible(&call).await;
+    let visible: HashSet<_> = super::queues::visible(&call)
+        .into_iter()
+        .map(|queue| queue.id)
+        .collect();
+    let is_monitor = access::is_monitor(call.user());
+    let (totals, series) = if is_monitor {
+        let totals = node_totals(&call.state, &queues);
+        (totals, Some(call.state.statistics.totals()))
+    } else {
+        let mut totals = Totals::default();
+        for figures in queues.values().filter(|queue| visible.contains(&queue.id)) {
+            totals.add(&Totals::of(figures));
+        }
+        (totals, None)
+    };
+    let counted: Vec<_> = queues
+        .values()
+        .filter(|queue| is_monitor || visible.contains(&queue.id))
+        .collect();
+    let consumers: u64 = counted.iter().map(|queue| u64::from(queue.consumers)).sum();
+    let exchanges: usize = call
+        .metadata
+        .vhosts()
+        .filter(|vhost| is_monitor || access::may_enter(call.user(), &vhost.name))
+        .map(|vhost| vhost.exchanges().count())
+        .sum();
+    let channels: usize = connections
+        .iter()
+        .map(|connection| connection.channels.len())
+        .sum();
+    item.append(object! {
+        "message_stats" => totals.message_stats(&details, series.as_ref()),
+        "churn_rates" => churn(),
+        "queue_totals" => totals.lengths(&details, series.as_ref()),
+        "object_totals" => object! {
+            "channels" => channels,
+            "consumers" => consumers,
+            "exchanges" => exchanges,
+            "queues" => counted.len(),
+            "connections" => connections.len(),
+        },
+        "statistics_db_event_queue" => 0_u64,
+        "node" => node,
+        "listeners" => listener_items(&call),
+        "contexts" => contexts(&call),
+    });
+    Ok(Columns::new(&call.query).apply(item).into())
+}
+
+/// Clients look for the keys; what comes and goes is not counted yet.
+fn churn() -> Object {
+    let mut item = Object::default();
+    for key in [
+        "connection_closed",
+        "connection_created",
+        "channel_closed",
+        "channel_created",
+        "queue_declared",
+        "queue_created",
+        "queue_deleted",
+    ] {
+        item.push(key, 0_u64);
+        item.push(format!("{key}_details"), object! { "rate" => 0.0 });
+    }
+    item
+}
+
+pub(crate) async fn cluster_name(call: Call) -> Outcome {
+    if call.method != Method::PUT {
+        return Ok(object! { "name" => cluster_name_of(&call) }.into());
+    }
+    let body = call.body()?;
+    let name = body.require_text("name")?;
+    if name.is_empty() {
+        return Err(ApiError::bad("name must not be empty"));
+    }
+    call.propose(MetadataCommand::PutGlobalParameter {
+        name: CLUSTER_NAME.into(),
+        value: name.into(),
+    })
+    .await?;
+    Ok(Answer::NoContent)
+}
+
+pub(crate) async fn extensions(_call: Call) -> Outcome {
+    Ok(Json::from(vec![object! { "javascript" => "dispatcher.js" }]).into())
+}
+
+pub(crate) async fn version(_call: Call) -> Outcome {
+    Ok(Json::from(RABBITMQ_VERSION).into())
+}
+
+pub(crate) async fn reset(call: Call) -> Outcome {
+    if !call.parameters.is_empty() {
+        super::nodes::expect_node(&call)?;
+    }
+    call.state.statistics.reset();
+    Ok(Answer::NoContent)
+}

@@ -1,0 +1,577 @@
+//! Queues: listings, declare, delete, purge, get.
+
+use crate::access;
+use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
+use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object, to_arguments};
+use crate::listing::{Columns, Listing};
+use crate::statistics::{Details, Subject, Totals, nothing};
+use base::{ConnectionId, Name, QueueId, QueueRef};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use broker::value::Arguments;
+use broker::vhost::QueueRecord;
+use codec_amqp091::{Table, basic, queue};
+use hyper::Method;
+use node::{ConnectionFigures, QueueFigures};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Messages of one get.
+const GET_COUNT_MAX: u64 = 1_000;
+/// Bytes of payload that one get may return; the rest stays in the queue.
+const GET_BYTES_MAX: usize = 64 << 20;
+
+/// How much of a queue is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// As lists show it.
+    Reduced,
+    /// With everything.
+    Full,
+}
+
+/// Everything that an item is made of.
+struct Source {
+    record: Arc<QueueRecord>,
+    figures: QueueFigures,
+}
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    list_of(&call, Depth::Reduced).await
+}
+
+pub(crate) async fn detailed(call: Call) -> Outcome {
+    list_of(&call, Depth::Full).await
+}
+
+async fn list_of(call: &Call, depth: Depth) -> Outcome {
+    let listing = Listing::new(&call.query)?;
+    let details = Details::new(&call.query)?;
+    let mut records: Vec<Arc<QueueRecord>> = Vec::new();
+    for vhost in call.vhosts()? {
+        let start = records.len();
+        records.extend(vhost.queues().cloned());
+        records[start..].sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+    let cut = listing.cut(listing.filter(records, |record| &record.name))?;
+    let without_stats = call.query.is_true("disable_stats");
+    let with_totals = call.query.is_true("enable_queue_totals");
+    let mut figures = if without_stats && !with_totals {
+        HashMap::new()
+    } else {
+        figures(call, &cut.sources).await
+    };
+    let owners = owners(call, &cut.sources).await;
+    let sources = cut
+        .sources
+        .iter()
+        .map(|record| Source {
+            record: Arc::clone(record),
+            figures: figures.remove(&record.id()).unwrap_or_default(),
+        })
+        .collect();
+    let shown = Shown {
+        call,
+        details: &details,
+        owners: &owners,
+        depth,
+        is_single: false,
+    };
+    listing.show(cut.with(sources), |source: &Source| {
+        if without_stats {
+            shown.static_item(source, with_totals)
+        } else {
+            shown.item(source)
+        }
+    })
+}
+
+async fn figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, QueueFigures> {
+    let queues: Vec<QueueRef> = records.iter().map(|record| record.queue).collect();
+    let figures = call.state.node.queue_figures(&queues).await;
+    figures
+        .into_iter()
+        .map(|figures| (figures.id, figures))
+        .collect()
+}
+
+/// The connections of exclusive queues, if there are such queues.
+async fn owners(
+    call: &Call,
+    records: &[Arc<QueueRecord>],
+) -> HashMap<ConnectionId, ConnectionFigures> {
+    if records
+        .iter()
+        .all(|record| record.exclusive_owner.is_none())
+    {
+        return HashMap::new();
+    }
+    super::connections::by_id(call).await
+}
+
+/// How queues are shown in one answer.
+struct Shown<'a> {
+    call: &'a Call,
+    details: &'a Details,
+    owners: &'a HashMap<ConnectionId, ConnectionFigures>,
+    depth: Depth,
+    /// Samples are for single queues only.
+    is_single: bool,
+}
+
+impl Shown<'_> {
+    /// What does not change while the queue exists.
+    fn base(&self, record: &QueueRecord) -> Object {
+        let mut arguments = record.arguments.clone();
+        if arguments.get("x-queue-type").is_none() {
+            let queue_type = record.settings.queue_type.as_str();
+            arguments.insert(
+                "x-queue-type",
+                broker::value::Value::LongStr(bytes::Bytes::from_static(queue_type.as_bytes())),
+            );
+        }
+        let mut item = object! {
+            "arguments" => &arguments,
+            "auto_delete" => record.auto_delete,
+            "durable" => record.durable,
+            "exclusive" => record.exclusive_owner.is_some(),
+            "internal" => false,
+            "internal_owner" => false,
+            "name" => &record.name,
+            "node" => self.call.state.node_name(),
+            "state" => "running",
+            "type" => record.settings.queue_type.as_str(),
+            "vhost" => &record.vhost,
+        };
+        if let Some(owner) = record.exclusive_owner.and_then(|id| self.owners.get(&id)) {
+            item.push("owner_pid_details", super::connections::short(owner));
+        }
+        item
+    }
+
+    fn policies(&self, record: &QueueRecord) -> (Option<Json>, Option<Json>, Json) {
+        let Some(vhost) = self.call.metadata.vhost(&record.vhost) else {
+            return (None, None, Object::default().into());
+        };
+        let effective = vhost.queue_policies(record);
+        let name = |policy: Option<&Arc<broker::policy::Policy>>| {
+            policy.map(|policy| Json::from(&policy.name))
+        };
+        let definition = effective.definition().map_or_else(
+            || Object::default().into(),
+            |definition| Json::from(&serde_json::Value::Object(definition)),
+        );
+        (
+            name(effective.policy),
+            name(effective.operator_policy),
+            definition,
+        )
+    }
+
+    fn static_item(&self, source: &Source, with_totals: bool) -> Object {
+        let mut item = self.base(&source.record);
+        if with_totals {
+            let QueueFigures { ready, unacked, .. } = source.figures;
+            item.append(object! {
+                "messages" => ready + unacked,
+                "messages_ready" => ready,
+                "messages_unacknowledged" => unacked,
+                "online" => Json::Null,
+            });
+            return item;
+        }
+        let (policy, operator_policy, definition) = self.policies(&source.record);
+        item.append(object! {
+            "effective_policy_definition" => definition,
+            "operator_policy" => operator_policy,
+            "policy" => policy,
+        });
+        item
+    }
+
+    fn item(&self, Source { record, figures }: &Source) -> Object {
+        let mut item = self.base(record);
+        let totals = Totals::of(figures);
+        let series = if self.is_single {
+            self.call
+                .state
+                .statistics
+                .look_at(Subject::Queue(record.queue))
+        } else {
+            None
+        };
+        let (policy, operator_policy, definition) = self.policies(record);
+        let persistent = if record.durable {
+            figures.ready + figures.unacked
+        } else {
+            0
+        };
+        item.append(object! {
+            "consumer_capacity" => utilisation(figures),
+            "consumer_utilisation" => utilisation(figures),
+            "consumers" => figures.consumers,
+            "effective_policy_definition" => definition,
+            "memory" => figures.ram_bytes,
+            "message_bytes" => figures.ready_bytes + figures.unacked_bytes,
+            "message_bytes_persistent" => if record.durable { figures.ready_bytes + figures.unacked_bytes } else { 0 },
+            "message_bytes_ram" => figures.ram_bytes,
+            "message_bytes_ready" => figures.ready_bytes,
+            "message_bytes_unacknowledged" => figures.unacked_bytes,
+            "messages_persistent" => persistent,
+            "messages_ram" => figures.ready + figures.unacked,
+            "messages_ready_ram" => figures.ready,
+            "messages_unacknowledged_ram" => figures.unacked,
+            "reductions" => 0_u64,
+            "reductions_details" => object! { "rate" => 0.0 },
+            "storage_version" => 2_u64,
+        });
+        item.append(totals.lengths(self.details, series.as_ref()));
+        let stats = totals.message_stats(self.details, series.as_ref());
+        if !stats.is_empty() {
+            item.push("message_stats", stats);
+        }
+        let is_full = self.depth == Depth::Full;
+        let single_active = figures
+            .single_active_consumer
+            .as_ref()
+            .map(|(_, tag)| tag.clone());
+        for (key, value) in [
+            ("policy", policy),
+            ("operator_policy", operator_policy),
+            (
+                "exclusive_consumer_tag",
+                figures.exclusive_consumer_tag.clone().map(Json::from),
+            ),
+            ("single_active_consumer_tag", single_active.map(Json::from)),
+        ] {
+            if is_full || value.is_some() {
+                item.push(key, value);
+            }
+        }
+        if is_full {
+            item.push("garbage_collection", garbage_collection());
+            item.push("head_message_timestamp", Json::Null);
+        }
+        item
+    }
+}
+
+/// 1 as long as nothing keeps messages from the consumers.
+fn utilisation(figures: &QueueFigures) -> Json {
+    Json::from(u64::from(figures.consumers > 0 && figures.ready == 0))
+}
+
+/// There is no garbage collector; clients look for the object.
+pub(crate) fn garbage_collection() -> Object {
+    object! {
+        "fullsweep_after" => 0_u64,
+        "max_heap_size" => 0_u64,
+        "min_bin_vheap_size" => 0_u64,
+        "min_heap_size" => 0_u64,
+        "minor_gcs" => 0_u64,
+    }
+}
+
+pub(crate) async fn one(call: Call) -> Outcome {
+    match call.method {
+        Method::PUT => declare(&call).await,
+        Method::DELETE => delete(&call).await,
+        _ => show(&call).await,
+    }
+}
+
+/// The queue in the path.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn expect_queue(call: &Call) -> Result<&Arc<QueueRecord>, ApiError> {
+    call.vhost()?
+        .queue(call.parameter(1))
+        .ok_or(ApiError::NoObject)
+}
+
+async fn show(call: &Call) -> Outcome {
+    let record = Arc::clone(expect_queue(call)?);
+    let details = Details::new(&call.query)?;
+    let records = [Arc::clone(&record)];
+    let mut figures = figures(call, &records).await;
+    let connections = super::connections::by_id(call).await;
+    let shown = Shown {
+        call,
+        details: &details,
+        owners: &connections,
+        depth: Depth::Full,
+        is_single: true,
+    };
+    let consumers = call.state.node.consumers(&[record.queue]).await;
+    let consumers: Vec<Object> = consumers
+        .iter()
+        .map(|consumer| super::consumers::item(call, consumer, &connections))
+        .collect();
+    let source = Source {
+        figures: figures.remove(&record.id()).unwrap_or_default(),
+        record,
+    };
+    let mut item = object! { "consumer_details" => consumers };
+    item.append(shown.item(&source));
+    item.append(object! { "deliveries" => nothing(), "incoming" => nothing() });
+    Ok(Columns::new(&call.query).apply(item).into())
+}
+
+/// The argument table of a body.
+///
+/// # Errors
+/// 400
+pub(crate) fn arguments(body: &Body) -> Result<Arguments, ApiError> {
+    match body.get("arguments") {
+        None | Some(serde_json::Value::Null) => Ok(Arguments::default()),
+        Some(serde_json::Value::Array(empty)) if empty.is_empty() => Ok(Arguments::default()),
+        Some(serde_json::Value::Object(fields)) => {
+            to_arguments(fields).ok_or_else(|| ApiError::bad("null_not_allowed"))
+        }
+        Some(_) => Err(ApiError::not_json()),
+    }
+}
+
+async fn declare(call: &Call) -> Outcome {
+    let is_new = call.vhost()?.queue(call.parameter(1)).is_none();
+    let body = call.body()?;
+    if let Some(node) = body.get("node").and_then(serde_json::Value::as_str) {
+        super::nodes::expect_member(call, node)?;
+    }
+    let arguments = amqp::table(&arguments(&body)?);
+    let (durable, auto_delete) = (body.switch("durable")?, body.switch("auto_delete")?);
+    let mut amqp = Amqp::open(call).await?;
+    let name = call.parameter(1).as_bytes();
+    amqp.ask(|out| {
+        queue::Declare {
+            queue: name,
+            durable,
+            auto_delete,
+            arguments: Table::new(&arguments),
+            ..queue::Declare::default()
+        }
+        .encode(CHANNEL, out);
+    })
+    .await?;
+    Ok(Answer::put(is_new))
+}
+
+async fn delete(call: &Call) -> Outcome {
+    let name = expect_queue(call)?.name.clone();
+    let mut amqp = Amqp::open(call).await?;
+    amqp.ask(|out| {
+        queue::Delete {
+            queue: name.as_bytes(),
+            if_unused: call.query.is_true("if-unused"),
+            if_empty: call.query.is_true("if-empty"),
+            ..queue::Delete::default()
+        }
+        .encode(CHANNEL, out);
+    })
+    .await?;
+    Ok(Answer::NoContent)
+}
+
+pub(crate) async fn purge(call: Call) -> Outcome {
+    let name = expect_queue(&call)?.name.clone();
+    let mut amqp = Amqp::open(&call).await?;
+    amqp.ask(|out| {
+        queue::Purge {
+            queue: name.as_bytes(),
+            ..queue::Purge::default()
+        }
+        .encode(CHANNEL, out);
+    })
+    .await?;
+    Ok(Answer::NoContent)
+}
+
+/// What becomes of messages that were got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AckMode {
+    /// They go back to the queue.
+    requeue: bool,
+    /// They are rejected, not acknowledged.
+    reject: bool,
+}
+
+impl AckMode {
+    fn read(body: &Body) -> Result<Self, ApiError> {
+        let Some(mode) = body.get("ackmode") else {
+            // Before 3.7 the switch was `requeue`.
+            return match body.get("requeue") {
+                Some(_) => Ok(Self {
+                    requeue: body.switch("requeue")?,
+                    reject: false,
+                }),
+                None => Err(ApiError::key_missing("ackmode")),
+            };
+        };
+        let mode = mode.as_str().unwrap_or_default();
+        let (reject, requeue) = match mode {
+            "ack_requeue_true" => (false, true),
+            "ack_requeue_false" => (false, false),
+            "reject_requeue_true" => (true, true),
+            "reject_requeue_false" => (true, false),
+            _ => {
+                return Err(ApiError::bad(format!(
+                    "Invalid ackmode value: {mode}. Valid values are: ack_requeue_true, ack_requeue_false, reject_requeue_true, reject_requeue_false"
+                )));
+            }
+        };
+        Ok(Self { requeue, reject })
+    }
+}
+
+fn integer(body: &Body, key: &str) -> Result<i64, ApiError> {
+    let value = body.require(key)?;
+    let read = value
+        .as_i64()
+        .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    read.ok_or_else(|| {
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        ApiError::BadRequest(Json::List(vec!["not_integer".into(), shown.into()]))
+    })
+}
+
+pub(crate) async fn get(call: Call) -> Outcome {
+    let body = call.body()?;
+    let Some(record) = call.vhost()?.queue(call.parameter(1)) else {
+        return Err(ApiError::NotFound("queue_not_found".to_owned()));
+    };
+    let name = record.name.clone();
+    let mode = AckMode::read(&body)?;
+    let count = integer(&body, "count")?;
+    let is_base64 = match body.require_text("encoding")? {
+        "auto" => false,
+        "base64" => true,
+        _ => {
+            return Err(ApiError::bad(
+                "Unsupported encoding. Please use auto or base64.",
+            ));
+        }
+    };
+    let truncate = match body.get("truncate") {
+        Some(_) => usize::try_from(integer(&body, "truncate")?)
+            .map_err(|_| ApiError::bad("truncate must not be negative"))?,
+        None => usize::MAX,
+    };
+    // Compat: less than one is one.
+    let count = u64::try_from(count).unwrap_or(1).clamp(1, GET_COUNT_MAX);
+    let mut amqp = Amqp::open(&call).await?;
+    let messages = fetch(&mut amqp, &name, count, mode).await?;
+    let items: Vec<Object> = messages
+        .iter()
+        .map(|message| message_item(message, is_base64, truncate))
+        .collect();
+    Ok(Json::from(items).into())
+}
+
+/// Fetches up to `count` messages, and settles them.
+async fn fetch(
+    amqp: &mut Amqp,
+    name: &Name,
+    count: u64,
+    mode: AckMode,
+) -> Result<Vec<GotMessage>, ApiError> {
+    // Settled at once, if nothing has to come back.
+    let no_ack = !mode.requeue && !mode.reject;
+    let mut messages: Vec<GotMessage> = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..count {
+        let received = amqp
+            .ask(|out| {
+                basic::Get {
+                    queue: name.as_bytes(),
+                    no_ack,
+                    ..basic::Get::default()
+                }
+                .encode(CHANNEL, out);
+            })
+            .await
+            .map_err(ApiError::with_code)?;
+        let Received::Message(message) = received else {
+            break;
+        };
+        bytes += message.body.len();
+        messages.push(message);
+        if bytes >= GET_BYTES_MAX {
+            break;
+        }
+    }
+    if let Some(last) = messages.last().filter(|_| !no_ack) {
+        amqp.tell(|out| {
+            basic::Nack {
+                delivery_tag: last.delivery_tag,
+                multiple: true,
+                requeue: mode.requeue,
+            }
+            .encode(CHANNEL, out);
+        });
+    }
+    Ok(messages)
+}
+
+fn message_item(message: &GotMessage, is_base64: bool, truncate: usize) -> Object {
+    let body = &message.body[..message.body.len().min(truncate)];
+    let text = std::str::from_utf8(body).ok().filter(|_| !is_base64);
+    let (payload, encoding) = match text {
+        Some(text) => (text.to_owned(), "string"),
+        None => (BASE64.encode(body), "base64"),
+    };
+    object! {
+        "payload_bytes" => message.body.len(),
+        "redelivered" => message.redelivered,
+        "exchange" => crate::json::text(&message.exchange),
+        "routing_key" => crate::json::text(&message.routing_key),
+        "message_count" => message.message_count,
+        "properties" => amqp::shown_properties(&message.properties),
+        "payload" => payload,
+        "payload_encoding" => encoding,
+    }
+}
+
+/// The actions of RabbitMQ 3 were for mirrors, which 4 has no more.
+pub(crate) async fn actions(call: Call) -> Outcome {
+    expect_queue(&call)?;
+    let body = call.body()?;
+    let action = body.require_text("action")?.to_owned();
+    Err(ApiError::BadRequest(Json::List(vec![
+        "unknown".into(),
+        action.into(),
+    ])))
+}
+
+pub(crate) async fn quorum_status(call: Call) -> Outcome {
+    expect_queue(&call)?;
+    Err(no_quorum_queue())
+}
+
+pub(crate) async fn replicas(call: Call) -> Outcome {
+    expect_queue(&call)?;
+    Err(no_quorum_queue())
+}
+
+fn no_quorum_queue() -> ApiError {
+    ApiError::Unavailable(
+        object! { "status" => "failed", "reason" => "classic_queue_not_supported" }.into(),
+    )
+}
+
+/// There is one node, so everything is where it should be.
+pub(crate) async fn rebalance(_call: Call) -> Outcome {
+    Ok(Answer::NoContent)
+}
+
+/// Queues that a user may see, for totals.
+pub(crate) fn visible(call: &Call) -> Vec<QueueRef> {
+    access::vhosts(&call.metadata, call.user())
+        .into_iter()
+        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
+        .collect()
+}

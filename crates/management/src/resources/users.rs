@@ -1,0 +1,230 @@
+//! Users, logins and passwords.
+
+use crate::access;
+use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::listing::{Columns, Listing};
+use crate::query::Query;
+use base::Name;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use broker::auth::User;
+use broker::command::{HashAlgorithm, MetadataCommand, PasswordHash};
+use hyper::Method;
+use std::sync::Arc;
+
+/// Users that one request may delete.
+const BULK_MAX: usize = 10_000;
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    let listing = Listing::new(&call.query)?;
+    listing.list(sorted(&call), |user| &user.name, |user| item(user))
+}
+
+pub(crate) async fn without_permissions(call: Call) -> Outcome {
+    let mut users = sorted(&call);
+    users.retain(|user| user.permissions().next().is_none());
+    Listing::new(&call.query)?.list(users, |user| &user.name, |user| item(user))
+}
+
+fn sorted(call: &Call) -> Vec<Arc<User>> {
+    let mut users: Vec<_> = call.metadata.users().cloned().collect();
+    users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    users
+}
+
+/// A user as lists and definitions show it.
+pub(crate) fn item(user: &User) -> Object {
+    let (hash, algorithm) = match &user.password_hash {
+        Some(hash) => (BASE64.encode(&hash.salted), algorithm_name(hash.algorithm)),
+        None => (String::new(), algorithm_name(HashAlgorithm::Sha256)),
+    };
+    object! {
+        "hashing_algorithm" => algorithm,
+        "limits" => Json::from(&user.limits.to_json()),
+        "name" => &user.name,
+        "password_hash" => hash,
+        "tags" => tags(user),
+    }
+}
+
+fn tags(user: &User) -> Vec<String> {
+    user.tags.iter().map(|tag| tag.to_string()).collect()
+}
+
+fn algorithm_name(algorithm: HashAlgorithm) -> &'static str {
+    match algorithm {
+        HashAlgorithm::Sha256 => "rabbit_password_hashing_sha256",
+        HashAlgorithm::Sha512 => "rabbit_password_hashing_sha512",
+        HashAlgorithm::Md5 => "rabbit_password_hashing_md5",
+    }
+}
+
+pub(crate) async fn one(call: Call) -> Outcome {
+    let name = call.parameter(0).clone();
+    let known = call.metadata.user(&name);
+    match call.method {
+        Method::PUT => {
+            let created = known.is_none();
+            call.propose(put(&name, &call.body()?)?).await?;
+            Ok(Answer::put(created))
+        }
+        Method::DELETE => {
+            known.ok_or(ApiError::NoObject)?;
+            call.propose(MetadataCommand::DeleteUser { name }).await?;
+            Ok(Answer::NoContent)
+        }
+        _ => {
+            let user = known.ok_or(ApiError::NoObject)?;
+            Ok(Columns::new(&call.query).apply(item(user)).into())
+        }
+    }
+}
+
+/// The command for a user as a request or definitions describe it.
+///
+/// # Errors
+/// 400
+pub(crate) fn put(name: &Name, body: &Body) -> Result<MetadataCommand, ApiError> {
+    let tags = match body.get("tags") {
+        None => return Err(ApiError::bad("tags_not_present")),
+        Some(serde_json::Value::String(tags)) => tags
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(Box::from)
+            .collect(),
+        Some(serde_json::Value::Array(tags)) => tags
+            .iter()
+            .map(|tag| tag.as_str().map(Box::from))
+            .collect::<Option<Vec<Box<str>>>>()
+            .ok_or_else(|| ApiError::bad("tags must be text"))?,
+        Some(_) => return Err(ApiError::bad("tags must be text or a list")),
+    };
+    Ok(MetadataCommand::PutUser {
+        name: name.clone(),
+        password_hash: password_hash(body)?,
+        tags,
+    })
+}
+
+fn password_hash(body: &Body) -> Result<Option<PasswordHash>, ApiError> {
+    if body.contains_key("password") {
+        let password = body.require_text("password")?;
+        return Ok(Some(PasswordHash::new(password.as_bytes(), rand::random())));
+    }
+    if !body.contains_key("password_hash") {
+        return Ok(None);
+    }
+    let encoded = body.require_text("password_hash")?;
+    if encoded.is_empty() {
+        return Ok(None);
+    }
+    let salted = BASE64.decode(encoded).map_err(|_| {
+        ApiError::BadRequest(Json::List(vec![
+            "not_base64".into(),
+            encoded.to_owned().into(),
+        ]))
+    })?;
+    let algorithm = match body.get("hashing_algorithm").and_then(|name| name.as_str()) {
+        None | Some("rabbit_password_hashing_sha256") => HashAlgorithm::Sha256,
+        Some("rabbit_password_hashing_sha512") => HashAlgorithm::Sha512,
+        Some("rabbit_password_hashing_md5") => HashAlgorithm::Md5,
+        Some(other) => {
+            return Err(ApiError::bad(format!(
+                "hashing algorithm '{other}' is not supported"
+            )));
+        }
+    };
+    Ok(Some(PasswordHash {
+        algorithm,
+        salted: salted.into(),
+    }))
+}
+
+pub(crate) async fn bulk_delete(call: Call) -> Outcome {
+    let body = call.body()?;
+    let users = body
+        .require("users")?
+        .as_array()
+        .ok_or_else(ApiError::not_json)?;
+    if users.len() > BULK_MAX {
+        return Err(ApiError::bad(format!("more than {BULK_MAX} users")));
+    }
+    let commands: Vec<_> = users
+        .iter()
+        .filter_map(|user| user.as_str())
+        .filter(|user| call.metadata.user(user).is_some())
+        .map(|user| MetadataCommand::DeleteUser { name: user.into() })
+        .collect();
+    call.state.node.propose_all(&commands).await?;
+    Ok(Answer::NoContent)
+}
+
+pub(crate) async fn whoami(call: Call) -> Outcome {
+    Ok(who(call.user()).into())
+}
+
+fn who(user: &User) -> Object {
+    object! {
+        "name" => &user.name,
+        "tags" => tags(user),
+        "is_internal_user" => true,
+    }
+}
+
+pub(crate) async fn login(call: Call) -> Outcome {
+    if call.method == Method::DELETE {
+        return Ok(Answer::NoContent);
+    }
+    let form = Query::parse(&String::from_utf8_lossy(&call.body));
+    let (Some(name), Some(password)) = (form.get("username"), form.get("password")) else {
+        return Err(ApiError::WrongCredentials);
+    };
+    let token = BASE64.encode(format!("{name}:{password}"));
+    let header = format!("Basic {token}");
+    let user = access::login(
+        &call.metadata,
+        Some(header.as_bytes()),
+        call.peer.ip(),
+        &call.state.loopback_users,
+    );
+    call.state.statistics.count_login(user.is_ok());
+    let user = user?;
+    access::Access::Management.check(&user)?;
+    Ok(object! {
+        "user" => who(&user),
+        "token" => object! { "type" => "basic", "value" => token },
+    }
+    .into())
+}
+
+pub(crate) async fn hash_password(call: Call) -> Outcome {
+    let hash = PasswordHash::new(call.parameter(0).as_bytes(), rand::random());
+    Ok(object! { "ok" => BASE64.encode(&hash.salted) }.into())
+}
+
+pub(crate) async fn attempts(call: Call) -> Outcome {
+    super::nodes::expect_node(&call)?;
+    if call.method == Method::DELETE {
+        return Ok(Answer::NoContent);
+    }
+    let (all, refused) = call.state.statistics.logins();
+    Ok(Json::from(vec![object! {
+        "protocol" => "http",
+        "auth_attempts" => all,
+        "auth_attempts_failed" => refused,
+        "auth_attempts_succeeded" => all - refused.min(all),
+    }])
+    .into())
+}
+
+/// Attempts are not kept by source, as in RabbitMQ without `track_auth_attempt_source`.
+pub(crate) async fn attempts_by_source(call: Call) -> Outcome {
+    super::nodes::expect_node(&call)?;
+    if call.method == Method::DELETE {
+        return Ok(Answer::NoContent);
+    }
+    Ok(Json::List(Vec::new()).into())
+}

@@ -1,0 +1,219 @@
+//! Virtual hosts.
+
+use crate::access;
+use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::error::ApiError;
+use crate::json::{Object, object};
+use crate::listing::{Columns, Listing};
+use crate::statistics::{Details, Totals};
+use base::{Name, QueueRef};
+use broker::command::MetadataCommand;
+use broker::vhost::Vhost;
+use broker::vhost_metadata::{VhostChanges, VhostMetadata};
+use hyper::Method;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(crate) async fn list(call: Call) -> Outcome {
+    let listing = Listing::new(&call.query)?;
+    let mut vhosts: Vec<_> = if access::is_monitor(call.user()) {
+        call.metadata.vhosts().cloned().collect()
+    } else {
+        access::vhosts(&call.metadata, call.user())
+            .into_iter()
+            .cloned()
+            .collect()
+    };
+    vhosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let cut = listing.cut(listing.filter(vhosts, |vhost| &vhost.name))?;
+    let totals = if call.query.is_true("disable_stats") {
+        HashMap::new()
+    } else {
+        totals(&call, &cut.sources).await
+    };
+    let node = call.state.node_name();
+    let details = Details::new(&call.query)?;
+    listing.show(cut, |vhost| {
+        let mut item = item(vhost, &node);
+        if let Some(totals) = totals.get(&vhost.name) {
+            item.append(totals.item(&details));
+        }
+        item
+    })
+}
+
+/// Messages of each vhost.
+async fn totals(call: &Call, vhosts: &[Arc<Vhost>]) -> HashMap<Name, Totals> {
+    let queues: Vec<QueueRef> = vhosts
+        .iter()
+        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
+        .collect();
+    let figures = call.state.node.queue_figures(&queues).await;
+    let mut totals: HashMap<Name, Totals> = HashMap::new();
+    for vhost in vhosts {
+        totals.insert(vhost.name.clone(), Totals::default());
+    }
+    for figures in &figures {
+        let vhost = call
+            .metadata
+            .queue_by_id(figures.id)
+            .map(|record| &record.vhost);
+        if let Some(totals) = vhost.and_then(|vhost| totals.get_mut(vhost)) {
+            totals.add(&Totals::of(figures));
+        }
+    }
+    totals
+}
+
+/// The queue type that queues get which ask for none.
+pub(crate) fn default_queue_type(vhost: &Vhost) -> String {
+    vhost
+        .metadata
+        .default_queue_type
+        .as_deref()
+        .unwrap_or("classic")
+        .to_owned()
+}
+
+/// The part that definitions have too.
+pub(crate) fn metadata_item(vhost: &Vhost) -> Object {
+    let tags: Vec<String> = vhost
+        .metadata
+        .tags
+        .iter()
+        .map(|tag| tag.to_string())
+        .collect();
+    object! {
+        "description" => vhost.metadata.description.to_string(),
+        "tags" => tags,
+        "default_queue_type" => default_queue_type(vhost),
+    }
+}
+
+fn item(vhost: &Vhost, node: &str) -> Object {
+    let mut item = object! { "name" => &vhost.name };
+    item.append(metadata_item(vhost));
+    item.append(object! {
+        "protected_from_deletion" => vhost.metadata.protected_from_deletion,
+        "metadata" => metadata_item(vhost),
+        "tracing" => vhost.metadata.tracing,
+        "cluster_state" => object! { node.to_owned() => "running" },
+    });
+    item
+}
+
+pub(crate) async fn one(call: Call) -> Outcome {
+    let name = call.parameter(0).clone();
+    let known = call.metadata.vhost(&name);
+    match call.method {
+        Method::PUT => {
+            let created = known.is_none();
+            for command in put(&call, &name, &call.body()?, created)? {
+                call.propose(command).await?;
+            }
+            Ok(Answer::put(created))
+        }
+        Method::DELETE => {
+            known.ok_or(ApiError::NoObject)?;
+            call.propose(MetadataCommand::DeleteVhost { name }).await?;
+            Ok(Answer::NoContent)
+        }
+        _ => {
+            let vhost = known.ok_or(ApiError::NoObject)?;
+            let item = item(vhost, &call.state.node_name());
+            Ok(Columns::new(&call.query).apply(item).into())
+        }
+    }
+}
+
+/// A new vhost belongs to whoever makes it; what is not said about one that exists is as if it were new.
+fn put(
+    call: &Call,
+    name: &Name,
+    body: &Body,
+    is_new: bool,
+) -> Result<Vec<MetadataCommand>, ApiError> {
+    let metadata = read_metadata(body)?;
+    if !is_new {
+        let changes = VhostChanges {
+            description: Some(metadata.description),
+            tags: Some(metadata.tags),
+            default_queue_type: metadata.default_queue_type.map(Some),
+            protected_from_deletion: body
+                .contains_key("protected_from_deletion")
+                .then_some(metadata.protected_from_deletion),
+            tracing: body.contains_key("tracing").then_some(metadata.tracing),
+        };
+        return Ok(vec![MetadataCommand::UpdateVhost {
+            name: name.clone(),
+            changes,
+        }]);
+    }
+    Ok(vec![
+        MetadataCommand::CreateVhost {
+            name: name.clone(),
+            metadata,
+        },
+        MetadataCommand::SetPermissions {
+            vhost: name.clone(),
+            user: call.user().name.clone(),
+            configure: ".*".into(),
+            write: ".*".into(),
+            read: ".*".into(),
+        },
+    ])
+}
+
+/// A vhost's metadata as a request or definitions describe it.
+///
+/// # Errors
+/// 400
+pub(crate) fn read_metadata(body: &Body) -> Result<VhostMetadata, ApiError> {
+    let text = |key: &str| match body.get(key) {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(ApiError::bad(format!("{key} must be text"))),
+    };
+    let tags = match body.get("tags") {
+        None | Some(serde_json::Value::Null) => Vec::new(),
+        Some(serde_json::Value::String(tags)) => tags
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(Box::from)
+            .collect(),
+        Some(serde_json::Value::Array(tags)) => tags
+            .iter()
+            .map(|tag| tag.as_str().map(Box::from))
+            .collect::<Option<_>>()
+            .ok_or_else(|| ApiError::bad("tags must be text"))?,
+        Some(_) => return Err(ApiError::bad("tags must be text or a list")),
+    };
+    Ok(VhostMetadata {
+        description: text("description")?.unwrap_or_default().into(),
+        tags,
+        default_queue_type: text("default_queue_type")?
+            .filter(|queue_type| *queue_type != "undefined")
+            .map(Box::from),
+        protected_from_deletion: body.switch("protected_from_deletion")?,
+        tracing: body.switch("tracing")?,
+    })
+}
+
+pub(crate) async fn protection(call: Call) -> Outcome {
+    let name = call.vhost()?.name.clone();
+    let changes = VhostChanges {
+        protected_from_deletion: Some(call.method == Method::POST),
+        ..VhostChanges::default()
+    };
+    call.propose(MetadataCommand::UpdateVhost { name, changes })
+        .await?;
+    Ok(Answer::NoContent)
+}
+
+/// Vhosts are always up.
+pub(crate) async fn start(call: Call) -> Outcome {
+    call.vhost()?;
+    super::nodes::expect_node_named(&call, call.parameter(1))?;
+    Ok(Answer::NoContent)
+}

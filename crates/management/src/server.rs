@@ -1,0 +1,367 @@
+//! Sockets and HTTP: accepts, reads requests, writes responses.
+//!
+//! HTTP/1.1 only. What the API answers is `table`'s matter; here are the limits that hold for all of it: connections, header
+//! size and time, body size and time.
+
+use crate::call::Answer;
+use crate::error::ApiError;
+use crate::state::State;
+use crate::table;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at once; others wait in the kernel.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Requests that are being carried out at once; others wait.
+const REQUESTS_MAX: usize = 256;
+/// From the first byte of a header to its end.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the end of the header to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Header lines of a request.
+const HEADERS_MAX: usize = 100;
+/// Bytes of a header, and of what is read ahead.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Pause after a failed accept (no file descriptors left, say), so that it is not tried in a busy loop.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Smaller responses are not worth compressing.
+const COMPRESS_BYTES_MIN: usize = 1_024;
+/// Longest text of `X-Reason` that is passed on to a client.
+const REASON_BYTES_MAX: usize = 200;
+
+const POLICY: HeaderValue = HeaderValue::from_static("script-src 'self'; object-src 'self'");
+const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, origin");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
+const X_REASON: HeaderName = HeaderName::from_static("x-reason");
+
+/// What all connections share.
+struct Server {
+    state: Arc<State>,
+    connections: Arc<Semaphore>,
+    requests: Semaphore,
+}
+
+/// Accepts on all listeners until the task is dropped.
+pub(crate) async fn serve(state: Arc<State>, listeners: Vec<TcpListener>) {
+    let server = Arc::new(Server {
+        state,
+        connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        requests: Semaphore::new(REQUESTS_MAX),
+    });
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(Arc::clone(&server), listener));
+    }
+    while accepting.join_next().await.is_some() {}
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener) {
+    let mut failing = false;
+    loop {
+        let permit = Arc::clone(&server.connections)
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                failing = false;
+                let server = Arc::clone(&server);
+                tokio::spawn(async move {
+                    drive(&server, stream, peer).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "cannot accept HTTP connections");
+                }
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn drive(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+    // A socket that refuses it is slower, not wrong.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| respond(Arc::clone(server), request, peer));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
+}
+
+async fn respond(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let is_head = head.method == Method::HEAD;
+    let compressed = accepts_gzip(&head.headers);
+    let origin = head.headers.get(header::ORIGIN).cloned();
+    let mut response = match outcome(&server, &head, body, peer).await {
+        Ok((answer, allow)) => written(answer, allow, compressed),
+        Err((error, allow)) => refused(error, allow),
+    };
+    allow_origin(&server.state, origin, &mut response);
+    if is_head {
+        let length = response.body().as_bytes_len();
+        *response.body_mut() = Full::default();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(response)
+}
+
+/// The length of a body that is there as a whole.
+trait BodyLength {
+    fn as_bytes_len(&self) -> u64;
+}
+
+impl BodyLength for Full<Bytes> {
+    fn as_bytes_len(&self) -> u64 {
+        hyper::body::Body::size_hint(self).exact().unwrap_or(0)
+    }
+}
+
+type Allow = &'static str;
+
+async fn outcome(
+    server: &Server,
+    head: &hyper::http::request::Parts,
+    body: Incoming,
+    peer: SocketAddr,
+) -> Result<(Answer, Allow), (ApiError, Allow)> {
+    if is_ambiguous(&head.headers) {
+        return Err((ApiError::bad("ambiguous request"), ""));
+    }
+    let found = table::find(&server.state, head.uri.path());
+    let Some(found) = found else {
+        return match table::moved(head.uri.path()) {
+            Some(target) => Ok((Answer::Moved(target), "")),
+            None => Err((ApiError::NoObject, "HEAD, GET, OPTIONS")),
+        };
+    };
+    let allow = found.allow();
+    if head.method == Method::OPTIONS {
+        return Ok((Answer::Json(crate::json::Json::Null), allow));
+    }
+    let result = async {
+        let user = found.admit(&server.state, &head.method, &head.headers, peer)?;
+        let body = read(server, body).await?;
+        let _permit = server.requests.acquire().await.expect("it is never closed");
+        let reason = head.headers.get(X_REASON).map(reason);
+        found
+            .carry_out(&server.state, head, user, reason, peer, body)
+            .await
+    };
+    match result.await {
+        Ok(answer) => Ok((answer, allow)),
+        Err(error) => Err((error, allow)),
+    }
+}
+
+/// Requests whose length or target readers understand differently are how requests are smuggled past proxies.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let many = |name| headers.get_all(name).iter().count() > 1;
+    let both = headers.contains_key(header::CONTENT_LENGTH)
+        && headers.contains_key(header::TRANSFER_ENCODING);
+    both || many(header::HOST) || many(header::CONTENT_LENGTH) || many(header::TRANSFER_ENCODING)
+}
+
+async fn read(server: &Server, body: Incoming) -> Result<Bytes, ApiError> {
+    let limit = server.state.settings().http_max_body_bytes;
+    let whole = Limited::new(body, limit).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
+        Ok(Err(_)) => Err(ApiError::bad("request body ended early")),
+        Err(_) => Err(ApiError::bad("request body took too long")),
+    }
+}
+
+/// Text for a client, on one line and not long.
+fn reason(value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let mut reason = String::new();
+    for character in text.chars().filter(|character| !character.is_control()) {
+        if reason.len() + character.len_utf8() > REASON_BYTES_MAX {
+            break;
+        }
+        reason.push(character);
+    }
+    reason
+}
+
+fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    match answer {
+        // OPTIONS
+        Answer::Json(crate::json::Json::Null) => {}
+        Answer::Json(body) => {
+            headers.insert(header::CONTENT_TYPE, JSON);
+            let bytes = serde_json::to_vec(&body).expect("JSON values can be written");
+            set_body(&mut response, bytes, compressed);
+        }
+        Answer::Written(bytes) => {
+            headers.insert(header::CONTENT_TYPE, JSON);
+            set_body(&mut response, bytes, compressed);
+        }
+        Answer::Created(location) => {
+            if let Some(location) =
+                location.and_then(|location| HeaderValue::try_from(location).ok())
+            {
+                headers.insert(header::LOCATION, location);
+            }
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        Answer::NoContent => *response.status_mut() = StatusCode::NO_CONTENT,
+        Answer::Moved(target) => {
+            headers.insert(header::LOCATION, HeaderValue::from_static(target));
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        }
+    }
+    common(response, allow)
+}
+
+fn refused(error: ApiError, allow: Allow) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    if error == ApiError::NoCredentials {
+        headers.insert(header::WWW_AUTHENTICATE, REALM);
+    }
+    if error == ApiError::TooLarge {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(body) = error.body() {
+        headers.insert(header::CONTENT_TYPE, JSON);
+        let bytes = serde_json::to_vec(&body).expect("JSON values can be written");
+        *response.body_mut() = Full::from(bytes);
+    }
+    common(response, allow)
+}
+
+fn common(mut response: Response<Full<Bytes>>, allow: Allow) -> Response<Full<Bytes>> {
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    if !allow.is_empty() {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}
+
+fn set_body(response: &mut Response<Full<Bytes>>, bytes: Vec<u8>, compressed: bool) {
+    let mut bytes = bytes;
+    if compressed && bytes.len() >= COMPRESS_BYTES_MIN {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        if encoder.write_all(&bytes).is_ok()
+            && let Ok(smaller) = encoder.finish()
+        {
+            bytes = smaller;
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+    }
+    *response.body_mut() = Full::from(bytes);
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let is_gzip = parts
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+            is_gzip && !parts.any(|part| part.replace(' ', "") == "q=0")
+        })
+}
+
+/// CORS, where the configuration names origins (`management.cors.allow_origins`).
+fn allow_origin(state: &State, origin: Option<HeaderValue>, response: &mut Response<Full<Bytes>>) {
+    let settings = state.settings();
+    let Some(origin) = origin else { return };
+    let known = settings
+        .cors_allow_origins
+        .iter()
+        .any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
+    if !known {
+        return;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        HeaderValue::from_static("true"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("origin, content-type, accept, authorization, x-reason"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from(settings.cors_max_age_s),
+    );
+    if let Some(allow) = headers.get(header::ALLOW).cloned() {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        let long = format!("bad\tthing {}", "ü".repeat(500));
+        let value = HeaderValue::from_bytes(long.as_bytes()).unwrap();
+        let reason = reason(&value);
+        assert!(reason.starts_with("badthing ü"));
+        assert!(reason.len() <= REASON_BYTES_MAX);
+    }
+
+    #[test]
+    fn gzip_is_used_only_when_it_is_wanted() {
+        let wants = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            accepts_gzip(&headers)
+        };
+        assert!(wants("gzip"));
+        assert!(wants("deflate, GZIP;q=0.5"));
+        assert!(!wants("gzip; q=0"));
+        assert!(!wants("br"));
+    }
+}

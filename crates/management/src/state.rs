@@ -1,0 +1,45 @@
+//! What all requests share.
+
+use crate::statistics::Statistics;
+use base::Name;
+use node::Handle;
+use node::config::ManagementSettings;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+/// Shared by all requests.
+pub(crate) struct State {
+    pub(crate) node: Handle,
+    pub(crate) statistics: Statistics,
+    /// Users who may come from this machine only.
+    pub(crate) loopback_users: Vec<Name>,
+    /// Where the API listens; set before the first request.
+    pub(crate) listeners: OnceLock<Vec<SocketAddr>>,
+}
+
+impl State {
+    pub(crate) fn new(node: Handle) -> Self {
+        let users = node.settings().loopback_users.iter();
+        Self {
+            loopback_users: users.map(|user| user.as_str().into()).collect(),
+            statistics: Statistics::default(),
+            listeners: OnceLock::new(),
+            node,
+        }
+    }
+
+    /// The API's own settings.
+    pub(crate) fn settings(&self) -> &ManagementSettings {
+        &self.node.settings().management
+    }
+
+    /// The node's name, as clients see it everywhere.
+    pub(crate) fn node_name(&self) -> String {
+        self.node.settings().node_name.clone()
+    }
+
+    /// Where the API listens.
+    pub(crate) fn http_listeners(&self) -> &[SocketAddr] {
+        self.listeners.get().map_or(&[], Vec::as_slice)
+    }
+}

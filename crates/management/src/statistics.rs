@@ -1,0 +1,549 @@
+//! Rates and samples.
+//!
+//! Counters live where things happen (queues, connections); here is what they were a while ago. Totals of the node are sampled
+//! always, single objects only while somebody looks at them, so that statistics cost nothing that nobody wants.
+//!
+//! Limits: [`LOOKED_AT_MAX`] objects, each with [`RECENT`] samples, forgotten [`FORGET_AFTER`] after the last look.
+
+use crate::error::ApiError;
+use crate::json::{Json, Object, object};
+use crate::query::Query;
+use crate::state::State;
+use base::{ConnectionId, QueueId, QueueRef};
+use broker::queue::Counters;
+use node::{ConnectionFigures, QueueFigures};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Between two samples, as in RabbitMQ (`collect_statistics_interval`).
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Samples of an object: ten minutes.
+const RECENT: usize = 121;
+/// Samples of the node's totals: seconds between two, and how many. RabbitMQ's retention of global statistics.
+const TIERS: [(u64, usize); 4] = [(5, 121), (60, 61), (600, 49), (1_800, 49)];
+/// Objects that are sampled at once.
+const LOOKED_AT_MAX: usize = 1_000;
+/// How long an object is sampled after somebody looked at it.
+const FORGET_AFTER: Duration = Duration::from_secs(300);
+/// Most samples in an answer.
+const SAMPLES_MAX: u64 = 2_000;
+
+/// What is sampled of queues and of the node.
+const QUEUE_KEYS: [&str; 14] = [
+    "messages",
+    "messages_ready",
+    "messages_unacknowledged",
+    "publish",
+    "deliver",
+    "deliver_no_ack",
+    "get",
+    "get_no_ack",
+    "deliver_get",
+    "redeliver",
+    "ack",
+    "get_empty",
+    "disk_reads",
+    "disk_writes",
+];
+/// How many of them, from the front, are lengths and no counters.
+const LENGTHS: usize = 3;
+/// What is sampled of connections.
+const CONNECTION_KEYS: [&str; 2] = ["recv_oct", "send_oct"];
+
+/// Something that is sampled while somebody looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    Queue(QueueRef),
+    Connection(ConnectionId),
+}
+
+/// Values at times.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    keys: &'static [&'static str],
+    tiers: Vec<Tier>,
+}
+
+#[derive(Clone, Debug)]
+struct Tier {
+    step_s: u64,
+    max: usize,
+    /// Milliseconds since 1970, ascending.
+    samples: VecDeque<(u64, Box<[u64]>)>,
+}
+
+#[derive(Debug)]
+struct LookedAt {
+    last: Instant,
+    series: Series,
+}
+
+/// What was sampled.
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    totals: Mutex<Series>,
+    looked_at: Mutex<HashMap<Subject, LookedAt>>,
+    logins: AtomicU64,
+    refused_logins: AtomicU64,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
+            totals: Mutex::new(Series::new(&QUEUE_KEYS, &TIERS)),
+            looked_at: Mutex::default(),
+            logins: AtomicU64::new(0),
+            refused_logins: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Statistics {
+    /// Somebody showed credentials.
+    pub(crate) fn count_login(&self, accepted: bool) {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+        if !accepted {
+            self.refused_logins.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Logins over HTTP since the start: all of them, and those that were refused.
+    pub(crate) fn logins(&self) -> (u64, u64) {
+        (
+            self.logins.load(Ordering::Relaxed),
+            self.refused_logins.load(Ordering::Relaxed),
+        )
+    }
+
+    /// The node's totals.
+    pub(crate) fn totals(&self) -> Series {
+        self.totals.lock().clone()
+    }
+
+    /// What is known of something; from now on it is sampled.
+    pub(crate) fn look_at(&self, subject: Subject) -> Option<Series> {
+        let mut looked_at = self.looked_at.lock();
+        let last = Instant::now();
+        if let Some(known) = looked_at.get_mut(&subject) {
+            known.last = last;
+            return Some(known.series.clone());
+        }
+        if looked_at.len() < LOOKED_AT_MAX {
+            let keys: &[&str] = match subject {
+                Subject::Queue(_) => &QUEUE_KEYS,
+                Subject::Connection(_) => &CONNECTION_KEYS,
+            };
+            let series = Series::new(keys, &[(INTERVAL.as_secs(), RECENT)]);
+            looked_at.insert(subject, LookedAt { last, series });
+        }
+        None
+    }
+
+    /// Forgets all samples.
+    pub(crate) fn reset(&self) {
+        *self.totals.lock() = Series::new(&QUEUE_KEYS, &TIERS);
+        self.looked_at.lock().clear();
+    }
+
+    fn forget_old(&self) -> (Vec<QueueRef>, bool) {
+        let mut looked_at = self.looked_at.lock();
+        looked_at.retain(|_, known| known.last.elapsed() < FORGET_AFTER);
+        let queues = looked_at.keys().filter_map(|subject| match subject {
+            Subject::Queue(queue) => Some(*queue),
+            Subject::Connection(_) => None,
+        });
+        let connections = looked_at
+            .keys()
+            .any(|subject| matches!(subject, Subject::Connection(_)));
+        (queues.collect(), connections)
+    }
+
+    fn record(&self, subject: Subject, at_ms: u64, values: &[u64]) {
+        if let Some(known) = self.looked_at.lock().get_mut(&subject) {
+            known.series.push(at_ms, values);
+        }
+    }
+}
+
+impl Series {
+    fn new(keys: &'static [&'static str], tiers: &[(u64, usize)]) -> Self {
+        let tiers = tiers.iter().map(|(step_s, max)| Tier {
+            step_s: *step_s,
+            max: *max,
+            samples: VecDeque::new(),
+        });
+        Self {
+            keys,
+            tiers: tiers.collect(),
+        }
+    }
+
+    fn push(&mut self, at_ms: u64, values: &[u64]) {
+        for tier in &mut self.tiers {
+            let due = tier
+                .samples
+                .back()
+                .is_none_or(|(last, _)| last / (tier.step_s * 1000) < at_ms / (tier.step_s * 1000));
+            if !due {
+                continue;
+            }
+            if tier.samples.len() == tier.max {
+                tier.samples.pop_front();
+            }
+            tier.samples.push_back((at_ms, values.into()));
+        }
+    }
+
+    fn index(&self, key: &str) -> Option<usize> {
+        self.keys.iter().position(|own| *own == key)
+    }
+
+    /// How fast a value changed between the last two samples, a second.
+    fn rate(&self, index: usize) -> f64 {
+        let samples = &self.tiers[0].samples;
+        let mut newest = samples.iter().rev();
+        match (newest.next(), newest.next()) {
+            (Some(last), Some(before)) => change(before, last, index),
+            _ => 0.0,
+        }
+    }
+
+    /// The finest tier that goes back far enough.
+    fn tier(&self, age_s: u64) -> &Tier {
+        self.tiers
+            .iter()
+            .find(|tier| tier.step_s * (tier.max as u64 - 1) >= age_s)
+            .or_else(|| self.tiers.last())
+            .expect("there is at least one tier")
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates are shown, not reckoned with"
+)]
+fn change(before: &(u64, Box<[u64]>), last: &(u64, Box<[u64]>), index: usize) -> f64 {
+    let seconds = last.0.saturating_sub(before.0) as f64 / 1000.0;
+    if seconds > 0.0 {
+        (last.1[index] as f64 - before.1[index] as f64) / seconds
+    } else {
+        0.0
+    }
+}
+
+/// Which samples a request asks for.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    age_s: u64,
+    step_s: u64,
+}
+
+/// How a request wants values to be shown that change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Details {
+    rates: Option<Range>,
+    data: Option<Range>,
+    lengths: Option<Range>,
+    now_ms: u64,
+}
+
+/// What kind of value it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Messages that did something.
+    Rate,
+    /// Bytes.
+    Data,
+    /// Messages that are somewhere.
+    Length,
+}
+
+impl Details {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// A range that makes no sense.
+    pub(crate) fn new(query: &Query) -> Result<Self, ApiError> {
+        Ok(Self {
+            rates: range(query, "msg_rates")?,
+            data: range(query, "data_rates")?,
+            lengths: range(query, "lengths")?,
+            now_ms: now_ms(),
+        })
+    }
+
+    /// Adds a value that changes, and how it does.
+    pub(crate) fn push(
+        &self,
+        item: &mut Object,
+        kind: Kind,
+        key: &'static str,
+        value: u64,
+        series: Option<&Series>,
+    ) {
+        item.push(key, value);
+        item.push(format!("{key}_details"), self.details(kind, key, series));
+    }
+
+    fn details(&self, kind: Kind, key: &str, series: Option<&Series>) -> Object {
+        let known = series.and_then(|series| Some((series, series.index(key)?)));
+        let rate = known.map_or(0.0, |(series, index)| series.rate(index));
+        let range = match kind {
+            Kind::Rate => self.rates,
+            Kind::Data => self.data,
+            Kind::Length => self.lengths,
+        };
+        let (Some(range), Some((series, index))) = (range, known) else {
+            return object! { "rate" => rate };
+        };
+        let samples = self.samples(range, series, index);
+        let (newest, oldest) = (samples.first(), samples.last());
+        let sum: u64 = samples.iter().map(|(value, _)| value).sum();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "averages are shown, not reckoned with"
+        )]
+        let (avg, avg_rate) = match (newest, oldest) {
+            (Some(newest), Some(oldest)) if newest.1 > oldest.1 => (
+                sum as f64 / samples.len() as f64,
+                (newest.0 as f64 - oldest.0 as f64) * 1000.0 / (newest.1 - oldest.1) as f64,
+            ),
+            _ => (sum as f64, 0.0),
+        };
+        let shown: Vec<Object> = samples
+            .iter()
+            .map(|(value, at_ms)| object! { "sample" => *value, "timestamp" => *at_ms })
+            .collect();
+        object! { "avg" => avg, "avg_rate" => avg_rate, "rate" => rate, "samples" => shown }
+    }
+
+    /// Values at even times, newest first.
+    fn samples(&self, range: Range, series: &Series, index: usize) -> Vec<(u64, u64)> {
+        let step_ms = range.step_s * 1000;
+        let newest = self.now_ms / step_ms * step_ms;
+        let count = (range.age_s / range.step_s + 1).min(SAMPLES_MAX);
+        let tier = series.tier(range.age_s);
+        (0..count)
+            .map_while(|back| newest.checked_sub(back * step_ms))
+            .map(|at_ms| {
+                let behind = tier.samples.partition_point(|(own, _)| *own <= at_ms);
+                let value = behind
+                    .checked_sub(1)
+                    .map_or(0, |sample| tier.samples[sample].1[index]);
+                (value, at_ms)
+            })
+            .collect()
+    }
+}
+
+fn range(query: &Query, name: &str) -> Result<Option<Range>, ApiError> {
+    let read = |part: &str| query.get(&format!("{name}_{part}"))?.parse::<i64>().ok();
+    let (Some(age), Some(step)) = (read("age"), read("incr")) else {
+        return Ok(None);
+    };
+    match (u64::try_from(age), u64::try_from(step)) {
+        (Ok(age_s), Ok(step_s)) if step_s > 0 && step_s < u64::from(u32::MAX) => {
+            Ok(Some(Range { age_s, step_s }))
+        }
+        _ => Err(ApiError::bad(format!(
+            "Invalid range parameters: age {age}, incr {step}"
+        ))),
+    }
+}
+
+/// Messages somewhere, and what happened to messages there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) ready: u64,
+    pub(crate) unacked: u64,
+    pub(crate) counters: Counters,
+}
+
+impl Totals {
+    /// Those of one queue.
+    pub(crate) fn of(figures: &QueueFigures) -> Self {
+        Self {
+            ready: figures.ready,
+            unacked: figures.unacked,
+            counters: figures.counters,
+        }
+    }
+
+    /// Adds others.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.ready += other.ready;
+        self.unacked += other.unacked;
+        self.counters.add(&other.counters);
+    }
+
+    fn values(&self) -> [u64; QUEUE_KEYS.len()] {
+        let counters = &self.counters;
+        let auto_delivered = counters.auto_acked.saturating_sub(counters.auto_fetched);
+        [
+            self.ready + self.unacked,
+            self.ready,
+            self.unacked,
+            counters.published,
+            counters.delivered.saturating_sub(auto_delivered),
+            auto_delivered,
+            counters.fetched.saturating_sub(counters.auto_fetched),
+            counters.auto_fetched,
+            counters.delivered + counters.fetched,
+            counters.redelivered,
+            counters.acked,
+            counters.empty_gets,
+            0,
+            0,
+        ]
+    }
+
+    /// Lengths with their details.
+    pub(crate) fn lengths(&self, details: &Details, series: Option<&Series>) -> Object {
+        let mut item = Object::default();
+        for (key, value) in QUEUE_KEYS.into_iter().zip(self.values()).take(LENGTHS) {
+            details.push(&mut item, Kind::Length, key, value, series);
+        }
+        item
+    }
+
+    /// What happened, with details; empty if nothing did.
+    pub(crate) fn message_stats(&self, details: &Details, series: Option<&Series>) -> Object {
+        let mut item = Object::default();
+        let values = self.values();
+        if values[LENGTHS..].iter().all(|value| *value == 0) {
+            return item;
+        }
+        for (key, value) in QUEUE_KEYS.into_iter().zip(values).skip(LENGTHS) {
+            details.push(&mut item, Kind::Rate, key, value, series);
+        }
+        item
+    }
+
+    /// Both, as a vhost shows them.
+    pub(crate) fn item(&self, details: &Details) -> Object {
+        let mut item = self.lengths(details, None);
+        let stats = self.message_stats(details, None);
+        if !stats.is_empty() {
+            item.push("message_stats", stats);
+        }
+        item
+    }
+}
+
+/// Figures of all queues, by queue.
+pub(crate) async fn all_queues(state: &State) -> HashMap<QueueId, QueueFigures> {
+    let metadata = state.node.metadata();
+    let queues: Vec<QueueRef> = metadata.queues().map(|record| record.queue).collect();
+    let figures = state.node.queue_figures(&queues).await;
+    figures
+        .into_iter()
+        .map(|figures| (figures.id, figures))
+        .collect()
+}
+
+/// Totals of the node, with what happened in queues that are gone.
+pub(crate) fn node_totals(state: &State, queues: &HashMap<QueueId, QueueFigures>) -> Totals {
+    let mut totals = Totals {
+        counters: state.node.retired_counters(),
+        ..Totals::default()
+    };
+    for figures in queues.values() {
+        totals.add(&Totals::of(figures));
+    }
+    totals
+}
+
+/// Samples until the task is dropped.
+pub(crate) async fn sample(state: Arc<State>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        let statistics = &state.statistics;
+        let (looked_at, connections) = statistics.forget_old();
+        let queues = all_queues(&state).await;
+        let at_ms = now_ms();
+        let totals = node_totals(&state, &queues);
+        statistics.totals.lock().push(at_ms, &totals.values());
+        for queue in looked_at {
+            if let Some(figures) = queues.get(&queue.id) {
+                let values = Totals::of(figures).values();
+                statistics.record(Subject::Queue(queue), at_ms, &values);
+            }
+        }
+        if connections {
+            for ConnectionFigures { details, .. } in state.node.connections().await {
+                let values = [details.received_bytes, details.sent_bytes];
+                statistics.record(Subject::Connection(details.id), at_ms, &values);
+            }
+        }
+    }
+}
+
+/// Wall clock in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A list that is always empty.
+pub(crate) fn nothing() -> Json {
+    Json::List(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series() -> Series {
+        let mut series = Series::new(&CONNECTION_KEYS, &[(5, RECENT)]);
+        for step in 0..4_u64 {
+            series.push(step * 5_000, &[step * 100, step * step]);
+        }
+        series
+    }
+
+    #[test]
+    fn a_rate_is_the_change_between_the_last_two_samples() {
+        let series = series();
+        assert_eq!(series.rate(0), 20.0);
+        assert_eq!(series.rate(1), 1.0);
+    }
+
+    #[test]
+    fn samples_are_taken_at_even_times_from_what_was_before() {
+        let details = Details {
+            rates: None,
+            data: Some(Range {
+                age_s: 10,
+                step_s: 5,
+            }),
+            lengths: None,
+            now_ms: 16_000,
+        };
+        let shown = details.details(Kind::Data, "recv_oct", Some(&series()));
+        let shown = serde_json::to_string(&Json::from(shown)).unwrap();
+        assert_eq!(
+            shown,
+            r#"{"avg":200.0,"avg_rate":20.0,"rate":20.0,"samples":[{"sample":300,"timestamp":15000},{"sample":200,"timestamp":10000},{"sample":100,"timestamp":5000}]}"#
+        );
+    }
+
+    #[test]
+    fn ranges_without_sense_are_refused() {
+        let of = |query: &str| Details::new(&Query::parse(query)).map(|details| details.lengths);
+        assert!(of("lengths_age=60&lengths_incr=5").unwrap().is_some());
+        assert!(of("lengths_age=x&lengths_incr=5").unwrap().is_none());
+        for query in ["age=60&lengths_incr=0", "age=-1&lengths_incr=5"] {
+            assert!(of(&format!("lengths_{query}")).is_err(), "{query}");
+        }
+        let far = "lengths_age=9223372036854775807&lengths_incr=1";
+        let details = Details::new(&Query::parse(far)).unwrap();
+        let shown = details.samples(details.lengths.unwrap(), &series(), 0);
+        assert_eq!(shown.len() as u64, SAMPLES_MAX);
+    }
+}
