@@ -5,8 +5,10 @@
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod http;
 pub mod random;
 pub mod script;
 
 pub use broker::Broker;
 pub use client::Client;
+pub use http::Http;

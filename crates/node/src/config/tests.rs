@@ -254,6 +254,7 @@ fn every_key_can_be_set() {
         anonymous_login_user: None,
         cluster_name: Some("warren".to_owned()),
         deprecated_features: [("global_qos".to_owned(), false)].into(),
+        management: ManagementSettings::default(),
         log: LogSettings {
             level: LogLevel::Warning,
             console: false,
