@@ -123,12 +123,17 @@ pub fn push_message(messages: &mut Messages, message: SharedMessage) -> Result<(
     if messages.len() >= MESSAGES_MAX {
         return Err(message);
     }
-    if messages.len() == 1 {
-        // Where there are two there will be many.
-        messages.reserve_exact(MESSAGES_MAX - 1);
+    if messages.len() == messages.capacity() {
+        make_room(messages);
     }
     messages.push(message);
     Ok(())
+}
+
+/// Where there are two there will be many.
+#[cold]
+fn make_room(messages: &mut Messages) {
+    messages.reserve_exact(MESSAGES_MAX - messages.len());
 }
 
 /// A request to one queue. The queue may be on another shard.

@@ -501,7 +501,8 @@ impl Connection {
     }
 
     /// The short way for most messages: all frames are in `batch`, and the channel is free. `offset` is behind the method frame;
-    /// returned is how many bytes the other frames take.
+    /// returned is how many bytes the other frames
+    /// take, with those of messages behind it that are published alike.
     #[inline]
     fn handle_whole(
         &mut self,
@@ -523,10 +524,15 @@ impl Connection {
             metadata,
             session: &mut self.session,
         };
-        if let Err(exception) = channel.publish(&mut turn, whole.method, whole.content(batch)) {
+        let mut size = whole.size;
+        let outcome = channel
+            .publish(&mut turn, whole.method, whole.content(batch))
+            .and_then(|()| channel.publish_repeated(&mut turn, &batch[offset + size..], batch))
+            .map(|repeated| size += repeated);
+        if let Err(exception) = outcome {
             self.handle_exception(now, method.channel, exception);
         }
-        Some(whole.size)
+        Some(size)
     }
 
     #[inline]

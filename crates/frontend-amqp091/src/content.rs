@@ -58,7 +58,6 @@ pub(crate) fn publish_of(payload: &[u8]) -> Result<basic::Publish<'_>, Exception
 
 impl Content {
     /// The parts of a message that stand in `batch`.
-    #[inline]
     fn new(batch: &Bytes, properties: &[u8], body: &[u8]) -> Self {
         let body_size = body.len() as u64;
         let body = if body.is_empty() {
@@ -139,7 +138,6 @@ impl<'a> Whole<'a> {
         })
     }
 
-    #[inline]
     pub(crate) fn content(&self, batch: &Bytes) -> Content {
         Content::new(batch, self.properties, self.body)
     }

@@ -15,6 +15,7 @@ use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::reply_to;
 use crate::session::{Session, Turn};
 use crate::tx;
+use base::ChannelNumber;
 use broker::Error;
 use broker::auth::{self, Permit, Write};
 use broker::command::{ChannelId, ConfirmTo, QueueCommand};
@@ -25,7 +26,10 @@ use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use broker::value::Arguments;
 use bytes::Bytes;
-use codec_amqp091::{BasicProperties, PropertyScan, Table, TableWriter, Value, basic, reply_code};
+use codec_amqp091::{
+    BasicProperties, FRAME_END, FRAME_HEADER_SIZE, FrameKind, PropertyScan, Table, TableWriter,
+    Value, basic, encode_frame, encode_header_frame, reply_code,
+};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -84,13 +88,67 @@ impl std::fmt::Debug for Allowed {
     }
 }
 
-/// A method that was published with before: most publishers say the same each time.
+/// The frames of the last publish but for its body: most publishers say the same each time. There is one only if the properties
+/// say nothing but the delivery mode.
 #[derive(Debug, Default)]
 struct Repeated {
-    /// Its payload; empty if there is none.
-    payload: SmallVec<[u8; 64]>,
+    /// From the method frame to the weight in the header frame; empty if there is none.
+    before_size: SmallVec<[u8; 96]>,
+    /// Properties, end of the header frame, kind and channel of the body frame.
+    after_size: SmallVec<[u8; 16]>,
     route: usize,
     mandatory: bool,
+    persistent: bool,
+    properties: &'static [u8],
+}
+
+impl Repeated {
+    fn new(
+        channel: ChannelNumber,
+        method: &[u8],
+        (properties, persistent): (&'static [u8], bool),
+        route: usize,
+        mandatory: bool,
+    ) -> Self {
+        /// Class and weight, which are before the size.
+        const FIXED_SIZE: usize = 4;
+        let mut frames = Vec::new();
+        encode_frame(FrameKind::Method, channel, method, &mut frames);
+        let size_at = frames.len() + FRAME_HEADER_SIZE + FIXED_SIZE;
+        encode_header_frame(&mut frames, channel, 0, properties);
+        let (before_size, rest) = frames.split_at(size_at);
+        let mut after_size = SmallVec::from_slice(&rest[size_of::<u64>()..]);
+        after_size.push(FrameKind::Body as u8);
+        after_size.extend_from_slice(&channel.to_be_bytes());
+        Self {
+            before_size: SmallVec::from_slice(before_size),
+            after_size,
+            route,
+            mandatory,
+            persistent,
+            properties,
+        }
+    }
+
+    /// The body of a publish at the start of `input` that is the same but for its body, and how many bytes its frames take. A body
+    /// that is empty or more than `size_max` is left to others, as is everything else.
+    #[inline]
+    fn body_of<'a>(&self, input: &'a [u8], size_max: u64) -> Option<(&'a [u8], usize)> {
+        if self.before_size.is_empty() {
+            return None;
+        }
+        let rest = input.strip_prefix(&self.before_size[..])?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let rest = rest.strip_prefix(&self.after_size[..])?;
+        let (frame_size, rest) = rest.split_first_chunk()?;
+        let size = u64::from_be_bytes(*size);
+        if size == 0 || size > size_max || size != u64::from(u32::from_be_bytes(*frame_size)) {
+            return None;
+        }
+        let (body, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+        let (end, rest) = rest.split_first()?;
+        (*end == FRAME_END).then_some((body, input.len() - rest.len()))
+    }
 }
 
 /// Where a routing key of an exchange leads.
@@ -131,7 +189,7 @@ impl Routes {
         self.routes.clear();
         self.index.clear();
         self.last = 0;
-        self.repeated.payload.clear();
+        self.repeated = Repeated::default();
         self.credits.forget_settled();
     }
 
@@ -178,11 +236,63 @@ enum Found {
 }
 
 impl Channel {
+    /// Publishes as many messages at the start of `input`, which is a part of `batch`, as differ from the last one in nothing but
+    /// their bodies. Returns how many bytes they take.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    #[inline]
+    pub(crate) fn publish_repeated(
+        &mut self,
+        turn: &mut Turn<'_>,
+        input: &[u8],
+        batch: &Bytes,
+    ) -> Result<usize, Exception> {
+        self.routes.refresh(turn.metadata.version());
+        let session = &mut *turn.session;
+        let size_max = session
+            .body_frame_max()
+            .min(session.config.message_size_max);
+        let mut offset = 0;
+        while self.routes.credits.is_open()
+            && let Some((body, size)) = self.routes.repeated.body_of(&input[offset..], size_max)
+        {
+            let Repeated {
+                route,
+                mandatory,
+                persistent,
+                properties,
+                ..
+            } = self.routes.repeated;
+            let route = &self.routes.routes[route];
+            let message = Arc::new(Message {
+                address: Arc::clone(&route.address),
+                properties: Bytes::from_static(properties),
+                body: batch.slice_ref(body),
+                persistent,
+                priority: 0,
+                expiration_ms: None,
+                extra_routing_keys: None,
+                deaths: None,
+            });
+            send(
+                &mut self.mode,
+                &mut self.routes.credits,
+                self.id,
+                session,
+                &route.queues,
+                message,
+                mandatory,
+            )?;
+            offset += size;
+        }
+        Ok(offset)
+    }
+
     /// Publishes a message; `payload` is that of its method frame.
     ///
     /// # Errors
     /// It breaks a rule; see the module doc for the order in which they are looked at.
-    #[inline]
     pub(crate) fn publish(
         &mut self,
         turn: &mut Turn<'_>,
@@ -190,15 +300,6 @@ impl Channel {
         content: Content,
     ) -> Result<(), Exception> {
         self.routes.refresh(turn.metadata.version());
-        if *self.routes.repeated.payload == *payload
-            && content.body_size <= turn.session.config.message_size_max
-            && let Some(persistent) = bare_delivery_mode(&content.properties)
-        {
-            let Repeated {
-                route, mandatory, ..
-            } = self.routes.repeated;
-            return self.publish_plain(turn, route, mandatory, content, persistent, 0);
-        }
         self.try_publish(turn, payload, content)
             .map_err(|exception| {
                 exception.caused_by((basic::Publish::CLASS_ID, basic::Publish::METHOD_ID))
@@ -228,58 +329,40 @@ impl Channel {
             && scan.reply_to.is_none()
             && scan.expiration.is_none()
             && scan.user_id.is_none();
+        let previous = self.routes.last;
         if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
             let persistent = scan.delivery_mode == Some(PERSISTENT);
             let priority = scan.priority.unwrap_or(0);
-            self.routes.repeated = Repeated {
-                payload: SmallVec::from_slice(payload),
-                route: index,
-                mandatory: method.mandatory,
-            };
-            return self.publish_plain(
-                turn,
-                index,
-                method.mandatory,
-                content,
+            // Somebody who alternates is not worth the preparation.
+            if previous == index
+                && let Some(bare) = bare_properties(&content.properties)
+            {
+                let mandatory = method.mandatory;
+                self.routes.repeated =
+                    Repeated::new(self.id.number, payload, bare, index, mandatory);
+            }
+            let route = &self.routes.routes[index];
+            let message = Arc::new(Message {
+                address: Arc::clone(&route.address),
+                properties: content.properties,
+                body: content.body,
                 persistent,
                 priority,
+                expiration_ms: None,
+                extra_routing_keys: None,
+                deaths: None,
+            });
+            return send(
+                &mut self.mode,
+                &mut self.routes.credits,
+                self.id,
+                turn.session,
+                &route.queues,
+                message,
+                method.mandatory,
             );
         }
         self.publish_uncached(turn, method, &content, &scan)
-    }
-
-    /// Publishes a message that goes where an earlier one went.
-    #[inline]
-    fn publish_plain(
-        &mut self,
-        turn: &mut Turn<'_>,
-        route: usize,
-        mandatory: bool,
-        content: Content,
-        persistent: bool,
-        priority: u8,
-    ) -> Result<(), Exception> {
-        let route = &self.routes.routes[route];
-        let message = Arc::new(Message {
-            address: Arc::clone(&route.address),
-            properties: content.properties,
-            body: content.body,
-            persistent,
-            priority,
-            expiration_ms: None,
-            extra_routing_keys: None,
-            deaths: None,
-        });
-        let session = &mut *turn.session;
-        send(
-            &mut self.mode,
-            &mut self.routes.credits,
-            self.id,
-            session,
-            &route.queues,
-            message,
-            mandatory,
-        )
     }
 
     fn publish_uncached(
@@ -473,12 +556,13 @@ impl Channel {
     }
 }
 
-/// Whether a message is persistent, if its properties say no more than that.
+/// The properties and whether the message is persistent, if they say no more than that.
 #[inline]
-fn bare_delivery_mode(properties: &[u8]) -> Option<bool> {
+fn bare_properties(properties: &[u8]) -> Option<(&'static [u8], bool)> {
     match properties {
-        [0, 0] => Some(false),
-        [0x10, 0, mode] => Some(*mode == PERSISTENT),
+        [0, 0] => Some((&[0, 0], false)),
+        [0x10, 0, 1] => Some((&[0x10, 0, 1], false)),
+        [0x10, 0, PERSISTENT] => Some((&[0x10, 0, PERSISTENT], true)),
         _ => None,
     }
 }
@@ -543,7 +627,7 @@ pub(crate) fn pay(
     }
 }
 
-fn return_unroutable(channel: base::ChannelNumber, session: &mut Session, message: &Message) {
+fn return_unroutable(channel: ChannelNumber, session: &mut Session, message: &Message) {
     basic::Return {
         reply_code: reply_code::NO_ROUTE,
         reply_text: reply_code::name(reply_code::NO_ROUTE).as_bytes(),
@@ -767,6 +851,51 @@ mod tests {
         check("x", Err("no_integer"));
         check("1.5", Err("{leftover_string,\".5\"}"));
         check("1 ", Err("{leftover_string,\" \"}"));
+    }
+
+    #[test]
+    fn a_repeated_publish_is_known_by_all_its_bytes_but_the_body() {
+        let publish = |key: &str, mode: u8, channel: u16, body: &[u8]| {
+            let (routing_key, mut out) = (key.as_bytes(), Vec::new());
+            basic::Publish {
+                routing_key,
+                ..Default::default()
+            }
+            .encode(channel, &mut out);
+            encode_header_frame(&mut out, channel, body.len() as u64, &[0x10, 0, mode]);
+            codec_amqp091::encode_body_frames(&mut out, channel, body, 8192);
+            out
+        };
+        let mut payload = Vec::new();
+        basic::Publish {
+            routing_key: b"q",
+            ..Default::default()
+        }
+        .encode(0, &mut payload);
+        let payload = &payload[FRAME_HEADER_SIZE..payload.len() - 1];
+        let bare = bare_properties(&[0x10, 0, 2]).unwrap();
+        let repeated = Repeated::new(7, payload, bare, 0, false);
+        let check = |input: &[u8], size_max: u64, expect: Option<&[u8]>| {
+            let found = repeated.body_of(input, size_max);
+            assert_eq!(found.map(|(body, _)| body), expect);
+            assert!(found.is_none_or(|(_, size)| size <= input.len()));
+        };
+        let same = publish("q", 2, 7, b"hello");
+        check(&same, 5, Some(b"hello"));
+        check(&[&same[..], b"more"].concat(), 5, Some(b"hello"));
+        check(&same, 4, None);
+        (0..same.len()).for_each(|cut| check(&same[..cut], 5, None));
+        check(&publish("k", 2, 7, b"hello"), 5, None);
+        check(&publish("q", 1, 7, b"hello"), 5, None);
+        check(&publish("q", 2, 8, b"hello"), 5, None);
+        check(&publish("q", 2, 7, b""), 5, None);
+        check(&publish("q", 2, 7, &[0; 9000]), u64::MAX, None);
+        for position in 0..same.len() {
+            let mut other = same.clone();
+            other[position] ^= 0x40;
+            let is_body = (same.len() - 6..same.len() - 1).contains(&position);
+            assert_eq!(repeated.body_of(&other, 5).is_some(), is_body, "{position}");
+        }
     }
 
     #[test]

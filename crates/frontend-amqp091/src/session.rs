@@ -15,7 +15,7 @@ use broker::json::Json;
 use broker::message::{Message, SharedMessage};
 use broker::metadata::{CLUSTER_NAME, Metadata};
 use broker::value::Arguments;
-use codec_amqp091::{FrameKind, encode_header_frame, encode_small_content};
+use codec_amqp091::{FRAME_OVERHEAD, FrameKind, encode_header_frame, encode_small_content};
 use smallvec::smallvec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -112,6 +112,14 @@ impl Session {
             reply_addresses: BTreeMap::new(),
             has_full_stash: false,
             declared_exclusive: false,
+        }
+    }
+
+    /// Most bytes of a body that one frame may bring.
+    pub(crate) fn body_frame_max(&self) -> u64 {
+        match self.frame_max {
+            0 => u64::MAX,
+            frame_max => u64::from(frame_max).saturating_sub(FRAME_OVERHEAD as u64),
         }
     }
 
@@ -216,7 +224,7 @@ impl Session {
         encode_header_frame(out, channel, message.body.len() as u64, &message.properties);
         let part_max = match self.frame_max {
             0 => message.body.len(),
-            frame_max => frame_max as usize - codec_amqp091::FRAME_OVERHEAD,
+            frame_max => frame_max as usize - FRAME_OVERHEAD,
         };
         let mut rest = message.body.clone();
         while !rest.is_empty() {
