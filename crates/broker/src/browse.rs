@@ -52,6 +52,33 @@ impl Cursor {
     }
 }
 
+/// `12`, or `3/12` on level 3.
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.level {
+            0 => write!(f, "{}", self.position.0),
+            level => write!(f, "{level}/{}", self.position.0),
+        }
+    }
+}
+
+/// Not a place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a place in a queue is a position, or level/position")]
+pub struct CursorError;
+
+impl std::str::FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let (level, position) = text.split_once('/').unwrap_or(("0", text));
+        Ok(Self {
+            level: level.parse().map_err(|_| CursorError)?,
+            position: Position(position.parse().map_err(|_| CursorError)?),
+        })
+    }
+}
+
 /// Whether somebody has the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowsedState {
@@ -143,4 +170,24 @@ pub enum OperationReply {
         /// How many were still ready.
         count: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_shown() {
+        for (level, text) in [(0, "12"), (3, "3/12")] {
+            let cursor = Cursor {
+                level,
+                position: Position(12),
+            };
+            assert_eq!(cursor.to_string(), text);
+            assert_eq!(text.parse(), Ok(cursor));
+        }
+        for text in ["", "-1", "1/", "/1", "256/1", "a"] {
+            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text}");
+        }
+    }
 }

@@ -1,0 +1,256 @@
+//! Looking into queues over HTTP, and acting on what is there: with most of it on the disk, over restarts and crashes.
+
+use anyhow::{Context, ensure};
+use client_amqp091::codec::{BasicProperties, Table, TableWriter, Value};
+use serde_json::{Value as Json, json};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use testkit::client::{DURABLE, PERSISTENT};
+use testkit::{Broker, Client};
+
+/// Enough that a queue keeps only a small part in memory.
+const COLD: usize = 100_000;
+
+/// A request as guest; the status and the body.
+fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &Json,
+) -> anyhow::Result<(u16, Json)> {
+    let mut stream = TcpStream::connect(address).context("connect")?;
+    let body = body.to_string();
+    write!(
+        stream,
+        "{method} /api/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    let body = serde_json::from_str(body).unwrap_or(Json::Null);
+    Ok((status, body))
+}
+
+async fn post(broker: &Broker, path: &str, body: Json) -> anyhow::Result<Json> {
+    let (address, path) = (broker.http_address(), format!("queues/%2F/{path}"));
+    let answer = tokio::task::spawn_blocking(move || request(address, "POST", &path, &body));
+    let (status, answer) = answer.await??;
+    ensure!(status == 200, "{status}: {answer}");
+    Ok(answer)
+}
+
+async fn put(broker: &Broker, path: &str) -> anyhow::Result<()> {
+    let (address, path) = (broker.http_address(), format!("queues/%2F/{path}"));
+    let answer = tokio::task::spawn_blocking(move || request(address, "PUT", &path, &json!({})));
+    let (status, answer) = answer.await??;
+    ensure!(status == 204, "{status}: {answer}");
+    Ok(())
+}
+
+/// Publishes messages with a header, a JSON body and a number.
+async fn fill(client: &mut Client, queue: &str, count: usize) -> anyhow::Result<()> {
+    client.declare(queue, DURABLE).await?;
+    client.confirm_select().await?;
+    let mut last = 0;
+    for number in 0..count {
+        let mut headers = Vec::new();
+        let tenant = if number % 10 == 0 { "blue" } else { "green" };
+        TableWriter::new(&mut headers).field(b"tenant", &Value::LongStr(tenant.as_bytes()));
+        let properties = BasicProperties {
+            headers: Some(Table::new(&headers)),
+            ..PERSISTENT
+        };
+        let body = json!({"number": number, "text": format!("order {number}")}).to_string();
+        last = client.send("", queue, &properties, body.as_bytes());
+        if number % 500 == 499 {
+            client.confirmed_until(last).await?;
+        }
+    }
+    client.confirmed_until(last).await?;
+    Ok(())
+}
+
+fn number(body: &[u8]) -> anyhow::Result<u64> {
+    let body: Json = serde_json::from_slice(body)?;
+    body["number"].as_u64().context("a number")
+}
+
+/// Takes everything out of a queue that is there now.
+async fn drain(client: &mut Client, queue: &str) -> anyhow::Result<Vec<u64>> {
+    let declared = client.inspect(queue).await?.context("the queue is there")?;
+    client.consume(queue, true).await?;
+    let received = client.receive(declared.message_count as usize).await?;
+    received.iter().map(|message| number(&message.body)).collect()
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_cold_messages_are_searched_and_moved_in_order() -> anyhow::Result<()> {
+    let mut broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "orders", COLD).await?;
+    client.declare("blue", DURABLE).await?;
+
+    let page = json!({"filter": {"json": "$.number", "min": 70_000, "max": 70_004}});
+    let page = post(&broker, "orders/browse", page).await?;
+    let messages = page["messages"].as_array().context("messages")?;
+    ensure!(messages.len() == 5 && page["examined"] == COLD, "{page}");
+    ensure!(messages[0]["position"] == "70000" && messages[0]["state"] == "ready");
+    ensure!(messages[0]["properties"]["headers"]["tenant"] == "blue");
+
+    let moved = json!({"filter": {"header": "tenant", "equals": "blue"}, "to_queue": "blue"});
+    let moved = post(&broker, "orders/move", moved).await?;
+    ensure!(moved["done"] == COLD / 10 && moved["busy"] == 0, "{moved}");
+
+    broker.stop()?;
+    broker.restart()?;
+    let mut client = Client::connect(&broker).await?;
+    let blue = drain(&mut client, "blue").await?;
+    ensure!(blue.iter().copied().eq((0..COLD as u64).step_by(10)));
+    let mut client = Client::connect(&broker).await?;
+    let rest = drain(&mut client, "orders").await?;
+    ensure!(rest.iter().copied().eq((0..COLD as u64).filter(|number| number % 10 != 0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_move_loses_nothing() -> anyhow::Result<()> {
+    const COUNT: usize = 20_000;
+    let mut broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "from", COUNT).await?;
+    client.declare("to", DURABLE).await?;
+    let address = broker.http_address();
+    let mover = tokio::task::spawn_blocking(move || {
+        let body = json!({"filter": {}, "to_queue": "to"});
+        request(address, "POST", "queues/%2F/from/move", &body)
+    });
+    // It is under way as soon as something has arrived.
+    loop {
+        let moved = client.inspect("to").await?.context("it is there")?;
+        if moved.message_count > 0 {
+            break;
+        }
+    }
+    broker.kill()?;
+    // Its connection broke, or it was done already.
+    let _ = mover.await?;
+    broker.restart()?;
+    let mut client = Client::connect(&broker).await?;
+    let mut all = drain(&mut client, "from").await?;
+    let mut client = Client::connect(&broker).await?;
+    let moved = drain(&mut client, "to").await?;
+    ensure!(moved.is_sorted(), "the order is kept");
+    all.extend(moved);
+    all.sort_unstable();
+    let copies = all.len() - COUNT.min(all.len());
+    all.dedup();
+    ensure!(all.iter().copied().eq(0..COUNT as u64), "messages are lost");
+    // At most the batch that was under way is there twice.
+    ensure!(copies <= 512, "{copies} messages are there twice");
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_are_copied_deleted_and_named_by_their_places() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "orders", 10).await?;
+    client.declare_exchange("news", "topic").await?;
+    client.declare("copies", DURABLE).await?;
+    client.bind("copies", "news", "a.#").await?;
+
+    let copied = json!({"positions": [1, "3", 77], "to_exchange": "news", "routing_key": "a.b"});
+    let copied = post(&broker, "orders/copy", copied).await?;
+    ensure!(copied["matched"] == 2 && copied["done"] == 2, "{copied}");
+    let nowhere = json!({"positions": [5], "to_exchange": "news", "routing_key": "b"});
+    let nowhere = post(&broker, "orders/move", nowhere).await?;
+    ensure!(nowhere["unroutable"] == 1 && nowhere["done"] == 0, "{nowhere}");
+    let deleted = json!({"filter": {"body": "order 8"}});
+    let deleted = post(&broker, "orders/delete-messages", deleted).await?;
+    ensure!(deleted["done"] == 1, "{deleted}");
+
+    let page = post(&broker, "orders/browse", json!({"count": 3, "truncate": 4})).await?;
+    ensure!(page["next"] == "3" && page["messages"][0]["payload"] == "{\"nu");
+    let page = post(&broker, "orders/browse", json!({"from": page["next"]})).await?;
+    ensure!(page["messages"].as_array().map(Vec::len) == Some(6) && page["next"].is_null());
+    ensure!(drain(&mut client, "copies").await? == [1, 3]);
+    let mut client = Client::connect(&broker).await?;
+    ensure!(drain(&mut client, "orders").await? == [0, 1, 2, 3, 4, 5, 6, 7, 9]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_a_reason() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "orders", 1).await?;
+    let address = broker.http_address();
+    let refusals = [
+        ("move", json!({"filter": {}}), "say where to"),
+        ("move", json!({"to_queue": "orders"}), "say which messages"),
+        ("move", json!({"filter": {}, "to_queue": "gone"}), "no queue 'gone'"),
+        ("copy", json!({"filter": {}, "to_exchange": "gone"}), "no exchange 'gone'"),
+        ("copy", json!({"filter": {}, "to_exchange": "amq.rabbitmq.trace"}), "internal exchange"),
+        ("browse", json!({"filter": {"header": 1}}), "'header' needs a text"),
+        ("browse", json!({"filtre": {}}), "unknown key 'filtre'"),
+        ("delete-messages", json!({"positions": ["x"]}), "a place in a queue"),
+    ];
+    for (what, body, expected) in refusals {
+        let path = format!("queues/%2F/orders/{what}");
+        let shown = body.to_string();
+        let answer = tokio::task::spawn_blocking(move || request(address, "POST", &path, &body));
+        let (status, answer) = answer.await??;
+        let reason = answer["reason"].as_str().unwrap_or_default();
+        ensure!(status >= 400 && reason.contains(expected), "{shown}: {status} {answer}");
+    }
+    ensure!(drain(&mut client, "orders").await? == [0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_queue_stays_paused_over_a_restart() -> anyhow::Result<()> {
+    let mut broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "orders", 3).await?;
+    put(&broker, "orders/pause").await?;
+    broker.kill()?;
+    broker.restart()?;
+    let mut client = Client::connect(&broker).await?;
+    client.consume("orders", true).await?;
+    ensure!(client.get("orders", true).await?.is_none());
+    let page = post(&broker, "orders/browse", json!({})).await?;
+    ensure!(page["messages"].as_array().map(Vec::len) == Some(3), "{page}");
+    put(&broker, "orders/resume").await?;
+    ensure!(client.receive(3).await?.len() == 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_else_does_not_wait_for_a_large_move() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    fill(&mut client, "orders", COLD).await?;
+    client.declare("to", DURABLE).await?;
+    let mut bystander = Client::connect(&broker).await?;
+    bystander.declare("other", DURABLE).await?;
+    let address = broker.http_address();
+    let mover = tokio::task::spawn_blocking(move || {
+        let body = json!({"filter": {"json": "$.text", "contains": "order"}, "to_queue": "to"});
+        request(address, "POST", "queues/%2F/orders/move", &body)
+    });
+    let mut longest = Duration::ZERO;
+    while !mover.is_finished() {
+        let begin = Instant::now();
+        bystander.inspect("other").await?;
+        longest = longest.max(begin.elapsed());
+    }
+    let (status, moved) = mover.await??;
+    ensure!(status == 200 && moved["done"] == COLD, "{status}: {moved}");
+    println!("the longest answer took {longest:?}");
+    ensure!(longest < Duration::from_secs(2), "{longest:?}");
+    Ok(())
+}
