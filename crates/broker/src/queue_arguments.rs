@@ -41,6 +41,32 @@ pub struct QueueArguments {
     pub single_active_consumer: bool,
     /// `x-queue-type`
     pub queue_type: QueueType,
+    /// `x-message-deduplication` and what belongs to it.
+    pub deduplication: Deduplication,
+}
+
+/// Whether and how a queue drops messages whose id it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deduplication {
+    /// `x-message-deduplication`
+    pub enabled: bool,
+    /// `x-cache-size`, 1–[`DEDUPLICATION_IDS_MAX`]; see [`Deduplication::ids_max`].
+    pub ids_max: Option<u64>,
+    /// `x-cache-ttl`: milliseconds that an id is known. `None`: while its message is in the queue.
+    pub window_ms: Option<u64>,
+}
+
+/// Largest number of ids that one queue remembers.
+pub const DEDUPLICATION_IDS_MAX: i64 = 1_000_000;
+
+/// Ids that a queue remembers when it does not say how many.
+pub const DEDUPLICATION_IDS_DEFAULT: u64 = 100_000;
+
+impl Deduplication {
+    /// How many ids are remembered; beyond that the oldest are forgotten.
+    pub fn ids_max(&self) -> u64 {
+        self.ids_max.unwrap_or(DEDUPLICATION_IDS_DEFAULT)
+    }
 }
 
 /// What a queue does with a message that does not fit (RabbitMQ docs: maxlength#overflow-behaviour).
@@ -135,6 +161,11 @@ impl QueueArguments {
             overflow: reader.overflow()?,
             single_active_consumer: reader.single_active_consumer()?,
             queue_type,
+            deduplication: Deduplication {
+                enabled: reader.boolean("x-message-deduplication")?,
+                ids_max: reader.integer("x-cache-size", 1, DEDUPLICATION_IDS_MAX)?,
+                window_ms: reader.integer("x-cache-ttl", 1, EXPIRY_MS_MAX)?,
+            },
         };
         reader.check_placement_and_version()?;
         reader.check_other_types()?;
@@ -183,6 +214,14 @@ impl Reader<'_> {
             _ => return Ok(Some(number.unsigned_abs())),
         };
         Err(self.invalid(key, format_args!("{{{problem},{number}}}")))
+    }
+
+    fn boolean(&self, key: &str) -> Result<bool, Error> {
+        match self.arguments.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(value) => Err(self.unacceptable_type(key, value)),
+        }
     }
 
     fn text(&self, key: &str) -> Result<Option<&Bytes>, Error> {
@@ -326,7 +365,11 @@ pub fn check_equivalent(
     vhost: &Name,
 ) -> Result<(), Error> {
     check_queue_type(received, name, vhost)?;
-    let compared = CLASSIC.iter().filter(|key| **key != "x-queue-type");
+    let ours = ["x-message-deduplication", "x-cache-size", "x-cache-ttl"];
+    let compared = CLASSIC
+        .iter()
+        .chain(&ours)
+        .filter(|key| **key != "x-queue-type");
     compared.copied().try_for_each(|key| {
         check_argument(ResourceKind::Queue, key, current, received, name, vhost)
     })
@@ -469,6 +512,7 @@ mod tests {
             max_priority: Some(255),
             single_active_consumer: true,
             queue_type: QueueType::Classic,
+            deduplication: Deduplication::default(),
         };
         assert_eq!(parsed, Ok(expect));
     }

@@ -18,7 +18,7 @@ use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
 };
-use broker::queue::Stored;
+use broker::queue::{Stored, owner_of_ids};
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -446,7 +446,9 @@ fn stored_queues(
     let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
     let mut live = HashSet::new();
     for (id, queue) in &recovered.queues {
-        let Some(record) = metadata.queue_by_id(*id) else {
+        // The ids of messages of a queue are where it is.
+        let owner = owner_of_ids(*id).unwrap_or(*id);
+        let Some(record) = metadata.queue_by_id(owner) else {
             continue;
         };
         live.insert(*id);

@@ -34,7 +34,9 @@ use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
-use broker::queue::{Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored};
+use broker::queue::{
+    Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored, ids_of,
+};
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
@@ -544,6 +546,8 @@ impl Shard {
         if self.storage_failed {
             machine.handle_storage_failed(&mut self.effects);
         }
+        let ids = self.stored.remove(&ids_of(id)).unwrap_or_default();
+        machine.start_deduplication(dead_letter::headers, ids, &mut self.effects);
         self.queues.insert(id, machine);
         // Its first look at the clock: what has expired meanwhile, and when to wake.
         self.wakes.push(Reverse((Duration::ZERO, id)));

@@ -84,7 +84,10 @@ async fn drain(client: &mut Client, queue: &str) -> anyhow::Result<Vec<u64>> {
     let declared = client.inspect(queue).await?.context("the queue is there")?;
     client.consume(queue, true).await?;
     let received = client.receive(declared.message_count as usize).await?;
-    received.iter().map(|message| number(&message.body)).collect()
+    received
+        .iter()
+        .map(|message| number(&message.body))
+        .collect()
 }
 
 #[tokio::test]
@@ -112,7 +115,11 @@ async fn a_hundred_thousand_cold_messages_are_searched_and_moved_in_order() -> a
     ensure!(blue.iter().copied().eq((0..COLD as u64).step_by(10)));
     let mut client = Client::connect(&broker).await?;
     let rest = drain(&mut client, "orders").await?;
-    ensure!(rest.iter().copied().eq((0..COLD as u64).filter(|number| number % 10 != 0)));
+    ensure!(
+        rest.iter()
+            .copied()
+            .eq((0..COLD as u64).filter(|number| number % 10 != 0))
+    );
     Ok(())
 }
 
@@ -168,7 +175,10 @@ async fn messages_are_copied_deleted_and_named_by_their_places() -> anyhow::Resu
     ensure!(copied["matched"] == 2 && copied["done"] == 2, "{copied}");
     let nowhere = json!({"positions": [5], "to_exchange": "news", "routing_key": "b"});
     let nowhere = post(&broker, "orders/move", nowhere).await?;
-    ensure!(nowhere["unroutable"] == 1 && nowhere["done"] == 0, "{nowhere}");
+    ensure!(
+        nowhere["unroutable"] == 1 && nowhere["done"] == 0,
+        "{nowhere}"
+    );
     let deleted = json!({"filter": {"body": "order 8"}});
     let deleted = post(&broker, "orders/delete-messages", deleted).await?;
     ensure!(deleted["done"] == 1, "{deleted}");
@@ -192,12 +202,32 @@ async fn what_makes_no_sense_is_refused_with_a_reason() -> anyhow::Result<()> {
     let refusals = [
         ("move", json!({"filter": {}}), "say where to"),
         ("move", json!({"to_queue": "orders"}), "say which messages"),
-        ("move", json!({"filter": {}, "to_queue": "gone"}), "no queue 'gone'"),
-        ("copy", json!({"filter": {}, "to_exchange": "gone"}), "no exchange 'gone'"),
-        ("copy", json!({"filter": {}, "to_exchange": "amq.rabbitmq.trace"}), "internal exchange"),
-        ("browse", json!({"filter": {"header": 1}}), "'header' needs a text"),
+        (
+            "move",
+            json!({"filter": {}, "to_queue": "gone"}),
+            "no queue 'gone'",
+        ),
+        (
+            "copy",
+            json!({"filter": {}, "to_exchange": "gone"}),
+            "no exchange 'gone'",
+        ),
+        (
+            "copy",
+            json!({"filter": {}, "to_exchange": "amq.rabbitmq.trace"}),
+            "internal exchange",
+        ),
+        (
+            "browse",
+            json!({"filter": {"header": 1}}),
+            "'header' needs a text",
+        ),
         ("browse", json!({"filtre": {}}), "unknown key 'filtre'"),
-        ("delete-messages", json!({"positions": ["x"]}), "a place in a queue"),
+        (
+            "delete-messages",
+            json!({"positions": ["x"]}),
+            "a place in a queue",
+        ),
     ];
     for (what, body, expected) in refusals {
         let path = format!("queues/%2F/orders/{what}");
@@ -205,7 +235,10 @@ async fn what_makes_no_sense_is_refused_with_a_reason() -> anyhow::Result<()> {
         let answer = tokio::task::spawn_blocking(move || request(address, "POST", &path, &body));
         let (status, answer) = answer.await??;
         let reason = answer["reason"].as_str().unwrap_or_default();
-        ensure!(status >= 400 && reason.contains(expected), "{shown}: {status} {answer}");
+        ensure!(
+            status >= 400 && reason.contains(expected),
+            "{shown}: {status} {answer}"
+        );
     }
     ensure!(drain(&mut client, "orders").await? == [0]);
     Ok(())
@@ -223,7 +256,10 @@ async fn a_paused_queue_stays_paused_over_a_restart() -> anyhow::Result<()> {
     client.consume("orders", true).await?;
     ensure!(client.get("orders", true).await?.is_none());
     let page = post(&broker, "orders/browse", json!({})).await?;
-    ensure!(page["messages"].as_array().map(Vec::len) == Some(3), "{page}");
+    ensure!(
+        page["messages"].as_array().map(Vec::len) == Some(3),
+        "{page}"
+    );
     put(&broker, "orders/resume").await?;
     ensure!(client.receive(3).await?.len() == 3);
     Ok(())

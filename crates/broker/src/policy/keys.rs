@@ -5,7 +5,9 @@
 
 use super::{Effective, PolicyScope};
 use crate::json::{Json, Map, erlang_pairs, erlang_term};
-use crate::queue_arguments::{EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType};
+use crate::queue_arguments::{
+    DEDUPLICATION_IDS_MAX, EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType,
+};
 use crate::value::Arguments;
 use bytes::Bytes;
 
@@ -32,6 +34,15 @@ pub(super) struct Target<'a> {
     pub(super) settings: &'a mut QueueArguments,
     /// The arguments as given.
     pub(super) arguments: &'a Arguments,
+}
+
+impl Target<'_> {
+    /// Sets what has no argument.
+    fn absent(&mut self, argument: &str, set: impl FnOnce(&mut QueueArguments)) {
+        if self.arguments.get(argument).is_none() {
+            set(self.settings);
+        }
+    }
 }
 
 /// Which of two values counts: the policy's or the operator policy's.
@@ -86,6 +97,8 @@ static KEYS: &[Key] = &[
     key!("dead-letter-exchange", "dead letter exchange name", text, None, &[Stream], dead_letter_exchange),
     key!("dead-letter-routing-key", "dead letter routing key", text, None, &[Stream], dead_letter_routing_key),
     key!("dead-letter-strategy", "dead letter strategy", dead_letter_strategy, None, &[Classic, Stream], no_effect),
+    key!("deduplication-cache-size", "number of message ids", |value| in_range(value, 1, DEDUPLICATION_IDS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-size", |settings| settings.deduplication.ids_max = value.as_u64())),
+    key!("deduplication-cache-ttl", "time that message ids are known", |value| in_range(value, 1, EXPIRY_MS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-ttl", |settings| settings.deduplication.window_ms = value.as_u64())),
     key!("delayed-retry-max", "delayed retry maximum delay. Must be a positive integer", positive, Some(Smaller), &[], no_effect),
     key!("delayed-retry-min", "delayed retry minimum delay. Must be a positive integer", positive, Some(Larger), &[], no_effect),
     key!("delayed-retry-type", "delayed retry type. Must be one of: all, failed, returned, disabled", retry_type, Some(Operators), &[], no_effect),
@@ -97,6 +110,7 @@ static KEYS: &[Key] = &[
     key!("max-in-memory-length", "maximum memory in bytes", natural, Some(Smaller), &[Classic, Stream], no_effect),
     key!("max-length", "maximum length", natural, Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.max_length, value)),
     key!("max-length-bytes", "maximum length in bytes", natural, Some(Smaller), &[], |queue, value| lower(&mut queue.settings.max_length_bytes, value)),
+    key!("message-deduplication", "switch of message deduplication", Json::is_boolean, None, &[Stream], |queue, value| queue.absent("x-message-deduplication", |settings| settings.deduplication.enabled = value.as_bool() == Some(true))),
     key!("message-ttl", "message TTL", natural, Some(Smaller), &[Stream], |queue, value| lower_time(&mut queue.settings.message_ttl_ms, value)),
     key!("overflow", "overflow value", |value| overflow_of(value).is_some(), Some(Operators), &[Stream], overflow),
     key!("queue-leader-locator", "queue leader locator value", leader_locator, None, &[], no_effect),

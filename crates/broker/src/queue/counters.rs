@@ -13,6 +13,8 @@ pub struct Counters {
     pub published: u64,
     /// Did not enter: the queue was full or storage had failed.
     pub refused: u64,
+    /// Did not enter: a message with the same id was known.
+    pub deduplicated: u64,
     /// Went to consumers.
     pub delivered: u64,
     /// Fetched with get.

@@ -29,6 +29,7 @@ mod browse;
 mod confirms;
 mod consumers;
 mod counters;
+mod dedup;
 mod entry;
 mod expiry;
 mod intake;
@@ -39,6 +40,7 @@ mod unacked;
 
 pub use consumers::Consumer;
 pub use counters::Counters;
+pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
 
 use crate::Error;
 use crate::command::{
@@ -53,6 +55,7 @@ use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
 use browse::Browses;
 use confirms::Confirms;
 use consumers::{ConsumerKey, Consumers, Taker};
+use dedup::{Arrival, Dedup};
 use entry::{Deadline, Entry};
 use intake::Intake;
 use journal::Journal;
@@ -163,6 +166,9 @@ pub struct Queue {
     paused: bool,
     /// Operators who look at messages, if there were any.
     browses: Option<Box<Browses>>,
+    /// The ids of messages, if duplicates are dropped.
+    dedup: Option<Box<Dedup>>,
+    read_headers: Option<ReadHeaders>,
     counters: Counters,
 }
 
@@ -198,6 +204,8 @@ impl Queue {
             deleting: false,
             paused: false,
             browses: None,
+            dedup: None,
+            read_headers: None,
             counters: Counters {
                 recovered: ready.count(),
                 ..Counters::default()
@@ -267,6 +275,7 @@ impl Queue {
             && self.journal.is_quiet()
             && !self.is_browsed()
             && self.intake.is_idle()
+            && self.dedup.is_none()
             && !self.deleting;
         let timeless = self.settings.arguments.expires_ms.is_none()
             && (self.ready.is_empty() || !self.expiring);
@@ -424,6 +433,9 @@ impl Queue {
             || self.ready.has_requeued()
             || self.settings.arguments.max_priority.is_some()
             || self.ready.first() < self.journal.delivered_until();
+        if let Some(dedup) = &mut self.dedup {
+            dedup.collect(ids_of(queue), self.next, sink);
+        }
         self.journal
             .collect(ticket, self.next, self.settings.durable && came_out, sink);
     }
@@ -448,6 +460,7 @@ impl Queue {
     pub fn handle_storage_failed(&mut self, effects: &mut Effects) {
         self.journal.fail(effects);
         self.confirms.refuse_waiting(effects);
+        self.refuse_stash(effects);
         self.flush_confirms(effects);
         self.give_all_credit(effects);
     }
@@ -514,6 +527,7 @@ impl Queue {
             self.last_used = Some(now.monotonic);
         }
         self.settings.arguments = arguments;
+        self.follow_deduplication();
         if !self.deleting {
             self.advance(now, windows, effects);
         }
@@ -551,6 +565,7 @@ impl Queue {
             });
         }
         self.refuse_browses(effects);
+        self.release_stash(effects);
         self.confirms.release_until(self.next, effects);
         self.flush_confirms(effects);
         self.give_all_credit(effects);
@@ -601,6 +616,13 @@ impl Queue {
         windows: &mut impl Windows,
         effects: &mut Effects,
     ) {
+        let (mut message, mut id) = (message, None);
+        if self.dedup.is_some() {
+            match self.arrive(now, message, confirm, effects) {
+                Arrival::Goes(arrived, new) => (message, id) = (arrived, new),
+                Arrival::Handled => return,
+            }
+        }
         let logged = message.persistent && self.settings.durable;
         if logged && confirm.is_some() && self.journal.failed() {
             return self.refuse(confirm, effects);
@@ -614,6 +636,9 @@ impl Queue {
         let position = self.next;
         self.next = position.next();
         self.counters.published += 1;
+        if let Some(id) = id {
+            self.remember(now, position, id, logged, effects);
+        }
         let entry = Entry {
             position,
             deadline: self.deadline(now, &message),
@@ -796,6 +821,9 @@ impl Queue {
         });
         if let Some((from, until)) = cold {
             self.journal.settle_range(from, until, effects);
+        }
+        if let Some(dedup) = &mut self.dedup {
+            dedup.all_left(|position| self.unacked.get(position).is_some());
         }
         effects.push(Effect::Reply {
             to: channel,
@@ -1084,6 +1112,9 @@ impl Queue {
     /// The message is gone for good: the log is told if it has it, and its publisher if it never will.
     #[inline]
     fn forget(&mut self, entry: &Entry, effects: &mut Effects) {
+        if let Some(dedup) = &mut self.dedup {
+            dedup.left(entry.position);
+        }
         if self.journal.settle(entry, effects) {
             self.confirms.release_settled(entry.position, effects);
         }

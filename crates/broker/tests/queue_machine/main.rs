@@ -3,6 +3,7 @@
 mod behaviour;
 mod browsing;
 mod credit;
+mod dedup;
 mod model;
 mod reconfigure;
 mod rig;

@@ -8,9 +8,9 @@ use broker::command::{
 };
 use broker::effect::{Effect, Effects};
 use broker::message::{Address, Message, SharedMessage};
-use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
+use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_ids};
 use broker::queue_arguments::QueueArguments;
-use broker::value::Arguments;
+use broker::value::{Arguments, Value};
 use bytes::Bytes;
 use smallvec::smallvec;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -28,25 +28,35 @@ pub(crate) struct Batch {
     pub(crate) ticket: u64,
     pub(crate) messages: Vec<(Position, StoredMessage)>,
     pub(crate) settles: Vec<(Position, Position)>,
+    /// Ids of messages to keep and to forget.
+    pub(crate) ids: Vec<(Position, StoredMessage)>,
+    pub(crate) ids_settles: Vec<(Position, Position)>,
     pub(crate) delivered_until: Option<Position>,
 }
 
 impl RecordSink for Batch {
     fn message(
         &mut self,
-        _: QueueId,
+        queue: QueueId,
         position: Position,
         transient: bool,
         expiry: Option<u64>,
         message: &SharedMessage,
     ) {
-        self.messages
-            .push((position, (transient, expiry, message.clone())));
+        let records = match owner_of_ids(queue) {
+            Some(_) => &mut self.ids,
+            None => &mut self.messages,
+        };
+        records.push((position, (transient, expiry, message.clone())));
     }
 
-    fn settled(&mut self, _: QueueId, from: Position, until: Position) {
+    fn settled(&mut self, queue: QueueId, from: Position, until: Position) {
         assert!(from < until);
-        self.settles.push((from, until));
+        let settles = match owner_of_ids(queue) {
+            Some(_) => &mut self.ids_settles,
+            None => &mut self.settles,
+        };
+        settles.push((from, until));
     }
 
     fn delivered_until(&mut self, _: QueueId, until: Position) {
@@ -83,12 +93,16 @@ pub(crate) struct Rig {
     pub(crate) windows: FakeWindows,
     /// What a restart would find, transient messages included.
     pub(crate) disk: BTreeMap<Position, StoredMessage>,
+    /// Ids of messages.
+    pub(crate) disk_ids: BTreeMap<Position, StoredMessage>,
     pub(crate) disk_delivered_until: Position,
     pub(crate) disk_next: Position,
     pub(crate) batches: VecDeque<Batch>,
     pub(crate) load: Option<PendingLoad>,
     /// A read for an operator.
     pub(crate) look_up: Option<PendingLoad>,
+    /// It is for ids of messages.
+    looks_for_ids: bool,
     pub(crate) wake: Option<Duration>,
     pub(crate) records_waiting: Option<bool>,
     next_ticket: u64,
@@ -104,17 +118,21 @@ impl Rig {
             },
             windows: FakeWindows::default(),
             disk: BTreeMap::new(),
+            disk_ids: BTreeMap::new(),
             disk_delivered_until: Position(0),
             disk_next: Position(0),
             batches: VecDeque::new(),
             load: None,
             look_up: None,
+            looks_for_ids: false,
             wake: None,
             records_waiting: None,
             next_ticket: 1,
         };
-        let effects =
-            rig.call(|queue, now, windows, effects| queue.handle_timeout(now, windows, effects));
+        let effects = rig.call(|queue, now, windows, effects| {
+            queue.start_deduplication(read_headers, Stored::default(), effects);
+            queue.handle_timeout(now, windows, effects);
+        });
         assert!(
             effects
                 .iter()
@@ -156,12 +174,13 @@ impl Rig {
                     });
                 }
                 Effect::LookUp {
+                    queue,
                     from,
                     until,
                     bytes_max,
-                    ..
                 } => {
                     assert!(self.look_up.is_none(), "two looks at once");
+                    self.looks_for_ids = owner_of_ids(*queue).is_some();
                     assert!(from < until);
                     self.look_up = Some(PendingLoad {
                         from: *from,
@@ -219,6 +238,16 @@ impl Rig {
                 .iter()
                 .for_each(|position| drop(self.disk.remove(position)));
         }
+        for (position, id) in batch.ids {
+            assert!(self.disk_ids.insert(position, id).is_none());
+        }
+        for (from, until) in batch.ids_settles {
+            let before = self.disk_ids.len();
+            self.disk_ids
+                .retain(|position, _| !(from..until).contains(position));
+            let gone = (before - self.disk_ids.len()) as u64;
+            assert_eq!(gone, until.0 - from.0, "forgotten ids were known");
+        }
         if let Some(until) = batch.delivered_until {
             assert!(
                 self.disk_delivered_until < until,
@@ -234,16 +263,19 @@ impl Rig {
 
     /// What the disk answers to the read that is under way, if it reads now.
     pub(crate) fn read(&self) -> LoadResult {
-        self.read_for(self.load.as_ref())
+        Self::read_for(&self.disk, self.load.as_ref())
     }
 
-    fn read_for(&self, load: Option<&PendingLoad>) -> LoadResult {
+    fn read_for(
+        disk: &BTreeMap<Position, StoredMessage>,
+        load: Option<&PendingLoad>,
+    ) -> LoadResult {
         let Some(load) = load else {
             return (Vec::new(), Position(0));
         };
         let mut found = Vec::new();
         let mut bytes = 0;
-        for (&position, (_, expiry, message)) in self.disk.range(load.from..load.until) {
+        for (&position, (_, expiry, message)) in disk.range(load.from..load.until) {
             if !found.is_empty() && bytes + message.size_bytes() > load.bytes_max {
                 return (found, position);
             }
@@ -274,9 +306,21 @@ impl Rig {
 
     /// The answer to an operator's read arrives.
     pub(crate) fn looked_up(&mut self) -> Effects {
-        let (messages, reached) = self.read_for(self.look_up.as_ref());
+        let disk = if self.looks_for_ids {
+            &self.disk_ids
+        } else {
+            &self.disk
+        };
+        let (messages, reached) = Self::read_for(disk, self.look_up.as_ref());
         self.look_up = None;
-        self.call(|queue, now, _, effects| queue.handle_looked_up(now, messages, reached, effects))
+        let for_ids = self.looks_for_ids;
+        self.call(|queue, now, windows, effects| {
+            if for_ids {
+                queue.handle_ids_read(now, messages, reached, windows, effects);
+            } else {
+                queue.handle_looked_up(now, messages, reached, effects);
+            }
+        })
     }
 
     /// Time passes; the queue is woken if it asked to be.
@@ -353,7 +397,22 @@ impl Rig {
         self.wake = None;
         self.records_waiting = None;
         self.windows.closed.clear();
-        self.call(|queue, now, windows, effects| queue.handle_timeout(now, windows, effects))
+        let ids = Stored {
+            messages: self.disk_ids.len() as u64,
+            first: self
+                .disk_ids
+                .first_key_value()
+                .map_or(Position(0), |(&position, _)| position),
+            next: self
+                .disk_ids
+                .last_key_value()
+                .map_or(Position(0), |(&position, _)| position.next()),
+            ..Stored::default()
+        };
+        self.call(|queue, now, windows, effects| {
+            queue.start_deduplication(read_headers, ids, effects);
+            queue.handle_timeout(now, windows, effects);
+        })
     }
 }
 
@@ -389,6 +448,15 @@ fn one_by_one(effects: Effects) -> Effects {
         }
     }
     single
+}
+
+/// In these tests the properties of a message are the text of its id.
+fn read_headers(message: &Message) -> Arguments {
+    if message.properties.is_empty() {
+        return Arguments::default();
+    }
+    let id = Value::LongStr(message.properties.clone());
+    Arguments::from_pairs([("x-deduplication-header".into(), id)])
 }
 
 pub(crate) fn settings(durable: bool, arguments: QueueArguments) -> QueueSettings {

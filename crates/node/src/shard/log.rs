@@ -6,7 +6,7 @@ use base::{Now, Position, QueueId};
 use broker::Error;
 use broker::command::Reply;
 use broker::message::SharedMessage;
-use broker::queue::RecordSink;
+use broker::queue::{RecordSink, owner_of_ids};
 use std::sync::Arc;
 use store::{Batch, Event, Loaded, Record};
 
@@ -108,14 +108,17 @@ impl Shard {
                 ),
             }
         }
-        if let Some(machine) = self.queues.get_mut(&queue) {
+        let owner = owner_of_ids(queue);
+        if let Some(machine) = self.queues.get_mut(&owner.unwrap_or(queue)) {
             let (windows, effects) = (&mut self.windows, &mut self.effects);
-            if loaded.token == LOOK_UP {
+            if owner.is_some() {
+                machine.handle_ids_read(now, messages, loaded.reached, windows, effects);
+            } else if loaded.token == LOOK_UP {
                 machine.handle_looked_up(now, messages, loaded.reached, effects);
             } else {
                 machine.handle_loaded(now, messages, loaded.reached, windows, effects);
             }
-            self.touched.push(queue);
+            self.touched.push(owner.unwrap_or(queue));
         }
     }
 

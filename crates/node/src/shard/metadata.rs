@@ -5,6 +5,7 @@ use crate::mailbox::Mail;
 use base::{QueueId, QueueRef};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, Reply};
+use broker::queue::{Queue, ids_of};
 use std::time::Duration;
 
 impl Shard {
@@ -96,6 +97,10 @@ impl Shard {
     pub(super) fn queue_deleted(&mut self, queue: QueueId) {
         self.stored.remove(&queue);
         self.dropped_queues.push(queue);
+        let machine = self.queues.get(&queue);
+        if self.stored.remove(&ids_of(queue)).is_some() || machine.is_some_and(Queue::has_ids) {
+            self.dropped_queues.push(ids_of(queue));
+        }
         self.collect_at.get_or_insert(Duration::ZERO);
         if let Some(mut machine) = self.queues.remove(&queue) {
             self.shared.retired.lock().add(machine.counters());
