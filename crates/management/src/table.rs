@@ -97,6 +97,12 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "queues/*", GET, Management, queues::list;
     "queues/*/*", GET_PUT_DELETE, Management, queues::one;
     "queues/*/*/bindings", GET, Management, bindings::of_destination_queue;
+    "queues/*/*/browse", POST, Management, browse::browse;
+    "queues/*/*/move", POST, Management, browse::move_messages;
+    "queues/*/*/copy", POST, Management, browse::copy;
+    "queues/*/*/delete-messages", POST, Management, browse::delete_messages;
+    "queues/*/*/pause", PUT, Management, browse::pause;
+    "queues/*/*/resume", PUT, Management, browse::resume;
     "queues/*/*/contents", DELETE, Management, queues::purge;
     "queues/*/*/get", POST, Management, queues::get;
     "queues/*/*/actions", POST, Administrator, queues::actions;

@@ -52,6 +52,7 @@ impl Counters {
             recovered,
             published,
             refused,
+            deduplicated,
             delivered,
             fetched,
             redelivered,
@@ -70,6 +71,7 @@ impl Counters {
         self.recovered += recovered;
         self.published += published;
         self.refused += refused;
+        self.deduplicated += deduplicated;
         self.delivered += delivered;
         self.fetched += fetched;
         self.redelivered += redelivered;

@@ -219,7 +219,11 @@ fn route(call: &Call, body: &Body) -> Result<Route, ApiError> {
             }
         }
     };
-    match (text("to_queue")?, text("to_exchange")?, text("routing_key")?) {
+    match (
+        text("to_queue")?,
+        text("to_exchange")?,
+        text("routing_key")?,
+    ) {
         (Some(queue), None, None) => {
             let name = Name::from(queue);
             call.vhost()?.expect_queue(&name).map_err(refused)?;

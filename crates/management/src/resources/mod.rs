@@ -1,6 +1,7 @@
 //! What the paths answer, one module for each kind of thing.
 
 pub(crate) mod bindings;
+pub(crate) mod browse;
 pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod consumers;

@@ -141,7 +141,7 @@ impl Shown<'_> {
             "internal_owner" => false,
             "name" => &record.name,
             "node" => self.call.state.node_name(),
-            "state" => "running",
+            "state" => if record.paused { "paused" } else { "running" },
             "type" => record.settings.queue_type.as_str(),
             "vhost" => &record.vhost,
         };
