@@ -21,10 +21,10 @@ use base::Position;
 use std::cmp::Reverse;
 
 /// Messages that one browse may return.
-pub const BROWSE_MESSAGES_MAX: usize = 4096;
+pub const BROWSE_MESSAGES_MAX: usize = 1024;
 
 /// Bytes of messages after which a browse ends its step.
-pub const BROWSE_BYTES_MAX: usize = 1 << 20;
+pub const BROWSE_BYTES_MAX: usize = 512 << 10;
 
 /// Browses that may wait in one queue; more are refused.
 pub const BROWSES_WAITING_MAX: usize = 64;
