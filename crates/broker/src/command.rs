@@ -97,10 +97,14 @@ pub struct Spent {
 pub enum Outcome {
     /// Done; forget them (ack).
     Ack,
-    /// Not done; discard or dead-letter them (reject or nack without requeue).
+    /// Not done; discard or dead-letter them (nack without requeue).
     Discard,
-    /// Not done; back to their place, marked redelivered.
+    /// The same, and the consumer has failed with them (reject without requeue).
+    Reject,
+    /// Not done; back to their place, marked redelivered (nack, recover).
     Requeue,
+    /// The same, and the consumer has failed with them, which a delivery limit counts (reject, or the channel is gone).
+    Fail,
     /// Never reached the client (its channel limit was full); back to their place, not marked.
     Return,
 }
@@ -239,6 +243,8 @@ pub enum Reply {
         /// Whether they were delivered before.
         redelivered: bool,
     },
+    /// Like [`Reply::Deliver`], of a message of a quorum queue that came back before.
+    DeliverAgain(Box<Redelivery>),
     /// Answer to [`QueueCommand::Get`].
     GetOk {
         /// The queue it comes from.
@@ -251,11 +257,25 @@ pub enum Reply {
         redelivered: bool,
         /// Ready messages left.
         ready: u64,
+        /// How often it came back before, of a quorum queue.
+        attempts: Attempts,
     },
     /// Answer to [`QueueCommand::Operate`].
     Operated(Box<OperationReply>),
     /// The queue has no ready message.
     GetEmpty,
+    /// Somebody kept messages longer than the consumer timeout: they are in the queue again, and if it was a consumer, the queue has
+    /// forgotten it.
+    TimedOut {
+        /// The channel's number of the consumer; `None` if they had been fetched with get.
+        consumer: Option<ConsumerTagIndex>,
+        /// The queue.
+        queue: QueueRef,
+        /// Their places there, in no particular order.
+        positions: Positions,
+        /// The timeout in milliseconds.
+        timeout_ms: u64,
+    },
     /// The publishes `first..=last` of the channel are safe in this queue.
     Confirm {
         /// First sequence number.
@@ -321,6 +341,37 @@ pub enum Reply {
         /// The message; its routing key is the full reply-to name.
         message: SharedMessage,
     },
+}
+
+/// How often a message of a quorum queue came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Times it was handed out and returned.
+    pub acquired: u32,
+    /// Of these, times a consumer failed with it; also in the queues where it died before.
+    pub failed: u32,
+}
+
+impl Attempts {
+    /// It never came back.
+    pub fn is_first(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// A message that goes out again.
+#[derive(Clone, Debug)]
+pub struct Redelivery {
+    /// The channel's number of the consumer.
+    pub consumer: ConsumerTagIndex,
+    /// The queue it comes from.
+    pub queue: QueueRef,
+    /// Its place there; the channel names it when it settles.
+    pub position: Position,
+    /// The message.
+    pub message: SharedMessage,
+    /// How often it came back.
+    pub attempts: Attempts,
 }
 
 /// What a binding leads to.

@@ -54,12 +54,34 @@ pub struct Deaths {
     first: FirstDeath,
     /// Newest first.
     deaths: Vec<Death>,
+    /// How often consumers failed with it, in all queues so far.
+    failed_deliveries: u32,
 }
 
 impl Deaths {
     /// A history that was stored; `None` if there is no death in it.
     pub fn from_parts(first: FirstDeath, deaths: Vec<Death>) -> Option<Self> {
-        (!deaths.is_empty()).then_some(Self { first, deaths })
+        (!deaths.is_empty()).then_some(Self {
+            first,
+            deaths,
+            failed_deliveries: 0,
+        })
+    }
+
+    /// The same history of a message with which consumers failed that often, in all queues so far.
+    #[must_use]
+    pub fn after_failed_deliveries(self, failed_deliveries: u32) -> Self {
+        Self {
+            failed_deliveries,
+            ..self
+        }
+    }
+
+    /// How often consumers failed with the message, in all queues so far: they rejected it, or were gone before they settled it.
+    /// A message that was rejected counts as delivered before in the queues that it goes to then (RabbitMQ 4.3), one that was
+    /// nacked does not.
+    pub fn failed_deliveries(&self) -> u32 {
+        self.failed_deliveries
     }
 
     /// `earlier` and now `death`. If that happened before, its count goes up and the rest of it stays.
@@ -74,6 +96,7 @@ impl Deaths {
             return Self {
                 first,
                 deaths: vec![death],
+                failed_deliveries: 0,
             };
         };
         let is_same = |other: &Death| other.queue == death.queue && other.reason == death.reason;
@@ -91,6 +114,7 @@ impl Deaths {
         Self {
             first: earlier.first.clone(),
             deaths,
+            failed_deliveries: earlier.failed_deliveries,
         }
     }
 
@@ -107,13 +131,6 @@ impl Deaths {
     /// The newest death.
     pub fn last(&self) -> &Death {
         &self.deaths[0]
-    }
-
-    /// Whether a consumer has had the message and refused it. It counts as redelivered from then on.
-    pub fn was_rejected(&self) -> bool {
-        self.deaths
-            .iter()
-            .any(|death| death.reason == DeadLetterReason::Rejected)
     }
 
     /// Whether the message would come to `queue` again without any client having asked for that: it died there, and neither then nor

@@ -63,8 +63,7 @@ pub enum Effect {
         /// Who gets [`Reply::Deleted`], with the count of ready messages.
         reply: Option<(ChannelId, u64)>,
     },
-    /// A message died and the queue has a dead-letter exchange: the shard adds the death to its headers and publishes it
-    /// there. The queue has settled it already (at most once, RabbitMQ docs: dlx#safety).
+    /// A message died and the queue has a dead-letter exchange: the shard adds the death to its headers and publishes it there.
     DeadLetter {
         /// The queue it died in.
         queue: QueueId,
@@ -72,6 +71,11 @@ pub enum Effect {
         message: SharedMessage,
         /// Why it died.
         reason: DeadLetterReason,
+        /// How often consumers failed with it, in this queue and those before.
+        failed_deliveries: u32,
+        /// Its place in the queue, if the queue keeps it until all queues that it goes to have it: then the shard says so with
+        /// `Queue::dead_letter_arrived`. `None`: the queue has settled it already (at most once, RabbitMQ docs: dlx#safety).
+        awaited: Option<Position>,
         /// `x-dead-letter-exchange`; it may not exist, then the message is dropped.
         exchange: Name,
         /// `x-dead-letter-routing-key`; `None` for the message's own routing keys.
@@ -88,6 +92,8 @@ pub enum DeadLetterReason {
     Expired,
     /// The queue was full.
     MaxLength,
+    /// Consumers failed with it more often than the queue allows.
+    DeliveryLimit,
 }
 
 impl DeadLetterReason {
@@ -97,6 +103,7 @@ impl DeadLetterReason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }

@@ -546,6 +546,9 @@ impl Metadata {
             });
         }
         let settings = QueueArguments::parse(asked.arguments, asked.name, asked.vhost)?;
+        settings
+            .queue_type
+            .check_properties(asked.name, asked.vhost, asked.properties())?;
         if asked.id.is_none() {
             vhost.check_queue_limit(asked.name)?;
         }

@@ -39,6 +39,13 @@ pub struct QueueArguments {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`
     pub single_active_consumer: bool,
+    /// `x-delivery-limit`: a message that was tried and failed more often than this dies; `None` for no limit. Only quorum queues
+    /// count.
+    pub delivery_limit: Option<u64>,
+    /// `x-dead-letter-strategy` is `at-least-once`; see [`QueueArguments::keeps_dead_letters`].
+    pub dead_letter_at_least_once: bool,
+    /// `x-consumer-timeout`: milliseconds that a consumer may keep a message; `None` for the node's default.
+    pub consumer_timeout_ms: Option<u64>,
     /// `x-queue-type`
     pub queue_type: QueueType,
     /// `x-message-deduplication` and what belongs to it.
@@ -87,6 +94,8 @@ pub enum QueueType {
     /// One copy, on one node.
     #[default]
     Classic,
+    /// Durable and shared by all connections; counts deliveries and has priorities without being told. One copy as well, so far.
+    Quorum,
 }
 
 impl QueueType {
@@ -94,9 +103,75 @@ impl QueueType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// What error texts call it: RabbitMQ's module.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+        }
+    }
+
+    /// The arguments that it understands, in the order in which declarations are compared.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Classic => &CLASSIC,
+            Self::Quorum => &QUORUM,
+        }
+    }
+
+    /// Checks that a queue of this type can be what is asked for.
+    ///
+    /// # Errors
+    /// `Precondition`: quorum queues have a name of their own, are durable, shared, and stay when nobody consumes.
+    pub fn check_properties(
+        self,
+        name: &Name,
+        vhost: &Name,
+        asked: AskedProperties,
+    ) -> Result<(), Error> {
+        if self == Self::Classic {
+            return Ok(());
+        }
+        if asked.server_named {
+            let module = self.module();
+            return Err(Error::Precondition(
+                format!("Cannot declare a server-named queue for type {module}").into(),
+            ));
+        }
+        let unfit = [
+            (asked.auto_delete, "auto-delete"),
+            (asked.exclusive, "exclusive-owner"),
+            (!asked.durable, "non-durable"),
+        ];
+        match unfit.into_iter().find(|(is_unfit, _)| *is_unfit) {
+            None => Ok(()),
+            Some((_, property)) => Err(Error::Precondition(
+                format!("invalid property '{property}' for queue '{name}' in vhost '{vhost}'")
+                    .into(),
+            )),
         }
     }
 }
+
+/// What a declaration says beside its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedProperties {
+    /// Survives a restart.
+    pub durable: bool,
+    /// For one connection only.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// The server chooses the name.
+    pub server_named: bool,
+}
+
+/// `x-delivery-limit` of a quorum queue that does not say.
+const DELIVERY_LIMIT_DEFAULT: u64 = 20;
 
 /// Arguments that a classic queue understands, in the order in which declarations are compared.
 const CLASSIC: [&str; 14] = [
@@ -116,25 +191,57 @@ const CLASSIC: [&str; 14] = [
     "x-queue-leader-locator",
 ];
 
-/// Arguments that only other queue types understand; a classic queue refuses them.
-const OTHER_TYPES: [&str; 14] = [
-    "x-consumer-disconnected-timeout",
-    "x-consumer-timeout",
+/// Arguments that a quorum queue understands, in the order in which declarations are compared.
+const QUORUM: [&str; 20] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
-    "x-delayed-retry-max",
-    "x-delayed-retry-min",
-    "x-delayed-retry-type",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
     "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-consumer-timeout",
+    "x-consumer-disconnected-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+];
+
+/// Arguments that only streams understand.
+const STREAM: [&str; 4] = [
     "x-initial-cluster-size",
     "x-max-age",
-    "x-max-in-memory-bytes",
-    "x-max-in-memory-length",
-    "x-quorum-initial-group-size",
     "x-stream-filter-size-bytes",
     "x-stream-max-segment-size-bytes",
 ];
 
+impl Overflow {
+    /// Compat: a quorum queue takes the one that it does not know for the default.
+    pub(crate) fn of(self, queue_type: QueueType) -> Self {
+        match (queue_type, self) {
+            (QueueType::Quorum, Self::RejectPublishDlx) => Self::DropHead,
+            (QueueType::Quorum | QueueType::Classic, overflow) => overflow,
+        }
+    }
+}
+
 impl QueueArguments {
+    /// Whether a message that died stays until all queues that it goes to have it.
+    /// Compat: with another overflow the strategy falls back to at most once without a word.
+    pub fn keeps_dead_letters(&self) -> bool {
+        self.dead_letter_at_least_once
+            && self.overflow == Overflow::RejectPublish
+            && self.dead_letter_exchange.is_some()
+    }
+
     /// Reads and checks the arguments of a queue that is to be created.
     ///
     /// # Errors
@@ -150,6 +257,7 @@ impl QueueArguments {
             vhost,
         };
         let queue_type = reader.queue_type()?;
+        let overflow = reader.overflow()?;
         let parsed = Self {
             expires_ms: reader.integer("x-expires", 1, EXPIRY_MS_MAX)?,
             message_ttl_ms: reader.integer("x-message-ttl", 0, EXPIRY_MS_MAX)?,
@@ -158,8 +266,11 @@ impl QueueArguments {
             max_length: reader.integer("x-max-length", 0, i64::MAX)?,
             max_length_bytes: reader.integer("x-max-length-bytes", 0, i64::MAX)?,
             max_priority: reader.max_priority()?,
-            overflow: reader.overflow()?,
+            overflow: overflow.of(queue_type),
             single_active_consumer: reader.single_active_consumer()?,
+            delivery_limit: reader.delivery_limit(queue_type),
+            dead_letter_at_least_once: reader.dead_letter_at_least_once()?,
+            consumer_timeout_ms: reader.integer("x-consumer-timeout", 0, i64::MAX)?,
             queue_type,
             deduplication: Deduplication {
                 enabled: reader.boolean("x-message-deduplication")?,
@@ -168,7 +279,9 @@ impl QueueArguments {
             },
         };
         reader.check_placement_and_version()?;
-        reader.check_other_types()?;
+        reader.check_group()?;
+        reader.check_delayed_retry()?;
+        reader.check_other_types(queue_type)?;
         Ok(parsed)
     }
 }
@@ -238,7 +351,8 @@ impl Reader<'_> {
         };
         match &text[..] {
             b"" | b"classic" => Ok(QueueType::Classic),
-            b"quorum" | b"stream" => {
+            b"quorum" => Ok(QueueType::Quorum),
+            b"stream" => {
                 let text = String::from_utf8_lossy(text);
                 Err(Error::NotImplemented(
                     format!("queue type '{text}' is not available on this node").into(),
@@ -341,18 +455,75 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn check_other_types(&self) -> Result<(), Error> {
-        let Self { name, vhost, .. } = self;
-        match self.arguments.iter().find(|(key, _)| OTHER_TYPES.contains(key)) {
-            None => Ok(()),
-            Some((key, _)) => Err(Error::Precondition(
-                format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}' of queue type rabbit_classic_queue").into(),
+    /// Compat: what is not an integer is taken for the default, what is negative for no limit.
+    fn delivery_limit(&self, queue_type: QueueType) -> Option<u64> {
+        match (
+            queue_type,
+            self.arguments
+                .get("x-delivery-limit")
+                .and_then(Value::as_int),
+        ) {
+            (QueueType::Classic, _) => None,
+            (QueueType::Quorum, Some(limit)) => u64::try_from(limit).ok(),
+            (QueueType::Quorum, None) => Some(DELIVERY_LIMIT_DEFAULT),
+        }
+    }
+
+    fn dead_letter_at_least_once(&self) -> Result<bool, Error> {
+        let key = "x-dead-letter-strategy";
+        match self.text(key)?.map(|text| &text[..]) {
+            None | Some(b"at-most-once") => Ok(false),
+            Some(b"at-least-once") => Ok(true),
+            Some(_) => Err(self.invalid(key, "invalid_dlx_strategy")),
+        }
+    }
+
+    /// # Errors
+    /// `NotImplemented`: what comes back is delivered at once on this node.
+    fn check_delayed_retry(&self) -> Result<(), Error> {
+        let key = "x-delayed-retry-type";
+        match self.arguments.get(key).and_then(Value::as_str) {
+            Some(kind @ ("all" | "failed" | "returned")) => Err(Error::NotImplemented(
+                format!(
+                    "'{key}' '{kind}' of queue '{}' in vhost '{}' is not available on this node",
+                    self.name, self.vhost
+                )
+                .into(),
             )),
+            // Compat: anything else means that nothing is delayed.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Arguments about copies on other nodes and their memory: checked, and without effect while there is one copy.
+    fn check_group(&self) -> Result<(), Error> {
+        self.integer("x-quorum-initial-group-size", 1, i64::MAX)?;
+        self.integer("x-consumer-disconnected-timeout", 0, i64::MAX)?;
+        self.integer("x-max-in-memory-length", 0, i64::MAX)?;
+        self.integer("x-max-in-memory-bytes", 0, i64::MAX)?;
+        Ok(())
+    }
+
+    fn check_other_types(&self, queue_type: QueueType) -> Result<(), Error> {
+        let Self { name, vhost, .. } = self;
+        let own = queue_type.arguments();
+        let is_other = |key: &str| {
+            let known = CLASSIC.contains(&key) || QUORUM.contains(&key) || STREAM.contains(&key);
+            known && !own.contains(&key)
+        };
+        match self.arguments.iter().find(|(key, _)| is_other(key)) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let module = queue_type.module();
+                Err(Error::Precondition(
+                    format!("invalid arg '{key}' for queue '{name}' in vhost '{vhost}' of queue type {module}").into(),
+                ))
+            }
         }
     }
 }
 
-/// Checks that a redeclaration with `received` arguments means the classic queue that was declared with `current` ones.
+/// Checks that a redeclaration with `received` arguments means the queue that was declared with `current` ones.
 ///
 /// Only arguments that the queue type understands are compared; integers of different width are equal by value.
 ///
@@ -364,9 +535,10 @@ pub fn check_equivalent(
     name: &Name,
     vhost: &Name,
 ) -> Result<(), Error> {
-    check_queue_type(received, name, vhost)?;
+    let queue_type = check_queue_type(current, received, name, vhost)?;
     let ours = ["x-message-deduplication", "x-cache-size", "x-cache-ttl"];
-    let compared = CLASSIC
+    let compared = queue_type
+        .arguments()
         .iter()
         .chain(&ours)
         .filter(|key| **key != "x-queue-type");
@@ -376,21 +548,35 @@ pub fn check_equivalent(
 }
 
 /// Absent, empty and `classic` all mean a classic queue.
-fn check_queue_type(received: &Arguments, name: &Name, vhost: &Name) -> Result<(), Error> {
-    let Some(value) = received.get("x-queue-type") else {
-        return Ok(());
+fn check_queue_type(
+    current: &Arguments,
+    received: &Arguments,
+    name: &Name,
+    vhost: &Name,
+) -> Result<QueueType, Error> {
+    let classic = QueueType::Classic.as_str();
+    let named = |arguments: &Arguments| match arguments.get("x-queue-type") {
+        None => classic.to_owned(),
+        Some(value) if value.as_str() == Some("") => classic.to_owned(),
+        Some(value) => value_text(value),
     };
-    match value.as_str() {
-        Some("" | "classic") => Ok(()),
-        _ => Err(Error::InequivalentArgument {
-            kind: ResourceKind::Queue,
-            name: name.clone(),
-            vhost: vhost.clone(),
-            argument: "x-queue-type".into(),
-            received: format!("'{}'", value_text(value)).into(),
-            current: format!("'{}'", QueueType::Classic.as_str()).into(),
-        }),
+    let (current, received) = (named(current), named(received));
+    if current == received {
+        let is_quorum = current == QueueType::Quorum.as_str();
+        return Ok(if is_quorum {
+            QueueType::Quorum
+        } else {
+            QueueType::Classic
+        });
     }
+    Err(Error::InequivalentArgument {
+        kind: ResourceKind::Queue,
+        name: name.clone(),
+        vhost: vhost.clone(),
+        argument: "x-queue-type".into(),
+        received: format!("'{received}'").into(),
+        current: format!("'{current}'").into(),
+    })
 }
 
 /// Checks that one argument of a redeclaration has the value that the existing queue or exchange has.
@@ -511,10 +697,77 @@ mod tests {
             dead_letter_routing_key: Some(Bytes::from_static(b"k")),
             max_priority: Some(255),
             single_active_consumer: true,
-            queue_type: QueueType::Classic,
-            deduplication: Deduplication::default(),
+            ..QueueArguments::default()
         };
         assert_eq!(parsed, Ok(expect));
+    }
+
+    #[test]
+    fn a_quorum_queue_has_arguments_and_defaults_of_its_own() {
+        let quorum =
+            |more: &[(&str, Value)]| parse(&[&[("x-queue-type", text("quorum"))], more].concat());
+        let limit = |value| {
+            quorum(&[("x-delivery-limit", value)])
+                .unwrap()
+                .delivery_limit
+        };
+        assert_eq!(quorum(&[]).unwrap().delivery_limit, Some(20));
+        assert_eq!(limit(int(3)), Some(3));
+        assert_eq!(limit(int(-1)), None);
+        assert_eq!(limit(text("abc")), Some(20));
+        let strategy = |overflow| {
+            quorum(&[
+                ("x-dead-letter-exchange", text("x")),
+                ("x-dead-letter-strategy", text("at-least-once")),
+                ("x-overflow", text(overflow)),
+            ])
+        };
+        assert!(strategy("reject-publish").unwrap().keeps_dead_letters());
+        assert!(!strategy("drop-head").unwrap().keeps_dead_letters());
+        let dlx = quorum(&[("x-overflow", text("reject-publish-dlx"))]);
+        assert_eq!(dlx.unwrap().overflow, Overflow::DropHead);
+        assert_eq!(
+            quorum(&[("x-max-priority", int(5))])
+                .unwrap_err()
+                .to_string(),
+            "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+        );
+        let asked = AskedProperties {
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            server_named: false,
+        };
+        let check = |asked| QueueType::Quorum.check_properties(&"q".into(), &"/".into(), asked);
+        assert_eq!(check(asked), Ok(()));
+        for (unfit, property) in [
+            (
+                AskedProperties {
+                    durable: false,
+                    ..asked
+                },
+                "non-durable",
+            ),
+            (
+                AskedProperties {
+                    exclusive: true,
+                    ..asked
+                },
+                "exclusive-owner",
+            ),
+            (
+                AskedProperties {
+                    auto_delete: true,
+                    ..asked
+                },
+                "auto-delete",
+            ),
+        ] {
+            assert_eq!(
+                check(unfit).unwrap_err().to_string(),
+                format!("invalid property '{property}' for queue 'q' in vhost '/'")
+            );
+        }
     }
 
     #[test]
@@ -588,8 +841,8 @@ mod tests {
         );
         check(
             "x-queue-type",
-            text("quorum"),
-            "queue type 'quorum' is not available on this node",
+            text("stream"),
+            "queue type 'stream' is not available on this node",
         );
         assert!(matches!(
             parse(&[("x-queue-master-locator", text("min-masters"))]),

@@ -21,6 +21,7 @@ use crate::confirm::{Confirm, ConfirmTracker};
 use crate::connection::ChannelDetails;
 use crate::consume::{Consumers, PrefetchLimits};
 use crate::content::{Assembled, Assembly};
+use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
 use crate::publish::Routes;
 use crate::reply_to::ReplyConsumer;
@@ -456,11 +457,23 @@ impl Channel {
                 turn,
                 method.delivery_tag,
                 method.multiple,
-                outcome_of(method.requeue),
+                if method.requeue {
+                    Outcome::Requeue
+                } else {
+                    Outcome::Discard
+                },
             ),
-            Method::BasicReject(method) => {
-                self.reject(turn, method.delivery_tag, false, outcome_of(method.requeue))
-            }
+            Method::BasicReject(method) => self.reject(
+                turn,
+                method.delivery_tag,
+                false,
+                // Compat: who rejects has failed, who nacks has not.
+                if method.requeue {
+                    Outcome::Fail
+                } else {
+                    Outcome::Reject
+                },
+            ),
             Method::ExchangeDeclare(method) => self.exchange_declare(turn, method),
             Method::ExchangeDelete(method) => self.exchange_delete(turn, method),
             Method::ExchangeBind(method) => self.exchange_bind(turn, method),
@@ -599,6 +612,16 @@ impl Channel {
                 }
                 return Ok(());
             }
+            Reply::DeliverAgain(again) => {
+                self.deliver_again(turn.session, &again);
+                return Ok(());
+            }
+            Reply::TimedOut {
+                consumer,
+                queue,
+                positions,
+                timeout_ms,
+            } => self.timed_out(turn.session, consumer, queue, &positions, timeout_ms)?,
             Reply::Confirm { first, last } => self.confirmed(turn.session, first, last, false)?,
             Reply::Nack { first, last } => self.confirmed(turn.session, first, last, true)?,
             Reply::Credit { queue, bytes } => self.routes.credits.earn(queue, bytes),
@@ -648,16 +671,19 @@ impl Channel {
                 message,
                 redelivered,
                 ready,
+                attempts,
             } => self.got(
                 turn.session,
                 waiting,
                 (queue, position),
-                &message,
+                &tried_message(message, attempts),
                 redelivered,
                 ready,
             ),
             Reply::GetEmpty => self.got_nothing(turn.session, waiting),
             Reply::Deliver { .. }
+            | Reply::DeliverAgain(_)
+            | Reply::TimedOut { .. }
             | Reply::Confirm { .. }
             | Reply::Nack { .. }
             | Reply::Credit { .. }
@@ -854,7 +880,7 @@ impl Channel {
             self.unacked.restore(transaction.take_settled());
         }
         let deliveries = self.unacked.remove_up_to(0).into_iter().flatten();
-        crate::settle::settle_all(session, self.id, deliveries, Outcome::Requeue);
+        crate::settle::settle_all(session, self.id, deliveries, Outcome::Fail);
     }
 
     /// Checks what the module doc promises.
@@ -883,12 +909,4 @@ pub(crate) fn decode_method(payload: &[u8]) -> Result<Method<'_>, Exception> {
 /// An answer came that does not fit the question.
 pub(crate) fn unexpected_answer() -> Exception {
     Violation::Internal("unexpected answer").into()
-}
-
-fn outcome_of(requeue: bool) -> Outcome {
-    if requeue {
-        Outcome::Requeue
-    } else {
-        Outcome::Discard
-    }
 }

@@ -8,27 +8,30 @@
 
 use crate::arguments;
 use crate::channel::{Channel, Waiting, unexpected_answer};
+use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
 use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
 use crate::unacked::Delivery;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position, QueueRef};
 use broker::auth::{self, Read};
-use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand};
+use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Redelivery};
 use broker::error::ResourceKind;
 use broker::message::{Address, SharedMessage};
+use broker::queue_arguments::QueueType;
 use broker::value::{Arguments, Value};
 use codec_amqp091::{PreparedDeliver, basic};
 use std::sync::Arc;
 
 /// Argument of consumers that wins over others of their queue.
 const PRIORITY: &str = "x-priority";
-/// Consumer arguments that only other types of queue know.
-const OTHER_TYPES: [&str; 4] = [
+/// Argument of consumers of quorum queues: how long they may keep a message.
+const TIMEOUT: &str = "x-consumer-timeout";
+/// Consumer arguments that only streams know.
+const OF_STREAMS: [&str; 3] = [
     "x-stream-offset",
     "x-stream-filter",
     "x-stream-match-unfiltered",
-    "x-consumer-timeout",
 ];
 /// Prefix of consumer tags that the server chooses.
 const GENERATED_TAG_PREFIX: &str = "amq.ctag-";
@@ -194,7 +197,8 @@ impl Channel {
             return Err(Violation::ConsumersPerChannel(max).into());
         }
         let consumer_arguments = arguments::from_table(method.arguments)?;
-        let priority = check_arguments(&consumer_arguments, &name, vhost)?;
+        let queue_type = record.settings.queue_type;
+        let priority = check_arguments(&consumer_arguments, queue_type, &name, vhost)?;
         let queue = record.queue;
         let consumer = Consumer {
             tag: tag.clone(),
@@ -387,6 +391,42 @@ impl Channel {
         session.send_content(self.id.number, message);
     }
 
+    /// Sends a message that came back before, with the word how often.
+    pub(crate) fn deliver_again(&mut self, session: &mut Session, again: &Redelivery) {
+        let message = tried_message(SharedMessage::clone(&again.message), again.attempts);
+        let place = (again.queue, again.position);
+        self.deliver(session, again.consumer, place, &message, true);
+    }
+
+    /// A queue took back what was kept for too long, and has forgotten the consumer.
+    ///
+    /// # Errors
+    /// There is no consumer that could be cancelled, or the client would not understand.
+    pub(crate) fn timed_out(
+        &mut self,
+        session: &mut Session,
+        consumer: Option<ConsumerTagIndex>,
+        queue: QueueRef,
+        positions: &[Position],
+        timeout_ms: u64,
+    ) -> Result<(), Exception> {
+        self.unacked.forget_positions(queue, consumer, positions);
+        if let Some(consumer) = consumer {
+            self.prefetch.settled(positions.len());
+            if session.client.consumer_cancel_notify {
+                self.consumer_cancelled(session, consumer);
+                return Ok(());
+            }
+            self.consumers.remove(consumer);
+        }
+        let channel = self.number();
+        Err(Violation::ConsumerTimeout {
+            channel,
+            timeout_ms,
+        }
+        .into())
+    }
+
     /// Lets consumers go on that the channel's limit stopped, if there is room now.
     #[inline]
     pub(crate) fn resume_consumers(&mut self, session: &mut Session) {
@@ -420,6 +460,11 @@ impl Channel {
         auth::authorize(turn.metadata, user, vhost, Read, ResourceKind::Queue, &name)?;
         let record = crate::topology::expect_queue(turn, &name)?;
         record.check_exclusive(*id)?;
+        let settings = &record.settings;
+        if settings.queue_type == QueueType::Quorum && settings.single_active_consumer {
+            let (queue, vhost) = (&name, vhost);
+            return Err(Violation::GetWithSingleActiveConsumer { queue, vhost }.into());
+        }
         let queue = record.queue;
         self.waiting = Some(Waiting::Get {
             queue: name,
@@ -484,32 +529,51 @@ impl Channel {
     }
 }
 
-/// Checks the arguments of a consumer of a classic queue and gives its priority.
-fn check_arguments(arguments: &Arguments, queue: &Name, vhost: &Name) -> Result<i32, Exception> {
-    if let Some(argument) = OTHER_TYPES
-        .into_iter()
-        .find(|key| arguments.get(key).is_some())
-    {
+/// Checks the arguments of a consumer and gives its priority.
+fn check_arguments(
+    arguments: &Arguments,
+    queue_type: QueueType,
+    queue: &Name,
+    vhost: &Name,
+) -> Result<i32, Exception> {
+    let of_quorum_queues = match queue_type {
+        QueueType::Classic => Some(TIMEOUT),
+        QueueType::Quorum => None,
+    };
+    let mut unknown = OF_STREAMS.into_iter().chain(of_quorum_queues);
+    if let Some(argument) = unknown.find(|key| arguments.get(key).is_some()) {
         return Err(Violation::ConsumerArgument {
             argument,
             queue,
             vhost,
+            queue_type: queue_type.module(),
         }
         .into());
     }
-    match arguments.get(PRIORITY) {
-        None => Ok(0),
-        Some(Value::Int(_, value)) => {
-            Ok(i32::try_from(*value).unwrap_or(if *value < 0 { i32::MIN } else { i32::MAX }))
-        }
+    let integer = |argument| match arguments.get(argument) {
+        None => Ok(None),
+        Some(Value::Int(_, value)) => Ok(Some(*value)),
         Some(other) => {
             let problem = format!("\"expected integer, got {}\"", other.type_name());
-            Err(Violation::ConsumerPriority {
+            Err(Exception::from(Violation::ConsumerArgumentValue {
+                argument,
                 queue,
                 vhost,
                 problem,
-            }
-            .into())
+            }))
         }
+    };
+    if let Some(timeout_ms) = integer(TIMEOUT)?
+        && timeout_ms < 0
+    {
+        return Err(Violation::ConsumerArgumentValue {
+            argument: TIMEOUT,
+            queue,
+            vhost,
+            problem: format!("{{value_negative,{timeout_ms}}}"),
+        }
+        .into());
     }
+    let value = integer(PRIORITY)?.unwrap_or(0);
+    Ok(i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX }))
 }

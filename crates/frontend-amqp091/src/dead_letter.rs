@@ -15,9 +15,10 @@
 
 use crate::arguments;
 use base::Name;
+use broker::command::Attempts;
 use broker::death::{Death, Deaths};
 use broker::effect::DeadLetterReason;
-use broker::message::{Address, Message};
+use broker::message::{Address, Message, SharedMessage};
 use broker::value::Arguments;
 use bytes::Bytes;
 use codec_amqp091::{Array, ArrayWriter, BasicProperties, Table, TableWriter, Value};
@@ -33,6 +34,8 @@ pub struct DeadLetter {
     pub queue: Name,
     /// What it died of.
     pub reason: DeadLetterReason,
+    /// How often consumers failed with it so far.
+    pub failed_deliveries: u32,
     /// Wall clock, in seconds since 1970.
     pub time_s: u64,
     /// The dead-letter exchange.
@@ -52,7 +55,8 @@ pub fn dead_letter(message: &Message, letter: DeadLetter) -> Message {
         routing_keys: message.visible_routing_keys().cloned().collect(),
         original_expiration_ms: message.expiration_ms,
     };
-    let deaths = Deaths::with(message.deaths.as_deref(), death);
+    let deaths = Deaths::with(message.deaths.as_deref(), death)
+        .after_failed_deliveries(letter.failed_deliveries);
     // Compat: the CC header stays for consumers to see, also when its keys no longer count.
     let (routing_key, extra_routing_keys) = match letter.routing_key {
         Some(routing_key) => (routing_key, None),
@@ -95,15 +99,46 @@ fn rewrite(properties: &[u8], deaths: &Deaths) -> Bytes {
         (b"x-last-death-queue", text(&last.queue)),
         (b"x-last-death-reason", text(last.reason.as_str())),
     ];
+    with_headers(
+        BasicProperties {
+            expiration: None,
+            ..properties
+        },
+        &ours,
+    )
+}
+
+/// The message as a client gets it that is told how often it came back.
+pub(crate) fn tried_message(message: SharedMessage, attempts: Attempts) -> SharedMessage {
+    if attempts.is_first() {
+        return message;
+    }
+    let properties = BasicProperties::decode(&message.properties).unwrap_or_default();
+    let count = |count: u32| Value::I64(i64::from(count));
+    let counts = [
+        (&b"x-acquired-count"[..], count(attempts.acquired)),
+        (b"x-delivery-count", count(attempts.failed)),
+    ];
+    // Compat: a count of failures that there were not is not told.
+    let told = if attempts.failed == 0 { 1 } else { 2 };
+    let properties = with_headers(properties, &counts[..told]);
+    Arc::new(Message {
+        properties,
+        ..Message::clone(&message)
+    })
+}
+
+/// The properties with `ours` among the headers, in the order of their names.
+fn with_headers(properties: BasicProperties<'_>, ours: &[(&[u8], Value<'_>)]) -> Bytes {
     let theirs = properties.headers.unwrap_or_default();
     let mut fields: Vec<_> = theirs
         .iter()
         .map_while(Result::ok)
         .filter(|(key, _)| ours.iter().all(|(name, _)| name != key))
         .collect();
-    fields.extend(ours);
+    fields.extend_from_slice(ours);
     fields.sort_by_key(|(key, _)| *key);
-    let mut headers = Vec::with_capacity(theirs.as_bytes().len() + x_death.len() + 256);
+    let mut headers = Vec::new();
     let mut writer = TableWriter::new(&mut headers);
     for (key, value) in fields {
         writer.field(key, &value);
@@ -111,7 +146,6 @@ fn rewrite(properties: &[u8], deaths: &Deaths) -> Bytes {
     let mut encoded = Vec::new();
     BasicProperties {
         headers: Some(Table::new(&headers)),
-        expiration: None,
         ..properties
     }
     .encode(&mut encoded);
@@ -177,6 +211,7 @@ mod tests {
         DeadLetter {
             queue: queue.into(),
             reason,
+            failed_deliveries: 0,
             time_s: 1000,
             exchange: "dlx".into(),
             routing_key: None,

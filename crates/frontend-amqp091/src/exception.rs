@@ -217,7 +217,8 @@ pub(crate) enum Violation<'a> {
     },
     DuplicateConsumerTag(&'a str),
     ConsumersPerChannel(usize),
-    ConsumerPriority {
+    ConsumerArgumentValue {
+        argument: &'a str,
         queue: &'a str,
         vhost: &'a str,
         problem: String,
@@ -226,6 +227,20 @@ pub(crate) enum Violation<'a> {
         argument: &'a str,
         queue: &'a str,
         vhost: &'a str,
+        queue_type: &'static str,
+    },
+    ConsumerTimeout {
+        channel: u16,
+        timeout_ms: u64,
+    },
+    GetWithSingleActiveConsumer {
+        queue: &'a str,
+        vhost: &'a str,
+    },
+    DeleteQuorumQueueIf {
+        queue: &'a str,
+        vhost: &'a str,
+        condition: &'static str,
     },
     UnknownDeliveryTag(u64),
     RecoverWithoutRequeue,
@@ -382,20 +397,46 @@ impl From<Violation<'_>> for Exception {
                 code::NOT_ALLOWED,
                 &format_args!("reached maximum ({max}) of consumers per channel"),
             ),
-            Violation::ConsumerPriority {
+            Violation::ConsumerArgumentValue {
+                argument,
                 queue,
                 vhost,
                 problem,
             } => precondition(&format_args!(
-                "invalid arg 'x-priority' for queue '{queue}' in vhost '{vhost}': {problem}"
+                "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}': {problem}"
             )),
             Violation::ConsumerArgument {
                 argument,
                 queue,
                 vhost,
+                queue_type,
             } => precondition(&format_args!(
-                "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}' of queue type rabbit_classic_queue"
+                "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}' of queue type {queue_type}"
             )),
+            Violation::ConsumerTimeout {
+                channel,
+                timeout_ms,
+            } => precondition(&format_args!(
+                "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. This timeout value can be configured, see consumers doc guide to learn more"
+            )),
+            Violation::GetWithSingleActiveConsumer { queue, vhost } => refuse(
+                Channel,
+                code::RESOURCE_LOCKED,
+                &format_args!(
+                    "cannot obtain access to locked queue '{queue}' in vhost '{vhost}'. basic.get operations are not supported by <<\"quorum\">> queues with single active consumer"
+                ),
+            ),
+            Violation::DeleteQuorumQueueIf {
+                queue,
+                vhost,
+                condition,
+            } => refuse(
+                Connection,
+                code::NOT_IMPLEMENTED,
+                &format_args!(
+                    "cannot delete queue '{queue}' in vhost '{vhost}'. queue.delete operations with {condition} flag set are not supported by quorum queues"
+                ),
+            ),
             Violation::UnknownDeliveryTag(tag) => {
                 precondition(&format_args!("unknown delivery tag {tag}"))
             }

@@ -67,7 +67,9 @@ pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
         Reply::GetOk {
             queue, position, ..
         } => Some(back(channel, *queue, *position, 1)),
+        Reply::DeliverAgain(again) => Some(back(channel, again.queue, again.position, 1)),
         Reply::GetEmpty
+        | Reply::TimedOut { .. }
         | Reply::Confirm { .. }
         | Reply::Nack { .. }
         | Reply::Credit { .. }

@@ -107,8 +107,8 @@ fn take(
 #[inline]
 pub(crate) fn is_final(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Ack | Outcome::Discard => true,
-        Outcome::Requeue | Outcome::Return => false,
+        Outcome::Ack | Outcome::Discard | Outcome::Reject => true,
+        Outcome::Requeue | Outcome::Fail | Outcome::Return => false,
     }
 }
 

@@ -17,6 +17,7 @@ use broker::auth::{self, Configure, Read, Write};
 use broker::command::{Destination, MetadataCommand, MetadataReply, QueueCommand};
 use broker::error::ResourceKind;
 use broker::exchange::ExchangeType;
+use broker::queue_arguments::QueueType;
 use broker::value::{Arguments, Value};
 use broker::vhost::{QueueRecord, Vhost};
 use bytes::Bytes;
@@ -541,6 +542,16 @@ impl Channel {
             if_empty,
             ..
         } = *method;
+        if record.settings.queue_type == QueueType::Quorum && (if_unused || if_empty) {
+            let condition = if if_unused { "if-unused" } else { "if-empty" };
+            let vhost = &turn.session.vhost;
+            return Err(Violation::DeleteQuorumQueueIf {
+                queue: &name,
+                vhost,
+                condition,
+            }
+            .into());
+        }
         self.waiting = Some(waiting);
         turn.session.ask_queue(
             queue,

@@ -9,6 +9,9 @@
 use base::{ConsumerTagIndex, Position, QueueRef};
 use std::collections::VecDeque;
 
+/// A position that no message has.
+const NOWHERE: Position = Position(u64::MAX);
+
 /// Shorter lists are not searched for holes.
 const COMPACT_LENGTH_MIN: usize = 64;
 
@@ -97,6 +100,24 @@ impl Unacked {
         self.trim();
         taken.retain(|entry| !entry.settled);
         Some(taken.into_iter().map(|entry| entry.delivery))
+    }
+
+    /// The queue has taken messages of its own back: what is said about them from now on is heard and means nothing.
+    pub(crate) fn forget_positions(
+        &mut self,
+        queue: QueueRef,
+        consumer: Option<ConsumerTagIndex>,
+        positions: &[Position],
+    ) {
+        for entry in &mut self.entries {
+            let delivery = &mut entry.delivery;
+            if delivery.queue == queue
+                && delivery.consumer == consumer
+                && positions.contains(&delivery.position)
+            {
+                delivery.position = NOWHERE;
+            }
+        }
     }
 
     /// Puts deliveries back that were taken out, at their places.

@@ -180,6 +180,7 @@ impl Node {
             log: log.clone(),
             connection_counts: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             frontend: Arc::new(frontend_config(settings)),
+            consumer_timeout_ms: settings.consumer_timeout_ms,
             accountant: Accountant::new(usize::from(shards), disk_full),
             mailboxes,
             desk: Desk::default(),

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! u8 version (1) | u8 flags | u8 priority | [u64 expires_at_ms] | [u64 expiration_ms]
-//!   | str exchange | str routing key | [extra keys] | [deaths] | u32 len, properties | body
+//!   | str exchange | str routing key | [extra keys] | [deaths] | [u32 failed deliveries] | u32 len, properties | body
 //!
-//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths; bits 5-7 unused, zero
+//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths, 5 failed; bits 6-7 unused, zero
 //! str         u8 len, bytes
 //! keys        u16 count, str …
 //! extra keys  keys CC, keys BCC
 //! deaths      str queue, u8 reason, str exchange of the first | u8 count, death …, newest first
 //! death       str queue | u8 reason | u64 count | u64 time_s | u64 original_expiration_ms + 1, 0 for none
 //!               | str exchange | keys
-//! reason      1 rejected, 2 expired, 3 maxlen
+//! reason      1 rejected, 2 expired, 3 maxlen, 4 delivery_limit
 //! ```
 //! All integers are little-endian. The log's record around it carries
 //! length and checksum, so nothing is checked twice here; a payload that does not parse is an error of the log all the same
@@ -32,7 +32,8 @@ const EXPIRES_AT: u8 = 1 << 1;
 const EXPIRATION: u8 = 1 << 2;
 const EXTRA_KEYS: u8 = 1 << 3;
 const DEATHS: u8 = 1 << 4;
-const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS);
+const FAILED: u8 = 1 << 5;
+const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS | FAILED);
 
 /// A message on its way into the log.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl store::Payload for StoredMessage {
                 .as_deref()
                 .map_or(0, extra_keys_size)
             + message.deaths.as_deref().map_or(0, deaths_size)
+            + if failed_deliveries(message) > 0 { 4 } else { 0 }
             + 4
             + message.properties.len()
             + message.body.len()
@@ -78,6 +80,10 @@ impl store::Payload for StoredMessage {
         if message.deaths.is_some() {
             flags |= DEATHS;
         }
+        let failed = failed_deliveries(message);
+        if failed > 0 {
+            flags |= FAILED;
+        }
         out.extend_from_slice(&[VERSION, flags, message.priority]);
         for time in [self.expires_at_ms, message.expiration_ms]
             .into_iter()
@@ -93,6 +99,9 @@ impl store::Payload for StoredMessage {
         }
         if let Some(deaths) = &message.deaths {
             push_deaths(deaths, out);
+        }
+        if failed > 0 {
+            out.extend_from_slice(&failed.to_le_bytes());
         }
         let properties = u32::try_from(message.properties.len()).expect("properties fit one frame");
         out.extend_from_slice(&properties.to_le_bytes());
@@ -143,6 +152,11 @@ fn extra_keys_size(extra: &ExtraRoutingKeys) -> usize {
     keys_size(&extra.cc) + keys_size(&extra.bcc)
 }
 
+fn failed_deliveries(message: &Message) -> u32 {
+    let deaths = message.deaths.as_deref();
+    deaths.map_or(0, Deaths::failed_deliveries)
+}
+
 fn deaths_size(deaths: &Deaths) -> usize {
     let death_size = |death: &Death| {
         1 + death.queue.len() + 1 + 24 + 1 + death.exchange.len() + keys_size(&death.routing_keys)
@@ -157,6 +171,7 @@ fn reason_code(reason: DeadLetterReason) -> u8 {
         DeadLetterReason::Rejected => 1,
         DeadLetterReason::Expired => 2,
         DeadLetterReason::MaxLength => 3,
+        DeadLetterReason::DeliveryLimit => 4,
     }
 }
 
@@ -165,6 +180,7 @@ fn reason(code: u8) -> Option<DeadLetterReason> {
         1 => Some(DeadLetterReason::Rejected),
         2 => Some(DeadLetterReason::Expired),
         3 => Some(DeadLetterReason::MaxLength),
+        4 => Some(DeadLetterReason::DeliveryLimit),
         _ => None,
     }
 }
@@ -235,11 +251,14 @@ pub(crate) fn decode(
     } else {
         None
     };
-    let deaths = if flags & DEATHS != 0 {
-        Some(Arc::new(deaths(&mut payload, names)?))
-    } else {
-        None
-    };
+    let mut history = None;
+    if flags & DEATHS != 0 {
+        history = Some(deaths(&mut payload, names)?);
+    }
+    if flags & FAILED != 0 {
+        let failed = take(&mut payload, 4)?.get_u32_le();
+        history = history.map(|deaths| deaths.after_failed_deliveries(failed));
+    }
     let properties_length = take(&mut payload, 4)?.get_u32_le();
     let properties = take(&mut payload, usize::try_from(properties_length).ok()?)?;
     let message = Message {
@@ -250,7 +269,7 @@ pub(crate) fn decode(
         priority,
         expiration_ms,
         extra_routing_keys,
-        deaths,
+        deaths: history.map(Arc::new),
     };
     Some((Arc::new(message), expires_at_ms))
 }
@@ -337,7 +356,9 @@ mod tests {
             ..death.clone()
         };
         let deaths = Deaths::with(None, death);
-        message.deaths = Some(Arc::new(Deaths::with(Some(&deaths), again)));
+        message.deaths = Some(Arc::new(
+            Deaths::with(Some(&deaths), again).after_failed_deliveries(3),
+        ));
         stored
     }
 

@@ -17,6 +17,7 @@
 //! with the next batch; what is acknowledged meanwhile never goes at all. Without anybody waiting for a confirm a batch leaves
 //! after [`COLLECT_DELAY`].
 
+mod arrivals;
 mod log;
 mod metadata;
 mod policies;
@@ -27,7 +28,8 @@ use crate::mailbox::Mail;
 use crate::message_codec::{NameCache, StoredMessage};
 use crate::shared::Shared;
 use crate::windows::WindowTable;
-use base::{ConnectionId, Name, Now, QueueId, QueueRef, ShardId};
+use arrivals::{Arrivals, is_dead_letter_address};
+use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{ChannelId, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
@@ -127,6 +129,7 @@ pub(crate) struct Shard {
     names: NameCache,
     /// Where a dead letter goes; kept for its capacity.
     targets: Targets,
+    arrivals: Arrivals,
     alarms: Alarms,
     congested: bool,
     memory_short: bool,
@@ -165,6 +168,7 @@ impl Shard {
             wakes: BinaryHeap::new(),
             names: NameCache::default(),
             targets: Targets::new(),
+            arrivals: Arrivals::default(),
             alarms: Alarms::default(),
             congested: false,
             memory_short: false,
@@ -372,16 +376,24 @@ impl Shard {
     /// Timers of queues and of the log batch.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.follow_policies(now);
+        let mut postponed = Vec::new();
         while let Some(Reverse((at, queue))) = self.wakes.peek().copied() {
             if at > now.monotonic {
                 break;
             }
             self.wakes.pop();
             if let Some(machine) = self.queues.get_mut(&queue) {
+                if self.congested && machine.has_dead_letters() {
+                    // What expires there would only wait elsewhere.
+                    let later = now.monotonic + COLLECT_DELAY;
+                    postponed.push(Reverse((later, queue)));
+                    continue;
+                }
                 machine.handle_timeout(now, &mut self.windows, &mut self.effects);
                 self.touched.push(queue);
             }
         }
+        self.wakes.extend(postponed);
         self.run(now);
     }
 
@@ -538,7 +550,7 @@ impl Shard {
             name: record.name.clone(),
             durable: record.durable,
             auto_delete: record.auto_delete,
-            arguments: self.metadata.queue_settings(record),
+            arguments: self.queue_arguments(record),
         };
         let stored = self.stored.remove(&id).unwrap_or_default();
         let mut machine = Queue::new(settings, stored);
@@ -677,6 +689,8 @@ impl Shard {
                     queue,
                     message,
                     reason,
+                    failed_deliveries,
+                    awaited,
                     exchange,
                     routing_key,
                 } => {
@@ -688,11 +702,13 @@ impl Shard {
                     let letter = DeadLetter {
                         queue: record.name.clone(),
                         reason,
+                        failed_deliveries,
                         time_s: now.wall_ms / 1000,
                         exchange,
                         routing_key,
                     };
-                    self.dead_letter(now, &metadata, &record.vhost, &message, letter);
+                    let awaited = awaited.map(|position| (queue, position));
+                    self.dead_letter(now, &metadata, &record.vhost, &message, letter, awaited);
                 }
             }
         }
@@ -708,11 +724,15 @@ impl Shard {
         vhost: &Name,
         message: &SharedMessage,
         letter: DeadLetter,
+        awaited: Option<(QueueId, Position)>,
     ) {
-        let Some(vhost) = metadata.vhost(vhost) else {
-            return;
-        };
-        let Some(exchange) = vhost.exchange(&letter.exchange) else {
+        let vhost = metadata.vhost(vhost);
+        let Some((vhost, exchange)) =
+            vhost.and_then(|vhost| Some((vhost, vhost.exchange(&letter.exchange)?)))
+        else {
+            if let Some(place) = awaited {
+                self.dead_letter_arrived(now, place, false);
+            }
             return;
         };
         let message = Arc::new(dead_letter::dead_letter(message, letter));
@@ -720,14 +740,30 @@ impl Shard {
         let mut targets = std::mem::take(&mut self.targets);
         let mut headers = || dead_letter::headers(&message);
         router::route_dead_letter(vhost, exchange, &keys, &mut headers, &mut targets);
+        let is_cycle = |queue: &QueueRef| {
+            metadata.queue_by_id(queue.id).is_some_and(|record| {
+                let deaths = message.deaths.as_ref();
+                deaths.is_some_and(|deaths| deaths.is_cycle(&record.name))
+            })
+        };
+        let routed = targets.queues().len();
+        let cycles = match awaited {
+            Some(_) => targets
+                .queues()
+                .iter()
+                .filter(|queue| is_cycle(queue))
+                .count(),
+            None => 0,
+        };
+        let confirm = awaited
+            .filter(|_| routed > cycles)
+            .map(|place| self.arrivals.expect(self.id, place, routed - cycles));
+        if let (Some(place), None) = (awaited, confirm) {
+            // Where a letter would go in circles it is dropped, as with the other strategy.
+            self.dead_letter_arrived(now, place, routed > 0);
+        }
         for queue in targets.queues() {
-            let is_cycle = metadata.queue_by_id(queue.id).is_some_and(|record| {
-                message
-                    .deaths
-                    .as_ref()
-                    .is_some_and(|deaths| deaths.is_cycle(&record.name))
-            });
-            if is_cycle {
+            if is_cycle(queue) {
                 tracing::debug!(
                     queue = queue.id.0,
                     "a message that goes in circles is dropped"
@@ -736,7 +772,7 @@ impl Shard {
             }
             let command = QueueCommand::Publish {
                 messages: smallvec![Arc::clone(&message)],
-                confirm: None,
+                confirm,
             };
             self.ask_queue(now, *queue, command);
         }
@@ -762,12 +798,14 @@ impl Shard {
             .get_mut(slot)
             .filter(|connection| connection.id == to.connection);
         let Some(connection) = known else {
+            if is_dead_letter_address(to) {
+                return self.dead_letters_answered(now, &reply);
+            }
             self.return_delivery(now, to, &reply);
             return;
         };
-        if let (Some(from), Reply::Deliver { messages, .. }) = (from, &reply) {
-            let bytes = messages.iter().map(|message| message.size_bytes());
-            connection.remote_bytes[from.index()] += bytes.sum::<usize>();
+        if let Some(from) = from {
+            connection.remote_bytes[from.index()] += delivered_bytes(&reply);
         }
         connection
             .machine
@@ -860,6 +898,17 @@ impl Shard {
 
     fn slots(&self) -> Vec<usize> {
         self.connections.iter().map(|(slot, _)| slot).collect()
+    }
+}
+
+/// Bytes of a delivery that the connection's window was booked with.
+fn delivered_bytes(reply: &Reply) -> usize {
+    if let Reply::Deliver { messages, .. } = reply {
+        messages.iter().map(|message| message.size_bytes()).sum()
+    } else if let Reply::DeliverAgain(again) = reply {
+        again.message.size_bytes()
+    } else {
+        0
     }
 }
 

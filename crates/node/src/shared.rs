@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     /// Open connections of each shard, for choosing where the next one goes.
     pub(crate) connection_counts: Vec<AtomicUsize>,
     pub(crate) frontend: Arc<frontend_amqp091::Config>,
+    /// How long a consumer of a quorum queue may keep a message, unless the queue says otherwise.
+    pub(crate) consumer_timeout_ms: u64,
     pub(crate) accountant: Accountant,
     /// What happened in queues that are gone.
     pub(crate) retired: Mutex<Counters>,

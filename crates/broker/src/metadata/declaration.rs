@@ -7,7 +7,7 @@ use crate::binding::Binding;
 use crate::command::Destination;
 use crate::error::ResourceKind;
 use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType};
-use crate::queue_arguments::{QueueArguments, check_argument, check_equivalent};
+use crate::queue_arguments::{AskedProperties, QueueArguments, check_argument, check_equivalent};
 use crate::value::{Arguments, Value};
 use crate::vhost::QueueRecord;
 use base::{ConnectionId, Name, QueueId, QueueRef};
@@ -125,6 +125,15 @@ impl QueueDeclaration<'_> {
         differs("durable", self.durable, existing.durable)?;
         differs("auto_delete", self.auto_delete, existing.auto_delete)?;
         check_equivalent(&existing.arguments, self.arguments, self.name, self.vhost)
+    }
+
+    pub(super) fn properties(&self) -> AskedProperties {
+        AskedProperties {
+            durable: self.durable,
+            exclusive: self.exclusive_owner.is_some(),
+            auto_delete: self.auto_delete,
+            server_named: self.server_named,
+        }
     }
 
     pub(super) fn record(&self, queue: QueueRef, settings: QueueArguments) -> QueueRecord {

@@ -8,7 +8,7 @@ use crate::json::{Json, Map, erlang_pairs, erlang_term};
 use crate::queue_arguments::{
     DEDUPLICATION_IDS_MAX, EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType,
 };
-use crate::value::Arguments;
+use crate::value::{Arguments, Value};
 use bytes::Bytes;
 
 /// Largest `stream-max-segment-size-bytes`.
@@ -67,6 +67,7 @@ impl From<QueueType> for Kind {
     fn from(queue_type: QueueType) -> Self {
         match queue_type {
             QueueType::Classic => Self::Classic,
+            QueueType::Quorum => Self::Quorum,
         }
     }
 }
@@ -93,16 +94,16 @@ static KEYS: &[Key] = &[
     // name, what it must be, values, merging with an operator policy, types it keeps a policy away from, effect on queues
     key!("alternate-exchange", "alternate exchange name", text, None, &[], no_effect),
     key!("consumer-disconnected-timeout", "consumer disconnected timeout", natural, None, &[], no_effect),
-    key!("consumer-timeout", "consumer timeout", natural, None, &[], no_effect),
+    key!("consumer-timeout", "consumer timeout", natural, None, &[], |queue, value| lower(&mut queue.settings.consumer_timeout_ms, value)),
     key!("dead-letter-exchange", "dead letter exchange name", text, None, &[Stream], dead_letter_exchange),
     key!("dead-letter-routing-key", "dead letter routing key", text, None, &[Stream], dead_letter_routing_key),
-    key!("dead-letter-strategy", "dead letter strategy", dead_letter_strategy, None, &[Classic, Stream], no_effect),
+    key!("dead-letter-strategy", "dead letter strategy", dead_letter_strategy, None, &[Classic, Stream], strategy),
     key!("deduplication-cache-size", "number of message ids", |value| in_range(value, 1, DEDUPLICATION_IDS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-size", |settings| settings.deduplication.ids_max = value.as_u64())),
     key!("deduplication-cache-ttl", "time that message ids are known", |value| in_range(value, 1, EXPIRY_MS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-ttl", |settings| settings.deduplication.window_ms = value.as_u64())),
     key!("delayed-retry-max", "delayed retry maximum delay. Must be a positive integer", positive, Some(Smaller), &[], no_effect),
     key!("delayed-retry-min", "delayed retry minimum delay. Must be a positive integer", positive, Some(Larger), &[], no_effect),
     key!("delayed-retry-type", "delayed retry type. Must be one of: all, failed, returned, disabled", retry_type, Some(Operators), &[], no_effect),
-    key!("delivery-limit", "delivery limit", integer, Some(DeliveryLimit), &[Classic, Stream], no_effect),
+    key!("delivery-limit", "delivery limit", integer, Some(DeliveryLimit), &[Classic, Stream], delivery_limit),
     key!("expires", "queue expiry", positive, Some(Smaller), &[Stream], |queue, value| lower_time(&mut queue.settings.expires_ms, value)),
     key!("initial-cluster-size", "cluster size", natural, None, &[Classic, Quorum], no_effect),
     key!("max-age", "max age", age, None, &[Classic, Quorum], no_effect),
@@ -313,6 +314,25 @@ fn overflow(queue: &mut Target<'_>, value: &Json) {
     if queue.arguments.get("x-overflow").is_none()
         && let Some(overflow) = overflow_of(value)
     {
-        queue.settings.overflow = overflow;
+        queue.settings.overflow = overflow.of(queue.settings.queue_type);
     }
+}
+
+/// The argument, if there is one.
+fn strategy(queue: &mut Target<'_>, value: &Json) {
+    if queue.arguments.get("x-dead-letter-strategy").is_none() {
+        queue.settings.dead_letter_at_least_once = value.as_str() == Some("at-least-once");
+    }
+}
+
+/// The smaller of argument and policy, where a negative one is no limit and loses to nothing.
+fn delivery_limit(queue: &mut Target<'_>, value: &Json) {
+    let Some(value) = value.as_i64() else { return };
+    let argument = queue.arguments.get("x-delivery-limit");
+    let limit = match argument.and_then(Value::as_int) {
+        Some(argument) if argument < 0 || value < 0 => argument.max(value),
+        Some(argument) => argument.min(value),
+        None => value,
+    };
+    queue.settings.delivery_limit = u64::try_from(limit).ok();
 }

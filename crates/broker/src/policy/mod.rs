@@ -98,6 +98,7 @@ impl ApplyTo {
     fn of_type(queue_type: QueueType) -> Self {
         match queue_type {
             QueueType::Classic => Self::ClassicQueues,
+            QueueType::Quorum => Self::QuorumQueues,
         }
     }
 }

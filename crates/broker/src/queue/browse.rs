@@ -9,7 +9,7 @@
 use super::Queue;
 use super::consumers::ConsumerKey;
 use super::entry::{self, Deadline, Entry};
-use super::unacked::Delivered;
+use super::unacked::{AT_NO_TIME, Delivered};
 use crate::Error;
 use crate::browse::{
     BROWSE_BYTES_MAX, BROWSE_MESSAGES_MAX, BROWSES_WAITING_MAX, BrowsedMessage, BrowsedState,
@@ -76,11 +76,12 @@ impl Queue {
                         continue;
                     };
                     positions.push(entry.position);
-                    self.unacked.insert(Delivered {
+                    let delivered = Delivered {
                         entry,
                         channel,
                         consumer: ConsumerKey::NONE,
-                    });
+                    };
+                    self.unacked.insert(delivered, AT_NO_TIME);
                 }
                 answer(channel, OperationReply::Taken { positions }, effects);
             }
@@ -221,10 +222,11 @@ impl Queue {
 
     /// The cursor as this queue understands it: without priorities there is one level only.
     fn place(&self, cursor: Cursor) -> Cursor {
-        if self.settings.arguments.max_priority.is_some() {
+        if self.ready.has_levels() {
             return cursor;
         }
-        Cursor { level: 0, ..cursor }
+        let level = self.flat_level();
+        Cursor { level, ..cursor }
     }
 
     /// Shows what is in RAM from the cursor on, or says what has to be read for it.
@@ -280,7 +282,7 @@ impl Queue {
     ) -> Vec<(BrowsedState, &Entry)> {
         let count = browse.messages_max;
         let key = (Reverse(browse.from.level), from);
-        let with_levels = self.settings.arguments.max_priority.is_some();
+        let with_levels = self.ready.has_levels();
         let ready = self
             .ready
             .first_from(key, until, count)
@@ -315,7 +317,7 @@ impl Queue {
     ) -> OperationReply {
         let level = look_up.level;
         let mut messages = Vec::with_capacity(stored.len());
-        if self.settings.arguments.max_priority.is_none() {
+        if !self.ready.has_levels() {
             // Transient ones between them are not in the store.
             let in_ram = self
                 .known(browse, look_up.from, reached)
@@ -338,7 +340,7 @@ impl Queue {
             } else if let Some(entry) = delivered {
                 (BrowsedState::Unacked, entry.redelivered)
             } else if self.ready.is_cold(position) {
-                let redelivered = position < delivered_until || entry::was_rejected(&message);
+                let redelivered = position < delivered_until || entry::failed_before(&message) > 0;
                 (BrowsedState::Ready, redelivered)
             } else {
                 continue;

@@ -10,10 +10,11 @@ use super::Windows;
 use crate::command::{ChannelId, ConsumerId, ConsumerSettings};
 use base::{ConnectionId, ConsumerTagIndex, QueueId};
 use hashbrown::HashMap;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// A consumer in unacked messages: stays unique when the slot is used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConsumerKey {
     slot: u32,
     serial: u32,
@@ -88,12 +89,17 @@ pub(super) struct Consumers {
     /// With single active consumer: nobody else may take.
     single_active: bool,
     active: Option<u32>,
+    /// A consumer of higher priority becomes the active one as soon as the active one holds nothing (quorum queues).
+    by_priority: bool,
+    /// Such a one waits, so the active one gets nothing more.
+    quiescing: bool,
 }
 
 impl Consumers {
-    pub(super) fn new(single_active: bool) -> Self {
+    pub(super) fn new(single_active: bool, by_priority: bool) -> Self {
         Self {
             single_active,
+            by_priority,
             ..Self::default()
         }
     }
@@ -166,6 +172,29 @@ impl Consumers {
             self.active = Some(slot);
         }
         self.enqueue(slot);
+        self.challenge();
+    }
+
+    /// Lets a consumer of higher priority take over from the active one, or wait for that.
+    fn challenge(&mut self) {
+        let (true, true, Some(active)) = (self.single_active, self.by_priority, self.active) else {
+            return;
+        };
+        let Some(holder) = &self.slots[active as usize] else {
+            return;
+        };
+        let (priority, unacked) = (holder.settings.priority, holder.unacked);
+        self.quiescing = self
+            .rings
+            .first()
+            .is_some_and(|highest| highest.priority > priority);
+        if self.quiescing && unacked == 0 {
+            self.quiescing = false;
+            self.active = self.successor();
+        }
+        if let Some(active) = self.active {
+            self.enqueue(active);
+        }
     }
 
     /// Forgets a consumer; false if there was no such one.
@@ -189,10 +218,13 @@ impl Consumers {
             self.rings.remove(ring);
         }
         if self.active == Some(slot) {
-            self.active = self.oldest();
+            self.active = self.successor();
+            self.quiescing = false;
             if let Some(successor) = self.active {
                 self.enqueue(successor);
             }
+        } else {
+            self.challenge();
         }
         true
     }
@@ -210,8 +242,9 @@ impl Consumers {
                 let consumer = self.slots[slot as usize]
                     .as_mut()
                     .expect("a ring holds used slots");
-                let may =
-                    consumer.wants_more() && (!self.single_active || self.active == Some(slot));
+                let is_chosen =
+                    !self.single_active || (self.active == Some(slot) && !self.quiescing);
+                let may = is_chosen && consumer.wants_more();
                 if may && windows.take(consumer.id.channel.connection, queue, bytes) {
                     let no_ack = consumer.settings.no_ack;
                     if !no_ack {
@@ -252,6 +285,9 @@ impl Consumers {
             consumer.unacked -= 1;
             if !consumer.queued {
                 self.enqueue(key.slot);
+            }
+            if self.quiescing {
+                self.challenge();
             }
         }
     }
@@ -300,10 +336,28 @@ impl Consumers {
         all.sort_unstable_by_key(|consumer| consumer.serial);
         *self = Self {
             single_active: self.single_active,
+            by_priority: self.by_priority,
             last_serial: self.last_serial,
             ..Self::default()
         };
         all.iter().map(|consumer| consumer.id).collect()
+    }
+
+    /// How the consumer consumes; `None` if it is gone, or was none.
+    pub(super) fn settings_of(&self, key: ConsumerKey) -> Option<&ConsumerSettings> {
+        self.of_key(key).map(|consumer| &*consumer.settings)
+    }
+
+    /// Who it is; `None` if it is gone, or was none.
+    pub(super) fn id_of(&self, key: ConsumerKey) -> Option<ConsumerId> {
+        self.of_key(key).map(|consumer| consumer.id)
+    }
+
+    fn of_key(&self, key: ConsumerKey) -> Option<&Consumer> {
+        self.slots
+            .get(key.slot as usize)?
+            .as_ref()
+            .filter(|consumer| consumer.serial == key.serial)
     }
 
     fn by_key(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
@@ -323,10 +377,8 @@ impl Consumers {
         let consumer = self.slots[slot as usize]
             .as_mut()
             .expect("callers pass used slots");
-        if consumer.queued
-            || !consumer.wants_more()
-            || (self.single_active && self.active != Some(slot))
-        {
+        let is_chosen = !self.single_active || (self.active == Some(slot) && !self.quiescing);
+        if consumer.queued || !consumer.wants_more() || !is_chosen {
             return;
         }
         consumer.queued = true;
@@ -337,14 +389,16 @@ impl Consumers {
         self.rings[ring].turns.push_back(slot);
     }
 
-    /// The consumer that registered first.
-    fn oldest(&self) -> Option<u32> {
+    /// The consumer that registered first, of those of the highest priority if that counts.
+    fn successor(&self) -> Option<u32> {
         let slot = self.by_id.values().min_by_key(|&&slot| {
-            // Serials wrap after 2^32 registrations; the distance from the newest one does not.
             let consumer = self.slots[slot as usize]
                 .as_ref()
                 .expect("by_id leads to used slots");
-            u32::MAX - self.last_serial.wrapping_sub(consumer.serial)
+            let priority = Reverse(consumer.settings.priority);
+            // Serials wrap after 2^32 registrations; the distance from the newest one does not.
+            let age = self.last_serial.wrapping_sub(consumer.serial);
+            (self.by_priority.then_some(priority), u32::MAX - age)
         });
         slot.copied()
     }
@@ -374,7 +428,8 @@ impl Consumers {
                 usize::from(consumer.queued),
                 "a consumer stands in its ring once if it is marked so"
             );
-            let may = consumer.wants_more() && (!self.single_active || self.active == Some(slot));
+            let is_chosen = !self.single_active || (self.active == Some(slot) && !self.quiescing);
+            let may = consumer.wants_more() && is_chosen;
             assert!(
                 !may || consumer.queued,
                 "a consumer that can take messages is not in its ring"

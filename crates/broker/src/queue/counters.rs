@@ -2,9 +2,9 @@
 
 /// Messages, counted once for each thing that happened to them. They only grow.
 ///
-/// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + purged + removed +
-/// lost` plus
-/// what is ready and unacked now.
+/// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + delivery_limit +
+/// purged + removed + lost` plus
+/// what is ready, unacked and undead now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Found in the log when the machine was made.
@@ -37,6 +37,8 @@ pub struct Counters {
     pub max_length: u64,
     /// Dropped or dead-lettered because a consumer rejected them.
     pub rejected: u64,
+    /// Dropped or dead-lettered because consumers failed with them too often.
+    pub delivery_limit: u64,
     /// Dropped by purge.
     pub purged: u64,
     /// Deleted or moved away by an operator.
@@ -64,6 +66,7 @@ impl Counters {
             expired,
             max_length,
             rejected,
+            delivery_limit,
             purged,
             removed,
             lost,
@@ -83,6 +86,7 @@ impl Counters {
         self.expired += expired;
         self.max_length += max_length;
         self.rejected += rejected;
+        self.delivery_limit += delivery_limit;
         self.purged += purged;
         self.removed += removed;
         self.lost += lost;
@@ -95,6 +99,7 @@ impl Counters {
             + self.expired
             + self.max_length
             + self.rejected
+            + self.delivery_limit
             + self.purged
             + self.removed
             + self.lost;

@@ -132,13 +132,13 @@ pub(super) fn body_bytes(message: &Message) -> u32 {
     u32::try_from(message.body.len()).unwrap_or(u32::MAX)
 }
 
-/// Whether the message comes from a queue where a consumer refused it: it counts as delivered before.
+/// How often consumers failed with the message in queues where it was before; then it counts as delivered before.
 #[inline]
-pub(super) fn was_rejected(message: &Message) -> bool {
+pub(super) fn failed_before(message: &Message) -> u32 {
     message
         .deaths
         .as_ref()
-        .is_some_and(|deaths| deaths.was_rejected())
+        .map_or(0, |deaths| deaths.failed_deliveries())
 }
 
 #[cfg(test)]

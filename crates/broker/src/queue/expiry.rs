@@ -28,20 +28,23 @@ impl Queue {
 
     /// Drops what expired at the front of the queue, or of each level. True if anything did.
     pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) -> bool {
-        self.expire_where(effects, |entry| entry.deadline.has_passed(now))
+        self.expire_where(now, effects, |entry| entry.deadline.has_passed(now))
     }
 
     /// Like [`Queue::expire`], but leaves what expires in this very moment: it has had no chance yet.
     pub(super) fn expire_overdue(&mut self, now: Now, effects: &mut Effects) -> bool {
-        let before = Now {
-            monotonic: now.monotonic.saturating_sub(Duration::from_nanos(1)),
-            ..now
-        };
-        self.expire_where(effects, |entry| entry.deadline.has_passed(before))
+        let before = just_before(now);
+        self.expire_where(now, effects, |entry| entry.deadline.has_passed(before))
+    }
+
+    /// Whether a message at the front should not be there any more: this turn has dropped what it may.
+    pub(super) fn is_overdue(&self, now: Now, entry: &Entry) -> bool {
+        self.expiring && entry.deadline.has_passed(just_before(now))
     }
 
     fn expire_where(
         &mut self,
+        now: Now,
         effects: &mut Effects,
         has_expired: impl Fn(&Entry) -> bool,
     ) -> bool {
@@ -49,21 +52,24 @@ impl Queue {
             return false;
         }
         let mut dropped = false;
-        loop {
+        while !self.is_dropping() && !self.undead.is_full() {
             let fronts = self.ready.fronts();
             let expired = fronts
                 .iter()
                 .find(|entry| has_expired(entry) && self.can_drop(entry));
             let Some((level, position)) = expired.map(|entry| (entry.level, entry.position)) else {
+                self.in_expired_run &= fronts.is_empty();
                 break;
             };
             drop(fronts);
-            let entry = match self.settings.arguments.max_priority {
-                Some(_) => self.ready.remove(level, position),
-                None => self.ready.pop(),
+            let entry = if self.ready.has_levels() {
+                self.ready.remove(level, position)
+            } else {
+                self.ready.pop()
             };
             let Some(entry) = entry else { break };
-            self.drop_entry(entry, Drop::Expired, effects);
+            self.drop_entry(now, entry, Drop::Expired, effects);
+            self.in_expired_run = true;
             dropped = true;
         }
         if self.ready.is_empty() {
@@ -84,14 +90,15 @@ impl Queue {
             .filter(|entry| !entry.deadline.has_passed(now));
         let expiry = pending.filter_map(|entry| entry.deadline.moment()).min();
         drop(fronts);
-        let Some(at) = [expiry, self.unused_deadline(now)]
-            .into_iter()
-            .flatten()
-            .min()
-        else {
-            return;
-        };
-        self.wake_by(at, effects);
+        let deadlines = [
+            expiry,
+            self.unused_deadline(now),
+            self.leases.as_ref().and_then(|leases| leases.check_at()),
+            self.undead.retry_at(),
+        ];
+        if let Some(at) = deadlines.into_iter().flatten().min() {
+            self.wake_by(at, effects);
+        }
     }
 
     /// Asks for a wake-up at that time, unless an earlier one is under way.
@@ -117,5 +124,13 @@ impl Queue {
     pub(super) fn is_unused_too_long(&mut self, now: Now) -> bool {
         self.unused_deadline(now)
             .is_some_and(|deadline| deadline <= now.monotonic)
+    }
+}
+
+/// The last moment before this one.
+fn just_before(now: Now) -> Now {
+    Now {
+        monotonic: now.monotonic.saturating_sub(Duration::from_nanos(1)),
+        ..now
     }
 }

@@ -18,7 +18,7 @@ impl Queue {
             Overflow::RejectPublish | Overflow::RejectPublishDlx => {
                 arguments
                     .max_length
-                    .is_some_and(|max| self.ready.count() >= max)
+                    .is_some_and(|max| self.ready.count() + self.undead_count() >= max)
                     || arguments.max_length_bytes.is_some_and(|max| {
                         self.ready.bytes() + u64::from(entry::body_bytes(message)) > max
                     })
@@ -39,13 +39,14 @@ impl Queue {
     }
 
     /// Drops the first message if there are too many. False if there are not, or if it must be read first.
-    pub(super) fn drop_excess(&mut self, effects: &mut Effects) -> bool {
+    pub(super) fn drop_excess(&mut self, now: Now, effects: &mut Effects) -> bool {
         if self.is_over_length()
+            && !self.is_dropping()
             && let Front::Entry(entry) = self.ready.front()
             && self.can_drop(entry)
             && let Some(entry) = self.ready.pop()
         {
-            self.drop_entry(entry, Drop::MaxLength, effects);
+            self.drop_entry(now, entry, Drop::MaxLength, effects);
             return true;
         }
         false
@@ -88,8 +89,12 @@ impl Queue {
             return None;
         }
         if matches!(self.ready.front(), Front::Cold) {
-            // One message tells, unless all must be seen to know their levels.
-            let bytes = self.settings.arguments.max_priority.map_or(1, |_| bytes);
+            // One message tells, unless all must be seen to know their levels or many have expired.
+            let bytes = if self.ready.has_levels() || self.in_expired_run {
+                bytes
+            } else {
+                1
+            };
             return self
                 .ready
                 .wanted_load(bytes, false)

@@ -1,4 +1,4 @@
-//! The classic queue: one machine that holds messages, serves consumers and says what the log must know.
+//! The queue, classic or quorum: one machine that holds messages, serves consumers and says what the log must know.
 //!
 //! It decides and does nothing else: commands and the time come in, [`Effect`]s go out, and the shard that runs it moves bytes.
 //! It does not route, does not know who may do what, and does not know connections beyond their id.
@@ -25,6 +25,7 @@
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
 
+mod attempts;
 mod browse;
 mod confirms;
 mod consumers;
@@ -36,7 +37,9 @@ mod intake;
 mod journal;
 mod limits;
 mod ready;
+mod timeout;
 mod unacked;
+mod undead;
 
 pub use consumers::Consumer;
 pub use counters::Counters;
@@ -50,7 +53,8 @@ use crate::command::{
 use crate::effect::{DeadLetterReason, Effect, Effects};
 use crate::error::ResourceKind;
 use crate::message::SharedMessage;
-use crate::queue_arguments::{Overflow, QueueArguments};
+use crate::queue_arguments::{Overflow, QueueArguments, QueueType};
+use attempts::AttemptsOf;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
 use browse::Browses;
 use confirms::Confirms;
@@ -63,7 +67,9 @@ use ready::{Front, Load, Ready};
 use smallvec::smallvec;
 use std::collections::VecDeque;
 use std::time::Duration;
+use timeout::Leases;
 use unacked::{Delivered, Unacked};
+use undead::Undead;
 
 /// RAM that a queue's ready payloads may take before they go to the store and leave; [`Queue::evict`] can lower it.
 pub const READY_RAM_BYTES_MAX: usize = 4 << 20;
@@ -73,6 +79,12 @@ pub const READY_RAM_BYTES_MIN: usize = 64 << 10;
 
 /// Bytes asked for in one read from the store.
 pub const LOAD_BYTES_MAX: usize = 1 << 20;
+
+/// Messages that one turn may drop: more wait for the next one, so that a million that expire together stop nobody else.
+pub const DROPS_MAX: u32 = 1024;
+
+/// Bytes of dead letters that one turn may make.
+pub const DEAD_LETTER_BYTES_MAX: usize = 4 << 20;
 
 /// What a queue is. It does not change while the queue lives.
 #[derive(Clone, Debug)]
@@ -135,10 +147,14 @@ pub trait RecordSink {
 enum Drop {
     Expired,
     MaxLength,
-    Rejected,
+    /// The consumer has failed with it, or just does not want it.
+    Rejected {
+        failed: bool,
+    },
+    DeliveryLimit,
 }
 
-/// A classic queue.
+/// A queue.
 #[derive(Debug)]
 pub struct Queue {
     settings: Box<QueueSettings>,
@@ -169,6 +185,17 @@ pub struct Queue {
     /// The ids of messages, if duplicates are dropped.
     dedup: Option<Box<Dedup>>,
     read_headers: Option<ReadHeaders>,
+    /// What this turn may still drop.
+    drops_left: u32,
+    dead_letter_bytes_left: usize,
+    /// The last front that was looked at had expired: those behind it probably have, too.
+    in_expired_run: bool,
+    /// Of a quorum queue: how often messages came back.
+    attempts: Option<Box<AttemptsOf>>,
+    /// Messages that died and whose new queues have not all got them.
+    undead: Undead,
+    /// How long messages are out, if that is limited.
+    leases: Option<Box<Leases>>,
     counters: Counters,
 }
 
@@ -179,7 +206,10 @@ impl Queue {
         let id = settings.queue.id;
         // The log may know of deliveries at positions whose messages it never had: those are not given out again.
         let next = stored.next.max(stored.delivered_until);
-        let with_levels = settings.arguments.max_priority.is_some();
+        let is_quorum = settings.arguments.queue_type == QueueType::Quorum;
+        // Nobody knows which levels there are among those that are stored.
+        let with_levels =
+            settings.arguments.max_priority.is_some() || (is_quorum && stored.messages > 0);
         let ready = Ready::new(
             stored.first,
             stored.next,
@@ -190,7 +220,7 @@ impl Queue {
         Self {
             next,
             unacked: Unacked::default(),
-            consumers: Consumers::new(settings.arguments.single_active_consumer),
+            consumers: Consumers::new(settings.arguments.single_active_consumer, is_quorum),
             confirms: Confirms::default(),
             journal: Journal::new(id, next, stored.delivered_until),
             intake: Intake::default(),
@@ -206,6 +236,12 @@ impl Queue {
             browses: None,
             dedup: None,
             read_headers: None,
+            drops_left: DROPS_MAX,
+            dead_letter_bytes_left: DEAD_LETTER_BYTES_MAX,
+            in_expired_run: false,
+            attempts: is_quorum.then(Box::default),
+            undead: Undead::default(),
+            leases: is_quorum.then(Box::default),
             counters: Counters {
                 recovered: ready.count(),
                 ..Counters::default()
@@ -235,6 +271,21 @@ impl Queue {
         self.unacked.len() as u64
     }
 
+    /// Messages that died and stay until the queues that they go to have them (at-least-once dead lettering).
+    pub fn undead_count(&self) -> u64 {
+        self.undead.len() as u64
+    }
+
+    /// More was to be dropped than a turn may, and the rest waits for the next one.
+    pub fn is_dropping(&self) -> bool {
+        self.drops_left == 0 || self.dead_letter_bytes_left == 0
+    }
+
+    /// What dies here goes to an exchange.
+    pub fn has_dead_letters(&self) -> bool {
+        self.settings.arguments.dead_letter_exchange.is_some()
+    }
+
     /// Consumers.
     pub fn consumer_count(&self) -> u32 {
         u32::try_from(self.consumers.len()).unwrap_or(u32::MAX)
@@ -252,7 +303,7 @@ impl Queue {
 
     /// RAM that message payloads take, ready and unacked.
     pub fn ram_bytes(&self) -> usize {
-        self.ready.ram_bytes() + self.unacked.ram_bytes()
+        self.ready.ram_bytes() + self.unacked.ram_bytes() + self.undead.ram_bytes()
     }
 
     /// The part of it that unacked messages take.
@@ -269,6 +320,11 @@ impl Queue {
     pub fn is_idle(&self) -> bool {
         let quiet = self.consumers.is_empty()
             && self.unacked.is_empty()
+            && self.undead.is_empty()
+            && self
+                .attempts
+                .as_ref()
+                .is_none_or(|attempts| attempts.is_empty())
             && self.confirms.is_empty()
             && self.gets.is_empty()
             && self.load.is_none()
@@ -295,6 +351,15 @@ impl Queue {
             first: self.ready.first(),
             next: self.next,
             delivered_until: self.journal.delivered_until(),
+        }
+    }
+
+    /// The level of all messages while levels do not count.
+    fn flat_level(&self) -> u8 {
+        if self.attempts.is_some() {
+            LEVEL_DEFAULT
+        } else {
+            0
         }
     }
 
@@ -333,7 +398,7 @@ impl Queue {
                 channel,
                 positions,
                 outcome,
-            } => self.settle(channel, &positions, outcome, effects),
+            } => self.settle(now, channel, &positions, outcome, effects),
             QueueCommand::AskCredit { channel, spent } => {
                 self.intake.ask(channel, spent);
             }
@@ -366,6 +431,8 @@ impl Queue {
     /// Sends the confirms that were held back to be joined, and gives credit. To be called at the end of each turn.
     #[inline]
     pub fn flush(&mut self, now: Now, effects: &mut Effects) {
+        self.drops_left = DROPS_MAX;
+        self.dead_letter_bytes_left = DEAD_LETTER_BYTES_MAX;
         self.flush_confirms(effects);
         if !self.intake.is_idle() {
             self.give_credit(now, effects);
@@ -393,6 +460,7 @@ impl Queue {
                 .iter_from(collected_until)
                 .map(|delivered| &delivered.entry);
             for entry in unacked
+                .chain(self.undead.iter_from(collected_until))
                 .chain(self.ready.iter_from(collected_until))
                 .filter(|entry| entry.logged)
             {
@@ -430,8 +498,9 @@ impl Queue {
         }
         // If nothing that was ever delivered can come back, nothing needs the mark.
         let came_out = !self.unacked.is_empty()
+            || !self.undead.is_empty()
             || self.ready.has_requeued()
-            || self.settings.arguments.max_priority.is_some()
+            || self.ready.has_levels()
             || self.ready.first() < self.journal.delivered_until();
         if let Some(dedup) = &mut self.dedup {
             dedup.collect(ids_of(queue), self.next, sink);
@@ -477,15 +546,20 @@ impl Queue {
         let Some(load) = self.load.take() else { return };
         self.clocks = now;
         let delivered_until = self.journal.delivered_until();
-        let max_priority = self.settings.arguments.max_priority;
+        let arguments = &self.settings.arguments;
+        if let Some(attempts) = &mut self.attempts {
+            for (position, message, _) in &messages {
+                attempts.note_before(*position, entry::failed_before(message));
+            }
+        }
         let entries = messages
             .into_iter()
             .map(|(position, message, expires_at_ms)| Entry {
                 position,
                 deadline: Deadline::from_wall(now, expires_at_ms),
                 body_bytes: entry::body_bytes(&message),
-                level: level(max_priority, &message),
-                redelivered: position < delivered_until || entry::was_rejected(&message),
+                level: level(arguments, &message),
+                redelivered: position < delivered_until || entry::failed_before(&message) > 0,
                 message: Some(message),
                 logged: true,
                 spilled: false,
@@ -503,6 +577,9 @@ impl Queue {
     /// The time that [`Effect::Wake`] named has come, or the machine is new.
     pub fn handle_timeout(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
         self.wake_at = None;
+        self.take_back_overdue(now, effects);
+        self.try_undead_again(now);
+        self.publish_undead(effects);
         if self.is_unused_too_long(now) && !self.deleting {
             self.deleting = true;
             effects.push(Effect::Delete {
@@ -510,6 +587,7 @@ impl Queue {
                 reply: None,
             });
         }
+        self.wake_to_drop(now, effects);
         self.advance(now, windows, effects);
     }
 
@@ -525,6 +603,9 @@ impl Queue {
         if arguments.expires_ms != self.settings.arguments.expires_ms {
             // Nobody could know before that the queue has to be used.
             self.last_used = Some(now.monotonic);
+        }
+        if let Some(leases) = &mut self.leases {
+            leases.check_soon(now);
         }
         self.settings.arguments = arguments;
         self.follow_deduplication();
@@ -623,13 +704,20 @@ impl Queue {
                 Arrival::Handled => return,
             }
         }
-        let logged = message.persistent && self.settings.durable;
+        let logged = self.settings.durable && (message.persistent || self.attempts.is_some());
         if logged && confirm.is_some() && self.journal.failed() {
             return self.refuse(confirm, effects);
         }
         if self.is_full_for(&message) {
             if self.settings.arguments.overflow == Overflow::RejectPublishDlx {
-                self.dead_letter(message, DeadLetterReason::MaxLength, effects);
+                let failed_before = entry::failed_before(&message);
+                self.dead_letter(
+                    message,
+                    DeadLetterReason::MaxLength,
+                    failed_before,
+                    None,
+                    effects,
+                );
             }
             return self.refuse(confirm, effects);
         }
@@ -639,17 +727,24 @@ impl Queue {
         if let Some(id) = id {
             self.remember(now, position, id, logged, effects);
         }
-        let entry = Entry {
+        let mut entry = Entry {
             position,
             deadline: self.deadline(now, &message),
             body_bytes: entry::body_bytes(&message),
-            level: level(self.settings.arguments.max_priority, &message),
+            level: level(&self.settings.arguments, &message),
             logged,
             spilled: false,
-            redelivered: entry::was_rejected(&message),
+            redelivered: false,
             message: Some(message),
         };
-        let passes = self.ready.is_empty() && self.gets.is_empty() && !self.paused;
+        if message_died(&entry) {
+            self.note_failed_before(&mut entry);
+        }
+        if entry.level != LEVEL_DEFAULT && self.attempts.is_some() {
+            self.ready.make_levels();
+        }
+        let passes =
+            self.ready.is_empty() && self.gets.is_empty() && !self.undead.is_full() && !self.paused;
         let taker = if passes {
             self.take_consumer(&entry, windows)
         } else {
@@ -664,7 +759,7 @@ impl Queue {
         match taker {
             Some(taker) => {
                 self.ready.pass(self.next);
-                self.deliver(entry, taker, effects);
+                self.deliver(now, entry, taker, effects);
             }
             None => self.enqueue(entry, effects),
         }
@@ -706,6 +801,7 @@ impl Queue {
 
     fn settle(
         &mut self,
+        now: Now,
         channel: ChannelId,
         positions: &Positions,
         outcome: Outcome,
@@ -722,16 +818,17 @@ impl Queue {
                     self.forget(&delivered.entry, effects);
                 }
             }
-            Outcome::Discard => {
+            Outcome::Discard | Outcome::Reject => {
+                let failed = outcome == Outcome::Reject;
                 for &position in positions {
                     let Some(delivered) = self.unacked.remove(position, channel) else {
                         continue;
                     };
                     self.consumers.settled(delivered.consumer);
-                    self.drop_entry(delivered.entry, Drop::Rejected, effects);
+                    self.drop_entry(now, delivered.entry, Drop::Rejected { failed }, effects);
                 }
             }
-            Outcome::Requeue | Outcome::Return => {
+            Outcome::Requeue | Outcome::Fail | Outcome::Return => {
                 // From the highest down, so that each touches the frontier when it comes back.
                 for &position in positions.iter().rev() {
                     let Some(mut delivered) = self.unacked.remove(position, channel) else {
@@ -742,6 +839,10 @@ impl Queue {
                         self.consumers.pause(delivered.consumer);
                     } else {
                         delivered.entry.redelivered = true;
+                        if self.is_tried_too_often(position, outcome == Outcome::Fail) {
+                            self.drop_entry(now, delivered.entry, Drop::DeliveryLimit, effects);
+                            continue;
+                        }
                     }
                     self.counters.requeued += 1;
                     self.expiring |= delivered.entry.deadline != Deadline::NEVER;
@@ -760,7 +861,10 @@ impl Queue {
         settings: Box<ConsumerSettings>,
         effects: &mut Effects,
     ) {
-        let conflict = if settings.exclusive {
+        // Compat: quorum queues ignore the exclusive flag.
+        let conflict = if self.attempts.is_some() {
+            false
+        } else if settings.exclusive {
             !self.consumers.is_empty() || self.settings.arguments.single_active_consumer
         } else {
             self.consumers.has_exclusive()
@@ -813,10 +917,14 @@ impl Queue {
         self.expire(now, effects);
         let count = self.ready.count();
         self.counters.purged += count;
-        let (journal, confirms) = (&mut self.journal, &mut self.confirms);
+        let (journal, confirms, attempts) =
+            (&mut self.journal, &mut self.confirms, &mut self.attempts);
         let cold = self.ready.clear(self.next, |entry| {
             if journal.settle(entry, effects) {
                 confirms.release_settled(entry.position, effects);
+            }
+            if let Some(attempts) = attempts {
+                attempts.forget(entry.position);
             }
         });
         if let Some((from, until)) = cold {
@@ -832,7 +940,10 @@ impl Queue {
     }
 
     fn status(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
-        self.last_used = Some(now.monotonic);
+        // Compat: a declaration is no use of a quorum queue.
+        if self.attempts.is_none() {
+            self.last_used = Some(now.monotonic);
+        }
         self.expire(now, effects);
         let reply = Reply::Status {
             ready: self.ready.count(),
@@ -935,7 +1046,8 @@ impl Queue {
         if !self.ready.is_empty() || !self.gets.is_empty() {
             self.advance_ready(now, windows, effects);
         }
-        if self.expiring || self.settings.arguments.expires_ms.is_some() {
+        if self.expiring || self.settings.arguments.expires_ms.is_some() || self.attempts.is_some()
+        {
             self.arm(now, effects);
         }
     }
@@ -946,10 +1058,21 @@ impl Queue {
         }
         self.serve(now, windows, effects);
         // What is dropped may have stood, unread, before what somebody can have.
-        while self.expire(now, effects) | self.drop_excess(effects) {
+        while self.expire(now, effects) | self.drop_excess(now, effects) {
             self.serve(now, windows, effects);
         }
+        if self.attempts.is_some() && self.ready.is_empty() && self.ready.has_levels() {
+            self.ready.forget_levels(self.next);
+        }
+        self.wake_to_drop(now, effects);
         self.request_load(now, effects);
+    }
+
+    /// What may not be dropped in this turn is looked at in the next.
+    fn wake_to_drop(&mut self, now: Now, effects: &mut Effects) {
+        if self.is_dropping() || self.has_undead_to_publish() {
+            self.wake_by(now.monotonic, effects);
+        }
     }
 
     /// Hands out what is here. A message without time to live may still go to somebody who is ready for it.
@@ -959,6 +1082,9 @@ impl Queue {
         }
         self.expire_overdue(now, effects);
         self.serve_gets(now, effects);
+        if self.undead.is_full() {
+            return;
+        }
         if self.gets.is_empty() && self.consumers.has_turns() {
             self.serve_consumers(now, windows, effects);
         }
@@ -968,8 +1094,14 @@ impl Queue {
         while let Some(&(channel, no_ack)) = self.gets.front() {
             match self.ready.front() {
                 Front::Cold => return,
-                Front::Entry(entry) if entry.message.is_none() => return,
-                Front::Entry(_) => self.fetch(channel, no_ack, effects),
+                Front::Entry(entry) if entry.message.is_none() || self.is_overdue(now, entry) => {
+                    return;
+                }
+                Front::Entry(_) if self.undead.is_full() => effects.push(Effect::Reply {
+                    to: channel,
+                    reply: Reply::GetEmpty,
+                }),
+                Front::Entry(_) => self.fetch(now, channel, no_ack, effects),
                 Front::Empty => {
                     self.counters.empty_gets += 1;
                     effects.push(Effect::Reply {
@@ -983,7 +1115,7 @@ impl Queue {
         }
     }
 
-    fn fetch(&mut self, channel: ChannelId, no_ack: bool, effects: &mut Effects) {
+    fn fetch(&mut self, now: Now, channel: ChannelId, no_ack: bool, effects: &mut Effects) {
         let Some(entry) = self.ready.pop() else {
             return;
         };
@@ -1000,14 +1132,17 @@ impl Queue {
             message,
             redelivered: entry.redelivered,
             ready: self.ready.count(),
+            attempts: self.attempts_of(&entry),
         };
         effects.push(Effect::Reply { to: channel, reply });
+        self.lease(now, ConsumerKey::NONE, no_ack);
         self.hand_over(entry, channel, ConsumerKey::NONE, no_ack, effects);
     }
 
     fn serve_consumers(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
         while let Front::Entry(entry) = self.ready.front()
             && let Some(message) = &entry.message
+            && !self.is_overdue(now, entry)
         {
             let bytes = message.size_bytes();
             let Some(taker) = self.consumers.take(self.settings.queue.id, bytes, windows) else {
@@ -1016,7 +1151,7 @@ impl Queue {
             let Some(entry) = self.ready.pop() else {
                 return;
             };
-            self.deliver(entry, taker, effects);
+            self.deliver(now, entry, taker, effects);
             self.expire_overdue(now, effects);
         }
     }
@@ -1032,7 +1167,7 @@ impl Queue {
 
     /// Sends a loaded message to the consumer that it was booked to.
     #[inline]
-    fn deliver(&mut self, mut entry: Entry, taker: Taker, effects: &mut Effects) {
+    fn deliver(&mut self, now: Now, mut entry: Entry, taker: Taker, effects: &mut Effects) {
         self.counters.delivered += 1;
         self.counters.redelivered += u64::from(entry.redelivered);
         // An auto-ack delivery is the last use of the message here: it moves.
@@ -1042,7 +1177,12 @@ impl Queue {
             entry.message.clone()
         };
         let message = message.expect("callers deliver loaded messages");
-        self.send(&entry, taker, message, effects);
+        let attempts = self.attempts_before(now, &entry, taker);
+        if attempts.is_first() {
+            self.send(&entry, taker, message, effects);
+        } else {
+            self.send_again(&entry, taker, message, attempts, effects);
+        }
         self.hand_over(entry, taker.channel, taker.key, taker.no_ack, effects);
     }
 
@@ -1099,11 +1239,13 @@ impl Queue {
             return;
         }
         self.journal.delivered(&entry, effects);
-        self.unacked.insert(Delivered {
+        let since = self.leases.as_ref().map_or(0, |leases| leases.tick());
+        let delivered = Delivered {
             entry,
             channel,
             consumer,
-        });
+        };
+        self.unacked.insert(delivered, since);
         if self.unacked.ram_bytes() > self.ram_limit {
             self.relieve_unacked();
         }
@@ -1115,35 +1257,70 @@ impl Queue {
         if let Some(dedup) = &mut self.dedup {
             dedup.left(entry.position);
         }
+        if let Some(attempts) = &mut self.attempts {
+            attempts.forget(entry.position);
+        }
         if self.journal.settle(entry, effects) {
             self.confirms.release_settled(entry.position, effects);
         }
     }
 
     /// A message leaves against the publisher's hopes.
-    fn drop_entry(&mut self, mut entry: Entry, cause: Drop, effects: &mut Effects) {
-        let (counter, reason) = match cause {
-            Drop::Expired => (&mut self.counters.expired, DeadLetterReason::Expired),
-            Drop::MaxLength => (&mut self.counters.max_length, DeadLetterReason::MaxLength),
-            Drop::Rejected => (&mut self.counters.rejected, DeadLetterReason::Rejected),
+    fn drop_entry(&mut self, now: Now, mut entry: Entry, cause: Drop, effects: &mut Effects) {
+        let reason = match cause {
+            Drop::Expired => DeadLetterReason::Expired,
+            Drop::MaxLength => DeadLetterReason::MaxLength,
+            Drop::Rejected { .. } => DeadLetterReason::Rejected,
+            Drop::DeliveryLimit => DeadLetterReason::DeliveryLimit,
         };
-        *counter += 1;
+        let failed = matches!(cause, Drop::Rejected { failed: true });
+        let failed_deliveries = self.last_attempt(&entry, failed);
+        let has_letter = self.has_dead_letters() && entry.message.is_some();
+        if has_letter && (self.settings.arguments.keeps_dead_letters() || self.is_dropping()) {
+            self.keep_undead(entry, reason, failed_deliveries);
+            self.publish_undead(effects);
+            return self.wake_to_drop(now, effects);
+        }
+        self.drops_left = self.drops_left.saturating_sub(1);
+        self.count_death(reason);
         if let Some(message) = entry.message.take() {
-            self.dead_letter(message, reason, effects);
+            self.dead_letter(message, reason, failed_deliveries, None, effects);
         }
         self.forget(&entry, effects);
     }
 
-    fn dead_letter(&self, message: SharedMessage, reason: DeadLetterReason, effects: &mut Effects) {
+    fn count_death(&mut self, reason: DeadLetterReason) {
+        let counters = &mut self.counters;
+        *match reason {
+            DeadLetterReason::Expired => &mut counters.expired,
+            DeadLetterReason::MaxLength => &mut counters.max_length,
+            DeadLetterReason::Rejected => &mut counters.rejected,
+            DeadLetterReason::DeliveryLimit => &mut counters.delivery_limit,
+        } += 1;
+    }
+
+    fn dead_letter(
+        &mut self,
+        message: SharedMessage,
+        reason: DeadLetterReason,
+        failed_deliveries: u32,
+        awaited: Option<Position>,
+        effects: &mut Effects,
+    ) {
         let arguments = &self.settings.arguments;
         let Some(exchange) = arguments.dead_letter_exchange.clone() else {
             return;
         };
         let routing_key = arguments.dead_letter_routing_key.clone();
+        self.dead_letter_bytes_left = self
+            .dead_letter_bytes_left
+            .saturating_sub(message.size_bytes());
         effects.push(Effect::DeadLetter {
             queue: self.id(),
             message,
             reason,
+            failed_deliveries,
+            awaited,
             exchange,
             routing_key,
         });
@@ -1172,13 +1349,13 @@ impl Queue {
         });
         assert_eq!(
             self.counters.present(),
-            self.ready.count() + self.unacked.len() as u64,
+            self.ready.count() + self.unacked.len() as u64 + self.undead_count(),
             "messages are neither made nor lost: {:?}",
             self.counters
         );
         for delivered in self.unacked.iter_from(Position(0)) {
             assert!(delivered.entry.position < self.next);
-            if self.settings.arguments.max_priority.is_none() {
+            if !self.ready.has_levels() {
                 let position = delivered.entry.position;
                 assert!(
                     position < self.ready.frontier() || self.ready.is_hole(position),
@@ -1196,7 +1373,36 @@ impl Queue {
     }
 }
 
+/// Highest level of a quorum queue.
+const QUORUM_LEVEL_MAX: u8 = 31;
+
+/// The level in a quorum queue of a message without a priority.
+const LEVEL_DEFAULT: u8 = 4;
+
+/// The flag of the priority in a message's property flags, in the first of their two bytes.
+const PRIORITY_FLAG: u8 = 0x08;
+
 /// The level of a message in a queue with priorities: values above the highest count as the highest.
-fn level(max_priority: Option<u8>, message: &SharedMessage) -> u8 {
-    max_priority.map_or(0, |max| message.priority.min(max))
+fn level(arguments: &QueueArguments, message: &SharedMessage) -> u8 {
+    match (arguments.queue_type, arguments.max_priority) {
+        (QueueType::Classic, Some(max)) => message.priority.min(max),
+        (QueueType::Classic, None) => 0,
+        (QueueType::Quorum, _) => {
+            let flags = message.properties.first().copied().unwrap_or(0);
+            if flags & PRIORITY_FLAG == 0 {
+                LEVEL_DEFAULT
+            } else {
+                message.priority.min(QUORUM_LEVEL_MAX)
+            }
+        }
+    }
+}
+
+/// Whether the message has died somewhere before.
+#[inline]
+fn message_died(entry: &Entry) -> bool {
+    entry
+        .message
+        .as_ref()
+        .is_some_and(|message| message.deaths.is_some())
 }

@@ -17,7 +17,8 @@
 //! frontier has passed them, at about two bytes each, and what a read of the cold part finds there is ignored.
 //!
 //! With priorities the order is (level, position) in one tree, evicted messages keep their entry there, and `cold` is only what
-//! recovery found and nobody has looked at yet; nothing goes out before its levels are known.
+//! recovery found and nobody has looked at yet; nothing goes out before its levels are known. A quorum queue gets its tree when a
+//! message asks for it, and gives it up when nothing waits.
 //!
 //! This module knows no consumers, no limits and no log; what is written it is told.
 
@@ -164,6 +165,32 @@ impl Ready {
 
     pub(super) fn frontier(&self) -> Position {
         self.frontier
+    }
+
+    pub(super) fn has_levels(&self) -> bool {
+        self.levels.is_some()
+    }
+
+    /// From now on levels count.
+    pub(super) fn make_levels(&mut self) {
+        if self.levels.is_some() {
+            return;
+        }
+        let requeued = std::mem::take(&mut self.requeued).into_values();
+        let head = std::mem::take(&mut self.head);
+        let tail = std::mem::take(&mut self.tail);
+        self.holes.clear();
+        let entries = requeued.chain(head).chain(tail);
+        let keyed = entries.map(|entry| ((Reverse(entry.level), entry.position), entry));
+        self.levels = Some(Box::new(keyed.collect()));
+        self.other_ram += std::mem::take(&mut self.head_ram);
+    }
+
+    /// Levels count no more. Only when nothing waits.
+    pub(super) fn forget_levels(&mut self, next: Position) {
+        debug_assert!(self.is_empty());
+        self.levels = None;
+        self.frontier = next;
     }
 
     pub(super) fn has_requeued(&self) -> bool {

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Windows shorter than this are never packed.
 const PACK_LEN_MIN: usize = 64;
 
+/// The tick of what nobody has to give back in time.
+pub(super) const AT_NO_TIME: u32 = u32::MAX;
+
 /// A delivered message.
 #[derive(Debug)]
 pub(super) struct Delivered {
@@ -31,6 +34,8 @@ struct Place {
     delivered: Delivered,
     /// False: settled, only its position still counts.
     live: bool,
+    /// The tick in which it went out, in queues that look at it.
+    since: u32,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +45,7 @@ pub(super) struct Unacked {
     /// Live places in the window.
     live: usize,
     /// Delivered again after higher positions.
-    late: BTreeMap<Position, Delivered>,
+    late: BTreeMap<Position, (Delivered, u32)>,
     /// RAM that the payloads take.
     ram_bytes: usize,
     /// Everything in the window below was offered for eviction.
@@ -61,7 +66,7 @@ impl Unacked {
     }
 
     #[inline]
-    pub(super) fn insert(&mut self, delivered: Delivered) {
+    pub(super) fn insert(&mut self, delivered: Delivered, since: u32) {
         let position = delivered.entry.position;
         self.ram_bytes += delivered.entry.ram_bytes();
         if self
@@ -72,10 +77,11 @@ impl Unacked {
             self.window.push_back(Place {
                 delivered,
                 live: true,
+                since,
             });
             self.live += 1;
         } else {
-            self.late.insert(position, delivered);
+            self.late.insert(position, (delivered, since));
         }
     }
 
@@ -90,10 +96,10 @@ impl Unacked {
                 self.remove_place(index)
             }
             Some(_) | None => {
-                if self.late.get(&position)?.channel != channel {
+                if self.late.get(&position)?.0.channel != channel {
                     return None;
                 }
-                self.late.remove(&position)?
+                self.late.remove(&position)?.0
             }
         };
         self.ram_bytes -= delivered.entry.ram_bytes();
@@ -110,7 +116,16 @@ impl Unacked {
             .range(start..)
             .filter(|place| place.live)
             .map(|place| &place.delivered);
-        window.chain(self.late.range(from..).map(|(_, delivered)| delivered))
+        window.chain(self.late.range(from..).map(|(_, (delivered, _))| delivered))
+    }
+
+    /// All messages, with the tick in which each went out.
+    pub(super) fn iter_since(&self) -> impl Iterator<Item = (&Delivered, u32)> {
+        let window = self.window.iter().filter(|place| place.live);
+        let late = self.late.values();
+        window
+            .map(|place| (&place.delivered, place.since))
+            .chain(late.map(|(delivered, since)| (delivered, *since)))
     }
 
     /// The message at a position, if it is unacked.
@@ -120,7 +135,7 @@ impl Unacked {
             .map(|index| &self.window[index])
             .filter(|place| place.live)
             .map(|place| &place.delivered);
-        in_window.or_else(|| self.late.get(&position))
+        in_window.or_else(|| self.late.get(&position).map(|(delivered, _)| delivered))
     }
 
     /// The first messages of `from..until`, at most `count` of the window and as many of the late ones.
@@ -141,7 +156,7 @@ impl Unacked {
             .take_while(move |delivered| delivered.entry.position < until)
             .take(count);
         let late = self.late.range(from..until.max(from)).take(count);
-        window.chain(late.map(|(_, delivered)| delivered))
+        window.chain(late.map(|(_, (delivered, _))| delivered))
     }
 
     /// Drops written payloads from the oldest on, each looked at once in its life.
@@ -279,7 +294,7 @@ mod tests {
     fn settling_in_any_order_finds_every_message_once() {
         let mut unacked = Unacked::default();
         for position in (0..1000).map(|n| n * 3) {
-            unacked.insert(delivered(position));
+            unacked.insert(delivered(position), 0);
         }
         let mut order: Vec<u64> = (0..1000).map(|n| (n * 7 % 1000) * 3).collect();
         order.push(1);
@@ -302,10 +317,10 @@ mod tests {
     #[test]
     fn one_old_message_does_not_keep_the_window_large() {
         let mut unacked = Unacked::default();
-        unacked.insert(delivered(0));
+        unacked.insert(delivered(0), 0);
         for position in 1..100_000 {
-            unacked.insert(delivered(position));
-            unacked.insert(delivered(position + 1_000_000));
+            unacked.insert(delivered(position), 0);
+            unacked.insert(delivered(position + 1_000_000), 0);
             unacked.remove(Position(position), channel());
             unacked.remove(Position(position + 1_000_000), channel());
         }
@@ -316,12 +331,12 @@ mod tests {
     #[test]
     fn a_message_that_goes_out_again_late_is_found() {
         let mut unacked = Unacked::default();
-        unacked.insert(delivered(5));
-        unacked.insert(delivered(6));
-        unacked.insert(delivered(7));
+        unacked.insert(delivered(5), 0);
+        unacked.insert(delivered(6), 0);
+        unacked.insert(delivered(7), 0);
         assert!(unacked.remove(Position(6), channel()).is_some());
-        unacked.insert(delivered(6));
-        unacked.insert(delivered(2));
+        unacked.insert(delivered(6), 0);
+        unacked.insert(delivered(2), 0);
         assert_eq!(
             unacked
                 .iter_from(Position(3))

@@ -327,6 +327,7 @@ impl Model {
                     .any(|kept| kept.expires.is_none_or(|at| at > rig.now.monotonic));
                 assert!(!live, "get-empty of a queue with messages");
             }
+            Reply::DeliverAgain(_) | Reply::TimedOut { .. } => panic!("unexpected {reply:?}"),
             // Looked at when the drops of this turn are known.
             Reply::Confirm { .. } => {}
             Reply::Nack { .. } => panic!("refusals are foreseen"),
@@ -817,12 +818,12 @@ impl Run {
                 .expect("it was just seen");
             match outcome {
                 Outcome::Ack => drop(self.model.settled.insert(*position)),
-                Outcome::Discard => {
+                Outcome::Discard | Outcome::Reject => {
                     self.model.die(DeadLetterReason::Rejected, &kept.message);
                     self.model.settled.insert(*position);
                 }
-                Outcome::Requeue | Outcome::Return => {
-                    if outcome == Outcome::Requeue {
+                Outcome::Requeue | Outcome::Fail | Outcome::Return => {
+                    if outcome != Outcome::Return {
                         kept.mark = Mark::Redelivered;
                     } else {
                         kept.mark = if kept.mark == Mark::Fresh {

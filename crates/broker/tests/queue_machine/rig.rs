@@ -4,7 +4,8 @@
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, OperationReply};
 use broker::command::{
-    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, MESSAGES_MAX, Outcome, QueueCommand, Reply,
+    Attempts, ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, MESSAGES_MAX, Outcome,
+    QueueCommand, Reply,
 };
 use broker::effect::{Effect, Effects};
 use broker::message::{Address, Message, SharedMessage};
@@ -150,7 +151,12 @@ impl Rig {
         visit(&mut self.queue, self.now, &mut self.windows, &mut effects);
         self.queue.flush(self.now, &mut effects);
         self.queue.check_invariants();
-        for effect in &effects {
+        self.note(&effects);
+        one_by_one(effects)
+    }
+
+    fn note(&mut self, effects: &Effects) {
+        for effect in effects {
             match effect {
                 Effect::RecordsWaiting { urgent, .. } => {
                     assert!(
@@ -192,7 +198,6 @@ impl Rig {
                 Effect::Reply { .. } | Effect::Delete { .. } | Effect::DeadLetter { .. } => {}
             }
         }
-        one_by_one(effects)
     }
 
     pub(crate) fn command(&mut self, command: QueueCommand) -> Effects {
@@ -595,14 +600,31 @@ fn show_one(effect: &Effect) -> String {
                 } => {
                     format!("c{to} deliver {}{}", position.0, mark(redelivered))
                 }
+                Reply::DeliverAgain(again) => {
+                    let Attempts { acquired, failed } = again.attempts;
+                    format!(
+                        "c{to} deliver {} again {acquired}/{failed}",
+                        again.position.0
+                    )
+                }
+                Reply::TimedOut { positions, .. } => {
+                    let positions: Vec<_> = positions.iter().map(|position| position.0).collect();
+                    format!("c{to} timed out {positions:?}")
+                }
                 Reply::GetOk {
                     position,
                     redelivered,
                     ready,
+                    attempts,
                     ..
                 } => {
+                    let tried = if attempts.is_first() {
+                        String::new()
+                    } else {
+                        format!(" {}/{}", attempts.acquired, attempts.failed)
+                    };
                     format!(
-                        "c{to} get-ok {}{} ready={ready}",
+                        "c{to} get-ok {}{} ready={ready}{tried}",
                         position.0,
                         mark(redelivered)
                     )
@@ -640,7 +662,14 @@ fn show_one(effect: &Effect) -> String {
         }
         Effect::Delete { reply: None, .. } => "delete".into(),
         Effect::DeadLetter {
-            reason, exchange, ..
-        } => format!("dead-letter {} to {exchange}", reason.as_str()),
+            reason,
+            exchange,
+            awaited,
+            ..
+        } => {
+            let awaited =
+                awaited.map_or(String::new(), |position| format!(" awaited {}", position.0));
+            format!("dead-letter {} to {exchange}{awaited}", reason.as_str())
+        }
     }
 }

@@ -266,6 +266,16 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "consumer_timeout",
+        alias: None,
+        default: "1800000",
+        meaning: "Milliseconds that a consumer of a quorum queue may keep a message, unless queue or consumer say otherwise.",
+        apply: |draft, _, value| {
+            draft.settings.consumer_timeout_ms = positive(value)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "consumer_max_per_channel",
         alias: None,
         default: "infinity",
@@ -833,7 +843,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "collect_statistics",
     "collect_statistics_interval",
     "consumer_disconnected_timeout",
-    "consumer_timeout",
     "credential_validator",
     "default_policies",
     "default_users",

@@ -32,6 +32,8 @@ pub struct Settings {
     pub channel_max: u16,
     /// Consumers of a channel; `None` for no limit.
     pub consumer_max_per_channel: Option<u32>,
+    /// Milliseconds that a consumer of a quorum queue may keep a message (`consumer_timeout`).
+    pub consumer_timeout_ms: u64,
     /// Largest message body, at most 512 MiB.
     pub message_size_max_bytes: u64,
     /// When publishers are blocked for memory.
@@ -90,6 +92,7 @@ impl Default for Settings {
             initial_frame_size_max_bytes: 8_192,
             channel_max: 2_047,
             consumer_max_per_channel: None,
+            consumer_timeout_ms: 1_800_000,
             message_size_max_bytes: 16 << 20,
             memory_high_watermark: MemoryHighWatermark::Relative(0.6),
             total_memory_override_bytes: None,

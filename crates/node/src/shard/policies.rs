@@ -63,12 +63,21 @@ impl Shard {
             .collect()
     }
 
+    /// What a queue of this node has to do: its arguments, its policies, and what the node's configuration says of the rest.
+    pub(super) fn queue_arguments(&self, record: &QueueRecord) -> QueueArguments {
+        let mut arguments = self.metadata.queue_settings(record);
+        arguments
+            .consumer_timeout_ms
+            .get_or_insert(self.shared.consumer_timeout_ms);
+        arguments
+    }
+
     fn follow_policy(&mut self, now: Now, queue: QueueId) {
         let metadata = Arc::clone(&self.metadata);
         let Some(record) = metadata.queue_by_id(queue) else {
             return;
         };
-        let settings = metadata.queue_settings(record);
+        let settings = self.queue_arguments(record);
         let Some(machine) = self.queues.get_mut(&queue) else {
             if self.has_clock(record, &settings) {
                 self.start_queue(queue);

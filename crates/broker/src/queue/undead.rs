@@ -1,0 +1,169 @@
+//! Messages that died and are still here.
+//!
+//! With `x-dead-letter-strategy=at-least-once` a message stays until all queues that it goes to have it; if one refuses it, or there
+//! is none, it is tried again later. Without, it stays only while there are more of them than a turn may make dead letters of.
+//!
+//! ```text
+//!   dies ──▶ waiting ──▶ DeadLetter ──▶ gone                     at most once
+//!               ▲            └────────▶ sent ── arrived ──▶ gone     at least once
+//!               └── stuck ◀──────────────┘ refused
+//! ```
+//!
+//! What is here is still in the log: after a crash it is back in the queue and may be delivered again.
+//!
+//! Limit: with [`UNDEAD_MAX`] of them the queue hands nothing out and lets nothing expire, so that there are never more than
+//! these and what was out already.
+
+use super::Queue;
+use super::entry::Entry;
+use crate::effect::{DeadLetterReason, Effects};
+use base::{Now, Position};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Dead messages above which nobody can add to them.
+const UNDEAD_MAX: usize = 1024;
+
+/// How long to wait before a message that did not arrive is tried again.
+const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Dead {
+    entry: Entry,
+    reason: DeadLetterReason,
+    failed_deliveries: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Undead {
+    /// To be published.
+    waiting: VecDeque<Dead>,
+    /// On their way to other queues.
+    sent: BTreeMap<Position, Dead>,
+    /// Did not arrive.
+    stuck: Vec<Dead>,
+    retry_at: Option<Duration>,
+    ram_bytes: usize,
+}
+
+impl Undead {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len() + self.stuck.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Nobody may add to them.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= UNDEAD_MAX
+    }
+
+    pub(super) fn ram_bytes(&self) -> usize {
+        self.ram_bytes
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+
+    pub(super) fn iter_from(&self, from: Position) -> impl Iterator<Item = &Entry> {
+        let all = self
+            .waiting
+            .iter()
+            .chain(self.sent.values())
+            .chain(&self.stuck);
+        all.map(|dead| &dead.entry)
+            .filter(move |entry| entry.position >= from)
+    }
+}
+
+impl Queue {
+    /// Keeps a dead message until it may be published, and, if so wanted, until it has arrived.
+    pub(super) fn keep_undead(
+        &mut self,
+        entry: Entry,
+        reason: DeadLetterReason,
+        failed_deliveries: u32,
+    ) {
+        self.undead.ram_bytes += entry.ram_bytes();
+        self.undead.waiting.push_back(Dead {
+            entry,
+            reason,
+            failed_deliveries,
+        });
+    }
+
+    /// Publishes what waits, as far as this turn may.
+    pub(super) fn publish_undead(&mut self, effects: &mut Effects) {
+        while !self.is_dropping()
+            && let Some(dead) = self.undead.waiting.pop_front()
+        {
+            self.drops_left = self.drops_left.saturating_sub(1);
+            let message = dead
+                .entry
+                .message
+                .clone()
+                .expect("what waits here has its payload");
+            let Dead {
+                reason,
+                failed_deliveries,
+                ..
+            } = dead;
+            if self.settings.arguments.keeps_dead_letters() {
+                let position = dead.entry.position;
+                self.undead.sent.insert(position, dead);
+                self.dead_letter(message, reason, failed_deliveries, Some(position), effects);
+            } else {
+                self.dead_letter(message, reason, failed_deliveries, None, effects);
+                self.bury(&dead, effects);
+            }
+        }
+    }
+
+    /// All queues that the dead letter went to have it, or, if not `arrived`, some do not.
+    pub fn dead_letter_arrived(
+        &mut self,
+        now: Now,
+        position: Position,
+        arrived: bool,
+        windows: &mut impl super::Windows,
+        effects: &mut Effects,
+    ) {
+        let Some(dead) = self.undead.sent.remove(&position) else {
+            return;
+        };
+        if arrived {
+            self.bury(&dead, effects);
+        } else {
+            self.undead.stuck.push(dead);
+            self.undead
+                .retry_at
+                .get_or_insert(now.monotonic + DEAD_LETTER_RETRY);
+        }
+        if !self.deleting {
+            self.advance(now, windows, effects);
+        }
+    }
+
+    /// Time has passed: what did not arrive is tried again.
+    pub(super) fn try_undead_again(&mut self, now: Now) {
+        if self.undead.retry_at.is_some_and(|at| at <= now.monotonic) {
+            self.undead.retry_at = None;
+            self.undead.waiting.extend(self.undead.stuck.drain(..));
+        }
+    }
+
+    /// The message is gone for good.
+    fn bury(&mut self, dead: &Dead, effects: &mut Effects) {
+        self.undead.ram_bytes -= dead.entry.ram_bytes();
+        self.count_death(dead.reason);
+        self.forget(&dead.entry, effects);
+    }
+
+    pub(super) fn has_undead_to_publish(&self) -> bool {
+        !self.undead.waiting.is_empty()
+    }
+}
