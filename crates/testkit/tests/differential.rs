@@ -7,7 +7,7 @@ use anyhow::Context;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use testkit::Broker;
-use testkit::script::{self, Outcome, Target};
+use testkit::script::{self, Addresses, Outcome, Target};
 
 fn scripts() -> anyhow::Result<Vec<PathBuf>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/differential");
@@ -30,16 +30,20 @@ fn scripts() -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// `more` is added to the rabbitmq.conf of our broker.
-fn outcome(path: &Path, given: Option<SocketAddr>, more: &str) -> anyhow::Result<Outcome> {
-    if let Some(address) = given {
+fn outcome(path: &Path, given: Option<Addresses>, more: &str) -> anyhow::Result<Outcome> {
+    if let Some(addresses) = given {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            script::record_file(path, address)?;
+            script::record_file(path, addresses)?;
             return Ok(Outcome::default());
         }
-        return script::check_file(path, address, Target::RabbitMq);
+        return script::check_file(path, addresses, Target::RabbitMq);
     }
     let broker = Broker::start_with(&(settings(path)? + more))?;
-    script::check_file(path, broker.address(), Target::WarrenMq)
+    let addresses = Addresses {
+        amqp: broker.address(),
+        http: broker.http_address(),
+    };
+    script::check_file(path, addresses, Target::WarrenMq)
 }
 
 /// Lines `# rabbitmq.conf: key = value` at the top of a script.
@@ -65,11 +69,21 @@ fn answers_do_not_depend_on_the_number_of_shards() -> anyhow::Result<()> {
     compare("warren.shards = 3\n")
 }
 
+/// The broker that the environment names, with its HTTP API at `HTTP_ADDRESS` or where RabbitMQ has it.
+fn given() -> anyhow::Result<Option<Addresses>> {
+    let Ok(amqp) = std::env::var("AMQP_ADDRESS") else {
+        return Ok(None);
+    };
+    let amqp: SocketAddr = amqp.parse()?;
+    let http = match std::env::var("HTTP_ADDRESS") {
+        Ok(http) => http.parse()?,
+        Err(_) => SocketAddr::new(amqp.ip(), 15672),
+    };
+    Ok(Some(Addresses { amqp, http }))
+}
+
 fn compare(settings: &str) -> anyhow::Result<()> {
-    let given = std::env::var("AMQP_ADDRESS")
-        .ok()
-        .map(|address| address.parse())
-        .transpose()?;
+    let given = given()?;
     // Each file has a broker of its own; with one given, files still use different names, so they run side by side too.
     let outcomes: Vec<anyhow::Result<Outcome>> = std::thread::scope(|scope| {
         let paths = scripts()?;

@@ -7,6 +7,15 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// Where the broker under test listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// AMQP.
+    pub amqp: SocketAddr,
+    /// The HTTP API.
+    pub http: SocketAddr,
+}
+
 /// Which answers are expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -31,12 +40,12 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn check_file(path: &Path, address: SocketAddr, target: Target) -> anyhow::Result<Outcome> {
+pub fn check_file(path: &Path, addresses: Addresses, target: Target) -> anyhow::Result<Outcome> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let file = ScriptFile::parse(&text);
     let mut outcome = Outcome::default();
     for case in file.cases.iter().filter(|case| is_wanted(case)) {
-        let actual = run_case(&file, case, address);
+        let actual = run_case(&file, case, addresses);
         outcome.cases += 1;
         outcome.steps += case.steps.iter().filter(|step| step.is_command()).count();
         let difference = difference(case, &actual, target);
@@ -55,14 +64,14 @@ pub fn check_file(path: &Path, address: SocketAddr, target: Target) -> anyhow::R
 ///
 /// # Errors
 /// The file cannot be read or written, or a step got no answer it waits for.
-pub fn record_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
+pub fn record_file(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let mut file = ScriptFile::parse(&text);
     for index in 0..file.cases.len() {
         if !is_wanted(&file.cases[index]) {
             continue;
         }
-        let actual = run_case(&file, &file.cases[index], address);
+        let actual = run_case(&file, &file.cases[index], addresses);
         let case = &mut file.cases[index];
         for (step, lines) in case.steps.iter_mut().zip(actual) {
             if let Some(failure) = lines.iter().find(|line| line.starts_with('!')) {
@@ -85,15 +94,22 @@ fn is_wanted(case: &Case) -> bool {
 }
 
 /// The answers to each step; a step that fails has a line starting with `!`, and those behind it are not run.
-fn run_case(file: &ScriptFile, case: &Case, address: SocketAddr) -> Vec<Vec<String>> {
+fn run_case(file: &ScriptFile, case: &Case, addresses: Addresses) -> Vec<Vec<String>> {
     let (user, password) = file
         .setting("user")
         .and_then(|user| user.split_once(' '))
         .unwrap_or(("guest", "guest"));
-    let mut runner = Runner::new(address, user, password);
+    let vhost = file.setting("vhost");
+    let mut runner = Runner::new(addresses, user, password, vhost.unwrap_or("/"));
     let mut answers = Vec::new();
     let mut has_failed = false;
-    for step in &case.steps {
+    if let Some(vhost) = vhost
+        && let Err(error) = runner.begin_vhost(vhost)
+    {
+        has_failed = true;
+        answers.push(vec![format!("! < vhost: {error:#}")]);
+    }
+    for step in case.steps.iter().skip(answers.len()) {
         if !step.is_command() || has_failed {
             answers.push(Vec::new());
             continue;
@@ -103,7 +119,10 @@ fn run_case(file: &ScriptFile, case: &Case, address: SocketAddr) -> Vec<Vec<Stri
             vec![format!("! < {error:#}")]
         }));
     }
-    if let Err(error) = runner.clean_up()
+    let cleaned = runner
+        .clean_up()
+        .and_then(|()| vhost.map_or(Ok(()), |vhost| runner.end_vhost(vhost)));
+    if let Err(error) = cleaned
         && let Some(last) = answers.last_mut()
     {
         last.push(format!("! < clean up: {error:#}"));

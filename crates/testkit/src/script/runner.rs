@@ -1,12 +1,15 @@
 //! Runs the commands of a case and collects what the broker answers.
 
+use super::compare::Addresses;
 use super::peer::{Event, Peer, frame};
 use super::spec::{self, by_name};
 use super::text::{
     Argument, Scanner, Shown, arguments, decode_method, decode_properties, encode_method,
     encode_properties, show_body, take_argument,
 };
+use crate::Http;
 use anyhow::{Context, bail, ensure};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -36,8 +39,11 @@ const CAPABILITIES: [&str; 6] = [
 /// Everything of one case.
 pub(super) struct Runner {
     address: SocketAddr,
+    http: Http,
     user: String,
     password: String,
+    /// Of connections that name none.
+    vhost: String,
     sender: Sender<(usize, Event)>,
     events: Receiver<(usize, Event)>,
     connections: Vec<Connection>,
@@ -46,6 +52,7 @@ pub(super) struct Runner {
     queues: Vec<(Vec<u8>, usize)>,
     exchanges: Vec<Vec<u8>>,
     answers: Vec<Answer>,
+    http_answers: Vec<String>,
 }
 
 struct Connection {
@@ -156,12 +163,15 @@ impl Names {
 }
 
 impl Runner {
-    pub(super) fn new(address: SocketAddr, user: &str, password: &str) -> Self {
+    pub(super) fn new(addresses: Addresses, user: &str, password: &str, vhost: &str) -> Self {
         let (sender, events) = channel();
         Self {
-            address,
+            address: addresses.amqp,
+            http: Http::at(addresses.http).login(user, password),
+            http_answers: Vec::new(),
             user: user.to_owned(),
             password: password.to_owned(),
+            vhost: vhost.to_owned(),
             sender,
             events,
             connections: Vec::new(),
@@ -197,7 +207,7 @@ impl Runner {
                 answer.text.starts_with("basic.cancel "),
             )
         });
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.http_answers);
         for answer in answers {
             let name = &self.connections[answer.connection].name;
             let mut text = answer.text;
@@ -236,10 +246,40 @@ impl Runner {
                 self.answers.clear();
                 Ok(())
             }
+            "http" => self.ask_http(rest),
             "until" => self.until(rest),
             "until-gone" => self.until_gone(rest),
             _ => self.talk(subject, rest, waits),
         }
+    }
+
+    /// Makes a vhost for one case.
+    pub(super) fn begin_vhost(&self, vhost: &str) -> anyhow::Result<()> {
+        self.http
+            .put(&format!("/vhosts/{vhost}"), serde_json::json!({}))
+            .map(drop)
+    }
+
+    /// Deletes it with what is in it.
+    pub(super) fn end_vhost(&self, vhost: &str) -> anyhow::Result<()> {
+        self.http.delete(&format!("/vhosts/{vhost}")).map(drop)
+    }
+
+    /// Sends a request and waits for its answer, then for what it caused.
+    fn ask_http(&mut self, request: &str) -> anyhow::Result<()> {
+        let mut words = request.splitn(3, ' ');
+        let method = words.next().unwrap_or_default();
+        let path = words.next().context("a request has a path")?;
+        let body = words.next().unwrap_or_default();
+        let response = self.http.request_with(method, path, &[], body.as_bytes())?;
+        let mut answer = format!("http < {}", response.status);
+        match response.json() {
+            Ok(Value::Null) => {}
+            Ok(json) => write!(answer, " {json}")?,
+            Err(_) => write!(answer, " {}", String::from_utf8_lossy(&response.body))?,
+        }
+        self.http_answers.push(answer);
+        self.settle()
     }
 
     fn talk(&mut self, subject: &str, rest: &str, waits: bool) -> anyhow::Result<()> {
@@ -429,7 +469,7 @@ impl Runner {
             self.connections[index].frame_max = if size == 0 { 131_072 } else { size };
         }
         let channel_max = option("channel_max").unwrap_or("2047");
-        let vhost = option("vhost").unwrap_or("/");
+        let vhost = option("vhost").unwrap_or(&self.vhost).to_owned();
         self.connections[index].peer.send(PROTOCOL_HEADER);
         if !self.handshake_step(index, "connection.start")? {
             return Ok(());
