@@ -3,10 +3,10 @@
 use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
 use base::Position;
 use broker::command::{Outcome, QueueCommand};
-use broker::effect::Effects;
+use broker::effect::{Effect, Effects};
 use broker::message::Message;
-use broker::queue::{READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN};
-use broker::queue_arguments::{Overflow, QueueArguments};
+use broker::queue::{DROPS_MAX, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN};
+use broker::queue_arguments::{Overflow, QueueArguments, QueueType};
 
 fn transient() -> Message {
     message(false, 10)
@@ -847,4 +847,216 @@ fn messages_that_the_store_lost_are_counted_and_not_waited_for() {
     );
     check(&rig.loaded(), "");
     assert_eq!((rig.queue.ready_count(), rig.queue.counters().lost), (0, 2));
+}
+
+fn quorum_queue(arguments: QueueArguments) -> Rig {
+    Rig::new(settings(
+        true,
+        QueueArguments {
+            queue_type: QueueType::Quorum,
+            ..arguments
+        },
+    ))
+}
+
+fn to_dlx() -> QueueArguments {
+    QueueArguments {
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    }
+}
+
+/// Dead letters of each turn from `effects` on, until the queue asks for no more turns.
+fn dead_letters_by_turn(rig: &mut Rig, mut effects: Effects) -> Vec<usize> {
+    let mut turns = Vec::new();
+    loop {
+        let is_dead_letter = |effect: &&Effect| matches!(effect, Effect::DeadLetter { .. });
+        turns.push(effects.iter().filter(is_dead_letter).count());
+        if rig.wake.is_none_or(|at| at > rig.now.monotonic) {
+            return turns;
+        }
+        effects = rig.pass_ms(0);
+    }
+}
+
+#[test]
+fn many_that_expire_at_once_are_dropped_in_steps() {
+    let mut rig = queue_with(QueueArguments {
+        message_ttl_ms: Some(100),
+        ..to_dlx()
+    });
+    for _ in 0..2500 {
+        rig.command(publish(transient(), None));
+    }
+    let effects = rig.pass_ms(100);
+    let turns = dead_letters_by_turn(&mut rig, effects);
+    assert!(
+        turns.iter().all(|&count| count <= DROPS_MAX as usize),
+        "{turns:?}"
+    );
+    assert_eq!(turns.iter().sum::<usize>(), 2500);
+    assert_eq!(rig.queue.ready_count(), 0);
+}
+
+#[test]
+fn an_expired_message_waits_for_its_turn_and_goes_to_nobody() {
+    let mut rig = queue_with(QueueArguments {
+        message_ttl_ms: Some(100),
+        ..QueueArguments::default()
+    });
+    for _ in 0..1500 {
+        rig.command(publish(transient(), None));
+    }
+    rig.now.monotonic += std::time::Duration::from_millis(200);
+    let effects = rig.command(get());
+    assert!(
+        !show(&effects).contains("get-"),
+        "the answer waits for the rest"
+    );
+    assert!(rig.queue.ready_count() > 0);
+    check(&rig.pass_ms(0), "c9 get-empty");
+}
+
+#[test]
+fn many_that_are_rejected_at_once_become_dead_letters_in_steps() {
+    let mut rig = queue_with(to_dlx());
+    rig.command(consume(consumer(1), false, 0, 0));
+    for _ in 0..2500 {
+        rig.command(publish(transient(), None));
+    }
+    let all: Vec<u64> = (0..2500).collect();
+    let effects = rig.command(settle(1, &all, Outcome::Discard));
+    assert!(rig.queue.undead_count() > 0);
+    let turns = dead_letters_by_turn(&mut rig, effects);
+    assert!(
+        turns.iter().all(|&count| count <= DROPS_MAX as usize),
+        "{turns:?}"
+    );
+    assert_eq!(turns.iter().sum::<usize>(), 2500);
+    assert_eq!(rig.queue.undead_count(), 0);
+    assert_eq!(rig.queue.counters().rejected, 2500);
+}
+
+#[test]
+fn a_dead_letter_is_kept_until_it_has_arrived() {
+    let mut rig = quorum_queue(QueueArguments {
+        dead_letter_at_least_once: true,
+        overflow: Overflow::RejectPublish,
+        ..to_dlx()
+    });
+    rig.command(publish(transient(), None));
+    rig.collect();
+    rig.durable();
+    rig.command(get());
+    command(
+        &mut rig,
+        settle(9, &[0], Outcome::Reject),
+        "dead-letter rejected to dlx awaited 0",
+    );
+    let refused = |rig: &mut Rig, arrived| {
+        rig.call(|queue, now, windows, effects| {
+            queue.dead_letter_arrived(now, Position(0), arrived, windows, effects);
+        })
+    };
+    check(&refused(&mut rig, false), "wake 6000");
+    assert_eq!(rig.disk.len(), 1);
+    check(&rig.pass_ms(4_999), "");
+    check(&rig.pass_ms(1), "dead-letter rejected to dlx awaited 0");
+    refused(&mut rig, true);
+    rig.collect();
+    rig.durable();
+    assert!(rig.disk.is_empty());
+    assert_eq!(rig.queue.undead_count(), 0);
+}
+
+#[test]
+fn a_quorum_queue_counts_who_failed_and_gives_up() {
+    let mut rig = quorum_queue(QueueArguments {
+        delivery_limit: Some(1),
+        ..to_dlx()
+    });
+    rig.command(publish(transient(), None));
+    command(&mut rig, get(), "c9 get-ok 0 ready=0");
+    rig.command(settle(9, &[0], Outcome::Requeue));
+    command(&mut rig, get(), "c9 get-ok 0 redelivered ready=0 1/0");
+    rig.command(settle(9, &[0], Outcome::Fail));
+    command(&mut rig, get(), "c9 get-ok 0 redelivered ready=0 2/1");
+    command(
+        &mut rig,
+        settle(9, &[0], Outcome::Fail),
+        "dead-letter delivery_limit to dlx",
+    );
+    assert_eq!(rig.queue.counters().delivery_limit, 1);
+}
+
+#[test]
+fn a_quorum_queue_takes_back_what_is_kept_too_long() {
+    let mut rig = quorum_queue(QueueArguments {
+        consumer_timeout_ms: Some(1000),
+        ..QueueArguments::default()
+    });
+    rig.command(consume(consumer(1), false, 0, 0));
+    rig.command(publish(transient(), None));
+    rig.command(publish(transient(), None));
+    rig.command(settle(1, &[0], Outcome::Ack));
+    check(&rig.pass_ms(1000), "");
+    let effects = rig.pass_ms(100);
+    assert!(
+        show(&effects).contains("c1 timed out [1]"),
+        "{}",
+        show(&effects)
+    );
+    assert_eq!(rig.queue.consumer_count(), 0);
+    command(
+        &mut rig,
+        get(),
+        "c9 get-ok 1 redelivered ready=0 1/0; wake 3200",
+    );
+}
+
+#[test]
+fn a_message_with_a_priority_brings_levels_to_a_quorum_queue() {
+    let mut rig = quorum_queue(QueueArguments::default());
+    let with_priority = |priority: u8| {
+        let mut message = transient();
+        message.properties = vec![0x08, 0, priority].into();
+        message.priority = priority;
+        message
+    };
+    rig.command(publish(transient(), None));
+    rig.command(publish(with_priority(1), None));
+    rig.command(publish(with_priority(40), None));
+    rig.command(publish(with_priority(4), None));
+    for position in [2, 0, 3, 1] {
+        let effects = rig.command(get());
+        assert!(
+            show(&effects).starts_with(&format!("c9 get-ok {position} ")),
+            "{}",
+            show(&effects)
+        );
+    }
+    rig.command(publish(transient(), None));
+    command(&mut rig, get(), "c9 get-ok 4 ready=0");
+}
+
+#[test]
+fn a_higher_priority_takes_over_a_quorum_queue_when_its_consumer_holds_nothing() {
+    let mut rig = quorum_queue(QueueArguments {
+        single_active_consumer: true,
+        ..QueueArguments::default()
+    });
+    rig.command(consume(consumer(1), false, 0, 0));
+    rig.command(publish(transient(), None));
+    rig.command(consume(consumer(2), false, 0, 5));
+    let effects = rig.command(publish(transient(), None));
+    assert!(
+        !show(&effects).contains("deliver"),
+        "the active one holds a message"
+    );
+    let effects = rig.command(settle(1, &[0], Outcome::Ack));
+    assert!(
+        show(&effects).contains("c2 deliver 1"),
+        "{}",
+        show(&effects)
+    );
 }
