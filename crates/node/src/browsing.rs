@@ -192,7 +192,7 @@ impl Handle {
         let mut acted = Acted::default();
         loop {
             let mut batch = Vec::new();
-            while batch.len() < BATCH_MESSAGES_MAX && !(batch.len() > 0 && walk.needs_step()) {
+            while batch.len() < BATCH_MESSAGES_MAX && (batch.is_empty() || !walk.needs_step()) {
                 let Some(message) = walk.next().await? else {
                     break;
                 };
@@ -594,10 +594,11 @@ impl Batch {
             mailbox.send_all(mail);
         }
         while waiting > 0 {
-            match visitor.receive().await? {
-                Reply::Confirm { first, last } => waiting -= published.note(first, last, true),
-                Reply::Nack { first, last } => waiting -= published.note(first, last, false),
-                _ => {}
+            let reply = visitor.receive().await?;
+            if let Reply::Confirm { first, last } = reply {
+                waiting -= published.note(first, last, true);
+            } else if let Reply::Nack { first, last } = reply {
+                waiting -= published.note(first, last, false);
             }
         }
         Ok(published)
@@ -675,7 +676,7 @@ impl Published {
                 Sent::Waiting(left) if safe => Sent::Waiting(left - 1),
                 Sent::Waiting(left) => Sent::Refused(left - 1),
                 Sent::Refused(left) => Sent::Refused(left.saturating_sub(1)),
-                other => other,
+                Sent::Safe | Sent::Unroutable => *sent,
             };
         }
         count

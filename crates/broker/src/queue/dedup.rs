@@ -416,14 +416,16 @@ fn id_message(id: &Bytes) -> Message {
 
 /// Type and value of a header, so that 1 and "1" differ.
 fn encode(value: &Value) -> Bytes {
-    let text = match value {
-        Value::Array(_) | Value::Table(_) => format!("{value:?}"),
-        other => value_text(other),
+    let text = if matches!(value, Value::Array(_) | Value::Table(_)) {
+        format!("{value:?}")
+    } else {
+        value_text(value)
     };
     // Integers are equal by value, whatever their width.
-    let kind = match value {
-        Value::Int(..) => "int",
-        other => other.type_name(),
+    let kind = if value.as_int().is_some() {
+        "int"
+    } else {
+        value.type_name()
     };
     let id = format!("{kind}:{text}");
     if id.len() <= ID_BYTES_MAX {

@@ -102,14 +102,17 @@ fn pick(messages: &[BrowsedMessage], positions: &[u64]) -> Vec<BrowsedMessage> {
 fn drain(rig: &mut Rig) -> Vec<u64> {
     let mut effects = rig.command(consume(consumer(1), true, 0, 0));
     effects.extend(rig.catch_up());
-    let delivered = effects.iter().flat_map(|effect| match effect {
-        Effect::Reply {
+    let delivered = effects.iter().flat_map(|effect| {
+        if let Effect::Reply {
             reply: Reply::Deliver {
                 position, messages, ..
             },
             ..
-        } => position.0..position.0 + messages.len() as u64,
-        _ => 0..0,
+        } = effect
+        {
+            return position.0..position.0 + messages.len() as u64;
+        }
+        0..0
     });
     delivered.collect()
 }

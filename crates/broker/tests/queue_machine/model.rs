@@ -941,9 +941,8 @@ impl Run {
                 state: BrowsedState::Ready,
                 redelivered: kept.mark == Mark::Redelivered,
                 expires_at_ms: kept.expires.map(|at| {
-                    let left = i64::try_from(at.as_millis()).unwrap()
-                        - i64::try_from(now.monotonic.as_millis()).unwrap();
-                    now.wall_ms.saturating_add_signed(left)
+                    let from_start = now.wall_ms - now.monotonic.as_millis() as u64;
+                    from_start + at.as_millis() as u64
                 }),
                 message: kept.message.clone(),
             })
@@ -962,12 +961,15 @@ impl Run {
             channel: channel(OPERATOR),
             operation: Box::new(operation),
         });
-        let done = effects.iter().find_map(|effect| match effect {
-            Effect::Reply {
+        let done = effects.iter().find_map(|effect| {
+            if let Effect::Reply {
                 reply: Reply::Operated(reply),
                 ..
-            } => Some(reply),
-            _ => None,
+            } = effect
+            {
+                return Some(reply);
+            }
+            None
         });
         let with_levels = self.model.settings.arguments.max_priority.is_some();
         let keys = messages.iter().map(|message| message.at.key_of_model());

@@ -136,10 +136,10 @@ fn check(
 }
 
 fn refused(error: broker::Error) -> ApiError {
-    match error {
-        broker::Error::AccessRefused { .. } => ApiError::NotAuthorised("Access refused."),
-        error => error.into(),
+    if matches!(error, broker::Error::AccessRefused { .. }) {
+        return ApiError::NotAuthorised("Access refused.");
     }
+    error.into()
 }
 
 /// What is not understood is refused: a mistyped filter must not select everything.
@@ -163,9 +163,9 @@ fn count(body: &Body, key: &str) -> Result<Option<u64>, ApiError> {
 }
 
 fn cursor(key: &str, value: &serde_json::Value) -> Result<Cursor, ApiError> {
-    let text = match value {
-        serde_json::Value::Number(number) => number.to_string(),
-        other => other.as_str().unwrap_or_default().to_owned(),
+    let text = match value.as_u64() {
+        Some(position) => position.to_string(),
+        None => value.as_str().unwrap_or_default().to_owned(),
     };
     text.parse()
         .map_err(|error| ApiError::bad(format!("'{key}': {error}")))
