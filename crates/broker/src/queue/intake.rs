@@ -9,8 +9,8 @@
 //!   not run ahead.
 //!
 //! Consumers that are not there or that are much slower never hold anybody back: they are only waited for if, while publishers went
-//! freely, at least half as much went out as came in, or consumers mostly waited for the store; and never for longer than
-//! [`PACED_MAX`] before publishers go freely again and that is looked at anew.
+//! freely, at least half as much went out as came in, or consumers mostly waited for the store; never for longer than
+//! [`PACED_MAX`], and [`STALLED_MAX`] without any progress, before publishers go freely again and that is looked at anew.
 //!
 //! Limit: a channel asks a few times for its whole credit, so what is held is bounded by the publishing channels.
 //!
@@ -30,10 +30,13 @@ const UNWRITTEN_LIMITS_MAX: usize = 8;
 const BEHIND_BYTES: usize = 512 << 10;
 
 /// What is published freely before it is looked at how consumers do.
-const WINDOW_BYTES: u64 = 4 << 20;
+const WINDOW_BYTES: u64 = 2 << 20;
 
 /// How long publishers go at the pace of consumers before they go freely again, at most.
-const PACED_MAX: Duration = Duration::from_millis(100);
+const PACED_MAX: Duration = Duration::from_millis(400);
+
+/// How long one part of credit waits for consumers, at most.
+const STALLED_MAX: Duration = Duration::from_millis(100);
 
 /// A channel that waits for credit.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,8 @@ enum Pace {
     /// Consumers do.
     Consumers {
         until: Duration,
+        /// When they count as slow if no credit was given meanwhile.
+        stalled_at: Duration,
         /// Messages that had gone out when it was last looked at.
         delivered: u64,
         /// Eighths of messages that may still be published.
@@ -118,8 +123,11 @@ impl Queue {
     pub(super) fn give_credit(&mut self, now: Now, effects: &mut Effects) {
         while let Some(&asked) = self.intake.asked.front() {
             if !self.may_take(now, asked.spent) {
-                if let Pace::Consumers { until, .. } = self.intake.pace {
-                    self.wake_by(until, effects);
+                if let Pace::Consumers {
+                    until, stalled_at, ..
+                } = self.intake.pace
+                {
+                    self.wake_by(until.min(stalled_at), effects);
                 }
                 return;
             }
@@ -157,6 +165,7 @@ impl Queue {
         }
         let Pace::Consumers {
             until,
+            stalled_at,
             delivered,
             allowance,
         } = &mut self.intake.pace
@@ -169,7 +178,7 @@ impl Queue {
         let cost = 8 * u64::from(spent.messages);
         let is_behind = self.ready.has_cold() || self.ready.ram_bytes() > BEHIND_BYTES;
         let must_wait = is_behind && *allowance < cost;
-        if *until <= now.monotonic {
+        if *until.min(stalled_at) <= now.monotonic {
             if must_wait {
                 // They became slow: that counts at once.
                 self.intake.delivered /= 2;
@@ -178,6 +187,7 @@ impl Queue {
             return true;
         }
         if !must_wait {
+            *stalled_at = now.monotonic + STALLED_MAX;
             *allowance = allowance.saturating_sub(cost);
         }
         !must_wait
@@ -201,6 +211,7 @@ impl Queue {
         }
         Pace::Consumers {
             until: now.monotonic + PACED_MAX,
+            stalled_at: now.monotonic + STALLED_MAX,
             delivered: self.counters.delivered,
             allowance: 0,
         }

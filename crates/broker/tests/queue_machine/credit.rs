@@ -123,16 +123,16 @@ fn slow_consumers_hold_nobody_back() {
     }
 }
 
-/// A consumer that settles six of eight and has fallen behind, up to the first credit that waits.
+/// A consumer that settles five of eight and has fallen behind, up to the first credit that waits.
 fn consumers_decide() -> (Rig, u64) {
     let mut rig = durable_queue();
-    rig.command(consume(consumer(2), false, 6, 0));
+    rig.command(consume(consumer(2), false, 5, 0));
     let mut next = 0;
     publish_until_held(&mut rig, |rig, _| {
-        for position in next..next + 6 {
+        for position in next..next + 5 {
             rig.command(settle(2, &[position], Outcome::Ack));
         }
-        next += 6;
+        next += 5;
         rig.catch_up();
     });
     (rig, next)
