@@ -88,7 +88,7 @@ fn encode_table(out: &mut Vec<u8>, table: &Arguments) {
 }
 
 /// The recursion is as deep as the value, which whoever decoded it has limited.
-fn encode_value(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn encode_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Bool(value) => out.extend([b't', u8::from(*value)]),
         Value::Int(kind, value) => {

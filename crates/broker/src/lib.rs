@@ -30,7 +30,9 @@ pub mod vhost;
 pub mod vhost_metadata;
 
 mod persistent;
+mod ranked_tree;
 mod reached;
+mod selector;
 mod topic_trie;
 
 pub use error::Error;

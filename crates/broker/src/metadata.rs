@@ -317,7 +317,7 @@ impl Metadata {
                     internal: *internal,
                     arguments,
                 };
-                self.declare_exchange(&declaration, command)
+                self.declare_exchange(&declaration, command, origin)
             }
             C::DeleteExchange {
                 vhost,
@@ -459,6 +459,7 @@ impl Metadata {
         &mut self,
         asked: &ExchangeDeclaration<'_>,
         command: &MetadataCommand,
+        origin: Origin,
     ) -> Result<Applied, Error> {
         let vhost = self.expect_vhost(asked.vhost)?;
         let exchange_type = ExchangeType::parse(asked.exchange_type)?;
@@ -475,11 +476,14 @@ impl Metadata {
                 name: asked.name.clone(),
             });
         }
-        let mut exchange = Exchange::new(asked.name.clone(), exchange_type, asked.durable);
+        asked.check_alternate_exchange()?;
+        if origin == Origin::Request {
+            self.check_exchange_limit(asked)?;
+        }
+        let (name, arguments) = (asked.name.clone(), asked.arguments.clone());
+        let mut exchange = Exchange::new(name, exchange_type, asked.durable, arguments)?;
         exchange.auto_delete = asked.auto_delete;
         exchange.internal = asked.internal;
-        exchange.arguments = asked.arguments.clone();
-        asked.check_alternate_exchange()?;
         exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
         applied.log.extend(asked.durable.then(|| command.clone()));
@@ -489,6 +493,21 @@ impl Metadata {
         });
         self.vhost_mut(asked.vhost).insert_exchange(exchange);
         Ok(applied)
+    }
+
+    fn check_exchange_limit(&self, asked: &ExchangeDeclaration<'_>) -> Result<(), Error> {
+        let Some(limit) = self.rules.exchanges_max else {
+            return Ok(());
+        };
+        let count: usize = self.vhosts().map(|vhost| vhost.exchange_count()).sum();
+        if (count as u64) < limit {
+            return Ok(());
+        }
+        let ExchangeDeclaration { name, vhost, .. } = asked;
+        let text = format!(
+            "cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {limit} is reached"
+        );
+        Err(Error::Precondition(text.into()))
     }
 
     /// Deleting what is not there succeeds.

@@ -645,6 +645,46 @@ pub(crate) fn value_text(value: &Value) -> String {
     }
 }
 
+/// A value as Erlang prints RabbitMQ's form of it. The recursion is as deep as the value, which whoever decoded it has limited.
+pub(crate) fn erlang_value(value: &Value) -> String {
+    match value {
+        Value::LongStr(bytes) | Value::Binary(bytes) => erlang_binary(bytes),
+        Value::Decimal(scale, unscaled) => format!("{{{scale},{unscaled}}}"),
+        Value::Array(values) => {
+            let item = |value: &Value| format!("{{{},{}}}", value.type_name(), erlang_value(value));
+            let items: Vec<_> = values.iter().map(item).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Table(table) => {
+            let field = |(key, value): (&str, &Value)| {
+                let (key, kind) = (erlang_binary(key.as_bytes()), value.type_name());
+                format!("{{{key},{kind},{}}}", erlang_value(value))
+            };
+            let fields: Vec<_> = table.iter().map(field).collect();
+            format!("[{}]", fields.join(","))
+        }
+        Value::Bool(_)
+        | Value::Int(..)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Timestamp(_)
+        | Value::Void => value_text(value),
+    }
+}
+
+/// A binary as Erlang prints it.
+pub(crate) fn erlang_binary(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok("") => "<<>>".into(),
+        Ok(text) if text.is_ascii() => format!("<<\"{text}\">>"),
+        Ok(text) => format!("<<\"{text}\"/utf8>>"),
+        Err(_) => {
+            let numbers: Vec<_> = bytes.iter().map(u8::to_string).collect();
+            format!("<<{}>>", numbers.join(","))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

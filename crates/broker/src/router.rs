@@ -6,11 +6,13 @@
 
 use crate::auth::{Permit, Write};
 use crate::error::ResourceKind;
-use crate::exchange::{Exchange, RoutedMessage, Target, TargetSet};
+use crate::exchange::{Exchange, History, MessageParts, RoutedMessage, Target, TargetSet};
+use crate::message::SharedMessage;
 use crate::reached::Reached;
-use crate::value::Arguments;
 use crate::vhost::Vhost;
 use base::QueueRef;
+use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Up to this many queues, comparing them one by one beats sorting them.
 const SCAN_MAX: usize = 16;
@@ -19,6 +21,7 @@ const SCAN_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct Targets {
     queues: Vec<QueueRef>,
+    histories: SmallVec<[Arc<History>; 1]>,
 }
 
 impl Targets {
@@ -32,6 +35,13 @@ impl Targets {
         &self.queues
     }
 
+    /// Keeps a copy in the histories of the exchanges that have one. Does nothing for most messages.
+    pub fn remember(&mut self, message: &SharedMessage) {
+        for history in self.histories.drain(..) {
+            history.push(message);
+        }
+    }
+
     /// Whether the message is unroutable.
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()
@@ -41,52 +51,54 @@ impl Targets {
 /// What a routing depended on besides exchange and routing keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteInfo {
-    /// A headers exchange was reached, so the result must not be reused for another message.
-    pub used_headers: bool,
+    /// An exchange was reached that asked for more, so the result must not be reused for another message.
+    pub once: bool,
 }
 
 /// Finds the queues for a published message. `targets` is overwritten.
 ///
-/// Unless headers were used, the result is the same for the same vhost, exchange and keys until `Metadata::version` changes.
+/// Unless it is `once`, the result is the same for the same vhost, exchange and keys until `Metadata::version` changes.
 ///
-/// `routing_keys` are the message's own key and those of its CC and BCC headers. `headers` is called at most once, and only if a
-/// headers exchange is reached.
+/// `routing_keys` are the message's own key and those of its CC and BCC headers. `parts` is asked only if an exchange is reached
+/// whose type needs it. Whoever sends the message on has to call [`Targets::remember`].
 pub fn route(
     vhost: &Vhost,
     exchange: &Exchange,
     permit: &Permit<Write>,
     routing_keys: &[&[u8]],
-    headers: &mut dyn FnMut() -> Arguments,
+    parts: &mut dyn MessageParts,
     targets: &mut Targets,
 ) -> RouteInfo {
     debug_assert!(
         permit.covers(&vhost.name, ResourceKind::Exchange, &exchange.name),
         "the permit is for another exchange"
     );
-    walk(vhost, exchange, routing_keys, headers, targets)
+    walk(vhost, exchange, routing_keys, parts, targets)
 }
 
-/// Finds the queues for a message that a queue dead-letters. It needs no permit: the declaration of the queue needed one.
-pub fn route_dead_letter(
+/// Finds the queues for a message that the broker itself publishes: a dead letter, the history of an exchange. It needs no permit:
+/// the declaration that led to it needed one.
+pub fn route_unasked(
     vhost: &Vhost,
     exchange: &Exchange,
     routing_keys: &[&[u8]],
-    headers: &mut dyn FnMut() -> Arguments,
+    parts: &mut dyn MessageParts,
     targets: &mut Targets,
 ) -> RouteInfo {
-    walk(vhost, exchange, routing_keys, headers, targets)
+    walk(vhost, exchange, routing_keys, parts, targets)
 }
 
 fn walk(
     vhost: &Vhost,
     exchange: &Exchange,
     routing_keys: &[&[u8]],
-    headers: &mut dyn FnMut() -> Arguments,
+    parts: &mut dyn MessageParts,
     targets: &mut Targets,
 ) -> RouteInfo {
     let queues = &mut targets.queues;
     queues.clear();
-    let mut message = RoutedMessage::new(routing_keys, headers);
+    targets.histories.clear();
+    let mut message = RoutedMessage::new(routing_keys, parts);
     let mut exchanges = Reached::new();
     exchanges.insert(exchange);
     // Target sets that gave queues: within one of them no queue is named twice.
@@ -121,6 +133,8 @@ fn walk(
         if !matched
             && let Some(name) = &exchange.alternate_exchange
             && let Some(alternate) = vhost.exchange(name)
+            // Compat: no message comes to the default exchange this way.
+            && !alternate.is_default()
         {
             exchanges.insert(alternate);
         }
@@ -128,9 +142,11 @@ fn walk(
     if set_count > 1 {
         deduplicate(queues);
     }
-    RouteInfo {
-        used_headers: message.headers_were_used(),
+    let once = message.is_once();
+    if once {
+        targets.histories = message.into_histories();
     }
+    RouteInfo { once }
 }
 
 fn deduplicate(queues: &mut Vec<QueueRef>) {

@@ -124,7 +124,9 @@ impl Vhost {
             by_destination: PersistentMap::default(),
         };
         for (name, exchange_type) in PREDECLARED {
-            let mut exchange = Exchange::new(name.into(), exchange_type, true);
+            let mut exchange =
+                Exchange::new(name.into(), exchange_type, true, Arguments::default())
+                    .expect("no type needs an argument");
             exchange.internal = name == TRACE_EXCHANGE;
             vhost.insert_exchange(exchange);
         }
@@ -252,6 +254,11 @@ impl Vhost {
     /// All exchanges with the predeclared ones, in no particular order.
     pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
         self.exchanges.values()
+    }
+
+    /// How many exchanges there are, with the predeclared ones.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.size()
     }
 
     /// The bindings that start at an exchange. The implicit ones of the default exchange are not among them.

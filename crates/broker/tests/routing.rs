@@ -6,17 +6,42 @@ use base::{Name, QueueId};
 use broker::auth::{Permit, Write, authorize};
 use broker::command::{Destination, MetadataCommand as Command, PasswordHash};
 use broker::error::ResourceKind;
+use broker::exchange::{ExchangeType, HashProperty, MessageParts};
+use broker::message::{Address, Message};
 use broker::metadata::{DefaultUser, Metadata, bootstrap_commands};
 use broker::router::{Targets, route};
 use broker::value::{Arguments, Value};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A broker's metadata with one user who may do everything.
 struct World {
     metadata: Metadata,
     targets: Targets,
+    random: u64,
+}
+
+struct Parts<'a> {
+    headers: &'a Arguments,
+    random: &'a mut u64,
+}
+
+impl MessageParts for Parts<'_> {
+    fn headers(&mut self) -> Arguments {
+        self.headers.clone()
+    }
+
+    fn property(&mut self, property: HashProperty) -> Option<Bytes> {
+        (property == HashProperty::MessageId).then(|| Bytes::from_static(b"m"))
+    }
+
+    /// A Weyl sequence: no two alike and evenly spread.
+    fn random(&mut self) -> u64 {
+        *self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        *self.random
+    }
 }
 
 impl World {
@@ -24,6 +49,7 @@ impl World {
         let mut world = Self {
             metadata: Metadata::new(1),
             targets: Targets::new(),
+            random: 0,
         };
         bootstrap_commands(DefaultUser::administrator(
             "guest".into(),
@@ -100,7 +126,7 @@ impl World {
         );
     }
 
-    /// Names of the queues that get a message, sorted, and whether headers were looked at.
+    /// Names of the queues that get a message, sorted, and whether that is right for this message only.
     fn publish(
         &mut self,
         exchange: &str,
@@ -124,7 +150,10 @@ impl World {
             exchange,
             &permit,
             &keys,
-            &mut || headers.clone(),
+            &mut Parts {
+                headers,
+                random: &mut self.random,
+            },
             &mut self.targets,
         );
         let name = |id: QueueId| self.metadata.queue_by_id(id).unwrap().name.to_string();
@@ -135,7 +164,7 @@ impl World {
             .map(|queue| name(queue.id))
             .collect();
         names.sort_unstable();
-        (names, info.used_headers)
+        (names, info.once)
     }
 
     fn queues(&mut self, exchange: &str, keys: &[&str]) -> Vec<String> {
@@ -305,4 +334,154 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn exchange_types_have_rabbitmqs_names() {
+    let names = ExchangeType::ALL.map(ExchangeType::as_str);
+    assert!(names.is_sorted_by_key(|name| (name.starts_with("x-"), *name)));
+    for exchange_type in ExchangeType::ALL {
+        assert_eq!(
+            ExchangeType::parse(exchange_type.as_str()),
+            Ok(exchange_type)
+        );
+        assert!(!exchange_type.description().is_empty());
+    }
+}
+
+/// How many of the keys 0 to 9999 lead to each of the queues.
+fn spread(world: &mut World, exchange: &str, queues: &[&str]) -> Vec<usize> {
+    let mut counts = vec![0; queues.len()];
+    for number in 0..10_000 {
+        let found = world.queues(exchange, &[&number.to_string()]);
+        let [name] = &found[..] else {
+            panic!("one queue, not {found:?}");
+        };
+        counts[queues.iter().position(|queue| queue == name).unwrap()] += 1;
+    }
+    counts
+}
+
+fn assert_near(counts: &[usize], shares: &[usize], percent: usize) {
+    let total: usize = shares.iter().sum();
+    for (count, share) in counts.iter().zip(shares) {
+        let fair = 10_000 * share / total;
+        assert!(
+            count.abs_diff(fair) * 100 <= fair * percent,
+            "{counts:?} is not as {shares:?}"
+        );
+    }
+}
+
+#[test]
+fn a_consistent_hash_follows_the_weights_and_moves_few_keys() {
+    let mut world = World::new();
+    world.exchange("x", "x-consistent-hash", None);
+    let queues = ["a", "b", "c"];
+    for (queue, weight) in queues.iter().zip(["10", "20", "30"]) {
+        world.queue(queue);
+        world.bind_queue("x", queue, weight);
+    }
+    assert_near(&spread(&mut world, "x", &queues), &[10, 20, 30], 5);
+
+    let before: Vec<_> = (0..10_000)
+        .map(|number| world.queues("x", &[&number.to_string()]))
+        .collect();
+    world.queue("d");
+    world.bind_queue("x", "d", "60");
+    let mut moved = 0;
+    for (number, before) in before.iter().enumerate() {
+        let after = world.queues("x", &[&number.to_string()]);
+        assert!(after == *before || after == ["d"]);
+        moved += usize::from(after != *before);
+    }
+    assert_near(&[moved, 10_000 - moved], &[60, 60], 5);
+}
+
+#[test]
+fn a_consistent_hash_is_the_same_after_a_restart() {
+    let mut world = World::new();
+    world.exchange("x", "x-consistent-hash", None);
+    for queue in ["d", "b", "c", "a"] {
+        world.queue(queue);
+        world.bind_queue("x", queue, "3");
+        world.bind_queue("x", queue, "1");
+    }
+    world.apply(&Command::Unbind {
+        vhost: "/".into(),
+        source: "x".into(),
+        destination: Destination::Queue("b".into()),
+        routing_key: Bytes::from_static(b"3"),
+        arguments: Arguments::default(),
+    });
+    let mut restored = World::new();
+    restored.metadata = Metadata::new(1);
+    for command in &world.metadata.to_snapshot().commands {
+        restored.metadata.replay(command).unwrap();
+    }
+    for number in 0..1000 {
+        let key = number.to_string();
+        assert_eq!(
+            world.queues("x", &[&key]),
+            restored.queues("x", &[&key]),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn random_exchanges_give_each_binding_its_share() {
+    for exchange_type in ["x-random", "x-local-random"] {
+        let mut world = World::new();
+        world.exchange("x", exchange_type, None);
+        assert!(world.queues("x", &["k"]).is_empty());
+        for queue in ["a", "b", "c", "d"] {
+            world.queue(queue);
+            world.bind_queue("x", queue, "");
+        }
+        let counts = spread(&mut world, "x", &["a", "b", "c", "d"]);
+        assert_near(&counts, &[1, 1, 1, 1], 5);
+        let (_, once) = world.publish("x", &["k"], &Arguments::default());
+        assert!(once);
+    }
+}
+
+#[test]
+fn a_modulus_hash_counts_every_binding() {
+    let mut world = World::new();
+    world.exchange("x", "x-modulus-hash", None);
+    for (queue, keys) in [("a", &["1", "2", "3"][..]), ("b", &["1"])] {
+        world.queue(queue);
+        for key in keys {
+            world.bind_queue("x", queue, key);
+        }
+    }
+    assert_near(&spread(&mut world, "x", &["a", "b"]), &[3, 1], 5);
+    let (_, once) = world.publish("x", &["k"], &Arguments::default());
+    assert!(!once);
+}
+
+#[test]
+fn the_history_is_asked_for_messages_that_may_be_stored() {
+    let mut world = World::new();
+    world.exchange("x", "x-recent-history", None);
+    let no_store = Arguments::from_pairs([("x-recent-history-no-store".into(), Value::Bool(true))]);
+    assert!(world.publish("x", &["k"], &Arguments::default()).1);
+    let vhost = Arc::clone(world.metadata.vhost("/").unwrap());
+    let history = vhost.exchange("x").unwrap().history().unwrap();
+    let message = Arc::new(Message {
+        address: Address::new("x".into(), Bytes::from_static(b"k")),
+        properties: Bytes::new(),
+        body: Bytes::from_static(b"body"),
+        persistent: false,
+        priority: 0,
+        expiration_ms: None,
+        extra_routing_keys: None,
+        deaths: None,
+    });
+    world.targets.remember(&message);
+    assert_eq!(history.messages().len(), 1);
+    world.publish("x", &["k"], &no_store);
+    world.targets.remember(&message);
+    assert_eq!(history.messages().len(), 1);
 }

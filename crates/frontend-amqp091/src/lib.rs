@@ -27,6 +27,7 @@ pub mod dead_letter;
 pub mod exception;
 mod handshake;
 mod heartbeat;
+mod message_parts;
 mod out_buffer;
 mod publish;
 mod random;
@@ -41,6 +42,7 @@ mod unacked;
 pub use config::{Alarms, Config, Peer};
 pub use connection::{ChannelDetails, CloseReason, Connection, ConnectionDetails, ConnectionState};
 pub use exception::{Exception, Scope};
+pub use message_parts::{UnaskedParts, headers};
 pub use out_buffer::OutBuffer;
 pub use request::{Request, return_late_reply};
 

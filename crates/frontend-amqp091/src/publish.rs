@@ -2,7 +2,8 @@
 //!
 //! Most messages of a channel go where an earlier one went. [`Routes`] remembers for each (exchange, routing key) what was
 //! allowed and where it led, for one version of the metadata; a hit costs no authorisation, no routing and no allocation
-//! but the message itself. Messages whose headers decide (CC, BCC, headers exchanges) take the long way each time.
+//! but the message itself. Messages whose way depends on more (CC, BCC, exchanges that
+//! look at headers, properties or chance) take the long way each time.
 //!
 //! Order of checks as in RabbitMQ: immediate, size, permission, exchange, internal, reply-to, expiration, CC/BCC,
 //! topic permission, user-id, route. Spec: basic.publish; RabbitMQ docs: publishers, sender-selected, validated-user-id.
@@ -12,6 +13,7 @@ use crate::channel::{Channel, Mode};
 use crate::content::{Content, publish_of};
 use crate::credit::{self, Credits, Target};
 use crate::exception::{Exception, ExpirationProblem, Violation};
+use crate::message_parts::Parts;
 use crate::reply_to;
 use crate::session::{Session, Turn};
 use crate::tx;
@@ -24,7 +26,6 @@ use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
-use broker::value::Arguments;
 use bytes::Bytes;
 use codec_amqp091::{
     BasicProperties, FRAME_END, FRAME_HEADER_SIZE, FrameKind, PropertyScan, Table, TableWriter,
@@ -430,13 +431,7 @@ impl Channel {
                 method.mandatory,
             );
         }
-        let targets = self.route(
-            turn,
-            &allowed,
-            scan.headers,
-            &extra_keys.keys,
-            &message.address,
-        )?;
+        let targets = self.route(turn, &allowed, &extra_keys.keys, &message)?;
         let once: SmallVec<[Target; 2]>;
         let credits = &mut self.routes.credits;
         let queues = match targets {
@@ -461,23 +456,21 @@ impl Channel {
     /// Finds the queues, and remembers them if that is right.
     fn route(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         allowed: &Allowed,
-        headers: Option<Table<'_>>,
         extra_keys: &[&[u8]],
-        address: &Arc<Address>,
+        message: &SharedMessage,
     ) -> Result<Found, Exception> {
         let vhost = turn
             .metadata
             .vhost(&turn.session.vhost)
             .ok_or_else(|| vhost_gone(turn.session))?;
         let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
-        keys.push(&address.routing_key);
+        keys.push(&message.address.routing_key);
         keys.extend_from_slice(extra_keys);
-        let mut decoded = || {
-            headers.map_or_else(Arguments::default, |table| {
-                arguments::from_table(table).unwrap_or_default()
-            })
+        let mut parts = Parts {
+            properties: &message.properties,
+            random: &mut turn.session.random,
         };
         let targets = &mut self.routes.targets.0;
         let info = router::route(
@@ -485,16 +478,17 @@ impl Channel {
             &allowed.exchange,
             &allowed.permit,
             &keys,
-            &mut decoded,
+            &mut parts,
             targets,
         );
-        if info.used_headers || !extra_keys.is_empty() {
+        if info.once || !extra_keys.is_empty() {
+            targets.remember(message);
             return Ok(Found::Once);
         }
         let credits = &mut self.routes.credits;
         let queues = targets.queues().iter();
         let queues = queues.map(|queue| credits.target(*queue)).collect();
-        let address = Arc::clone(address);
+        let address = Arc::clone(&message.address);
         Ok(Found::Remembered(
             self.routes.insert(Route { address, queues }),
         ))

@@ -25,7 +25,7 @@ use broker::message::{Address, Message, SharedMessage};
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use bytes::Bytes;
-use frontend_amqp091::dead_letter;
+use frontend_amqp091::UnaskedParts;
 use smallvec::smallvec;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -412,7 +412,7 @@ impl Walk {
     fn selects(&self, browsed: &BrowsedMessage) -> bool {
         let message = &*browsed.message;
         let candidate = Candidate::new(message, browsed.redelivered, || {
-            dead_letter::headers(message)
+            frontend_amqp091::headers(&message.properties)
         });
         self.filter.matches(&candidate)
     }
@@ -608,7 +608,7 @@ impl Batch {
     fn route(
         &self,
         metadata: &Metadata,
-        message: &Message,
+        message: &SharedMessage,
         user: &Name,
         targets: &mut Targets,
     ) -> Result<bool, Error> {
@@ -629,8 +629,12 @@ impl Batch {
         {
             return Ok(false);
         }
-        let mut headers = || dead_letter::headers(message);
-        router::route_dead_letter(vhost, exchange, &[key], &mut headers, targets);
+        let mut parts = UnaskedParts {
+            properties: &message.properties,
+            random: rand::random(),
+        };
+        router::route_unasked(vhost, exchange, &[key], &mut parts, targets);
+        targets.remember(message);
         Ok(true)
     }
 }

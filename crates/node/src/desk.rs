@@ -12,9 +12,10 @@ use crate::mailbox::Mail;
 use crate::shared::Shared;
 use base::{ConnectionId, ShardId};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, MetadataReply, Reply};
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use frontend_amqp091::{Request, return_late_reply};
 use parking_lot::Mutex;
+use smallvec::smallvec;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -123,6 +124,16 @@ impl Shared {
         }
         for queue in proposed.deleted_queues {
             self.mailboxes[queue.shard.index()].send(Mail::QueueDeleted { queue: queue.id });
+        }
+        for (queue, message) in proposed.replays {
+            let command = QueueCommand::Publish {
+                messages: smallvec![message],
+                confirm: None,
+            };
+            self.mailboxes[queue.shard.index()].send(Mail::Queue {
+                queue: queue.id,
+                command,
+            });
         }
         let Some(index) = proposed.index else {
             let _ = answer.send(Ok(proposed.reply));

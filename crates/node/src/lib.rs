@@ -30,6 +30,7 @@ mod metadata_codec;
 mod metadata_leader;
 mod process;
 mod query;
+mod replay;
 mod service;
 mod shard;
 mod shard_thread;

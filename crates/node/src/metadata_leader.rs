@@ -9,10 +9,12 @@
 
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
+use crate::replay::replays;
 use arc_swap::ArcSwap;
 use base::{Name, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
+use broker::message::SharedMessage;
 use broker::metadata::{Metadata, MetadataEvent};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub(crate) struct Proposed {
     pub(crate) deleted_queues: Vec<QueueRef>,
     /// The vhost of a policy that was set or cleared.
     pub(crate) changed_policies: Option<Name>,
+    /// Messages for queues that were bound to an exchange with a history.
+    pub(crate) replays: Vec<(QueueRef, SharedMessage)>,
 }
 
 impl MetadataLeader {
@@ -101,6 +105,7 @@ impl MetadataLeader {
         }
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
         let changed_policies = applied.events.iter().find_map(changed_policies);
+        let replays = replays(&next, &applied.events);
         self.snapshot.store(Arc::new(next.clone()));
         state.metadata = next;
         Ok(Proposed {
@@ -108,6 +113,7 @@ impl MetadataLeader {
             index: durable.then_some(state.index),
             deleted_queues,
             changed_policies,
+            replays,
         })
     }
 

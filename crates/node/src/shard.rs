@@ -43,7 +43,7 @@ use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
 use frontend_amqp091::dead_letter::{self, DeadLetter};
-use frontend_amqp091::{CloseReason, Connection, Peer, Request, return_late_reply};
+use frontend_amqp091::{CloseReason, Connection, Peer, Request, UnaskedParts, return_late_reply};
 use hashbrown::HashMap;
 use slab::Slab;
 use smallvec::smallvec;
@@ -130,6 +130,8 @@ pub(crate) struct Shard {
     /// Where a dead letter goes; kept for its capacity.
     targets: Targets,
     arrivals: Arrivals,
+    /// Seeds the choice of exchanges that choose by chance among the targets of a dead letter.
+    random: u64,
     alarms: Alarms,
     congested: bool,
     memory_short: bool,
@@ -169,6 +171,7 @@ impl Shard {
             names: NameCache::default(),
             targets: Targets::new(),
             arrivals: Arrivals::default(),
+            random: u64::from(id.0) << 48,
             alarms: Alarms::default(),
             congested: false,
             memory_short: false,
@@ -516,7 +519,7 @@ impl Shard {
         {
             match request {
                 Request::Queue { queue, command } => self.ask_queue(now, queue, command),
-                Request::Metadata { channel, command } => self.propose(channel, &command),
+                Request::Metadata { channel, command } => self.propose(now, channel, &command),
                 Request::DirectReply { to, message } => {
                     self.send_reply(to, Reply::DirectReply { message })
                 }
@@ -684,7 +687,7 @@ impl Shard {
                     });
                 }
                 Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
-                Effect::Delete { queue, reply } => self.delete_queue(queue, reply),
+                Effect::Delete { queue, reply } => self.delete_queue(now, queue, reply),
                 Effect::DeadLetter {
                     queue,
                     message,
@@ -738,8 +741,13 @@ impl Shard {
         let message = Arc::new(dead_letter::dead_letter(message, letter));
         let keys: Vec<_> = message.routing_keys().map(|key| &key[..]).collect();
         let mut targets = std::mem::take(&mut self.targets);
-        let mut headers = || dead_letter::headers(&message);
-        router::route_dead_letter(vhost, exchange, &keys, &mut headers, &mut targets);
+        let mut parts = UnaskedParts {
+            properties: &message.properties,
+            random: self.random,
+        };
+        router::route_unasked(vhost, exchange, &keys, &mut parts, &mut targets);
+        self.random = self.random.wrapping_add(1);
+        targets.remember(&message);
         let is_cycle = |queue: &QueueRef| {
             metadata.queue_by_id(queue.id).is_some_and(|record| {
                 let deaths = message.deaths.as_ref();

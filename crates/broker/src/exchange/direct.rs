@@ -1,9 +1,10 @@
 //! `direct`: a binding takes a message whose routing key equals its binding key.
 
-use super::{RoutedMessage, Target, TargetSet};
+use super::{RoutedMessage, RoutingTable, Target, TargetSet};
 use crate::Error;
 use crate::binding::Binding;
 use crate::persistent::PersistentMap;
+use crate::value::Arguments;
 use bytes::Bytes;
 
 /// Targets by binding key. Arguments play no part.
@@ -12,12 +13,12 @@ pub(super) struct Table {
     by_key: PersistentMap<Bytes, TargetSet>,
 }
 
-impl Table {
-    pub(super) fn check(_binding: &Binding) -> Result<(), Error> {
-        Ok(())
+impl RoutingTable for Table {
+    fn new(_arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::default())
     }
 
-    pub(super) fn add(&mut self, binding: &Binding, target: Target) {
+    fn add(&mut self, binding: &Binding, target: Target) {
         match self.by_key.get_mut(&binding.binding_key) {
             Some(targets) => targets.add(target),
             None => self
@@ -26,7 +27,7 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, binding: &Binding, target: &Target) {
+    fn remove(&mut self, binding: &Binding, target: &Target) {
         let Some(targets) = self.by_key.get_mut(&binding.binding_key) else {
             return;
         };
@@ -36,11 +37,7 @@ impl Table {
         }
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "other exchange types decode the headers"
-    )]
-    pub(super) fn route<'a>(
+    fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
         matched: &mut dyn FnMut(&'a TargetSet),

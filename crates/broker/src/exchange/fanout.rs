@@ -1,8 +1,9 @@
 //! `fanout`: every binding takes every message.
 
-use super::{RoutedMessage, Target, TargetSet};
+use super::{RoutedMessage, RoutingTable, Target, TargetSet};
 use crate::Error;
 use crate::binding::Binding;
+use crate::value::Arguments;
 
 /// All targets. Binding keys and arguments play no part.
 #[derive(Clone, Debug, Default)]
@@ -10,20 +11,20 @@ pub(super) struct Table {
     targets: TargetSet,
 }
 
-impl Table {
-    pub(super) fn check(_binding: &Binding) -> Result<(), Error> {
-        Ok(())
+impl RoutingTable for Table {
+    fn new(_arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::default())
     }
 
-    pub(super) fn add(&mut self, _binding: &Binding, target: Target) {
+    fn add(&mut self, _binding: &Binding, target: Target) {
         self.targets.add(target);
     }
 
-    pub(super) fn remove(&mut self, _binding: &Binding, target: &Target) {
+    fn remove(&mut self, _binding: &Binding, target: &Target) {
         self.targets.remove(target);
     }
 
-    pub(super) fn route<'a>(
+    fn route<'a>(
         &'a self,
         _message: &mut RoutedMessage<'_>,
         matched: &mut dyn FnMut(&'a TargetSet),

@@ -1,82 +1,46 @@
 //! `headers`: bindings name headers and values; the routing key plays no part (RabbitMQ docs: headers exchange).
 //!
-//! `x-match` says whether all or any of them have to be there. Every binding is looked at for every message; bindings
-//! with the same arguments are looked at once.
+//! `x-match` says whether all or any of them have to be there.
 
-use super::{RoutedMessage, Target, TargetSet};
+use super::conditions::{Condition, ConditionTable, Mark, Needs};
+use super::{RoutedMessage, RoutingTable, Target, TargetSet};
 use crate::Error;
 use crate::binding::Binding;
-use crate::queue_arguments::value_text;
+use crate::queue_arguments::{erlang_binary, erlang_value};
 use crate::value::{Arguments, Value};
-use rpds::RedBlackTreeMapSync;
-use std::sync::Arc;
 
 /// Key of the argument that says how a binding matches.
 const X_MATCH: &str = "x-match";
 
-/// Targets by what they ask of the headers.
-#[derive(Clone, Debug)]
+/// Targets by what they ask of the headers. Binding keys play no part.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    /// By the binding's arguments in the form that can be compared.
-    rows: RedBlackTreeMapSync<Box<[u8]>, Row>,
+    conditions: ConditionTable<Wanted>,
 }
 
-#[derive(Clone, Debug)]
-struct Row {
-    condition: Arc<Condition>,
-    targets: TargetSet,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            rows: RedBlackTreeMapSync::new_sync(),
-        }
+impl RoutingTable for Table {
+    fn new(_arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::default())
     }
-}
 
-impl Table {
-    pub(super) fn check(binding: &Binding) -> Result<(), Error> {
+    fn check(binding: &Binding) -> Result<(), Error> {
         Match::parse(&binding.arguments).map(drop)
     }
 
-    pub(super) fn add(&mut self, binding: &Binding, target: Target) {
-        if let Some(row) = self.rows.get_mut(binding.arguments_key()) {
-            return row.targets.add(target);
-        }
-        let row = Row {
-            condition: Arc::new(Condition::new(&binding.arguments)),
-            targets: TargetSet::One(target, 1),
-        };
-        self.rows.insert_mut(binding.arguments_key().into(), row);
+    fn add(&mut self, binding: &Binding, target: Target) {
+        self.conditions.add(binding, target);
     }
 
-    pub(super) fn remove(&mut self, binding: &Binding, target: &Target) {
-        let Some(row) = self.rows.get_mut(binding.arguments_key()) else {
-            return;
-        };
-        row.targets.remove(target);
-        if row.targets.is_empty() {
-            self.rows.remove_mut(binding.arguments_key());
-        }
+    fn remove(&mut self, binding: &Binding, target: &Target) {
+        self.conditions.remove(binding, target);
     }
 
-    pub(super) fn route<'a>(
+    fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
         matched: &mut dyn FnMut(&'a TargetSet),
     ) {
-        if self.rows.is_empty() {
-            return;
-        }
-        let headers = message.headers();
-        for row in self
-            .rows
-            .values()
-            .filter(|row| row.condition.holds(headers))
-        {
-            matched(&row.targets);
-        }
+        self.conditions.route(message, matched);
     }
 }
 
@@ -96,7 +60,7 @@ impl Match {
             return Ok(Self::All);
         };
         let Value::LongStr(text) = value else {
-            let (found, value) = (value.type_name(), value_text(value));
+            let (found, value) = (value.type_name(), erlang_value(value));
             let text =
                 format!("Invalid x-match field type {found} (value {value}); expected longstr");
             return Err(Error::Precondition(text.into()));
@@ -107,9 +71,9 @@ impl Match {
             b"all-with-x" => Ok(Self::AllWithX),
             b"any-with-x" => Ok(Self::AnyWithX),
             other => {
-                let other = String::from_utf8_lossy(other);
+                let other = erlang_binary(other);
                 let text = format!(
-                    "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
+                    "Invalid x-match field value {other}; expected all, any, all-with-x, or any-with-x"
                 );
                 Err(Error::Precondition(text.into()))
             }
@@ -127,26 +91,26 @@ impl Match {
 
 /// A binding's arguments, ready to be compared.
 #[derive(Debug)]
-struct Condition {
+struct Wanted {
     /// One match is enough.
     any: bool,
-    wanted: Box<[(Box<str>, Value)]>,
+    headers: Box<[(Box<str>, Value)]>,
 }
 
-impl Condition {
-    fn new(arguments: &Arguments) -> Self {
+impl Condition for Wanted {
+    fn of(arguments: &Arguments) -> Self {
         let how = Match::parse(arguments).unwrap_or(Match::All);
         let wanted = arguments.iter().filter(|(key, _)| how.compares(key));
         Self {
             any: matches!(how, Match::Any | Match::AnyWithX),
-            wanted: wanted
+            headers: wanted
                 .map(|(key, value)| (key.into(), value.clone()))
                 .collect(),
         }
     }
 
     fn holds(&self, headers: &Arguments) -> bool {
-        let mut matches = self.wanted.iter().map(|(key, value)| {
+        let mut matches = self.headers.iter().map(|(key, value)| {
             headers
                 .get(key)
                 .is_some_and(|found| matches_value(value, found))
@@ -155,6 +119,18 @@ impl Condition {
             matches.any(|one| one)
         } else {
             matches.all(|one| one)
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        let marks = self.headers.iter().map(|(key, value)| match value {
+            Value::Void => Mark::name(key),
+            value => Mark::pair(key, value),
+        });
+        match (self.any, self.headers.is_empty()) {
+            (true, _) => Needs::Either(marks.collect()),
+            (false, true) => Needs::Nothing,
+            (false, false) => Needs::Each(marks.collect()),
         }
     }
 }
@@ -177,6 +153,7 @@ fn matches_value(wanted: &Value, found: &Value) -> bool {
 mod tests {
     use super::*;
     use crate::command::Destination;
+    use crate::exchange::{HashProperty, MessageParts};
     use crate::value::IntKind;
     use bytes::Bytes;
 
@@ -189,7 +166,43 @@ mod tests {
     }
 
     fn holds(binding: &Arguments, headers: &Arguments) -> bool {
-        Condition::new(binding).holds(headers)
+        let binding_of = |arguments: &Arguments| {
+            let destination = Destination::Queue("q".into());
+            let arguments = arguments.clone();
+            Binding::new("x".into(), destination, Bytes::new(), arguments, true)
+        };
+        let target = Target::Exchange("found".into());
+        // The neighbour must not be found, and must not be in the way.
+        let neighbour = binding_of(&table("neighbour", text("only")));
+        let binding = binding_of(binding);
+        let mut rows = Table::default();
+        rows.add(&neighbour, target.clone());
+        rows.add(&binding, target.clone());
+        let found = is_routed(&rows, headers);
+        rows.remove(&binding, &target);
+        assert!(!is_routed(&rows, headers), "{binding:?} was removed");
+        assert_eq!(found, Wanted::of(&binding.arguments).holds(headers));
+        found
+    }
+
+    fn is_routed(rows: &Table, headers: &Arguments) -> bool {
+        struct Parts<'a>(&'a Arguments);
+        impl MessageParts for Parts<'_> {
+            fn headers(&mut self) -> Arguments {
+                self.0.clone()
+            }
+            fn property(&mut self, _property: HashProperty) -> Option<Bytes> {
+                None
+            }
+            fn random(&mut self) -> u64 {
+                0
+            }
+        }
+        let mut parts = Parts(headers);
+        let mut found = false;
+        let mut message = RoutedMessage::new(&[b""], &mut parts);
+        rows.route(&mut message, &mut |_| found = true);
+        found
     }
 
     /// A table written as `key=text` with blanks between.

@@ -1,42 +1,97 @@
 //! Exchanges: what they are and, by their type, where a message goes.
 //!
-//! An [`Exchange`] is an immutable value in the metadata; binding and unbinding replace it. Each exchange type is a routing
-//! table in a file of its own. A new type is one more file with the functions of the table in `direct.rs`, and one line in
-//! `exchange_types!` below.
+//! An [`Exchange`] is an immutable value in the metadata; binding and unbinding replace it. Each exchange type is a
+//! [`RoutingTable`] in a file of its own. A new type is one more file and one line in `exchange_types!` below.
 //!
 //! Alternate exchanges, bindings between exchanges and the default exchange are the [router](crate::router)'s.
 
+mod conditions;
+mod consistent_hash;
 mod direct;
+mod erlang_hash;
 mod fanout;
 mod headers;
+mod history;
+mod jms_topic;
+mod modulus_hash;
+mod random;
+mod recent_history;
 mod target_set;
 mod topic;
+mod weighted_targets;
 
+pub use history::{HISTORY_BYTES_MAX, History};
 pub(crate) use target_set::{Target, TargetSet};
 
 use crate::Error;
 use crate::binding::Binding;
 use crate::value::Arguments;
 use base::Name;
+use bytes::Bytes;
 use rpds::RedBlackTreeSetSync;
+use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// How exchanges of one type route: what their bindings and their arguments come to.
+///
+/// A clone has to be cheap and changes of it must not be seen by the original.
+trait RoutingTable: Clone + std::fmt::Debug + Sized {
+    /// The table of an exchange without bindings.
+    ///
+    /// # Errors
+    /// `Precondition`: an argument that this type knows is wrong.
+    fn new(arguments: &Arguments) -> Result<Self, Error>;
+
+    /// Whether an exchange of this type can hold the binding.
+    ///
+    /// # Errors
+    /// `Precondition`, with the type's own text.
+    fn check(_binding: &Binding) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Adds a binding that was checked and is new.
+    fn add(&mut self, binding: &Binding, target: Target);
+
+    /// Removes a binding that was added with the same target.
+    fn remove(&mut self, binding: &Binding, target: &Target);
+
+    /// Calls `matched` with the targets of all bindings that take the message.
+    fn route<'a>(&'a self, message: &mut RoutedMessage<'_>, matched: &mut dyn FnMut(&'a TargetSet));
+
+    /// Where the binding stands among those of the exchange, if their order counts: adding them to an empty table in this
+    /// order makes an equal one.
+    fn order(&self, _binding: &Binding) -> (u64, usize) {
+        (0, 0)
+    }
+
+    /// What the exchange remembers of its messages, if it does.
+    fn history(&self) -> Option<&Arc<History>> {
+        None
+    }
+}
 
 /// Defines [`ExchangeType`] and the [`Table`] that stands for all the types' routing tables.
 macro_rules! exchange_types {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $table:path,)+) => {
+    ($($variant:ident $name:literal $description:literal $table:path,)+) => {
         /// How an exchange chooses among its bindings.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum ExchangeType {
-            $($(#[$doc])* $variant,)+
+            $(#[doc = $description] $variant,)+
         }
 
         impl ExchangeType {
-            /// All types that this node offers.
+            /// All types that this node offers, by name.
             pub const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
 
             /// The name by which clients ask for the type.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What RabbitMQ's listing of exchange types says about it.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$variant => $description,)+ }
             }
         }
 
@@ -47,12 +102,14 @@ macro_rules! exchange_types {
         }
 
         impl Table {
-            fn new(exchange_type: ExchangeType) -> Self {
-                match exchange_type { $(ExchangeType::$variant => Self::$variant(<$table>::default()),)+ }
+            fn new(exchange_type: ExchangeType, arguments: &Arguments) -> Result<Self, Error> {
+                Ok(match exchange_type {
+                    $(ExchangeType::$variant => Self::$variant(<$table>::new(arguments)?),)+
+                })
             }
 
-            fn check(exchange_type: ExchangeType, binding: &Binding) -> Result<(), Error> {
-                match exchange_type { $(ExchangeType::$variant => <$table>::check(binding),)+ }
+            fn check(&self, binding: &Binding) -> Result<(), Error> {
+                match self { $(Self::$variant(_) => <$table>::check(binding),)+ }
             }
 
             fn add(&mut self, binding: &Binding, target: Target) {
@@ -66,19 +123,29 @@ macro_rules! exchange_types {
             fn route<'a>(&'a self, message: &mut RoutedMessage<'_>, matched: &mut dyn FnMut(&'a TargetSet)) {
                 match self { $(Self::$variant(table) => table.route(message, matched),)+ }
             }
+
+            fn order(&self, binding: &Binding) -> (u64, usize) {
+                match self { $(Self::$variant(table) => table.order(binding),)+ }
+            }
+
+            fn history(&self) -> Option<&Arc<History>> {
+                match self { $(Self::$variant(table) => table.history(),)+ }
+            }
         }
     };
 }
 
 exchange_types! {
-    /// Binding key equal to routing key.
-    Direct "direct" direct::Table,
-    /// Every message to every binding.
-    Fanout "fanout" fanout::Table,
-    /// Binding keys are patterns of words.
-    Topic "topic" topic::Table,
-    /// By message headers instead of routing keys.
-    Headers "headers" headers::Table,
+    Direct "direct" "AMQP direct exchange, as per the AMQP specification" direct::Table,
+    Fanout "fanout" "AMQP fanout exchange, as per the AMQP specification" fanout::Table,
+    Headers "headers" "AMQP headers exchange, as per the AMQP specification" headers::Table,
+    Topic "topic" "AMQP topic exchange, as per the AMQP specification" topic::Table,
+    ConsistentHash "x-consistent-hash" "Consistent Hashing Exchange" consistent_hash::Table,
+    JmsTopic "x-jms-topic" "JMS selector exchange" jms_topic::Table,
+    LocalRandom "x-local-random" "Picks one random local binding (queue) to route via (to)." random::LocalTable,
+    ModulusHash "x-modulus-hash" "Modulus Hashing Exchange" modulus_hash::Table,
+    Random "x-random" "Randomly picks a binding (queue) to route via (to)." random::Table,
+    RecentHistory "x-recent-history" "Recent History Exchange." recent_history::Table,
 }
 
 /// Key of the argument that names the alternate exchange.
@@ -108,18 +175,26 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange without bindings.
-    pub(crate) fn new(name: Name, exchange_type: ExchangeType, durable: bool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// `Precondition`: an argument that the type knows is wrong.
+    pub(crate) fn new(
+        name: Name,
+        exchange_type: ExchangeType,
+        durable: bool,
+        arguments: Arguments,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             name,
             exchange_type,
             durable,
             auto_delete: false,
             internal: false,
-            arguments: Arguments::default(),
             alternate_exchange: None,
             bindings: RedBlackTreeSetSync::new_sync(),
-            table: Table::new(exchange_type),
-        }
+            table: Table::new(exchange_type, &arguments)?,
+            arguments,
+        })
     }
 
     /// Whether this is the nameless exchange, to which every queue is bound by its name.
@@ -152,7 +227,19 @@ impl Exchange {
     /// # Errors
     /// `Precondition`, with the type's own text.
     pub(crate) fn check_binding(&self, binding: &Binding) -> Result<(), Error> {
-        Table::check(self.exchange_type, binding)
+        self.table.check(binding)
+    }
+
+    /// The bindings in an order in which they can be added again without changing where messages go.
+    pub(crate) fn bindings_to_restore(&self) -> Vec<&Arc<Binding>> {
+        let mut bindings: Vec<_> = self.bindings().collect();
+        bindings.sort_by_cached_key(|binding| self.table.order(binding));
+        bindings
+    }
+
+    /// What the exchange remembers of its messages: `Some` for `x-recent-history`.
+    pub fn history(&self) -> Option<&Arc<History>> {
+        self.table.history()
     }
 
     /// Adds a binding that was checked and is new. `target` is its destination, resolved.
@@ -177,33 +264,82 @@ impl Exchange {
     }
 }
 
-/// The parts of a message that bindings look at.
+/// What exchange types may ask about a message besides its routing keys, and chance.
+///
+/// Whoever asks makes the result right for this message only.
+pub trait MessageParts {
+    /// The headers, decoded. Asked for at most once.
+    fn headers(&mut self) -> Arguments;
+
+    /// A property as text, if the message has it; the timestamp in decimal.
+    fn property(&mut self, property: HashProperty) -> Option<Bytes>;
+
+    /// A random number.
+    fn random(&mut self) -> u64;
+}
+
+/// The properties that can decide over a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the properties of basic")]
+pub enum HashProperty {
+    MessageId,
+    CorrelationId,
+    Timestamp,
+}
+
+/// A message on its way through the routing tables.
 pub(crate) struct RoutedMessage<'m> {
     /// The routing key and the keys of the CC and BCC headers.
     pub(crate) routing_keys: &'m [&'m [u8]],
-    decode_headers: &'m mut dyn FnMut() -> Arguments,
+    parts: &'m mut dyn MessageParts,
     headers: Option<Arguments>,
+    once: bool,
+    histories: SmallVec<[Arc<History>; 1]>,
 }
 
 impl<'m> RoutedMessage<'m> {
-    pub(crate) fn new(
-        routing_keys: &'m [&'m [u8]],
-        decode_headers: &'m mut dyn FnMut() -> Arguments,
-    ) -> Self {
+    pub(crate) fn new(routing_keys: &'m [&'m [u8]], parts: &'m mut dyn MessageParts) -> Self {
         Self {
             routing_keys,
-            decode_headers,
+            parts,
             headers: None,
+            once: false,
+            histories: SmallVec::new(),
         }
     }
 
     /// The message headers, decoded when they are first asked for.
     pub(crate) fn headers(&mut self) -> &Arguments {
-        self.headers.get_or_insert_with(|| (self.decode_headers)())
+        self.once = true;
+        self.headers.get_or_insert_with(|| self.parts.headers())
     }
 
-    pub(crate) fn headers_were_used(&self) -> bool {
-        self.headers.is_some()
+    fn property(&mut self, property: HashProperty) -> Option<Bytes> {
+        self.once = true;
+        self.parts.property(property)
+    }
+
+    /// A random number below `bound`, which is not 0.
+    fn random_below(&mut self, bound: u64) -> u64 {
+        self.once = true;
+        let product = u128::from(self.parts.random()) * u128::from(bound);
+        (product >> 64) as u64
+    }
+
+    /// The history wants a copy of this message.
+    fn remember(&mut self, history: &Arc<History>) {
+        self.once = true;
+        self.histories.push(Arc::clone(history));
+    }
+
+    /// Whether the result is right for this message only.
+    pub(crate) fn is_once(&self) -> bool {
+        self.once
+    }
+
+    /// The histories that want a copy.
+    pub(crate) fn into_histories(self) -> SmallVec<[Arc<History>; 1]> {
+        self.histories
     }
 }
 

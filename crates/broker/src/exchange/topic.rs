@@ -2,10 +2,11 @@
 //!
 //! `*` stands for one word, `#` for any number of words. The matching is [`TopicTrie`]'s.
 
-use super::{RoutedMessage, Target, TargetSet};
+use super::{RoutedMessage, RoutingTable, Target, TargetSet};
 use crate::Error;
 use crate::binding::Binding;
 use crate::topic_trie::{TopicTrie, WILDCARDS_MAX, wildcard_count};
+use crate::value::Arguments;
 
 /// Targets by pattern. Arguments play no part.
 #[derive(Clone, Debug, Default)]
@@ -13,9 +14,13 @@ pub(super) struct Table {
     patterns: TopicTrie,
 }
 
-impl Table {
+impl RoutingTable for Table {
+    fn new(_arguments: &Arguments) -> Result<Self, Error> {
+        Ok(Self::default())
+    }
+
     /// Refuses patterns with more than [`WILDCARDS_MAX`] `#`.
-    pub(super) fn check(binding: &Binding) -> Result<(), Error> {
+    fn check(binding: &Binding) -> Result<(), Error> {
         let count = wildcard_count(&binding.binding_key);
         if count <= WILDCARDS_MAX {
             return Ok(());
@@ -27,19 +32,15 @@ impl Table {
         Err(Error::Precondition(text.into()))
     }
 
-    pub(super) fn add(&mut self, binding: &Binding, target: Target) {
+    fn add(&mut self, binding: &Binding, target: Target) {
         self.patterns.add(&binding.binding_key, target);
     }
 
-    pub(super) fn remove(&mut self, binding: &Binding, target: &Target) {
+    fn remove(&mut self, binding: &Binding, target: &Target) {
         self.patterns.remove(&binding.binding_key, target);
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "other exchange types decode the headers"
-    )]
-    pub(super) fn route<'a>(
+    fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
         matched: &mut dyn FnMut(&'a TargetSet),

@@ -67,8 +67,8 @@ impl ExchangeDeclaration<'_> {
         };
         differs(
             "type",
-            exchange_type.as_str(),
-            existing.exchange_type.as_str(),
+            &erlang_atom(exchange_type.as_str()),
+            &erlang_atom(existing.exchange_type.as_str()),
         )?;
         differs("durable", flag(self.durable), flag(existing.durable))?;
         differs(
@@ -190,6 +190,15 @@ fn inequivalent(
         argument: argument.into(),
         received: format!("'{received}'").into(),
         current: format!("'{current}'").into(),
+    }
+}
+
+/// A name as Erlang prints it if it is an atom: in quotes unless it is a plain word.
+fn erlang_atom(name: &str) -> String {
+    if name.contains('-') {
+        format!("'{name}'")
+    } else {
+        name.into()
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) const FALLBACK_QUEUE_TYPE: &str = "classic";
 pub struct MetadataRules {
     /// Vhosts that may exist (`vhost_max`), `None` for no limit.
     pub vhosts_max: Option<u64>,
+    /// Exchanges of all vhosts that may exist, predeclared ones with them, when another one is declared
+    /// (`cluster_exchange_limit`), `None` for no limit.
+    pub exchanges_max: Option<u64>,
     /// Default queue type of new vhosts (`default_queue_type`): `classic`, `quorum` or `stream`.
     pub default_queue_type: Box<str>,
     /// Runtime parameters that a component may have, by its name (`runtime_parameters.limits`). Policies are such a component.
@@ -32,6 +35,7 @@ impl Default for MetadataRules {
     fn default() -> Self {
         Self {
             vhosts_max: None,
+            exchanges_max: None,
             default_queue_type: FALLBACK_QUEUE_TYPE.into(),
             parameters_max: BTreeMap::new(),
             vhost_limits: Vec::new(),

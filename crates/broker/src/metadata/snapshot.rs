@@ -171,7 +171,7 @@ fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
     }
     let bindings = exchanges
         .iter()
-        .flat_map(|exchange| exchange.bindings())
+        .flat_map(|exchange| exchange.bindings_to_restore())
         .filter(|binding| binding.durable);
     commands.extend(bindings.map(|binding| MetadataCommand::Bind {
         vhost: vhost.name.clone(),

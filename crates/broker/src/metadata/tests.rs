@@ -153,6 +153,26 @@ fn names_of_deleted_exchanges(applied: &Applied) -> Vec<&str> {
 }
 
 #[test]
+fn exchanges_are_declared_up_to_the_limit_of_the_node() {
+    let mut metadata = fresh();
+    let predeclared = metadata.vhost("/").unwrap().exchange_count();
+    metadata.set_rules(MetadataRules {
+        exchanges_max: Some(predeclared as u64 + 1),
+        ..MetadataRules::default()
+    });
+    metadata.apply(&exchange("first")).unwrap();
+    let refused = metadata.apply(&exchange("second")).unwrap_err();
+    let expect = format!(
+        "cannot declare exchange 'second' in vhost '/': exchange limit of {} is reached",
+        predeclared + 1
+    );
+    assert_eq!(refused.to_string(), expect);
+    // What is there can be declared again, and what the log has is not held to the limit.
+    metadata.apply(&exchange("first")).unwrap();
+    metadata.replay(&exchange("second")).unwrap();
+}
+
+#[test]
 fn a_vhost_starts_with_the_predeclared_exchanges() {
     let metadata = fresh();
     let vhost = metadata.vhost("/").unwrap();
@@ -675,6 +695,7 @@ fn policy(scope: PolicyScope, name: &str, priority: i64) -> Arc<Policy> {
 fn a_new_vhost_begins_with_what_the_configuration_says() {
     let mut metadata = fresh();
     metadata.set_rules(MetadataRules {
+        exchanges_max: None,
         vhosts_max: Some(2),
         default_queue_type: "quorum".into(),
         vhost_limits: vec![(

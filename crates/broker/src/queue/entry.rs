@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What a message in RAM is taken to cost beside its own bytes: the entry, the shared allocation, buffer slack.
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 256;
 
-/// Messages up to this size are copied when they stay in the queue, see [`Entry::detach`].
+/// Messages up to this size are copied when they stay in the queue, see [`detach`].
 const DETACH_BYTES_MAX: usize = 4 << 10;
 
 /// Properties that most messages have: none, or just a delivery mode.
@@ -90,28 +90,12 @@ impl Entry {
         self.message.as_deref().map_or(0, ram_bytes)
     }
 
-    /// Gives a small message memory of its own. Properties and body are slices of what was read from a socket; a few of them that
-    /// wait here would keep all of it. The routing key is no such slice.
+    /// See [`detach`].
     #[inline]
     pub(super) fn detach(&mut self) {
-        let Some(message) = &mut self.message else {
-            return;
-        };
-        if message.size_bytes() > DETACH_BYTES_MAX {
-            return;
+        if let Some(message) = &mut self.message {
+            detach(message);
         }
-        let properties = COMMON_PROPERTIES
-            .into_iter()
-            .find(|common| *common == message.properties)
-            .map_or_else(
-                || Bytes::copy_from_slice(&message.properties),
-                Bytes::from_static,
-            );
-        let body = Bytes::copy_from_slice(&message.body);
-        // Other queues may have it, too: then each that keeps it has a copy.
-        let own = Arc::make_mut(message);
-        own.properties = properties;
-        own.body = body;
     }
 
     /// Drops the payload and says how much RAM that frees.
@@ -120,6 +104,27 @@ impl Entry {
         self.message = None;
         freed
     }
+}
+
+/// Gives a small message memory of its own. Properties and body are slices of what was read from a socket; a few of them that wait
+/// would keep all of it. The routing key is no such slice.
+#[inline]
+pub(crate) fn detach(message: &mut SharedMessage) {
+    if message.size_bytes() > DETACH_BYTES_MAX {
+        return;
+    }
+    let properties = COMMON_PROPERTIES
+        .into_iter()
+        .find(|common| *common == message.properties)
+        .map_or_else(
+            || Bytes::copy_from_slice(&message.properties),
+            Bytes::from_static,
+        );
+    let body = Bytes::copy_from_slice(&message.body);
+    // Others may have it, too: then each that keeps it has a copy.
+    let own = Arc::make_mut(message);
+    own.properties = properties;
+    own.body = body;
 }
 
 /// RAM that a message takes.

@@ -44,6 +44,7 @@ mod undead;
 pub use consumers::Consumer;
 pub use counters::Counters;
 pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
+pub(crate) use entry::detach;
 
 use crate::Error;
 use crate::command::{

@@ -142,6 +142,7 @@ impl Settings {
                 Some((or_all(&default.vhost_pattern), Arc::new(policy)))
             });
         MetadataRules {
+            exchanges_max: self.exchange_limit.map(u64::from),
             vhosts_max: settings.vhosts_max,
             default_queue_type: settings.default_queue_type.as_str().into(),
             parameters_max: settings

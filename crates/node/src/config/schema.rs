@@ -266,6 +266,19 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "cluster_exchange_limit",
+        alias: None,
+        default: "infinity",
+        meaning: "Exchanges that may exist in all vhosts together, predeclared ones with them, when another one is declared.",
+        apply: |draft, _, value| {
+            draft.settings.exchange_limit = match value {
+                "infinity" => None,
+                value => Some(value.parse().map_err(|_| "an integer from 0 or infinity")?),
+            };
+            Ok(())
+        },
+    },
+    Key {
         name: "consumer_timeout",
         alias: None,
         default: "1800000",
@@ -836,7 +849,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "channel_interceptor",
     "channel_tx_message_max",
     "classic_queue",
-    "cluster_exchange_limit",
     "cluster_formation",
     "cluster_queue_limit",
     "cluster_tags",

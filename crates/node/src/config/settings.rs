@@ -30,6 +30,8 @@ pub struct Settings {
     pub initial_frame_size_max_bytes: u32,
     /// Channels of a connection, at least 1.
     pub channel_max: u16,
+    /// Exchanges of all vhosts that may exist when another one is declared; `None` for no limit.
+    pub exchange_limit: Option<u32>,
     /// Consumers of a channel; `None` for no limit.
     pub consumer_max_per_channel: Option<u32>,
     /// Milliseconds that a consumer of a quorum queue may keep a message (`consumer_timeout`).
@@ -91,6 +93,7 @@ impl Default for Settings {
             frame_size_max_bytes: 131_072,
             initial_frame_size_max_bytes: 8_192,
             channel_max: 2_047,
+            exchange_limit: None,
             consumer_max_per_channel: None,
             consumer_timeout_ms: 1_800_000,
             message_size_max_bytes: 16 << 20,

@@ -198,7 +198,7 @@ fn every_key_can_be_set() {
          default_permissions.write = ^w\ndefault_permissions.read = ^r\ndefault_user_tags.monitoring = true\n\
          default_user_tags.management = false\nloopback_users.anna = true\nloopback_users.guest = false\nheartbeat = 0\n\
          channel_max = 0\nframe_max = 64KB\ninitial_frame_max = 16384\nhandshake_timeout = infinity\nmax_message_size = 536870912\n\
-         consumer_max_per_channel = 7\nconsumer_timeout = 5000\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
+         cluster_exchange_limit = 90\nconsumer_max_per_channel = 7\nconsumer_timeout = 5000\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
          total_memory_available_override_value = 8GB\nlog.level = warning\nlog.console = false\nlog.console.level = debug\n\
          log.file = false\nanonymous_login_user = none\nauth_mechanisms.2 = PLAIN\nauth_mechanisms.10 = ANONYMOUS\n\
          auth_mechanisms.1 = AMQPLAIN\ndeprecated_features.permit.global_qos = false\ncluster_name = warren\n\
@@ -223,6 +223,7 @@ fn every_key_can_be_set() {
         frame_size_max_bytes: 65_536,
         initial_frame_size_max_bytes: 16_384,
         channel_max: u16::MAX,
+        exchange_limit: Some(90),
         consumer_max_per_channel: Some(7),
         consumer_timeout_ms: 5000,
         message_size_max_bytes: 512 << 20,

@@ -2,15 +2,16 @@
 
 use super::{Shard, Waiting};
 use crate::mailbox::Mail;
-use base::{QueueId, QueueRef};
+use base::{Now, QueueId, QueueRef};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, MetadataReply, Reply};
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::queue::{Queue, ids_of};
+use smallvec::smallvec;
 use std::time::Duration;
 
 impl Shard {
-    pub(super) fn propose(&mut self, channel: ChannelId, command: &MetadataCommand) {
-        let reply = match self.propose_command(command) {
+    pub(super) fn propose(&mut self, now: Now, channel: ChannelId, command: &MetadataCommand) {
+        let reply = match self.propose_command(now, command) {
             Ok((reply, Some(ticket))) => {
                 let reply = Reply::Metadata(Ok(reply));
                 self.waiting
@@ -26,6 +27,7 @@ impl Shard {
     /// Proposes a command and tells the owners of deleted queues. Returns the ticket to wait for, if the change is durable.
     pub(super) fn propose_command(
         &mut self,
+        now: Now,
         command: &MetadataCommand,
     ) -> Result<(MetadataReply, Option<u64>), Error> {
         let proposed = self
@@ -55,6 +57,13 @@ impl Shard {
                 self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
             }
         }
+        for (queue, message) in proposed.replays {
+            let command = QueueCommand::Publish {
+                messages: smallvec![message],
+                confirm: None,
+            };
+            self.ask_queue(now, queue, command);
+        }
         if let Some(index) = proposed.index {
             self.ticket += 1;
             self.waiting
@@ -71,8 +80,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn delete_queue(&mut self, queue: QueueId, reply: Option<(ChannelId, u64)>) {
-        let result = self.propose_command(&MetadataCommand::DeleteQueue { id: queue });
+    pub(super) fn delete_queue(
+        &mut self,
+        now: Now,
+        queue: QueueId,
+        reply: Option<(ChannelId, u64)>,
+    ) {
+        let result = self.propose_command(now, &MetadataCommand::DeleteQueue { id: queue });
         let Some((to, ready)) = reply else {
             if let Err(error) = result {
                 tracing::error!(queue = queue.0, %error, "cannot delete queue");
