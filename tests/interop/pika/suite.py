@@ -115,6 +115,119 @@ def headers_exchange():
 
 
 @check
+def consistent_hash_exchange():
+    with connect() as connection:
+        channel = connection.channel()
+        exchange = unique("consistent")
+        channel.exchange_declare(exchange, "x-consistent-hash", arguments={"hash-property": "message_id"})
+        queues = [server_named(channel) for _ in range(2)]
+        for queue in queues:
+            channel.queue_bind(queue, exchange, "10")
+        channel.confirm_delivery()
+        for number in range(100):
+            # Each id twice: both have to go to the same queue.
+            properties = pika.BasicProperties(message_id=str(number // 2))
+            channel.basic_publish(exchange, "", b"x", properties)
+        seen = [[], []]
+        for queue, ids in zip(queues, seen):
+            while (reply := channel.basic_get(queue, auto_ack=True))[0]:
+                ids.append(reply[1].message_id)
+        equal(len(seen[0]) + len(seen[1]), 100)
+        equal(set(seen[0]) & set(seen[1]), set())
+        assert min(map(len, seen)) > 20, f"a fair share each, not {[len(ids) for ids in seen]}"
+        with raises(ChannelClosedByBroker) as caught:
+            channel.queue_bind(queues[0], exchange, "0")
+        equal(caught.error.reply_code, 406)
+        connection.channel().exchange_delete(exchange)
+
+
+@check
+def modulus_hash_exchange():
+    with connect() as connection:
+        channel = connection.channel()
+        exchange = unique("modulus")
+        channel.exchange_declare(exchange, "x-modulus-hash")
+        queues = [server_named(channel) for _ in range(3)]
+        for queue in queues:
+            channel.queue_bind(queue, exchange)
+        channel.confirm_delivery()
+        for number in range(60):
+            channel.basic_publish(exchange, f"key-{number % 20}", str(number % 20).encode())
+        bodies = []
+        for queue in queues:
+            found = []
+            while (reply := channel.basic_get(queue, auto_ack=True))[0]:
+                found.append(reply[2])
+            bodies.append(found)
+        equal(sum(map(len, bodies)), 60)
+        # A key is in one queue, with all its messages.
+        equal(sum(len(set(found)) for found in bodies), 20)
+        channel.exchange_delete(exchange)
+
+
+@check
+def random_exchanges():
+    with connect() as connection:
+        for kind in ("x-random", "x-local-random"):
+            channel = connection.channel()
+            exchange = unique("random")
+            channel.exchange_declare(exchange, kind)
+            queues = [server_named(channel) for _ in range(2)]
+            for queue in queues:
+                channel.queue_bind(queue, exchange, "")
+            channel.confirm_delivery()
+            for _ in range(100):
+                channel.basic_publish(exchange, "any", b"x")
+            counts = [channel.queue_declare(queue, passive=True).method.message_count for queue in queues]
+            equal(sum(counts), 100)
+            assert min(counts) > 10, f"both get some, not {counts}"
+            channel.exchange_delete(exchange)
+
+
+@check
+def recent_history_exchange():
+    with connect() as connection:
+        channel = connection.channel()
+        exchange = unique("history")
+        channel.exchange_declare(exchange, "x-recent-history", arguments={"x-recent-history-length": 3})
+        for number in range(5):
+            channel.basic_publish(exchange, "", str(number).encode())
+        channel.basic_publish(
+            exchange, "", b"not kept", pika.BasicProperties(headers={"x-recent-history-no-store": True})
+        )
+        queue = server_named(channel)
+        channel.queue_bind(queue, exchange)
+        equal([get(channel, queue)[2] for _ in range(3)], [b"2", b"3", b"4"])
+        channel.basic_publish(exchange, "", b"live")
+        equal(get(channel, queue)[2], b"live")
+        channel.exchange_delete(exchange)
+
+
+@check
+def jms_topic_exchange():
+    with connect() as connection:
+        channel = connection.channel()
+        exchange = unique("jms")
+        channel.exchange_declare(exchange, "x-jms-topic")
+        queue = server_named(channel)
+        selector = """{'and',{'=',{'ident',<<"colour">>},<<"blue">>},{'>',{'ident',<<"weight">>},2}}."""
+        channel.queue_bind(queue, exchange, "", {"rjms_erlang_selector": selector})
+        for body, headers in (
+            (b"light", {"colour": "blue", "weight": 1}),
+            (b"heavy", {"colour": "blue", "weight": 3}),
+            (b"red", {"colour": "red", "weight": 3}),
+            (b"bare", {}),
+        ):
+            channel.basic_publish(exchange, "", body, pika.BasicProperties(headers=headers))
+        equal(get(channel, queue)[2], b"heavy")
+        equal(channel.basic_get(queue)[0], None)
+        with raises(ChannelClosedByBroker) as caught:
+            channel.queue_bind(queue, exchange, "", {"rjms_erlang_selector": "{"})
+        equal(caught.error.reply_code, 406)
+        connection.channel().exchange_delete(exchange)
+
+
+@check
 def exchange_to_exchange():
     with connect() as connection:
         channel = connection.channel()
