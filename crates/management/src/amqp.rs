@@ -196,21 +196,26 @@ impl Amqp {
 
 /// What an AMQP exception is in HTTP.
 fn refusal(code: u16, text: &[u8]) -> ApiError {
-    let text = String::from_utf8_lossy(text);
-    // `NOT_FOUND - no queue 'q' in vhost '/'`
-    let explanation = text.split_once(" - ").map_or(&*text, |(_, rest)| rest);
-    match code {
-        reply_code::ACCESS_REFUSED => ApiError::NotAuthorised("Access refused."),
-        reply_code::NOT_FOUND => ApiError::NotFound(explanation.to_owned()),
-        _ => ApiError::Refused {
-            code,
-            text: text.into_owned(),
-        },
+    ApiError::Refused {
+        code,
+        text: String::from_utf8_lossy(text).into_owned(),
     }
 }
 
 impl ApiError {
-    /// What RabbitMQ says of a refused publish or get: code and text together.
+    /// What RabbitMQ says of a refused get: reply text of a missing permission, else code and text together.
+    pub(crate) fn with_text(self) -> Self {
+        if let Self::Refused {
+            code: reply_code::ACCESS_REFUSED,
+            text,
+        } = self
+        {
+            return Self::AccessRefused(text);
+        }
+        self.with_code()
+    }
+
+    /// What RabbitMQ says of a refused publish: code and text together.
     pub(crate) fn with_code(self) -> Self {
         if let Self::Refused { code, text } = &self {
             return Self::bad(format!("{code} {text}"));

@@ -4,6 +4,7 @@
 
 use crate::json::{Json, object};
 use broker::Error;
+use codec_amqp091::reply_code;
 use hyper::StatusCode;
 
 /// A refusal.
@@ -15,6 +16,8 @@ pub(crate) enum ApiError {
     WrongCredentials,
     /// The user may not do that.
     NotAuthorised(&'static str),
+    /// The same, in AMQP's words.
+    AccessRefused(String),
     /// No such path, vhost, queue, …
     NoObject,
     /// What a request names besides its own object does not exist.
@@ -53,10 +56,20 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NoCredentials | Self::WrongCredentials | Self::NotAuthorised(_) => {
-                StatusCode::UNAUTHORIZED
-            }
-            Self::NoObject | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NoCredentials
+            | Self::WrongCredentials
+            | Self::NotAuthorised(_)
+            | Self::AccessRefused(_)
+            | Self::Refused {
+                code: reply_code::ACCESS_REFUSED,
+                ..
+            } => StatusCode::UNAUTHORIZED,
+            Self::NoObject
+            | Self::NotFound(_)
+            | Self::Refused {
+                code: reply_code::NOT_FOUND,
+                ..
+            } => StatusCode::NOT_FOUND,
             Self::BadRequest(_) | Self::Invalid(..) | Self::Refused { .. } => {
                 StatusCode::BAD_REQUEST
             }
@@ -77,12 +90,22 @@ impl ApiError {
             Self::NoObject => ("Object Not Found", "Not Found".into()),
             Self::NotFound(reason) => ("not_found", reason.into()),
             Self::BadRequest(reason) => ("bad_request", reason),
-            Self::Refused { text, .. } => {
+            Self::AccessRefused(text) => ("not_authorised", text.into()),
+            Self::Refused {
+                code: reply_code::ACCESS_REFUSED,
+                ..
+            } => ("not_authorised", "Access refused.".into()),
+            Self::Refused { code, text } => {
                 let explanation = match text.split_once(" - ") {
                     Some((_, explanation)) => explanation.to_owned(),
                     None => text,
                 };
-                ("bad_request", explanation.into())
+                let error = if code == reply_code::NOT_FOUND {
+                    "not_found"
+                } else {
+                    "bad_request"
+                };
+                (error, explanation.into())
             }
             Self::Invalid(error, reason) => (error, reason.into()),
             Self::TooLarge => ("payload_too_large", "request body is too large".into()),

@@ -46,9 +46,9 @@ enum NameFilter {
     Nothing,
 }
 
-/// The fields that are wanted; all if there are none.
+/// The fields that are wanted; all if there are none. Compat: of a path (`a.b`) RabbitMQ shows all of `a`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Columns(Vec<Vec<String>>);
+pub(crate) struct Columns(Vec<String>);
 
 impl Listing {
     /// What a request asks for.
@@ -290,7 +290,7 @@ impl Columns {
         Self(
             paths
                 .take(COLUMNS_MAX)
-                .map(|column| column.split('.').map(str::to_owned).collect())
+                .map(|column| column.split('.').next().unwrap_or_default().to_owned())
                 .collect(),
         )
     }
@@ -300,39 +300,14 @@ impl Columns {
         if self.0.is_empty() {
             return Json::Object(object);
         }
-        let paths: Vec<&[String]> = self.0.iter().map(Vec::as_slice).collect();
-        let picked = pick(&object, &paths);
+        let mut picked = object;
+        picked.retain(|key| self.0.iter().any(|column| column == key));
         if picked.is_empty() {
             Json::List(Vec::new())
         } else {
             Json::Object(picked)
         }
     }
-}
-
-/// The recursion is as deep as the paths and the object, whichever ends first; responses are a few levels deep.
-fn pick(object: &Object, paths: &[&[String]]) -> Object {
-    let mut picked = Object::default();
-    for (key, value) in object.iter() {
-        let below: Vec<&[String]> = paths
-            .iter()
-            .filter_map(|path| path.split_first())
-            .filter(|(first, _)| *first == key)
-            .map(|(_, rest)| rest)
-            .collect();
-        if below.is_empty() {
-            continue;
-        }
-        if below.iter().any(|rest| rest.is_empty()) {
-            picked.push(key.clone(), value.clone());
-        } else if let Json::Object(inner) = value {
-            let inner = pick(inner, &below);
-            if !inner.is_empty() {
-                picked.push(key.clone(), inner);
-            }
-        }
-    }
-    picked
 }
 
 #[cfg(test)]

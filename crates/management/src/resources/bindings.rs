@@ -170,8 +170,11 @@ fn found(call: &Call, to: To) -> Result<Vec<Shown>, ApiError> {
             (Destination::Exchange(name), is_there)
         }
     };
-    if vhost.exchange(&source).is_none() || !is_there {
+    if vhost.exchange(&source).is_none() {
         return Err(ApiError::NoObject);
+    }
+    if !is_there {
+        return Ok(Vec::new());
     }
     if source.is_empty() {
         return Ok(match to {

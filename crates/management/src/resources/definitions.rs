@@ -29,6 +29,9 @@ pub(crate) async fn all(call: Call) -> Outcome {
 }
 
 pub(crate) async fn vhost(call: Call) -> Outcome {
+    if call.metadata.vhost(call.parameter(0)).is_none() {
+        return Err(ApiError::bad("vhost_not_found"));
+    }
     let vhost = Arc::clone(call.vhost()?);
     if call.method == Method::POST {
         let file = read(&call)?;
@@ -67,7 +70,7 @@ fn export(call: &Call) -> Object {
         .map(|vhost| {
             object! {
                 "limits" => Json::from(&vhost.limits.to_json()),
-                "metadata" => vhosts::metadata_item(vhost),
+                "metadata" => exported_metadata(vhost),
                 "name" => &vhost.name,
             }
         })
@@ -102,7 +105,7 @@ fn export_vhost(vhost: &Vhost) -> Object {
         "original_vhost_name" => &vhost.name,
         "explanation" => format!("Definitions of virtual host '{}'", vhost.name),
         "description" => vhost.metadata.description.to_string(),
-        "metadata" => vhosts::metadata_item(vhost),
+        "metadata" => exported_metadata(vhost),
         "limits" => Json::from(&vhost.limits.to_json()),
         "parameters" => parameter_items(vhost),
         "policies" => policy_items(vhost),
@@ -111,6 +114,15 @@ fn export_vhost(vhost: &Vhost) -> Object {
         "bindings" => binding_items(vhost),
     });
     file
+}
+
+fn exported_metadata(vhost: &Vhost) -> Object {
+    let mut item = vhosts::metadata_item(vhost);
+    item.push(
+        "protected_from_deletion",
+        vhost.metadata.protected_from_deletion,
+    );
+    item
 }
 
 /// Limits are with the vhosts, policies in a list of their own.
@@ -213,11 +225,15 @@ fn read(call: &Call) -> Result<Body, ApiError> {
     if let Ok(body) = call.body() {
         return Ok(body);
     }
-    let file = form_file(&call.body).ok_or_else(ApiError::not_json)?;
+    let file = form_file(&call.body).ok_or_else(unreadable)?;
     match serde_json::from_slice(file) {
         Ok(serde_json::Value::Object(file)) => Ok(file),
-        _ => Err(ApiError::not_json()),
+        _ => Err(unreadable()),
     }
+}
+
+fn unreadable() -> ApiError {
+    ApiError::bad("failed_to_parse_json")
 }
 
 /// The part named `file` of a multipart form, whose first line is its boundary.

@@ -6,6 +6,27 @@ use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use base::Name;
 
+/// Counters of Erlang's stores; clients look for the keys.
+const UNCOUNTED: [&str; 17] = [
+    "io_read_avg_time",
+    "io_read_bytes",
+    "io_read_count",
+    "io_reopen_count",
+    "io_seek_avg_time",
+    "io_seek_count",
+    "io_sync_avg_time",
+    "io_sync_count",
+    "io_write_avg_time",
+    "io_write_bytes",
+    "io_write_count",
+    "mnesia_disk_tx_count",
+    "mnesia_ram_tx_count",
+    "msg_store_read_count",
+    "msg_store_write_count",
+    "queue_index_read_count",
+    "queue_index_write_count",
+];
+
 /// Checks that the path names this node.
 ///
 /// # Errors
@@ -102,6 +123,17 @@ async fn item(call: &Call) -> Object {
             "channel_consumer_deleted" => 0_u64,
         },
     };
+    item.append(super::overview::churn());
+    item.append(object! {
+        "rabbitmq_version" => node::RABBITMQ_VERSION,
+        "erlang_version" => "",
+        "erlang_full_version" => concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")),
+        "crypto_lib_version" => "",
+    });
+    for key in UNCOUNTED {
+        item.push(key, 0_u64);
+        item.push(format!("{key}_details"), object! { "rate" => 0.0 });
+    }
     let measured = [
         ("mem_used", resources.memory_used_bytes),
         ("fd_used", process.open_files),

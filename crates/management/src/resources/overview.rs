@@ -169,7 +169,7 @@ pub(crate) async fn overview(call: Call) -> Outcome {
 }
 
 /// Clients look for the keys; what comes and goes is not counted yet.
-fn churn() -> Object {
+pub(crate) fn churn() -> Object {
     let mut item = Object::default();
     for key in [
         "connection_closed",

@@ -494,7 +494,7 @@ async fn fetch(
                 .encode(CHANNEL, out);
             })
             .await
-            .map_err(ApiError::with_code)?;
+            .map_err(ApiError::with_text)?;
         let Received::Message(message) = received else {
             break;
         };

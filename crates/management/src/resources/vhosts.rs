@@ -120,7 +120,11 @@ pub(crate) async fn one(call: Call) -> Outcome {
         }
         _ => {
             let vhost = known.ok_or(ApiError::NoObject)?;
-            let item = item(vhost, &call.state.node_name());
+            let details = Details::new(&call.query)?;
+            let mut item = item(vhost, &call.state.node_name());
+            if let Some(totals) = totals(&call, std::slice::from_ref(vhost)).await.get(&name) {
+                item.append(totals.item(&details));
+            }
             Ok(Columns::new(&call.query).apply(item).into())
         }
     }

@@ -1,0 +1,191 @@
+//! Replays requests to the HTTP API against answers recorded from RabbitMQ.
+//!
+//! `tests/http/*.json` hold the requests in order, each with the status and the answer that RabbitMQ gave: of an error all of
+//! it, of anything else the names of fields and the types of values. Our answer has to have the same status and every recorded
+//! field with that type; it may have more.
+//!
+//! `HTTP_ADDRESS` compares with another server, and with `UPDATE_EXPECT=1` records from it. `FILE` selects one file.
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use testkit::{Broker, Http};
+
+/// Fields that mean nothing here, wherever they are.
+const ABSENT: &[&str] = &[
+    // Of Erlang's processes and RabbitMQ's files.
+    "idle_since",
+    "user_who_performed_action",
+    "socket_opts",
+    "cluster_links",
+    // Of statistics that are not kept.
+    "disk_reads",
+    "drop_unroutable",
+    "return_unroutable",
+    "confirm",
+    "message_stats",
+    "recv_oct",
+    "send_oct",
+    "recv_oct_details",
+    "send_oct_details",
+];
+
+#[test]
+fn requests_are_answered_as_recorded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/http");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    files.sort();
+    let wanted = std::env::var("FILE").ok();
+    let address = std::env::var("HTTP_ADDRESS")
+        .ok()
+        .map(|address| address.parse::<SocketAddr>().unwrap());
+    let records = std::env::var_os("UPDATE_EXPECT").is_some() && address.is_some();
+    let mut problems = Vec::new();
+    for file in files {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        if wanted.as_ref().is_some_and(|wanted| *wanted != name) {
+            continue;
+        }
+        let broker = address.is_none().then(|| Broker::start().unwrap());
+        let server = match &broker {
+            Some(broker) => broker.http_address(),
+            None => address.unwrap(),
+        };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+        for case in &mut cases {
+            let (status, answer) = ask(server, case).unwrap();
+            if records {
+                case["status"] = status.into();
+                case["answer"] = recorded(status, &answer);
+                continue;
+            }
+            let mut found = Vec::new();
+            if case["status"] != status {
+                found.push(format!(
+                    "status {status}, recorded {}: {answer}",
+                    case["status"]
+                ));
+            } else if status >= 400 {
+                if case["answer"] != answer {
+                    found.push(format!("answer {answer}, recorded {}", case["answer"]));
+                }
+            } else {
+                compare(&case["answer"], &shape(&answer), "", &mut found);
+            }
+            let request = &case["request"];
+            problems.extend(
+                found
+                    .iter()
+                    .map(|found| format!("{name}: {request}: {found}")),
+            );
+        }
+        if records {
+            let text = serde_json::to_string_pretty(&cases).unwrap();
+            std::fs::write(&file, text + "\n").unwrap();
+        }
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+fn ask(server: SocketAddr, case: &Value) -> anyhow::Result<(u16, Value)> {
+    let request = case["request"].as_str().context("no request")?;
+    let (method, path) = request.split_once(' ').context("no method")?;
+    let http = match case["as"].as_str().unwrap_or("guest:guest") {
+        "" => Http::at(server),
+        user => {
+            let (name, password) = user.split_once(':').context("name:password")?;
+            Http::at(server).login(name, password)
+        }
+    };
+    let body = match &case["body"] {
+        Value::Null => String::new(),
+        // What is no JSON stands as text.
+        Value::String(text) => text.clone(),
+        body => body.to_string(),
+    };
+    let response = http.request_with(method, path, &[], body.as_bytes())?;
+    let Ok(answer) = response.json() else {
+        bail!("{request}: {}", String::from_utf8_lossy(&response.body));
+    };
+    Ok((response.status, answer))
+}
+
+fn recorded(status: u16, answer: &Value) -> Value {
+    if status >= 400 {
+        answer.clone()
+    } else {
+        shape(answer)
+    }
+}
+
+/// Names and types. Of a list only what all objects in it have.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(_) => "bool".into(),
+        Value::Number(_) => "number".into(),
+        Value::String(_) => "text".into(),
+        Value::Array(items) => {
+            let mut shapes = items.iter().map(shape);
+            let Some(first) = shapes.next() else {
+                return json!([]);
+            };
+            json!([shapes.fold(first, common)])
+        }
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), shape(value)))
+                .collect();
+            Value::Object(fields)
+        }
+    }
+}
+
+fn common(a: Value, b: Value) -> Value {
+    let (Value::Object(a), Value::Object(b)) = (&a, &b) else {
+        return a;
+    };
+    let both: Map<String, Value> = a
+        .iter()
+        .filter(|(key, _)| b.contains_key(*key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    Value::Object(both)
+}
+
+fn compare(expected: &Value, found: &Value, path: &str, problems: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            for (key, expected) in expected {
+                if ABSENT.contains(&key.as_str()) {
+                    continue;
+                }
+                match found.get(key) {
+                    Some(found) => compare(expected, found, &format!("{path}.{key}"), problems),
+                    None => problems.push(format!("{path}.{key} is missing")),
+                }
+            }
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            if let (Some(expected), Some(found)) = (expected.first(), found.first()) {
+                compare(expected, found, &format!("{path}[]"), problems);
+            }
+        }
+        (expected, found) if expected == found => {}
+        // Erlang's empty list is an empty object as well.
+        (Value::Array(list), Value::Object(_)) | (Value::Object(_), Value::Array(list))
+            if list.is_empty() => {}
+        (expected, found) if *expected == "null" || *found == "null" => {}
+        (expected, found) => problems.push(format!("{path}: {found}, recorded {expected}")),
+    }
+}
