@@ -184,12 +184,11 @@ async fn outcome(
     }
 }
 
-/// Requests whose length or target readers understand differently are how requests are smuggled past proxies.
+/// Requests whose length or target readers understand differently are how requests are smuggled past proxies. Of a length and a
+/// transfer encoding hyper has taken the length out already (RFC 9112 §6.3).
 fn is_ambiguous(headers: &HeaderMap) -> bool {
     let many = |name| headers.get_all(name).iter().count() > 1;
-    let both = headers.contains_key(header::CONTENT_LENGTH)
-        && headers.contains_key(header::TRANSFER_ENCODING);
-    both || many(header::HOST) || many(header::CONTENT_LENGTH) || many(header::TRANSFER_ENCODING)
+    many(header::HOST) || many(header::CONTENT_LENGTH) || many(header::TRANSFER_ENCODING)
 }
 
 async fn read(server: &Server, body: Incoming) -> Result<Bytes, ApiError> {
