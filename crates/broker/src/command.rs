@@ -418,6 +418,12 @@ pub enum MetadataCommand {
         name: Name,
         if_unused: bool,
     },
+    /// Creates a durable internal topic exchange of the node's own, under a name that clients may not declare. Nothing
+    /// changes if it exists.
+    CreateSystemExchange {
+        vhost: Name,
+        name: Name,
+    },
     /// Creates the queue or checks that the existing one is equivalent.
     DeclareQueue {
         vhost: Name,

@@ -16,6 +16,7 @@ pub mod command;
 pub mod death;
 pub mod effect;
 pub mod error;
+pub mod event;
 pub mod exchange;
 pub mod json;
 pub mod limits;

@@ -33,6 +33,7 @@ use crate::json::Json;
 use crate::persistent::PersistentMap;
 use crate::policy::{Policy, PolicyScope};
 use crate::queue_arguments::QueueArguments;
+use crate::value::Arguments;
 use crate::vhost::{Cascade, QueueRecord, Removed, Vhost};
 use base::{ConnectionId, Name, QueueId, QueueRef, ShardId};
 use declaration::{BindingKey, ExchangeDeclaration, QueueDeclaration};
@@ -60,6 +61,8 @@ pub struct Metadata {
     /// Larger than the id of any queue that ever was durable, or is.
     next_queue_id: u64,
     version: u64,
+    /// Counts the changes of what connections remember.
+    connection_version: u64,
     /// At least 1.
     shards: u16,
     rules: Arc<MetadataRules>,
@@ -190,6 +193,7 @@ impl Metadata {
             exclusive: PersistentMap::default(),
             next_queue_id: 1,
             version: 0,
+            connection_version: 0,
             shards: shards.max(1),
             rules: Arc::default(),
         }
@@ -208,6 +212,11 @@ impl Metadata {
     /// Counts the commands that changed something.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Counts the changes that every open connection has to look at: whether its vhost is traced.
+    pub fn connection_version(&self) -> u64 {
+        self.connection_version
     }
 
     /// The vhost of that name.
@@ -324,6 +333,9 @@ impl Metadata {
                 name,
                 if_unused,
             } => self.delete_exchange(vhost, name, *if_unused, origin),
+            C::CreateSystemExchange { vhost, name } => {
+                self.create_system_exchange(vhost, name, command)
+            }
             C::DeclareQueue {
                 vhost,
                 name,
@@ -508,6 +520,32 @@ impl Metadata {
             "cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {limit} is reached"
         );
         Err(Error::Precondition(text.into()))
+    }
+
+    fn create_system_exchange(
+        &mut self,
+        vhost: &Name,
+        name: &Name,
+        command: &MetadataCommand,
+    ) -> Result<Applied, Error> {
+        let mut applied = Applied::nothing();
+        if self.expect_vhost(vhost)?.exchange(name).is_some() {
+            return Ok(applied);
+        }
+        let mut exchange = Exchange::new(
+            name.clone(),
+            ExchangeType::Topic,
+            true,
+            Arguments::default(),
+        )?;
+        exchange.internal = true;
+        applied.log.push(command.clone());
+        applied.events.push(MetadataEvent::ExchangeCreated {
+            vhost: vhost.clone(),
+            exchange: Arc::new(exchange.clone()),
+        });
+        self.vhost_mut(vhost).insert_exchange(exchange);
+        Ok(applied)
     }
 
     /// Deleting what is not there succeeds.

@@ -30,7 +30,18 @@ const PREDECLARED: [(&str, ExchangeType); 7] = [
 ];
 
 /// Copies of traced messages come out of this one, so clients may not publish to it.
-const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
+pub const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
+
+/// What happens in the node comes out of this one, in one vhost only.
+pub const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
+
+/// Log lines come out of this one, in one vhost only and where it was asked for.
+pub const LOG_EXCHANGE: &str = "amq.rabbitmq.log";
+
+/// Whether every vhost has an exchange of this name from the start.
+pub(crate) fn is_predeclared(exchange: &str) -> bool {
+    PREDECLARED.iter().any(|(name, _)| *name == exchange)
+}
 
 /// What is known about a queue besides its messages and consumers. It never changes while the queue exists.
 #[derive(Clone, Debug, PartialEq)]

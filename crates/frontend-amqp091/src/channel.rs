@@ -32,7 +32,7 @@ use crate::unacked::Unacked;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
 use broker::admission::ChannelSeat;
-use broker::command::{ChannelId, Outcome, QueueCommand, Reply};
+use broker::command::{ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply};
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
 use std::collections::VecDeque;
@@ -64,6 +64,8 @@ pub(crate) struct Channel {
     /// The queue that an empty queue name means.
     pub(crate) last_queue: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
+    /// Observers know that it has ended.
+    end_is_observed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +137,8 @@ pub(crate) enum Waiting {
         consumer: ConsumerTagIndex,
         queue: Name,
         no_wait: bool,
+        /// What observers will hear when it has begun.
+        observed: Option<Box<ConsumerSettings>>,
     },
     Cancel {
         consumer: ConsumerTagIndex,
@@ -228,6 +232,7 @@ impl Channel {
             delivery_tag: 0,
             last_queue: None,
             reply_consumer: None,
+            end_is_observed: false,
         }
     }
 
@@ -605,6 +610,19 @@ impl Channel {
                 position,
                 messages,
                 redelivered,
+            } if turn.session.is_traced => {
+                for (message, position) in messages.into_iter().zip(position.0..) {
+                    let from = (queue, Position(position));
+                    self.deliver_traced(turn, consumer, from, &message, redelivered);
+                }
+                return Ok(());
+            }
+            Reply::Deliver {
+                consumer,
+                queue,
+                position,
+                messages,
+                redelivered,
             } => {
                 for (message, position) in messages.into_iter().zip(position.0..) {
                     let source = (queue, Position(position));
@@ -613,7 +631,7 @@ impl Channel {
                 return Ok(());
             }
             Reply::DeliverAgain(again) => {
-                self.deliver_again(turn.session, &again);
+                self.deliver_again(turn, &again);
                 return Ok(());
             }
             Reply::TimedOut {
@@ -673,7 +691,7 @@ impl Channel {
                 ready,
                 attempts,
             } => self.got(
-                turn.session,
+                turn,
                 waiting,
                 (queue, position),
                 &tried_message(message, attempts),
@@ -864,6 +882,7 @@ impl Channel {
 
     /// First half of [`Self::end`], so that nothing is delivered to a sibling that ends as well.
     pub(crate) fn cancel_consumers(&mut self, session: &mut Session) {
+        self.observe_end(session);
         for (queue, consumer) in self.consumers.drain(self.id) {
             session.ask_queue(
                 queue,
@@ -872,6 +891,15 @@ impl Channel {
                     reply: false,
                 },
             );
+        }
+    }
+
+    fn observe_end(&mut self, session: &mut Session) {
+        if session.is_observed && !std::mem::replace(&mut self.end_is_observed, true) {
+            for (tag, queue) in self.consumers.names() {
+                session.observe_consumer_gone(self.id.number, queue, tag);
+            }
+            session.observe_channel_closed(self.id.number, self.consumers.len());
         }
     }
 

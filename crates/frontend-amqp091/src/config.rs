@@ -1,5 +1,6 @@
 //! What an operator may set about this protocol, and who is at the other end.
 
+use crate::interceptor::Interceptors;
 use broker::admission::Admission;
 use broker::value::Arguments;
 use std::net::SocketAddr;
@@ -24,6 +25,10 @@ pub struct Config {
     pub information: String,
     /// `cluster_name` of the server properties, where no global parameter says it.
     pub cluster_name: String,
+    /// Name of this node, as events and traces tell it.
+    pub node_name: String,
+    /// What is added to messages that come in (`message_interceptors`).
+    pub interceptors: Interceptors,
     /// More server properties; they replace those above of the same name.
     pub server_properties: Arguments,
     /// Channels a connection may have open at once, 0 for no limit (`channel_max`).
@@ -64,6 +69,8 @@ impl Default for Config {
             copyright: "Copyright (c) the WarrenMQ authors".to_owned(),
             information: "Licensed under the Apache License 2.0".to_owned(),
             cluster_name: "rabbit@localhost".to_owned(),
+            node_name: "rabbit@localhost".to_owned(),
+            interceptors: Interceptors::default(),
             server_properties: Arguments::default(),
             channel_max: 2047,
             frame_max: 131_072,

@@ -272,14 +272,23 @@ impl Connection {
             channels: self.channels.len(),
             channel_max: session.channel_max,
             frame_max: session.frame_max,
-            heartbeat_s: self
-                .heartbeat
-                .as_ref()
-                .map_or(0, |heartbeat| heartbeat.interval().as_secs()),
+            heartbeat_s: self.heartbeat_s(),
             connected_at_ms: self.connected_at_ms,
             received_bytes: self.received_bytes,
             sent_bytes: session.out.mark(),
         }
+    }
+
+    /// Negotiated heartbeat interval in seconds, 0 for none.
+    fn heartbeat_s(&self) -> u64 {
+        self.heartbeat
+            .as_ref()
+            .map_or(0, |heartbeat| heartbeat.interval().as_secs())
+    }
+
+    /// Who logged in; empty before that.
+    pub fn user(&self) -> &Name {
+        &self.session.user
     }
 
     /// The channels for listings, by number.
@@ -300,6 +309,7 @@ impl Connection {
         {
             heartbeat.handle_received();
         }
+        self.session.wall_ms = now.wall_ms;
         if matches!(self.state, State::Handshake(Handshake::Header))
             && !self.handle_header(metadata, input)
         {
@@ -422,6 +432,17 @@ impl Connection {
     pub fn handle_publish_credit(&mut self, now: Now, metadata: &Arc<Metadata>, open: bool) {
         self.session.backpressure.is_congested = !open;
         self.handle_relief(now, metadata);
+    }
+
+    /// Whether somebody wants to hear of events, and what else the metadata says about this connection.
+    pub fn handle_observers(&mut self, metadata: &Metadata, are_there: bool) {
+        self.session.is_observed = are_there;
+        self.session.refresh_taps(metadata);
+    }
+
+    /// The driver forgets the connection: the last that observers hear of it.
+    pub fn handle_removed(&mut self) {
+        self.session.observe_closed();
     }
 
     /// The node or an operator ends the connection.
@@ -643,6 +664,7 @@ impl Connection {
         self.channels
             .insert(number, Box::new(Channel::new(id, seat, prefetch_count)));
         channel::OpenOk::default().encode(number, self.session.encoded());
+        self.session.observe_channel_opened(number);
         Ok(())
     }
 
@@ -672,7 +694,12 @@ impl Connection {
                 self.heartbeat = Heartbeat::new(now, heartbeat_s, self.session.out.mark());
                 self.state = State::Handshake(Handshake::Open);
             }
-            Ok(Step::Open) => self.state = State::Running,
+            Ok(Step::Open) => {
+                self.state = State::Running;
+                let interval_s = self.heartbeat_s();
+                self.session
+                    .observe_opened(self.connected_at_ms, interval_s);
+            }
             Err(Failure::Told(exception)) => self.fail_handshake(now, exception),
             Err(Failure::Untold(refusal)) => {
                 tracing::warn!(connection = %self.session.id, peer = %self.session.peer.address, "handshake failed: {refusal}");
@@ -747,6 +774,7 @@ impl Connection {
             return;
         }
         self.session.backpressure.has_publish = false;
+        self.session.wall_ms = now.wall_ms;
         let numbers: Vec<ChannelNumber> = self.channels.keys().copied().collect();
         for number in numbers {
             let Some(channel) = self.channels.get_mut(&number) else {

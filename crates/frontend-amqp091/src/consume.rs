@@ -12,6 +12,7 @@ use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
 use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
+use crate::trace;
 use crate::unacked::Delivery;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position, QueueRef};
 use broker::auth::{self, Read};
@@ -48,6 +49,7 @@ pub(crate) struct Consumers {
 pub(crate) struct Consumer {
     tag: Name,
     queue: QueueRef,
+    queue_name: Name,
     no_ack: bool,
     /// The method frame of its deliveries.
     prepared: PreparedDeliver,
@@ -86,6 +88,12 @@ impl Consumers {
         let consumer = self.slots.get_mut(index as usize)?.take()?;
         self.count -= 1;
         Some(consumer)
+    }
+
+    /// Tag and queue of each.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        let consumers = self.slots.iter().flatten();
+        consumers.map(|consumer| (&consumer.tag, &consumer.queue_name))
     }
 
     fn find(&self, tag: &[u8]) -> Option<(ConsumerTagIndex, &Consumer)> {
@@ -203,6 +211,7 @@ impl Channel {
         let consumer = Consumer {
             tag: tag.clone(),
             queue,
+            queue_name: name.clone(),
             no_ack: method.no_ack,
             prepared: PreparedDeliver::default(),
             prepared_for: None,
@@ -221,6 +230,7 @@ impl Channel {
             consumer: index,
             queue: name,
             no_wait: method.no_wait,
+            observed: turn.session.is_observed.then(|| settings.clone()),
         });
         let consumer = ConsumerId {
             channel: self.id,
@@ -253,11 +263,17 @@ impl Channel {
         waiting: Waiting,
     ) -> Result<(), Exception> {
         let Waiting::Consume {
-            consumer, no_wait, ..
+            consumer,
+            queue,
+            no_wait,
+            observed,
         } = waiting
         else {
             return Err(unexpected_answer());
         };
+        if let Some(settings) = observed {
+            session.observe_consumer(self.number(), &queue, &settings);
+        }
         if let Some(consumer) = self.consumers.get(consumer)
             && !no_wait
         {
@@ -320,7 +336,9 @@ impl Channel {
         else {
             return Err(unexpected_answer());
         };
-        self.consumers.remove(consumer);
+        if let Some(consumer) = self.consumers.remove(consumer) {
+            session.observe_consumer_gone(self.number(), &consumer.queue_name, &tag);
+        }
         if !no_wait {
             basic::CancelOk {
                 consumer_tag: tag.as_bytes(),
@@ -340,6 +358,7 @@ impl Channel {
         let Some(consumer) = self.consumers.remove(consumer) else {
             return;
         };
+        session.observe_consumer_gone(self.number(), &consumer.queue_name, &consumer.tag);
         if session.client.consumer_cancel_notify {
             let consumer_tag = consumer.tag.as_bytes();
             basic::Cancel {
@@ -392,10 +411,13 @@ impl Channel {
     }
 
     /// Sends a message that came back before, with the word how often.
-    pub(crate) fn deliver_again(&mut self, session: &mut Session, again: &Redelivery) {
+    pub(crate) fn deliver_again(&mut self, turn: &mut Turn<'_>, again: &Redelivery) {
         let message = tried_message(SharedMessage::clone(&again.message), again.attempts);
         let place = (again.queue, again.position);
-        self.deliver(session, again.consumer, place, &message, true);
+        if turn.session.is_traced {
+            return self.deliver_traced(turn, again.consumer, place, &message, true);
+        }
+        self.deliver(turn.session, again.consumer, place, &message, true);
     }
 
     /// A queue took back what was kept for too long, and has forgotten the consumer.
@@ -417,7 +439,10 @@ impl Channel {
                 self.consumer_cancelled(session, consumer);
                 return Ok(());
             }
-            self.consumers.remove(consumer);
+            if let Some(consumer) = self.consumers.remove(consumer) {
+                let (tag, queue) = (&consumer.tag, &consumer.queue_name);
+                session.observe_consumer_gone(self.number(), queue, tag);
+            }
         }
         let channel = self.number();
         Err(Violation::ConsumerTimeout {
@@ -425,6 +450,33 @@ impl Channel {
             timeout_ms,
         }
         .into())
+    }
+
+    /// The same in a traced vhost.
+    #[cold]
+    pub(crate) fn deliver_traced(
+        &mut self,
+        turn: &mut Turn<'_>,
+        index: ConsumerTagIndex,
+        from: (QueueRef, Position),
+        message: &SharedMessage,
+        redelivered: bool,
+    ) {
+        let before = self.delivery_tag;
+        self.deliver(turn.session, index, from, message, redelivered);
+        if self.delivery_tag != before
+            && let Some(consumer) = self.consumers.get(index)
+        {
+            let (number, queue) = (self.id.number, &consumer.queue_name);
+            trace::delivered(
+                turn.metadata,
+                turn.session,
+                number,
+                message,
+                queue,
+                redelivered,
+            );
+        }
     }
 
     /// Lets consumers go on that the channel's limit stopped, if there is room now.
@@ -483,16 +535,25 @@ impl Channel {
     /// The queue had a message.
     pub(crate) fn got(
         &mut self,
-        session: &mut Session,
+        turn: &mut Turn<'_>,
         waiting: Waiting,
         (queue, position): (QueueRef, Position),
         message: &SharedMessage,
         redelivered: bool,
         ready: u64,
     ) -> Result<(), Exception> {
-        let Waiting::Get { no_ack, .. } = waiting else {
+        let Waiting::Get {
+            no_ack,
+            queue: name,
+        } = waiting
+        else {
             return Err(unexpected_answer());
         };
+        let session = &mut *turn.session;
+        if session.is_traced {
+            let number = self.id.number;
+            trace::delivered(turn.metadata, session, number, message, &name, redelivered);
+        }
         self.delivery_tag += 1;
         let tag = self.delivery_tag;
         if !no_ack {

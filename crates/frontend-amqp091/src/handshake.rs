@@ -224,8 +224,13 @@ fn log_in(
     let user = String::from_utf8_lossy(user);
     let is_loopback = turn.session.peer.is_loopback;
     match auth::authenticate(turn.metadata, &user, password, is_loopback, &loopback_users) {
-        Ok(user) => Ok(tune(turn.session, user.name.clone())),
+        Ok(found) => {
+            turn.session.observe_login(&user, mechanism, None);
+            Ok(tune(turn.session, found.name.clone()))
+        }
         Err(failure) => {
+            let error = format!("user '{user}' - invalid credentials");
+            turn.session.observe_login(&user, mechanism, Some(&error));
             tracing::warn!(connection = %turn.session.id, peer = %turn.session.peer.address, "login refused: {failure}");
             Err(refuse_login(turn.session, mechanism))
         }
@@ -242,7 +247,10 @@ fn log_in_anonymous(turn: &mut Turn<'_>) -> Result<Step, Failure> {
         turn.session.peer.is_loopback || !config.loopback_users.iter().any(|user| *name == **user)
     };
     match known {
-        Some(user) if may_come(&user) => Ok(tune(turn.session, user)),
+        Some(user) if may_come(&user) => {
+            turn.session.observe_login(&user, "ANONYMOUS", None);
+            Ok(tune(turn.session, user))
+        }
         Some(_) | None => Err(refuse_login(turn.session, "ANONYMOUS")),
     }
 }
@@ -333,6 +341,7 @@ fn open(turn: &mut Turn<'_>, method: &connection::Open<'_>) -> Result<Step, Fail
         .map_err(|error| told(error.into()))?;
     turn.session.vhost = vhost;
     turn.session.seat = Some(seat);
+    turn.session.refresh_taps(turn.metadata);
     connection::OpenOk::default().encode(0, turn.session.encoded());
     Ok(Step::Open)
 }

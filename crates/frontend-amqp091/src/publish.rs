@@ -16,6 +16,7 @@ use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::message_parts::Parts;
 use crate::reply_to;
 use crate::session::{Session, Turn};
+use crate::trace;
 use crate::tx;
 use base::ChannelNumber;
 use broker::Error;
@@ -329,7 +330,8 @@ impl Channel {
         let is_plain = scan.headers.is_none()
             && scan.reply_to.is_none()
             && scan.expiration.is_none()
-            && scan.user_id.is_none();
+            && scan.user_id.is_none()
+            && !turn.session.has_taps;
         let previous = self.routes.last;
         if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
             let persistent = scan.delivery_mode == Some(PERSISTENT);
@@ -381,10 +383,17 @@ impl Channel {
             headers.validate().map_err(Exception::from_properties)?;
             extra_keys = ExtraKeys::of(headers)?;
         }
-        let properties = match rewritten {
+        let mut properties = match rewritten {
             Some(properties) => extra_keys.without_bcc(properties)?,
             None => extra_keys.without_bcc(content.properties.clone())?,
         };
+        let config = &turn.session.config;
+        if config.interceptors.any() {
+            let wall_ms = turn.session.wall_ms;
+            properties = config
+                .interceptors
+                .apply(properties, &config.node_name, wall_ms);
+        }
         check_topic_permission(
             turn,
             &allowed.exchange,
@@ -421,6 +430,9 @@ impl Channel {
             && let Some(index) = known
         {
             let queues = &self.routes.routes[index].queues;
+            if session.is_traced {
+                trace::published(turn.metadata, session, self.id.number, &message, queues);
+            }
             return send(
                 &mut self.mode,
                 &mut self.routes.credits,
@@ -442,6 +454,10 @@ impl Channel {
                 &once[..]
             }
         };
+        if turn.session.is_traced {
+            let (metadata, number) = (turn.metadata, self.id.number);
+            trace::published(metadata, turn.session, number, &message, queues);
+        }
         send(
             &mut self.mode,
             credits,

@@ -2,6 +2,7 @@
 
 use base::{ConnectionId, Position, QueueRef};
 use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand, Reply};
+use broker::event::Event;
 use broker::message::SharedMessage;
 
 /// One request. The driver takes them in order with `Connection::poll_request` and must hand them on in that order.
@@ -30,6 +31,8 @@ pub enum Request {
         /// The answer.
         message: SharedMessage,
     },
+    /// Something for observers; made only while there are any.
+    Event(Box<Event>),
 }
 
 /// The address of the connection itself, for metadata commands that no channel asked for.

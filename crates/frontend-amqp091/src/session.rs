@@ -59,6 +59,14 @@ pub(crate) struct Session {
     pub(crate) has_full_stash: bool,
     /// An exclusive queue was declared, so the end of the connection has to be told to the metadata.
     pub(crate) declared_exclusive: bool,
+    /// Copies of its messages go to the trace exchange.
+    pub(crate) is_traced: bool,
+    /// Publishes take the long way: something looks at them or adds to them.
+    pub(crate) has_taps: bool,
+    /// The time of the input that is handled, in milliseconds since 1970.
+    pub(crate) wall_ms: u64,
+    /// Somebody wants to hear of events.
+    pub(crate) is_observed: bool,
 }
 
 /// What the client said about itself.
@@ -87,6 +95,7 @@ pub(crate) struct Backpressure {
 
 impl Session {
     pub(crate) fn new(id: ConnectionId, peer: Peer, config: Arc<Config>, seed: u64) -> Self {
+        let config_taps = config.interceptors.any();
         Self {
             id,
             peer,
@@ -112,6 +121,10 @@ impl Session {
             reply_addresses: BTreeMap::new(),
             has_full_stash: false,
             declared_exclusive: false,
+            is_traced: false,
+            has_taps: config_taps,
+            wall_ms: 0,
+            is_observed: false,
         }
     }
 
@@ -126,6 +139,13 @@ impl Session {
     /// The vector to encode methods into.
     pub(crate) fn encoded(&mut self) -> &mut Vec<u8> {
         self.out.encoded()
+    }
+
+    /// What the metadata says about messages of this connection.
+    pub(crate) fn refresh_taps(&mut self, metadata: &Metadata) {
+        let vhost = metadata.vhost(&self.vhost);
+        self.is_traced = vhost.is_some_and(|vhost| vhost.metadata.tracing);
+        self.has_taps = self.is_traced || self.config.interceptors.any();
     }
 
     #[inline]

@@ -12,6 +12,7 @@ use crate::handle::Resources;
 use crate::mailbox::Mail;
 use crate::shard::ShardMemory;
 use crate::shared::Shared;
+use broker::event::{Event, text};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,6 +170,7 @@ pub(crate) fn monitor(
         let before = rules.alarms;
         if let Some(alarms) = rules.update(used, disk_free, disk_full) {
             log_change(before, alarms, used, &rules, disk_free, memory);
+            publish_change(shared, before, alarms);
             shared
                 .mailboxes
                 .iter()
@@ -180,6 +182,21 @@ pub(crate) fn monitor(
             .iter()
             .for_each(|mailbox| mailbox.send(Mail::Account { evict }));
         std::thread::park_timeout(INTERVAL);
+    }
+}
+
+fn publish_change(shared: &Shared, before: Alarms, now: Alarms) {
+    let metadata = shared.leader.snapshot();
+    for (source, was, is) in [
+        ("memory", before.memory, now.memory),
+        ("disk", before.disk, now.disk),
+    ] {
+        if was != is {
+            let key = if is { "alarm.set" } else { "alarm.cleared" };
+            let node = text(shared.events.node());
+            let event = Event::new(key, [("source", text(source)), ("node", node)]);
+            shared.events.publish(&metadata, &event);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::alarms::{self, Accountant, AlarmRules};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::desk::{self, Desk};
+use crate::events::EventBus;
 use crate::handle;
 use crate::listener::{self, ListenOptions};
 use crate::mailbox::{Mail, Mailbox};
@@ -12,13 +13,14 @@ use crate::metadata_leader::MetadataLeader;
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
-use base::{QueueId, ShardId};
+use base::{Name, QueueId, ShardId};
 use broker::admission::{Admission, NodeLimits};
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
 };
 use broker::queue::{Stored, owner_of_ids};
+use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -174,7 +176,16 @@ impl Node {
         let is_new = metadata.vhosts().next().is_none();
         let mut metadata = metadata;
         metadata.set_rules(settings.metadata_rules());
-        let leader = MetadataLeader::new(metadata, index, log.clone());
+        let event_vhost = settings.event_exchange_vhost.as_ref();
+        let events = Arc::new(EventBus::new(
+            event_vhost
+                .unwrap_or(&settings.default_vhost)
+                .as_str()
+                .into(),
+            settings.node_name.as_str().into(),
+            Arc::clone(&mailboxes),
+        ));
+        let leader = MetadataLeader::new(metadata, index, log.clone(), Arc::clone(&events));
         let (reports_out, reports) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             log: log.clone(),
@@ -186,6 +197,7 @@ impl Node {
             desk: Desk::default(),
             retired: parking_lot::Mutex::default(),
             leader,
+            events,
             started,
             release_memory,
         });
@@ -193,6 +205,11 @@ impl Node {
             bootstrap(&shared.leader, settings);
         }
         name_cluster(&shared.leader, settings);
+        create_system_exchange(&shared.leader, shared.events.vhost(), EVENT_EXCHANGE);
+        if settings.log.exchange {
+            let vhost = settings.default_vhost.as_str().into();
+            create_system_exchange(&shared.leader, &vhost, LOG_EXCHANGE);
+        }
         let stored = stored_queues(&shared.leader, &recovered, &log, shards);
 
         let listen = ListenOptions {
@@ -436,6 +453,13 @@ fn name_cluster(leader: &MetadataLeader, settings: &Settings) {
     }
 }
 
+/// An exchange that the node publishes to itself.
+fn create_system_exchange(leader: &MetadataLeader, vhost: &Name, name: &str) {
+    if let Err(error) = leader.create_system_exchange(vhost, &name.into()) {
+        tracing::warn!(exchange = name, %vhost, %error, "cannot create an exchange of the node's own");
+    }
+}
+
 /// What recovery found of each queue, by owner; tells the log which queues no longer exist.
 fn stored_queues(
     leader: &MetadataLeader,
@@ -515,6 +539,8 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
             .cluster_name
             .clone()
             .unwrap_or_else(|| settings.node_name.clone()),
+        node_name: settings.node_name.clone(),
+        interceptors: settings.interceptors,
         channel_max: settings.channel_max,
         frame_max: settings.frame_size_max_bytes,
         initial_frame_max: settings.initial_frame_size_max_bytes,

@@ -20,6 +20,7 @@ use broker::browse::{
     OperationReply,
 };
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
+use broker::event::INTERNAL_USER;
 use broker::exchange::ExchangeType;
 use broker::message::{Address, Message, SharedMessage};
 use broker::metadata::Metadata;
@@ -162,7 +163,7 @@ impl Handle {
         let answer = {
             let _order = shared.desk.pausing.lock();
             let command = MetadataCommand::SetQueuePaused { id, paused };
-            let answer = shared.propose(&command);
+            let answer = shared.propose(&command, INTERNAL_USER);
             if let Some(record) = shared.leader.snapshot().queue_by_id(id) {
                 let paused = record.paused;
                 Visitor::open(shared).operate(record.queue, Operation::SetPaused { paused });

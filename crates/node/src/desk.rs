@@ -89,21 +89,22 @@ impl Shared {
         ShardId(u16::try_from(self.shard_count()).unwrap_or(u16::MAX))
     }
 
-    /// Proposes a metadata command. The answer comes when what it changed is on stable storage.
+    /// Proposes a metadata command that `user` asks for. The answer comes when what it changed is on stable storage.
     pub(crate) fn propose(
         &self,
         command: &MetadataCommand,
+        user: &str,
     ) -> oneshot::Receiver<Result<MetadataReply, Error>> {
         let (answer, result) = oneshot::channel();
-        self.propose_to(command, answer);
+        self.propose_to(command, user, answer);
         result
     }
 
-    fn propose_to(&self, command: &MetadataCommand, answer: Answer) {
+    fn propose_to(&self, command: &MetadataCommand, user: &str, answer: Answer) {
         // Held until the command is in the log: tickets must get there in ascending order.
         let mut proposals = self.desk.proposals.lock();
         let ticket = proposals.ticket + 1;
-        let proposed = match self.leader.propose(command, self.desk_id(), ticket) {
+        let proposed = match self.leader.propose(command, user, self.desk_id(), ticket) {
             Ok(proposed) => proposed,
             Err(error) => {
                 // Nobody may wait any more.
@@ -148,8 +149,8 @@ impl Shared {
         });
     }
 
-    /// Hands on what a direct connection asks for.
-    pub(crate) fn hand_on(self: &Arc<Self>, request: Request) {
+    /// Hands on what a direct connection of `user` asks for.
+    pub(crate) fn hand_on(self: &Arc<Self>, request: Request, user: &str) {
         match request {
             Request::Queue { queue, command } => {
                 self.mailboxes[queue.shard.index()].send(Mail::Queue {
@@ -158,7 +159,7 @@ impl Shared {
                 });
             }
             Request::Metadata { channel, command } => {
-                let result = self.propose(&command);
+                let result = self.propose(&command, user);
                 let shared = Arc::clone(self);
                 tokio::spawn(async move {
                     // Without an answer the node has stopped.
@@ -175,6 +176,7 @@ impl Shared {
                     reply: Reply::DirectReply { message },
                 });
             }
+            Request::Event(event) => self.events.publish(&self.leader.snapshot(), &event),
         }
     }
 

@@ -7,6 +7,7 @@
 use crate::shared::Shared;
 use base::{ConnectionId, Name};
 use broker::command::{ChannelId, Reply};
+use broker::event::INTERNAL_USER;
 use bytes::BytesMut;
 use frontend_amqp091::{Connection, Peer};
 use std::io::IoSlice;
@@ -102,7 +103,8 @@ impl DirectConnection {
 
     fn hand_on(&mut self) {
         while let Some(request) = self.machine.poll_request() {
-            self.shared.hand_on(request);
+            let user = self.machine.user().clone();
+            self.shared.hand_on(request, &user);
         }
     }
 }
@@ -114,7 +116,7 @@ impl Drop for DirectConnection {
         self.shared.desk.close(self.id);
         while let Ok((to, reply)) = self.replies.try_recv() {
             if let Some(request) = frontend_amqp091::return_late_reply(to, &reply) {
-                self.shared.hand_on(request);
+                self.shared.hand_on(request, INTERNAL_USER);
             }
         }
     }

@@ -7,15 +7,19 @@
 use crate::boot::{self, NodeError};
 use crate::config::{ListenAddress, Settings};
 use crate::direct::DirectConnection;
+use crate::events::bound_exchange;
 use crate::listener::ListenOptions;
 use crate::mailbox::Mail;
 use crate::query::{ConnectionFigures, ConsumerFigures, Query, QueueFigures, SLICE};
-use crate::shared::Shared;
+use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
+use broker::event::INTERNAL_USER;
 use broker::metadata::Metadata;
 use broker::queue::Counters;
+use broker::vhost::LOG_EXCHANGE;
+use frontend_amqp091::internal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +121,32 @@ impl Handle {
     /// # Errors
     /// The rule that the command breaks, or the log has failed.
     pub async fn propose(&self, command: &MetadataCommand) -> Result<MetadataReply, Error> {
-        settled(self.shared.propose(command).await)
+        self.propose_as(INTERNAL_USER, command).await
+    }
+
+    /// Publishes a line of the log to `amq.rabbitmq.log`, if something is bound to it; otherwise, and where a queue does not
+    /// keep up, it is dropped. Logs nothing itself.
+    pub fn publish_log_line(&self, level: &'static str, line: String) {
+        let metadata = self.metadata();
+        let vhost = &self.settings.default_vhost;
+        let Some((vhost, exchange)) = bound_exchange(&metadata, vhost, LOG_EXCHANGE) else {
+            return;
+        };
+        let node = self.shared.events.node();
+        let message = internal::log_line(&exchange.name, level, node, line, wall_ms());
+        let _dropped = self.shared.events.route(vhost, exchange, &message);
+    }
+
+    /// Proposes a metadata command for a user, whom events name.
+    ///
+    /// # Errors
+    /// As [`Handle::propose`].
+    pub async fn propose_as(
+        &self,
+        user: &str,
+        command: &MetadataCommand,
+    ) -> Result<MetadataReply, Error> {
+        settled(self.shared.propose(command, user).await)
     }
 
     /// Carries out commands in order, up to the first that is refused, and waits once for all of them.
@@ -127,7 +156,7 @@ impl Handle {
     pub async fn propose_all(&self, commands: &[MetadataCommand]) -> Result<(), Error> {
         let mut last = None;
         for command in commands {
-            let mut answer = self.shared.propose(command);
+            let mut answer = self.shared.propose(command, INTERNAL_USER);
             // A refusal is there at once.
             if let Ok(Err(error)) = answer.try_recv() {
                 return Err(error);

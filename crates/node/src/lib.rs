@@ -22,6 +22,7 @@ pub mod config;
 mod connection_driver;
 mod desk;
 mod direct;
+mod events;
 mod handle;
 mod listener;
 mod mailbox;

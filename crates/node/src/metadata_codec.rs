@@ -108,7 +108,7 @@ struct EntryRecord {
 struct CommandRecord {
     #[prost(
         oneof = "CommandKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 40"
     )]
     kind: Option<CommandKind>,
 }
@@ -173,6 +173,8 @@ enum CommandKind {
     SetUserLimits(LimitsRecord),
     #[prost(message, tag = "25")]
     SetQueuePaused(QueuePausedRecord),
+    #[prost(message, tag = "40")]
+    CreateSystemExchange(SystemExchangeRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -307,6 +309,14 @@ struct QueuePausedRecord {
     id: u64,
     #[prost(bool, tag = "2")]
     paused: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SystemExchangeRecord {
+    #[prost(string, tag = "1")]
+    vhost: String,
+    #[prost(string, tag = "2")]
+    name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -485,6 +495,12 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
             name: name.to_string(),
             if_unused: *if_unused,
         }),
+        MetadataCommand::CreateSystemExchange { vhost, name } => {
+            CommandKind::CreateSystemExchange(SystemExchangeRecord {
+                vhost: vhost.to_string(),
+                name: name.to_string(),
+            })
+        }
         MetadataCommand::DeclareQueue {
             vhost,
             name,
@@ -690,6 +706,10 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
             vhost: record.vhost.into(),
             name: record.name.into(),
             if_unused: record.if_unused,
+        },
+        CommandKind::CreateSystemExchange(record) => MetadataCommand::CreateSystemExchange {
+            vhost: record.vhost.into(),
+            name: record.name.into(),
         },
         CommandKind::DeclareQueue(record) => declare_queue(record)?,
         CommandKind::DeleteQueue(id) => MetadataCommand::DeleteQueue { id: QueueId(id) },
@@ -1151,6 +1171,10 @@ mod tests {
                 vhost: name("/"),
                 name: name("x"),
                 if_unused: true,
+            },
+            MetadataCommand::CreateSystemExchange {
+                vhost: name("/"),
+                name: name("amq.rabbitmq.event"),
             },
             MetadataCommand::DeclareQueue {
                 vhost: name("/"),

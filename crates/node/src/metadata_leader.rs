@@ -7,6 +7,7 @@
 //!
 //! Invariant: tickets of one shard reach the log in ascending order; a shard proposes only from its own thread.
 
+use crate::events::EventBus;
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
 use crate::replay::replays;
@@ -14,8 +15,10 @@ use arc_swap::ArcSwap;
 use base::{Name, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
+use broker::event::Change;
 use broker::message::SharedMessage;
 use broker::metadata::{Metadata, MetadataEvent};
+use broker::vhost::Vhost;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +29,7 @@ pub(crate) struct MetadataLeader {
     state: Mutex<State>,
     snapshot: ArcSwap<Metadata>,
     log: Handle<StoredMessage>,
+    events: Arc<EventBus>,
     /// The last command known to be on stable storage.
     durable_index: AtomicU64,
 }
@@ -56,12 +60,14 @@ impl MetadataLeader {
         metadata: Metadata,
         index: MetadataIndex,
         log: Handle<StoredMessage>,
+        events: Arc<EventBus>,
     ) -> Self {
         let snapshot = ArcSwap::from_pointee(metadata.clone());
         Self {
             snapshot,
             state: Mutex::new(State { metadata, index }),
             log,
+            events,
             durable_index: AtomicU64::new(index.0),
         }
     }
@@ -76,13 +82,14 @@ impl MetadataLeader {
         self.snapshot.load().version()
     }
 
-    /// Checks, applies and logs a command. `ticket` is used up if the result has an index.
+    /// Checks, applies and logs a command that `user` asks for. `ticket` is used up if the result has an index.
     ///
     /// # Errors
     /// The command breaks a rule, or the log has failed; then nothing has changed.
     pub(crate) fn propose(
         &self,
         command: &MetadataCommand,
+        user: &str,
         shard: ShardId,
         ticket: u64,
     ) -> Result<Proposed, Error> {
@@ -107,6 +114,14 @@ impl MetadataLeader {
         let changed_policies = applied.events.iter().find_map(changed_policies);
         let replays = replays(&next, &applied.events);
         self.snapshot.store(Arc::new(next.clone()));
+        self.events.publish_change(&Change {
+            command,
+            before: &state.metadata,
+            after: &next,
+            happened: &applied.events,
+            user,
+            node: self.events.node(),
+        });
         state.metadata = next;
         Ok(Proposed {
             reply: applied.reply,
@@ -142,6 +157,20 @@ impl MetadataLeader {
         self.snapshot.store(Arc::new(next.clone()));
         state.metadata = next;
         Ok(())
+    }
+
+    /// Creates an exchange of the node's own, if it is missing. Nobody waits for it.
+    ///
+    /// # Errors
+    /// The vhost does not exist, or the log has failed.
+    pub(crate) fn create_system_exchange(&self, vhost: &Name, name: &Name) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        let is_there = |vhost: &Arc<Vhost>| vhost.exchange(name).is_some();
+        if snapshot.vhost(vhost).is_some_and(is_there) {
+            return Ok(());
+        }
+        let (vhost, name) = (vhost.clone(), name.clone());
+        self.bootstrap(&[MetadataCommand::CreateSystemExchange { vhost, name }])
     }
 
     fn submit(

@@ -137,6 +137,8 @@ pub(crate) struct Shard {
     memory_short: bool,
     shutting_down: bool,
     storage_failed: bool,
+    /// Whether somebody listens to events, and the version of what connections remember.
+    observers: (bool, u64),
 }
 
 impl Shard {
@@ -177,8 +179,10 @@ impl Shard {
             memory_short: false,
             shutting_down: false,
             storage_failed: false,
+            observers: (false, 0),
             shared,
         };
+        shard.refresh_observers();
         shard.start_expiring_queues();
         shard
     }
@@ -239,6 +243,7 @@ impl Shard {
 
     /// A client connected.
     pub(crate) fn handle_connect(&mut self, now: Now, peer: Peer, seed: u64) -> ConnectionId {
+        self.refresh_metadata();
         self.opened += 1;
         let entry = self.connections.vacant_entry();
         // The low half finds the slot, the high half makes the serial unique.
@@ -249,6 +254,7 @@ impl Shard {
         };
         let mut machine = Connection::new(id, peer, Arc::clone(&self.shared.frontend), now, seed);
         machine.handle_alarms(now, &self.metadata, self.alarms.into());
+        machine.handle_observers(&self.metadata, self.observers.0);
         let remote_bytes = vec![0; self.outgoing.len()];
         entry.insert(ConnectionSlot {
             id,
@@ -339,7 +345,13 @@ impl Shard {
             .get(slot_index(id))
             .is_some_and(|slot| slot.id == id)
         {
-            self.connections.remove(slot_index(id));
+            let mut slot = self.connections.remove(slot_index(id));
+            slot.machine.handle_removed();
+            while let Some(request) = slot.machine.poll_request() {
+                if let Request::Event(event) = request {
+                    self.shared.events.publish(&self.metadata, &event);
+                }
+            }
         }
         self.windows.remove(id);
         let shards = self.shared.shard_count();
@@ -477,7 +489,27 @@ impl Shard {
     fn refresh_metadata(&mut self) {
         if self.shared.leader.version() != self.metadata.version() {
             self.metadata = self.shared.leader.snapshot();
+            self.refresh_observers();
         }
+    }
+
+    /// Tells connections whether anybody listens to events, and that they have to look at the metadata again.
+    fn refresh_observers(&mut self) {
+        let now = (
+            self.shared.events.is_observed(&self.metadata),
+            self.metadata.connection_version(),
+        );
+        if std::mem::replace(&mut self.observers, now) == now {
+            return;
+        }
+        for (_, slot) in &mut self.connections {
+            slot.machine.handle_observers(&self.metadata, now.0);
+        }
+    }
+
+    /// A batch of mail is about to be handled.
+    pub(crate) fn handle_mail_start(&mut self) {
+        self.refresh_metadata();
     }
 
     /// Marks a connection as having something to do and something to send.
@@ -523,6 +555,7 @@ impl Shard {
                 Request::DirectReply { to, message } => {
                     self.send_reply(to, Reply::DirectReply { message })
                 }
+                Request::Event(event) => self.shared.events.publish(&self.metadata, &event),
             }
         }
     }

@@ -68,6 +68,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
         }
         mailbox.take(&mut mail);
         let now = shared.now();
+        driver.shard.borrow_mut().handle_mail_start();
         for piece in mail.drain(..) {
             match piece {
                 Mail::Socket { stream, peer } => {

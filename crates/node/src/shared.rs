@@ -2,6 +2,7 @@
 
 use crate::alarms::Accountant;
 use crate::desk::Desk;
+use crate::events::EventBus;
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_leader::MetadataLeader;
@@ -16,6 +17,7 @@ use store::Handle;
 /// Shared by the shards, the listeners and the monitors.
 pub(crate) struct Shared {
     pub(crate) leader: MetadataLeader,
+    pub(crate) events: Arc<EventBus>,
     pub(crate) log: Handle<StoredMessage>,
     /// One a shard, and the desk's behind them.
     pub(crate) mailboxes: Arc<[Mailbox]>,
@@ -70,7 +72,8 @@ impl Shared {
     }
 }
 
-fn wall_ms() -> u64 {
+/// Milliseconds since 1970.
+pub(crate) fn wall_ms() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

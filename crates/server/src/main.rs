@@ -4,10 +4,13 @@
 //! This file only looks at its name and arguments; the broker is the crate `node`, the load generator the crate `perf`.
 
 mod log;
+mod log_exchange;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use node::NodeError;
 use node::config::{self, Process};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,18 +97,23 @@ fn rabbitmq_server(
 
 fn serve(started: Instant) -> anyhow::Result<()> {
     let loaded = config::load(&Process).context("BOOT FAILED")?;
-    log::start(&loaded.settings.log);
+    let log_publisher = Cell::new(log::start(&loaded.settings.log));
     for file in &loaded.files {
         tracing::info!(file = %file.display(), "configuration file read");
     }
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    node::run(
-        &loaded.settings,
-        started,
-        release_memory,
-        &management::start,
-    )?;
+    node::run(&loaded.settings, started, release_memory, &|handle| {
+        let mut services = management::start(handle)?;
+        if let Some(publisher) = log_publisher.take() {
+            let started = publisher.start(handle.clone());
+            services.push(started.map_err(|source| NodeError::System {
+                what: "start thread of the log exchange",
+                source,
+            })?);
+        }
+        Ok(services)
+    })?;
     Ok(())
 }

@@ -219,7 +219,7 @@ impl Exchange {
 
     /// Whether every vhost has this exchange from the start.
     pub fn is_predeclared(&self) -> bool {
-        self.is_default() || self.name.starts_with("amq.")
+        crate::vhost::is_predeclared(&self.name)
     }
 
     /// Checks that the exchange's type can hold the binding.

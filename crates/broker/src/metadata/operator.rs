@@ -59,6 +59,7 @@ impl Metadata {
             C::DeleteVhost { .. }
             | C::DeclareExchange { .. }
             | C::DeleteExchange { .. }
+            | C::CreateSystemExchange { .. }
             | C::DeclareQueue { .. }
             | C::DeleteQueue { .. }
             | C::SetQueuePaused { .. }
@@ -164,6 +165,9 @@ impl Metadata {
             vhost: name.clone(),
         };
         let applied = Applied::changed(metadata != *current, event);
+        if metadata.tracing != current.tracing {
+            self.connection_version += 1;
+        }
         self.vhost_mut(name).metadata = metadata;
         Ok(applied)
     }

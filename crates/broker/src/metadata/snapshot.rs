@@ -1,6 +1,6 @@
 //! The durable part of the metadata as plain commands, and the commands of a fresh node.
 
-use super::Metadata;
+use super::{Metadata, RESERVED_PREFIX};
 use crate::Error;
 use crate::auth::User;
 use crate::command::{MetadataCommand, PasswordHash};
@@ -85,6 +85,12 @@ impl QueueRecord {
 
 impl Exchange {
     fn declaration(&self, vhost: &Name) -> MetadataCommand {
+        if self.name.starts_with(RESERVED_PREFIX) {
+            return MetadataCommand::CreateSystemExchange {
+                vhost: vhost.clone(),
+                name: self.name.clone(),
+            };
+        }
         MetadataCommand::DeclareExchange {
             vhost: vhost.clone(),
             name: self.name.clone(),

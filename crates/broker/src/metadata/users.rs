@@ -116,6 +116,7 @@ impl Metadata {
             | C::DeleteVhost { .. }
             | C::DeclareExchange { .. }
             | C::DeleteExchange { .. }
+            | C::CreateSystemExchange { .. }
             | C::DeclareQueue { .. }
             | C::DeleteQueue { .. }
             | C::SetQueuePaused { .. }

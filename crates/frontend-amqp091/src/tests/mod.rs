@@ -8,6 +8,7 @@ mod credit;
 mod handshake;
 mod limits;
 mod methods;
+mod observing;
 mod publishing;
 mod split;
 
@@ -42,6 +43,8 @@ pub(crate) struct World {
     holds: bool,
     is_log_stopped: bool,
     pub(crate) is_loopback: bool,
+    /// What observers heard.
+    pub(crate) events: Vec<broker::event::Event>,
 }
 
 struct Client {
@@ -89,6 +92,7 @@ impl World {
             holds: false,
             is_log_stopped: false,
             is_loopback: true,
+            events: Vec::new(),
         }
     }
 
@@ -120,6 +124,12 @@ impl World {
     /// A connection of a user, with all capabilities, after the handshake; channel 1 is open.
     pub(crate) fn connect_as(&mut self, user: &str) -> ConnectionId {
         let id = self.accept();
+        self.log_in(id, user);
+        id
+    }
+
+    /// The handshake of an accepted connection; channel 1 is open then.
+    pub(crate) fn log_in(&mut self, id: ConnectionId, user: &str) {
         self.feed(id, &PROTOCOL_HEADER);
         let response = format!("\0{user}\0{user}");
         self.send(
@@ -151,7 +161,6 @@ impl World {
             Some("1 channel.open-ok"),
             "{heard:?}"
         );
-        id
     }
 
     pub(crate) fn connect(&mut self) -> ConnectionId {
@@ -343,6 +352,7 @@ impl World {
                 self.reply(channel, Reply::Metadata(reply.map_err(Box::new)));
             }
             Request::DirectReply { to, message } => self.reply(to, Reply::DirectReply { message }),
+            Request::Event(event) => self.events.push(*event),
         }
     }
 

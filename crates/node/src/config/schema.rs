@@ -9,6 +9,7 @@ use super::{
     AuthMechanism, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress, LogLevel,
     MemoryHighWatermark, Secret, Settings, size,
 };
+use frontend_amqp091::Existing;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -750,6 +751,46 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "message_interceptors.incoming.set_header_timestamp.overwrite",
+        alias: None,
+        default: "",
+        meaning: "Adds the time of arrival to messages: header `timestamp_in_ms` and property `timestamp`. `true` replaces a publisher's own, `false` keeps it; unset, nothing is added.",
+        apply: |draft, _, value| {
+            draft.settings.interceptors.timestamp = Some(existing(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "message_interceptors.incoming.set_header_routing_node.overwrite",
+        alias: None,
+        default: "",
+        meaning: "Adds the name of this node to messages: header `x-routed-by`. `true` replaces a publisher's own, `false` keeps it; unset, nothing is added.",
+        apply: |draft, _, value| {
+            draft.settings.interceptors.routing_node = Some(existing(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "event_exchange.vhost",
+        alias: None,
+        default: "",
+        meaning: "Vhost of the exchange `amq.rabbitmq.event`; `default_vhost` if unset.",
+        apply: |draft, _, value| {
+            draft.settings.event_exchange_vhost = Some(name(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "event_exchange.protocol",
+        alias: None,
+        default: "amqp_0_9_1",
+        meaning: "Form of the messages of `amq.rabbitmq.event`; `amqp_0_9_1` is the only one.",
+        apply: |_, _, value| match value {
+            "amqp_0_9_1" => Ok(()),
+            _ => Err("amqp_0_9_1".to_owned()),
+        },
+    },
+    Key {
         name: "log.level",
         alias: Some("log.default.level"),
         default: "info",
@@ -776,6 +817,26 @@ pub static KEYS: &[Key] = &[
         meaning: "Level of the console log where it differs from `log.level`.",
         apply: |draft, _, value| {
             draft.settings.log.console_level = Some(LogLevel::parse(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.exchange",
+        alias: None,
+        default: "false",
+        meaning: "Whether the log goes to the exchange `amq.rabbitmq.log` of the default vhost; the routing key of a line is its level.",
+        apply: |draft, _, value| {
+            draft.settings.log.exchange = boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.exchange.level",
+        alias: None,
+        default: "",
+        meaning: "Level of the log in the exchange where it differs from `log.level`.",
+        apply: |draft, _, value| {
+            draft.settings.log.exchange_level = Some(LogLevel::parse(value)?);
             Ok(())
         },
     },
@@ -860,7 +921,6 @@ pub static NOT_SUPPORTED: &[&str] = &[
     "default_users",
     "definitions",
     "distribution",
-    "event_exchange",
     "exchange_types",
     "federation",
     "http_dispatch",
@@ -1031,6 +1091,14 @@ fn none_only(value: &str) -> Result<(), String> {
 
 fn boolean(value: &str) -> Result<bool, String> {
     value.parse().map_err(|_| "true or false".to_owned())
+}
+
+/// What becomes of a value that a publisher has set.
+fn existing(overwrite: &str) -> Result<Existing, String> {
+    Ok(match boolean(overwrite)? {
+        true => Existing::Overwrite,
+        false => Existing::Keep,
+    })
 }
 
 fn positive<T: std::str::FromStr + PartialOrd + From<u8>>(value: &str) -> Result<T, String> {

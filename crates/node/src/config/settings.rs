@@ -2,6 +2,7 @@
 
 use super::metadata::MetadataSettings;
 use super::{AMQP_PORT, MANAGEMENT_PORT};
+use frontend_amqp091::Interceptors;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -68,6 +69,10 @@ pub struct Settings {
     pub anonymous_login_user: Option<String>,
     /// Shown to clients; `None` stands for the node name.
     pub cluster_name: Option<String>,
+    /// What is added to messages that come in.
+    pub interceptors: Interceptors,
+    /// Where the exchange for events is; `None` stands for the default vhost.
+    pub event_exchange_vhost: Option<String>,
     /// Deprecated features that were switched on or off by name.
     pub deprecated_features: BTreeMap<String, bool>,
     /// The HTTP API.
@@ -116,6 +121,8 @@ impl Default for Settings {
             ],
             anonymous_login_user: Some("guest".to_owned()),
             cluster_name: None,
+            interceptors: Interceptors::default(),
+            event_exchange_vhost: None,
             deprecated_features: BTreeMap::new(),
             management: ManagementSettings::default(),
             log: LogSettings::default(),
@@ -292,6 +299,10 @@ pub struct LogSettings {
     pub console: bool,
     /// Overrides `level` there.
     pub console_level: Option<LogLevel>,
+    /// Whether the log goes to an exchange.
+    pub exchange: bool,
+    /// Overrides `level` there.
+    pub exchange_level: Option<LogLevel>,
 }
 
 impl Default for LogSettings {
@@ -300,6 +311,8 @@ impl Default for LogSettings {
             level: LogLevel::Info,
             console: true,
             console_level: None,
+            exchange: false,
+            exchange_level: None,
         }
     }
 }

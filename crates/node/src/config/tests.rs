@@ -1,6 +1,7 @@
 //! The whole way from files and variables to settings.
 
 use super::*;
+use frontend_amqp091::{Existing, Interceptors};
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU16;
@@ -205,7 +206,10 @@ fn every_key_can_be_set() {
          tcp_listen_options.backlog = 4096\ntcp_listen_options.nodelay = false\ntcp_listen_options.keepalive = true\n\
          tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n\
          max_connections = 10\nchannel_max_per_node = 20\nvhost_max = 30\ndefault_queue_type = quorum\n\
-         runtime_parameters.limits.policy = 5\n",
+         runtime_parameters.limits.policy = 5\n\
+         event_exchange.vhost = events\nevent_exchange.protocol = amqp_0_9_1\n\
+         message_interceptors.incoming.set_header_timestamp.overwrite = false\n\
+         message_interceptors.incoming.set_header_routing_node.overwrite = true\nlog.exchange = true\nlog.exchange.level = error\n",
     );
     let expected = Settings {
         node_name: "rabbit@box".to_owned(),
@@ -255,12 +259,19 @@ fn every_key_can_be_set() {
         ],
         anonymous_login_user: None,
         cluster_name: Some("warren".to_owned()),
+        interceptors: Interceptors {
+            timestamp: Some(Existing::Keep),
+            routing_node: Some(Existing::Overwrite),
+        },
+        event_exchange_vhost: Some("events".to_owned()),
         deprecated_features: [("global_qos".to_owned(), false)].into(),
         management: ManagementSettings::default(),
         log: LogSettings {
             level: LogLevel::Warning,
             console: false,
             console_level: Some(LogLevel::Debug),
+            exchange: true,
+            exchange_level: Some(LogLevel::Error),
         },
         shards: NonZeroU16::new(3),
     };

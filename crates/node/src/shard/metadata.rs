@@ -2,16 +2,18 @@
 
 use super::{Shard, Waiting};
 use crate::mailbox::Mail;
-use base::{Now, QueueId, QueueRef};
+use base::{Name, Now, QueueId, QueueRef};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
+use broker::event::INTERNAL_USER;
 use broker::queue::{Queue, ids_of};
 use smallvec::smallvec;
 use std::time::Duration;
 
 impl Shard {
     pub(super) fn propose(&mut self, now: Now, channel: ChannelId, command: &MetadataCommand) {
-        let reply = match self.propose_command(now, command) {
+        let user = self.user_of(channel);
+        let reply = match self.propose_command(now, command, &user) {
             Ok((reply, Some(ticket))) => {
                 let reply = Reply::Metadata(Ok(reply));
                 self.waiting
@@ -29,11 +31,12 @@ impl Shard {
         &mut self,
         now: Now,
         command: &MetadataCommand,
+        user: &str,
     ) -> Result<(MetadataReply, Option<u64>), Error> {
         let proposed = self
             .shared
             .leader
-            .propose(command, self.id, self.ticket + 1)?;
+            .propose(command, user, self.id, self.ticket + 1)?;
         self.refresh_metadata();
         if let MetadataReply::Queue {
             queue,
@@ -73,6 +76,12 @@ impl Shard {
         Ok((proposed.reply, None))
     }
 
+    /// Who is behind a channel, as far as this shard knows.
+    fn user_of(&mut self, channel: ChannelId) -> Name {
+        let machine = self.connection(channel.connection);
+        machine.map_or_else(|| INTERNAL_USER.into(), |machine| machine.user().clone())
+    }
+
     /// Runs a queue that nobody has used yet, since its time has begun.
     pub(super) fn start_clock(&mut self, queue: QueueId) {
         if !self.queues.contains_key(&queue) {
@@ -86,7 +95,12 @@ impl Shard {
         queue: QueueId,
         reply: Option<(ChannelId, u64)>,
     ) {
-        let result = self.propose_command(now, &MetadataCommand::DeleteQueue { id: queue });
+        // Compat: RabbitMQ knows who deletes a queue; here that is lost between shards.
+        let user = reply.map_or_else(
+            || INTERNAL_USER.into(),
+            |(channel, _)| self.user_of(channel),
+        );
+        let result = self.propose_command(now, &MetadataCommand::DeleteQueue { id: queue }, &user);
         let Some((to, ready)) = reply else {
             if let Err(error) = result {
                 tracing::error!(queue = queue.0, %error, "cannot delete queue");

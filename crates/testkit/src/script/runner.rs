@@ -110,10 +110,12 @@ struct Names(Vec<(String, String)>);
 
 impl Names {
     /// Prefixes of generated names, and how many characters the generated part has at least.
-    const GENERATED: [(&'static str, usize); 3] = [
+    const GENERATED: [(&'static str, usize); 4] = [
         ("amq.gen-", 20),
         ("amq.ctag-", 20),
         ("amq.rabbitmq.reply-to.", 8),
+        // Connections and channels, as Erlang names their processes.
+        ("<rabbit@localhost.", 5),
     ];
 
     fn symbols_in(&mut self, text: &str) -> String {

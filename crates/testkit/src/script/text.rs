@@ -411,7 +411,13 @@ fn show_table(bytes: &[u8]) -> anyhow::Result<String> {
     let mut fields = Vec::new();
     while !reader.0.is_empty() {
         let key = show_string(reader.string(1)?);
-        fields.push(format!("{key}={}", reader.show_field()?));
+        let value = reader.show_field()?;
+        fields.push(match key.as_str() {
+            // When something happened, and on which ports, is not reproducible.
+            "timestamp_in_ms" => format!("{key}=l:…"),
+            "connection" if value.contains(" -> ") => format!("{key}=…"),
+            _ => format!("{key}={value}"),
+        });
     }
     // When something was dead-lettered is not reproducible.
     if fields.iter().any(|field| field.starts_with("reason="))
@@ -547,7 +553,12 @@ pub(super) fn decode_properties(bytes: &[u8]) -> anyhow::Result<String> {
     let mut out = String::new();
     for (index, (name, field_type)) in PROPERTIES.iter().enumerate() {
         if flags & (0x8000 >> index) != 0 {
-            write!(out, " {name}={}", reader.show(*field_type)?)?;
+            let value = reader.show(*field_type)?;
+            if *name == "timestamp" && out.contains("timestamp_in_ms=") {
+                out.push_str(" timestamp=…");
+                continue;
+            }
+            write!(out, " {name}={value}")?;
         }
     }
     ensure!(reader.0.is_empty(), "bytes behind the properties");

@@ -1,0 +1,194 @@
+//! The log in the exchange `amq.rabbitmq.log`: each line is a message, its level the routing key.
+//!
+//! A thread that logs never waits for this: lines go through a channel to a thread of their own, which publishes them. That thread
+//! and what it calls log nothing, so no line makes another.
+//!
+//! Limit: [`LINES_MAX`] lines wait; what comes beyond is not in the exchange, and the next line there says how much is missing.
+
+use node::{Handle, Service};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be published.
+const LINES_MAX: usize = 1024;
+
+/// Longest line in bytes; the rest is cut.
+const LINE_SIZE_MAX: usize = 16 << 10;
+
+/// One line and its level.
+#[derive(Debug)]
+struct Line {
+    level: &'static str,
+    text: Vec<u8>,
+}
+
+/// What the threads that log write to.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines {
+    sender: SyncSender<Option<Line>>,
+    missing: Arc<AtomicU64>,
+}
+
+/// Publishes the lines, as soon as there is a node.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    receiver: Receiver<Option<Line>>,
+    lines: Lines,
+}
+
+/// Both ends.
+pub(crate) fn channel() -> (Lines, Publisher) {
+    let (sender, receiver) = sync_channel(LINES_MAX);
+    let lines = Lines {
+        sender,
+        missing: Arc::default(),
+    };
+    let publisher = Publisher {
+        receiver,
+        lines: lines.clone(),
+    };
+    (lines, publisher)
+}
+
+/// A line that is being written; it is sent when it is dropped.
+#[derive(Debug)]
+pub(crate) struct LineWriter {
+    lines: Lines,
+    line: Line,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        self.writer("info")
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter {
+        self.writer(match *metadata.level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG | Level::TRACE => "debug",
+        })
+    }
+}
+
+impl Lines {
+    fn writer(&self, level: &'static str) -> LineWriter {
+        let text = Vec::new();
+        LineWriter {
+            lines: self.clone(),
+            line: Line { level, text },
+        }
+    }
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = LINE_SIZE_MAX - self.line.text.len();
+        self.line
+            .text
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        let level = self.line.level;
+        let text = std::mem::take(&mut self.line.text);
+        if self
+            .lines
+            .sender
+            .try_send(Some(Line { level, text }))
+            .is_err()
+        {
+            self.lines.missing.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Publisher {
+    /// Starts the thread that publishes.
+    ///
+    /// # Errors
+    /// The operating system refuses the thread.
+    pub(crate) fn start(self, handle: Handle) -> io::Result<Box<dyn Service>> {
+        let lines = self.lines.clone();
+        let thread = std::thread::Builder::new()
+            .name("log-exchange".to_owned())
+            .spawn(move || self.run(&handle))?;
+        Ok(Box::new(Running { lines, thread }))
+    }
+
+    fn run(self, handle: &Handle) {
+        while let Ok(Some(line)) = self.receiver.recv() {
+            let mut text = String::from_utf8_lossy(&line.text).into_owned();
+            let missing = self.lines.missing.swap(0, Ordering::Relaxed);
+            if missing > 0 {
+                text.insert_str(
+                    0,
+                    &format!("({missing} lines are missing before this one) "),
+                );
+            }
+            handle.publish_log_line(line.level, text);
+        }
+    }
+}
+
+/// The thread that publishes.
+struct Running {
+    lines: Lines,
+    thread: JoinHandle<()>,
+}
+
+impl Service for Running {
+    fn addresses(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stop(self: Box<Self>) {
+        // The thread takes lines until it is told to end, so there is room soon.
+        if self.lines.sender.send(None).is_ok() && self.thread.join().is_err() {
+            tracing::error!("the log exchange's thread has panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_channel_loses_lines_and_counts_them() {
+        let (lines, publisher) = channel();
+        for number in 0..LINES_MAX + 3 {
+            write!(lines.make_writer(), "line {number}").unwrap();
+        }
+        let first = publisher.receiver.try_recv().unwrap().unwrap();
+        assert_eq!((first.level, &first.text[..]), ("info", &b"line 0"[..]));
+        assert_eq!(lines.missing.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let (lines, publisher) = channel();
+        let mut writer = lines.make_writer();
+        for _ in 0..3 {
+            writer.write_all(&[b'x'; LINE_SIZE_MAX]).unwrap();
+        }
+        drop(writer);
+        let line = publisher.receiver.try_recv().unwrap().unwrap();
+        assert_eq!(line.text.len(), LINE_SIZE_MAX);
+    }
+}
