@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::browse::{Operation, OperationReply};
+use crate::delay::DelayRequest;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::message::SharedMessage;
@@ -157,6 +158,14 @@ pub enum QueueCommand {
         channel: ChannelId,
         /// What it spent.
         spent: Spent,
+    },
+    /// A message that is to wait; for a delay store instead of a queue, see [`crate::delay`]. Answered as a publish is.
+    Delay(Box<DelayRequest>),
+    /// A message that was to be tried again later comes back. It enters as if it had never left: marked redelivered, and whatever
+    /// the length limits say about new messages.
+    Retry {
+        /// The message.
+        message: SharedMessage,
     },
     /// Start a consumer; answered by [`Reply::ConsumeOk`] before its first delivery, or by [`Reply::Failed`].
     Consume {

@@ -1,6 +1,6 @@
 //! What a queue machine asks of the shard that runs it.
 
-use crate::command::{ChannelId, Reply};
+use crate::command::{ChannelId, Outcome, Reply};
 use crate::message::SharedMessage;
 use base::{Name, Position, QueueId};
 use bytes::Bytes;
@@ -62,6 +62,18 @@ pub enum Effect {
         queue: QueueId,
         /// Who gets [`Reply::Deleted`], with the count of ready messages.
         reply: Option<(ChannelId, u64)>,
+    },
+    /// A message is to be tried again later, or has been tried often enough: the shard counts the attempt and puts it into its
+    /// delay store, or dead-letters it. The queue has settled it already; both are in one batch of the log.
+    Retry {
+        /// The queue it comes from and goes back to.
+        queue: QueueId,
+        /// Its place there.
+        position: Position,
+        /// The message as it was in the queue.
+        message: SharedMessage,
+        /// How it came back.
+        outcome: Outcome,
     },
     /// A message died and the queue has a dead-letter exchange: the shard adds the death to its headers and publishes it there.
     DeadLetter {

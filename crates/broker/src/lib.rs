@@ -14,6 +14,8 @@ pub mod binding;
 pub mod browse;
 pub mod command;
 pub mod death;
+pub mod delay;
+pub mod delayed_retry;
 pub mod effect;
 pub mod error;
 pub mod event;

@@ -489,6 +489,7 @@ impl Metadata {
             });
         }
         asked.check_alternate_exchange()?;
+        asked.check_delayed_publish()?;
         if origin == Origin::Request {
             self.check_exchange_limit(asked)?;
         }
@@ -496,6 +497,7 @@ impl Metadata {
         let mut exchange = Exchange::new(name, exchange_type, asked.durable, arguments)?;
         exchange.auto_delete = asked.auto_delete;
         exchange.internal = asked.internal;
+        exchange.delays = vhost.delays_at(&exchange);
         exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
         applied.log.extend(asked.durable.then(|| command.clone()));

@@ -7,6 +7,8 @@
 //! Error texts are RabbitMQ's (RabbitMQ docs: queues#optional-arguments).
 
 use crate::Error;
+use crate::delay::DELAYED_PUBLISH;
+use crate::delayed_retry::{DelayedRetry, RETRY_MS_MAX, RetryType};
 use crate::error::ResourceKind;
 use crate::value::{Arguments, Value};
 use base::Name;
@@ -46,6 +48,10 @@ pub struct QueueArguments {
     pub dead_letter_at_least_once: bool,
     /// `x-consumer-timeout`: milliseconds that a consumer may keep a message; `None` for the node's default.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-publish`: messages that ask for it wait before they enter, see [`crate::delay`].
+    pub delayed_publish: bool,
+    /// `x-delayed-retry-*`
+    pub delayed_retry: DelayedRetry,
     /// `x-queue-type`
     pub queue_type: QueueType,
     /// `x-message-deduplication` and what belongs to it.
@@ -174,7 +180,7 @@ pub struct AskedProperties {
 const DELIVERY_LIMIT_DEFAULT: u64 = 20;
 
 /// Arguments that a classic queue understands, in the order in which declarations are compared.
-const CLASSIC: [&str; 14] = [
+const CLASSIC: [&str; 21] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -186,13 +192,20 @@ const CLASSIC: [&str; 14] = [
     "x-queue-mode",
     "x-queue-version",
     "x-single-active-consumer",
+    DELAYED_PUBLISH,
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-delayed-retry-multiplier",
+    "x-delayed-retry-jitter",
+    "x-delayed-retry-limit",
     "x-queue-type",
     "x-queue-master-locator",
     "x-queue-leader-locator",
 ];
 
 /// Arguments that a quorum queue understands, in the order in which declarations are compared.
-const QUORUM: [&str; 20] = [
+const QUORUM: [&str; 21] = [
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
@@ -203,6 +216,7 @@ const QUORUM: [&str; 20] = [
     "x-max-in-memory-bytes",
     "x-overflow",
     "x-single-active-consumer",
+    DELAYED_PUBLISH,
     "x-queue-type",
     "x-quorum-initial-group-size",
     "x-delivery-limit",
@@ -267,10 +281,12 @@ impl QueueArguments {
             max_length_bytes: reader.integer("x-max-length-bytes", 0, i64::MAX)?,
             max_priority: reader.max_priority()?,
             overflow: overflow.of(queue_type),
-            single_active_consumer: reader.single_active_consumer()?,
+            single_active_consumer: reader.boolean("x-single-active-consumer")?,
             delivery_limit: reader.delivery_limit(queue_type),
             dead_letter_at_least_once: reader.dead_letter_at_least_once()?,
             consumer_timeout_ms: reader.integer("x-consumer-timeout", 0, i64::MAX)?,
+            delayed_publish: reader.boolean(DELAYED_PUBLISH)?,
+            delayed_retry: reader.delayed_retry(queue_type)?,
             queue_type,
             deduplication: Deduplication {
                 enabled: reader.boolean("x-message-deduplication")?,
@@ -280,7 +296,6 @@ impl QueueArguments {
         };
         reader.check_placement_and_version()?;
         reader.check_group()?;
-        reader.check_delayed_retry()?;
         reader.check_other_types(queue_type)?;
         Ok(parsed)
     }
@@ -420,13 +435,40 @@ impl Reader<'_> {
         }
     }
 
-    fn single_active_consumer(&self) -> Result<bool, Error> {
-        let key = "x-single-active-consumer";
-        match self.arguments.get(key) {
-            None => Ok(false),
-            Some(Value::Bool(active)) => Ok(*active),
-            Some(value) => Err(self.unacceptable_type(key, value)),
+    fn delayed_retry(&self, queue_type: QueueType) -> Result<DelayedRetry, Error> {
+        if queue_type != QueueType::Classic {
+            return self.check_delayed_retry().map(|()| DelayedRetry::default());
         }
+        let key = "x-delayed-retry-type";
+        let retry_type = match self.text(key)? {
+            None => RetryType::Disabled,
+            Some(text) => std::str::from_utf8(text)
+                .ok()
+                .and_then(RetryType::parse)
+                .ok_or_else(|| self.invalid(key, "invalid_delayed_retry_type"))?,
+        };
+        let limit = match self.arguments.get("x-delayed-retry-limit") {
+            Some(value) if value.as_int().is_some_and(|limit| limit < 0) => Some(u64::MAX),
+            _ => self.integer("x-delayed-retry-limit", 0, i64::MAX)?,
+        };
+        let retry = DelayedRetry {
+            retry_type,
+            min_ms: self.integer("x-delayed-retry-min", 1, RETRY_MS_MAX as i64)?,
+            max_ms: self.integer("x-delayed-retry-max", 1, RETRY_MS_MAX as i64)?,
+            multiplier: self.integer("x-delayed-retry-multiplier", 1, i64::MAX)?,
+            jitter_percent: self.integer("x-delayed-retry-jitter", 0, 100)?.unwrap_or(0),
+            limit,
+        };
+        if retry_type != RetryType::Disabled && retry.min_ms.is_none() {
+            return Err(self.invalid("x-delayed-retry-min", "required_by_x-delayed-retry-type"));
+        }
+        if retry
+            .max_ms
+            .is_some_and(|max| retry.min_ms.is_some_and(|min| max < min))
+        {
+            return Err(self.invalid("x-delayed-retry-max", "smaller_than_x-delayed-retry-min"));
+        }
+        Ok(retry)
     }
 
     /// Arguments that are checked and then have no effect on this node.

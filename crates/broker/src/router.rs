@@ -2,9 +2,12 @@
 //!
 //! The router reads one immutable [`Vhost`] and changes nothing. It walks bindings between exchanges, visits each exchange once
 //! and names each queue once. An exchange of which no binding takes the message passes it to its alternate exchange, if
-//! that exists. Whether the exchange may be published to at all (`internal`) is the caller's question.
+//! that exists. Where messages may wait ([`crate::delay`]) the way of one that asks for it ends, until it is due. Whether the exchange
+//! may be published to at all (`internal`) is the caller's question.
 
+use crate::Error;
 use crate::auth::{Permit, Write};
+use crate::delay::{DelayTarget, Wait};
 use crate::error::ResourceKind;
 use crate::exchange::{Exchange, History, MessageParts, RoutedMessage, Target, TargetSet};
 use crate::message::SharedMessage;
@@ -22,6 +25,8 @@ const SCAN_MAX: usize = 16;
 pub struct Targets {
     queues: Vec<QueueRef>,
     histories: SmallVec<[Arc<History>; 1]>,
+    delays: Vec<DelayTarget>,
+    wait: Option<Result<Wait, Error>>,
 }
 
 impl Targets {
@@ -42,9 +47,36 @@ impl Targets {
         }
     }
 
+    /// Where the message goes later, each once, and when; `None` if nowhere, as nearly always. Then headers were used.
+    ///
+    /// # Errors
+    /// The message asks for a wait that cannot be granted.
+    pub fn delays(&self) -> Option<Result<(Wait, &[DelayTarget]), Error>> {
+        if self.delays.is_empty() {
+            return None;
+        }
+        let wait = self.wait.clone()?;
+        Some(wait.map(|wait| (wait, &self.delays[..])))
+    }
+
     /// Whether the message is unroutable.
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+        self.queues.is_empty() && self.delays.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.queues.clear();
+        self.histories.clear();
+        self.delays.clear();
+        self.wait = None;
+    }
+
+    /// Whether the message asks to wait; asked only where it may. A wait that cannot be granted counts.
+    fn waits(&mut self, message: &mut RoutedMessage<'_>) -> bool {
+        if self.wait.is_none() {
+            self.wait = Wait::of(message.headers());
+        }
+        self.wait.is_some()
     }
 }
 
@@ -73,11 +105,22 @@ pub fn route(
         permit.covers(&vhost.name, ResourceKind::Exchange, &exchange.name),
         "the permit is for another exchange"
     );
-    walk(vhost, exchange, routing_keys, parts, targets)
+    walk(vhost, exchange, Start::New, routing_keys, parts, targets)
 }
 
-/// Finds the queues for a message that the broker itself publishes: a dead letter, the history of an exchange. It needs no permit:
-/// the declaration that led to it needed one.
+/// Finds the queues for a dead letter. It needs no permit: the declaration of its queue needed one.
+pub fn route_dead_letter(
+    vhost: &Vhost,
+    exchange: &Exchange,
+    routing_keys: &[&[u8]],
+    parts: &mut dyn MessageParts,
+    targets: &mut Targets,
+) -> RouteInfo {
+    walk(vhost, exchange, Start::New, routing_keys, parts, targets)
+}
+
+/// Finds the queues for a message that the broker itself publishes: one that has waited, the history of an exchange, what an operator
+/// moves. It needs no permit, as somebody had one before, and waits nowhere.
 pub fn route_unasked(
     vhost: &Vhost,
     exchange: &Exchange,
@@ -85,19 +128,26 @@ pub fn route_unasked(
     parts: &mut dyn MessageParts,
     targets: &mut Targets,
 ) -> RouteInfo {
-    walk(vhost, exchange, routing_keys, parts, targets)
+    walk(vhost, exchange, Start::Due, routing_keys, parts, targets)
+}
+
+/// Whether a message may ask to wait on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    New,
+    /// It has waited, or nobody would wait for it.
+    Due,
 }
 
 fn walk(
     vhost: &Vhost,
     exchange: &Exchange,
+    start: Start,
     routing_keys: &[&[u8]],
     parts: &mut dyn MessageParts,
     targets: &mut Targets,
 ) -> RouteInfo {
-    let queues = &mut targets.queues;
-    queues.clear();
-    targets.histories.clear();
+    targets.clear();
     let mut message = RoutedMessage::new(routing_keys, parts);
     let mut exchanges = Reached::new();
     exchanges.insert(exchange);
@@ -107,6 +157,13 @@ fn walk(
     while let Some(exchange) = exchanges.nodes().get(index).copied() {
         index += 1;
         let mut matched = false;
+        if exchange.delays && start == Start::New && targets.waits(&mut message) {
+            targets
+                .delays
+                .push(DelayTarget::Exchange(exchange.name.clone()));
+            continue;
+        }
+        let queues = &mut targets.queues;
         if exchange.is_default() {
             let found = routing_keys
                 .iter()
@@ -140,13 +197,28 @@ fn walk(
         }
     }
     if set_count > 1 {
-        deduplicate(queues);
+        deduplicate(&mut targets.queues);
+    }
+    if start == Start::New && vhost.has_delaying_queues() {
+        hold_before_queues(vhost, &mut message, targets);
     }
     let once = message.is_once();
     if once {
         targets.histories = message.into_histories();
     }
     RouteInfo { once }
+}
+
+/// A message that asks to wait does so before the queues that allow it.
+fn hold_before_queues(vhost: &Vhost, message: &mut RoutedMessage<'_>, targets: &mut Targets) {
+    let delays = |queue: &QueueRef| vhost.is_delaying_queue(queue.id);
+    if !targets.queues.iter().any(delays) || !targets.waits(message) {
+        return;
+    }
+    let held = targets.queues.extract_if(.., |queue| delays(queue));
+    targets
+        .delays
+        .extend(held.map(|queue| DelayTarget::Queue(queue.id)));
 }
 
 fn deduplicate(queues: &mut Vec<QueueRef>) {

@@ -6,13 +6,15 @@
 use crate::Error;
 use crate::binding::Binding;
 use crate::command::Destination;
+use crate::delay::DELAYED_PUBLISH;
 use crate::error::ResourceKind;
 use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType, Target};
+use crate::json::Json;
 use crate::limits::{self, VhostLimits};
 use crate::persistent::PersistentMap;
 use crate::policy::{self, Effective, PolicyScope, PolicySet, Subject};
 use crate::queue_arguments::QueueArguments;
-use crate::value::Arguments;
+use crate::value::{Arguments, Value};
 use crate::vhost_metadata::VhostMetadata;
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use rpds::RedBlackTreeSetSync;
@@ -112,6 +114,8 @@ pub struct Vhost {
     exchanges: PersistentMap<Name, Arc<Exchange>>,
     /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
     by_destination: PersistentMap<Destination, RedBlackTreeSetSync<Arc<Binding>>>,
+    /// Invariant: holds exactly the queues before which messages may wait.
+    delaying_queues: RedBlackTreeSetSync<QueueId>,
 }
 
 /// Bindings that went with a queue, an exchange or on their own, and what they left behind.
@@ -133,6 +137,7 @@ impl Vhost {
             queues: PersistentMap::default(),
             exchanges: PersistentMap::default(),
             by_destination: PersistentMap::default(),
+            delaying_queues: RedBlackTreeSetSync::new_sync(),
         };
         for (name, exchange_type) in PREDECLARED {
             let mut exchange =
@@ -210,6 +215,50 @@ impl Vhost {
         }
     }
 
+    /// Whether messages may wait at an exchange: by its type, its argument, or what a policy says.
+    pub(crate) fn delays_at(&self, exchange: &Exchange) -> bool {
+        let by_policy = || {
+            let policies = self.effective(Subject::Exchange(&exchange.name));
+            policies
+                .get(policy::DELAYED_PUBLISH)
+                .and_then(Json::as_bool)
+        };
+        exchange.exchange_type == ExchangeType::DelayedMessage
+            || match exchange.arguments.get(DELAYED_PUBLISH) {
+                Some(argument) => *argument == Value::Bool(true),
+                None => by_policy() == Some(true),
+            }
+    }
+
+    fn delays_before(&self, record: &QueueRecord) -> bool {
+        if self.has_delay_policies() {
+            self.queue_settings(record).delayed_publish
+        } else {
+            record.settings.delayed_publish
+        }
+    }
+
+    pub(crate) fn has_delay_policies(&self) -> bool {
+        self.policies.mentions(policy::DELAYED_PUBLISH)
+    }
+
+    /// Finds out anew where messages may wait.
+    pub(crate) fn refresh_delays(&mut self) {
+        let changed: Vec<_> = self
+            .exchanges()
+            .filter(|exchange| self.delays_at(exchange) != exchange.delays)
+            .map(|exchange| exchange.name.clone())
+            .collect();
+        for name in changed {
+            if let Some(exchange) = self.exchanges.get_mut(&name) {
+                let exchange = Arc::make_mut(exchange);
+                exchange.delays = !exchange.delays;
+            }
+        }
+        let delaying = self.queues().filter(|record| self.delays_before(record));
+        self.delaying_queues = delaying.map(|record| record.id()).collect();
+    }
+
     /// Checks that one more queue may exist.
     ///
     /// # Errors
@@ -260,6 +309,16 @@ impl Vhost {
     /// How many queues there are.
     pub fn queue_count(&self) -> usize {
         self.queues.size()
+    }
+
+    /// Whether there is any queue before which messages may wait.
+    pub(crate) fn has_delaying_queues(&self) -> bool {
+        !self.delaying_queues.is_empty()
+    }
+
+    /// Whether messages that ask for it wait before they enter this queue.
+    pub(crate) fn is_delaying_queue(&self, id: QueueId) -> bool {
+        self.delaying_queues.contains(&id)
     }
 
     /// All exchanges with the predeclared ones, in no particular order.
@@ -342,6 +401,9 @@ impl Vhost {
     }
 
     pub(crate) fn insert_queue(&mut self, record: Arc<QueueRecord>) {
+        if self.delays_before(&record) {
+            self.delaying_queues.insert_mut(record.id());
+        }
         self.queues.insert_mut(record.name.clone(), record);
     }
 
@@ -395,6 +457,7 @@ impl Vhost {
             &mut removed,
             cascade,
         );
+        self.delaying_queues.remove_mut(&record.id());
         self.queues.remove_mut(&record.name);
         self.remove_collected(&mut removed, cascade);
         removed

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Suggested reading order: [`connection`], `handshake`, `channel`, `content`, `publish`, `consume`, `settle`, `confirm`,
-//! `tx`, `topology`, `reply_to`, `dead_letter`, `exception`.
+//! `tx`, `topology`, `reply_to`, `dead_letter`, [`delay`], `exception`.
 
 mod arguments;
 mod barrier;
@@ -25,6 +25,7 @@ mod content;
 mod credit;
 pub mod dead_letter;
 mod events;
+pub mod delay;
 pub mod exception;
 mod handshake;
 mod heartbeat;

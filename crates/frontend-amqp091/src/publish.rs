@@ -12,6 +12,7 @@ use crate::arguments;
 use crate::channel::{Channel, Mode};
 use crate::content::{Content, publish_of};
 use crate::credit::{self, Credits, Target};
+use crate::delay;
 use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::message_parts::Parts;
 use crate::reply_to;
@@ -446,6 +447,18 @@ impl Channel {
         let targets = self.route(turn, &allowed, &extra_keys.keys, &message)?;
         let once: SmallVec<[Target; 2]>;
         let credits = &mut self.routes.credits;
+        if let Found::Once = targets
+            && let Some(delays) = self.routes.targets.0.delays()
+        {
+            let (wait, delays) = delays?;
+            let publish = delay::Publish {
+                queues: self.routes.targets.0.queues(),
+                wait,
+                delays,
+                message,
+            };
+            return delay::send(&mut self.mode, credits, self.id, turn.session, publish);
+        }
         let queues = match targets {
             Found::Remembered(index) => &self.routes.routes[index].queues[..],
             Found::Once => {
@@ -592,6 +605,7 @@ fn send(
         return transaction.publish(tx::Publish {
             message,
             queues: queues.iter().map(|target| target.queue).collect(),
+            delays: Vec::new(),
             mandatory,
         });
     }

@@ -14,7 +14,8 @@ use crate::session::{Session, Turn};
 use crate::settle::{is_final, settle_all};
 use crate::unacked::Delivery;
 use base::QueueRef;
-use broker::command::{ConfirmTo, Outcome};
+use broker::command::{ConfirmTo, Outcome, QueueCommand};
+use broker::delay::{self, DelayRequest};
 use broker::message::SharedMessage;
 use codec_amqp091::tx;
 use smallvec::SmallVec;
@@ -37,6 +38,8 @@ pub(crate) struct Transaction {
 pub(crate) struct Publish {
     pub(crate) message: SharedMessage,
     pub(crate) queues: SmallVec<[QueueRef; 2]>,
+    /// What goes to the delay store; relative waits begin with the commit.
+    pub(crate) delays: Vec<DelayRequest>,
     pub(crate) mandatory: bool,
 }
 
@@ -57,7 +60,8 @@ impl Transaction {
     /// # Errors
     /// The transaction is too large.
     pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), Exception> {
-        self.grow(publish.message.size_bytes() + ENTRY_OVERHEAD)?;
+        let copies = 1 + publish.delays.len();
+        self.grow(copies * (publish.message.size_bytes() + ENTRY_OVERHEAD))?;
         self.publishes.push(publish);
         Ok(())
     }
@@ -116,18 +120,25 @@ impl Channel {
             refused: false,
         };
         for publish in publishes {
-            if publish.queues.is_empty() && publish.mandatory {
-                self.return_unroutable(turn.session, &publish.message);
-            }
-            if publish.queues.is_empty() {
+            let copies = publish.queues.len() + publish.delays.len();
+            if copies == 0 {
+                if publish.mandatory {
+                    self.return_unroutable(turn.session, &publish.message);
+                }
                 continue;
             }
-            let sequence = commit.tracker.publish(publish.queues.len());
+            let sequence = commit.tracker.publish(copies);
             let confirm = Some(ConfirmTo {
                 channel: self.id,
                 sequence,
             });
             let cost = credit::cost(&publish.message);
+            for mut request in publish.delays {
+                request.confirm = confirm;
+                let store = delay::store_of(self.id.connection.shard);
+                turn.session
+                    .ask_queue(store, QueueCommand::Delay(Box::new(request)));
+            }
             for queue in publish.queues {
                 turn.session
                     .publish(queue, publish.message.clone(), confirm);

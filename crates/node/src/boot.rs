@@ -473,8 +473,13 @@ fn stored_queues(
     for (id, queue) in &recovered.queues {
         // The ids of messages of a queue are where it is.
         let owner = owner_of_ids(*id).unwrap_or(*id);
-        let Some(record) = metadata.queue_by_id(owner) else {
-            continue;
+        let owner = match (
+            metadata.queue_by_id(owner),
+            broker::delay::store_number(*id),
+        ) {
+            (Some(record), _) => record.queue.shard,
+            (None, Some(number)) => ShardId(number % shards),
+            (None, None) => continue,
         };
         live.insert(*id);
         let stored = Stored {
@@ -489,7 +494,7 @@ fn stored_queues(
                 queue.next
             },
         };
-        by_shard[record.queue.shard.index()].push((*id, stored));
+        by_shard[owner.index()].push((*id, stored));
     }
     if recovered.is_metadata_damaged() {
         tracing::error!(

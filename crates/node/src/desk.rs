@@ -13,6 +13,7 @@ use crate::shared::Shared;
 use base::{ConnectionId, ShardId};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
+use broker::delay;
 use frontend_amqp091::{Request, return_late_reply};
 use parking_lot::Mutex;
 use smallvec::smallvec;
@@ -136,6 +137,11 @@ impl Shared {
                 command,
             });
         }
+        for selector in proposed.delays_ended {
+            for mailbox in self.shard_mailboxes() {
+                mailbox.send(Mail::DelaysEnded(selector.clone()));
+            }
+        }
         let Some(index) = proposed.index else {
             let _ = answer.send(Ok(proposed.reply));
             return;
@@ -153,6 +159,12 @@ impl Shared {
     pub(crate) fn hand_on(self: &Arc<Self>, request: Request, user: &str) {
         match request {
             Request::Queue { queue, command } => {
+                // A desk has no delay store.
+                let queue = if queue.shard == self.desk_id() {
+                    delay::store_of(ShardId(0))
+                } else {
+                    queue
+                };
                 self.mailboxes[queue.shard.index()].send(Mail::Queue {
                     queue: queue.id,
                     command,
@@ -254,6 +266,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
                 | Mail::PoliciesChanged { .. }
+                | Mail::DelaysEnded(_)
                 | Mail::Account { .. }
                 | Mail::Shutdown { .. }
                 | Mail::Stop => {}

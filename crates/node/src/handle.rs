@@ -10,16 +10,18 @@ use crate::direct::DirectConnection;
 use crate::events::bound_exchange;
 use crate::listener::ListenOptions;
 use crate::mailbox::Mail;
-use crate::query::{ConnectionFigures, ConsumerFigures, Query, QueueFigures, SLICE};
+use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, QueueFigures, SLICE};
 use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
+use broker::delay::{DelayTarget, Listed, Selector};
 use broker::event::INTERNAL_USER;
 use broker::metadata::Metadata;
 use broker::queue::Counters;
 use broker::vhost::LOG_EXCHANGE;
 use frontend_amqp091::internal;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,6 +194,45 @@ impl Handle {
             .await
     }
 
+    /// How many delayed messages wait for each exchange and queue, in no particular order.
+    pub async fn delayed_counts(&self) -> Vec<DelayedCount> {
+        let answers = self.ask_all(|answer| Query::DelayedCounts { answer });
+        let mut merged: HashMap<(Name, DelayTarget), u64> = HashMap::new();
+        for found in answers.await.into_iter().flatten() {
+            *merged.entry((found.vhost, found.target)).or_default() += found.count;
+        }
+        let counts = merged
+            .into_iter()
+            .map(|((vhost, target), count)| DelayedCount {
+                vhost,
+                target,
+                count,
+            });
+        counts.collect()
+    }
+
+    /// The delayed messages that are due next, at most `max` and [`SLICE`].
+    pub async fn delayed(&self, selector: &Selector, max: usize) -> Vec<Listed> {
+        let answers = self.ask_all(|answer| Query::Delayed {
+            selector: selector.clone(),
+            max,
+            answer,
+        });
+        let mut found: Vec<_> = answers.await.into_iter().flatten().collect();
+        found.sort_by_key(|listed| listed.due_at_ms);
+        found.truncate(max.min(SLICE));
+        found
+    }
+
+    /// Drops delayed messages and returns how many. It does not wait for the disk: after a crash right behind it some may come.
+    pub async fn cancel_delayed(&self, selector: &Selector) -> u64 {
+        let answers = self.ask_all(|answer| Query::CancelDelayed {
+            selector: selector.clone(),
+            answer,
+        });
+        answers.await.into_iter().sum()
+    }
+
     /// All connections, oldest first.
     pub async fn connections(&self) -> Vec<ConnectionFigures> {
         let mut found = Vec::new();
@@ -222,6 +263,18 @@ impl Handle {
             answer,
         }));
         closed.await.unwrap_or(false)
+    }
+
+    /// Asks each shard in turn.
+    async fn ask_all<T>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Vec<T> {
+        let mut found = Vec::new();
+        for mailbox in self.shared.shard_mailboxes() {
+            let (answer, reply) = oneshot::channel();
+            mailbox.send(Mail::Query(query(answer)));
+            // A shard that is stopping has nothing to say.
+            found.extend(reply.await.ok());
+        }
+        found
     }
 
     async fn ask_about<T>(

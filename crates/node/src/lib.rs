@@ -47,5 +47,5 @@ pub use direct::DirectConnection;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
 pub use handle::{Handle, Resources};
 pub use process::ProcessFigures;
-pub use query::{ConnectionFigures, ConsumerFigures, QueueFigures, SLICE};
+pub use query::{ConnectionFigures, ConsumerFigures, DelayedCount, QueueFigures, SLICE};
 pub use service::{Service, StartServices};

@@ -8,6 +8,7 @@
 
 use base::{ConnectionId, Name, QueueId, ShardId};
 use broker::command::{ChannelId, QueueCommand, Reply};
+use broker::delay::Selector;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,6 +53,8 @@ pub(crate) enum Mail {
     QueueDeleted { queue: QueueId },
     /// What applies to the queues of the vhost may be different now.
     PoliciesChanged { vhost: Name },
+    /// The target of these delayed messages was deleted.
+    DelaysEnded(Selector),
     /// Something from the log.
     Store(store::Event),
     /// A question about queues or connections of this shard.
@@ -75,6 +78,13 @@ impl Mail {
         } = self
         {
             return messages.iter().map(|message| message.size_bytes()).sum();
+        }
+        if let Self::Queue {
+            command: QueueCommand::Delay(request),
+            ..
+        } = self
+        {
+            return request.message.size_bytes();
         }
         0
     }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! u8 version (1) | u8 flags | u8 priority | [u64 expires_at_ms] | [u64 expiration_ms]
-//!   | str exchange | str routing key | [extra keys] | [deaths] | [u32 failed deliveries] | u32 len, properties | body
+//!   | str exchange | str routing key | [extra keys] | [deaths] | [u32 failed deliveries] | [delay]
+//!   | u32 len, properties | body
 //!
-//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths, 5 failed; bits 6-7 unused, zero
+//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths, 5 failed, 6 delay; bit 7 unused, zero
 //! str         u8 len, bytes
 //! keys        u16 count, str …
 //! extra keys  keys CC, keys BCC
@@ -12,19 +13,20 @@
 //! death       str queue | u8 reason | u64 count | u64 time_s | u64 original_expiration_ms + 1, 0 for none
 //!               | str exchange | keys
 //! reason      1 rejected, 2 expired, 3 maxlen, 4 delivery_limit
+//! delay       u64 due_at_ms | str vhost | u8 1, str exchange or u8 2 (3: retry), u64 queue | u8 0 or u8 1, str message-id
 //! ```
 //! All integers are little-endian. The log's record around it carries
 //! length and checksum, so nothing is checked twice here; a payload that does not parse is an error of the log all the same
 //! and is reported, never guessed at.
 
+use base::{Name, QueueId};
 use broker::death::{Death, Deaths, FirstDeath};
+use broker::delay::{DelayTarget, Delayed};
 use broker::effect::DeadLetterReason;
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use bytes::{Buf, Bytes};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-use base::Name;
 
 const VERSION: u8 = 1;
 const PERSISTENT: u8 = 1;
@@ -33,13 +35,16 @@ const EXPIRATION: u8 = 1 << 2;
 const EXTRA_KEYS: u8 = 1 << 3;
 const DEATHS: u8 = 1 << 4;
 const FAILED: u8 = 1 << 5;
-const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS | FAILED);
+const DELAY: u8 = 1 << 6;
+const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS | FAILED | DELAY);
 
 /// A message on its way into the log.
 #[derive(Debug)]
 pub(crate) struct StoredMessage {
     pub(crate) message: SharedMessage,
     pub(crate) expires_at_ms: Option<u64>,
+    /// Of a message in a delay store: the same message with what it waits for.
+    pub(crate) delayed: Option<Arc<Delayed>>,
 }
 
 impl store::Payload for StoredMessage {
@@ -57,6 +62,7 @@ impl store::Payload for StoredMessage {
                 .map_or(0, extra_keys_size)
             + message.deaths.as_deref().map_or(0, deaths_size)
             + if failed_deliveries(message) > 0 { 4 } else { 0 }
+            + self.delayed.as_deref().map_or(0, delay_size)
             + 4
             + message.properties.len()
             + message.body.len()
@@ -84,6 +90,9 @@ impl store::Payload for StoredMessage {
         if failed > 0 {
             flags |= FAILED;
         }
+        if self.delayed.is_some() {
+            flags |= DELAY;
+        }
         out.extend_from_slice(&[VERSION, flags, message.priority]);
         for time in [self.expires_at_ms, message.expiration_ms]
             .into_iter()
@@ -102,6 +111,9 @@ impl store::Payload for StoredMessage {
         }
         if failed > 0 {
             out.extend_from_slice(&failed.to_le_bytes());
+        }
+        if let Some(delayed) = &self.delayed {
+            push_delay(delayed, out);
         }
         let properties = u32::try_from(message.properties.len()).expect("properties fit one frame");
         out.extend_from_slice(&properties.to_le_bytes());
@@ -142,6 +154,35 @@ fn push_deaths(deaths: &Deaths, out: &mut Vec<u8>) {
         push_short(death.exchange.as_bytes(), out);
         push_keys(&death.routing_keys, out);
     }
+}
+
+fn push_delay(delayed: &Delayed, out: &mut Vec<u8>) {
+    out.extend_from_slice(&delayed.due_at_ms.to_le_bytes());
+    push_short(delayed.vhost.as_bytes(), out);
+    match &delayed.target {
+        DelayTarget::Exchange(exchange) => {
+            out.push(1);
+            push_short(exchange.as_bytes(), out);
+        }
+        DelayTarget::Queue(queue) | DelayTarget::Retry(queue) => {
+            let retry = matches!(delayed.target, DelayTarget::Retry(_));
+            out.push(if retry { 3 } else { 2 });
+            out.extend_from_slice(&queue.0.to_le_bytes());
+        }
+    }
+    out.push(u8::from(delayed.message_id.is_some()));
+    if let Some(message_id) = &delayed.message_id {
+        push_short(message_id, out);
+    }
+}
+
+fn delay_size(delayed: &Delayed) -> usize {
+    let target = match &delayed.target {
+        DelayTarget::Exchange(exchange) => 1 + exchange.len(),
+        DelayTarget::Queue(_) | DelayTarget::Retry(_) => 8,
+    };
+    let message_id = delayed.message_id.as_ref().map_or(0, |id| 1 + id.len());
+    8 + 1 + delayed.vhost.len() + 1 + target + 1 + message_id
 }
 
 fn keys_size(keys: &[Bytes]) -> usize {
@@ -225,11 +266,40 @@ impl NameCache {
     }
 }
 
-/// Reads a payload back; `None` if it is not one.
+/// What a payload of a delay store says besides its message.
+struct DelayHeader {
+    due_at_ms: u64,
+    vhost: Name,
+    target: DelayTarget,
+    message_id: Option<Bytes>,
+}
+
+/// Reads a payload of a queue back; `None` if it is not one.
 pub(crate) fn decode(
-    mut payload: Bytes,
+    payload: Bytes,
     names: &mut NameCache,
 ) -> Option<(SharedMessage, Option<u64>)> {
+    let (message, expires_at_ms, delay) = decode_any(payload, names)?;
+    delay.is_none().then_some((message, expires_at_ms))
+}
+
+/// Reads a payload of a delay store back; `None` if it is not one.
+pub(crate) fn decode_delayed(payload: Bytes, names: &mut NameCache) -> Option<Delayed> {
+    let (message, _, delay) = decode_any(payload, names)?;
+    let delay = delay?;
+    Some(Delayed {
+        vhost: delay.vhost,
+        target: delay.target,
+        due_at_ms: delay.due_at_ms,
+        message_id: delay.message_id,
+        message,
+    })
+}
+
+fn decode_any(
+    mut payload: Bytes,
+    names: &mut NameCache,
+) -> Option<(SharedMessage, Option<u64>, Option<DelayHeader>)> {
     let header = take(&mut payload, 3)?;
     let (version, flags, priority) = (header[0], header[1], header[2]);
     if version != VERSION || flags & UNKNOWN != 0 {
@@ -259,6 +329,11 @@ pub(crate) fn decode(
         let failed = take(&mut payload, 4)?.get_u32_le();
         history = history.map(|deaths| deaths.after_failed_deliveries(failed));
     }
+    let delay = if flags & DELAY != 0 {
+        Some(delay_header(&mut payload, names)?)
+    } else {
+        None
+    };
     let properties_length = take(&mut payload, 4)?.get_u32_le();
     let properties = take(&mut payload, usize::try_from(properties_length).ok()?)?;
     let message = Message {
@@ -271,7 +346,25 @@ pub(crate) fn decode(
         extra_routing_keys,
         deaths: history.map(Arc::new),
     };
-    Some((Arc::new(message), expires_at_ms))
+    Some((Arc::new(message), expires_at_ms, delay))
+}
+
+fn delay_header(payload: &mut Bytes, names: &mut NameCache) -> Option<DelayHeader> {
+    Some(DelayHeader {
+        due_at_ms: take(payload, 8)?.get_u64_le(),
+        vhost: names.name(&short(payload)?)?,
+        target: match take(payload, 1)?[0] {
+            1 => DelayTarget::Exchange(names.name(&short(payload)?)?),
+            2 => DelayTarget::Queue(QueueId(take(payload, 8)?.get_u64_le())),
+            3 => DelayTarget::Retry(QueueId(take(payload, 8)?.get_u64_le())),
+            _ => return None,
+        },
+        message_id: match take(payload, 1)?[0] {
+            0 => None,
+            1 => Some(short(payload)?),
+            _ => return None,
+        },
+    })
 }
 
 fn take(payload: &mut Bytes, length: usize) -> Option<Bytes> {
@@ -330,6 +423,7 @@ mod tests {
         StoredMessage {
             message: Arc::new(message),
             expires_at_ms,
+            delayed: None,
         }
     }
 
@@ -380,16 +474,54 @@ mod tests {
         }
     }
 
+    fn delayed(target: DelayTarget, message_id: Option<&'static [u8]>) -> StoredMessage {
+        let mut stored = dead_lettered();
+        stored.expires_at_ms = None;
+        stored.delayed = Some(Arc::new(Delayed {
+            vhost: "/".into(),
+            target,
+            due_at_ms: 1_700_000_000_123,
+            message_id: message_id.map(Bytes::from_static),
+            message: Arc::clone(&stored.message),
+        }));
+        stored
+    }
+
+    #[test]
+    fn a_delayed_message_reads_back_as_it_was_written_and_is_no_queues_message() {
+        for stored in [
+            delayed(DelayTarget::Exchange("later".into()), Some(b"m-1")),
+            delayed(DelayTarget::Queue(QueueId(7)), None),
+            delayed(DelayTarget::Retry(QueueId(8)), None),
+        ] {
+            let mut bytes = Vec::new();
+            stored.write_to(&mut bytes);
+            assert_eq!(bytes.len(), stored.len());
+            let payload = Bytes::from(bytes);
+            let read = decode_delayed(payload.clone(), &mut NameCache::default()).unwrap();
+            assert_eq!(
+                format!("{read:?}"),
+                format!("{:?}", stored.delayed.as_deref().unwrap())
+            );
+            assert!(decode(payload, &mut NameCache::default()).is_none());
+        }
+    }
+
     #[test]
     fn a_cut_payload_is_refused_or_has_a_shorter_body() {
-        for stored in [stored(Some(1), Some(2)), dead_lettered()] {
+        let target = DelayTarget::Exchange("later".into());
+        for stored in [
+            stored(Some(1), Some(2)),
+            dead_lettered(),
+            delayed(target, Some(b"m")),
+        ] {
             let mut bytes = Vec::new();
             stored.write_to(&mut bytes);
             let body_start = bytes.len() - 5;
             for length in 0..body_start {
                 let cut = Bytes::copy_from_slice(&bytes[..length]);
                 assert!(
-                    decode(cut, &mut NameCache::default()).is_none(),
+                    decode_any(cut, &mut NameCache::default()).is_none(),
                     "at {length}"
                 );
             }
@@ -400,7 +532,7 @@ mod tests {
     fn unknown_flags_are_refused() {
         let mut bytes = Vec::new();
         stored(None, None).write_to(&mut bytes);
-        bytes[1] |= 1 << 5;
+        bytes[1] |= 1 << 7;
         assert!(decode(bytes.into(), &mut NameCache::default()).is_none());
     }
 }

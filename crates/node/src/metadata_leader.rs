@@ -16,6 +16,7 @@ use base::{Name, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
 use broker::event::Change;
+use broker::delay::{DelayTarget, Selector};
 use broker::message::SharedMessage;
 use broker::metadata::{Metadata, MetadataEvent};
 use broker::vhost::Vhost;
@@ -52,6 +53,8 @@ pub(crate) struct Proposed {
     pub(crate) changed_policies: Option<Name>,
     /// Messages for queues that were bound to an exchange with a history.
     pub(crate) replays: Vec<(QueueRef, SharedMessage)>,
+    /// Delayed messages that nobody will get any more.
+    pub(crate) delays_ended: Vec<Selector>,
 }
 
 impl MetadataLeader {
@@ -113,6 +116,7 @@ impl MetadataLeader {
         let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
         let changed_policies = applied.events.iter().find_map(changed_policies);
         let replays = replays(&next, &applied.events);
+        let delays_ended = applied.events.iter().filter_map(delays_ended).collect();
         self.snapshot.store(Arc::new(next.clone()));
         self.events.publish_change(&Change {
             command,
@@ -129,6 +133,7 @@ impl MetadataLeader {
             deleted_queues,
             changed_policies,
             replays,
+            delays_ended,
         })
     }
 
@@ -200,6 +205,20 @@ impl MetadataLeader {
         let state = self.state.lock();
         self.log
             .metadata_snapshot(encode_snapshot(&state.metadata.to_snapshot()), state.index);
+    }
+}
+
+/// The delayed messages that lost their target. Others whose target is gone are dropped when they are due.
+fn delays_ended(event: &MetadataEvent) -> Option<Selector> {
+    match event {
+        MetadataEvent::ExchangeDeleted { vhost, exchange } if exchange.delays => {
+            Some(Selector::Target {
+                vhost: vhost.clone(),
+                target: DelayTarget::Exchange(exchange.name.clone()),
+            })
+        }
+        MetadataEvent::VhostDeleted { vhost } => Some(Selector::Vhost(vhost.clone())),
+        _ => None,
     }
 }
 

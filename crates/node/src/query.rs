@@ -5,6 +5,7 @@
 
 use base::{ConnectionId, QueueId};
 use broker::command::ConsumerId;
+use broker::delay::{DelayTarget, Listed, Selector};
 use broker::queue::Counters;
 use broker::value::Arguments;
 use frontend_amqp091::{ChannelDetails, ConnectionDetails};
@@ -25,6 +26,21 @@ pub(crate) enum Query {
     Consumers {
         ids: Vec<QueueId>,
         answer: oneshot::Sender<Vec<ConsumerFigures>>,
+    },
+    /// How many delayed messages wait for each target.
+    DelayedCounts {
+        answer: oneshot::Sender<Vec<DelayedCount>>,
+    },
+    /// The delayed messages that are due next, at most [`SLICE`].
+    Delayed {
+        selector: Selector,
+        max: usize,
+        answer: oneshot::Sender<Vec<Listed>>,
+    },
+    /// Drops delayed messages; answers how many.
+    CancelDelayed {
+        selector: Selector,
+        answer: oneshot::Sender<u64>,
     },
     /// Connections of the slots from `from` on.
     Connections {
@@ -62,6 +78,17 @@ pub struct QueueFigures {
     pub exclusive_consumer_tag: Option<base::Name>,
     /// The consumer that a single-active-consumer queue serves, and its tag.
     pub single_active_consumer: Option<(ConsumerId, base::Name)>,
+}
+
+/// How many delayed messages wait for one exchange or queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedCount {
+    /// The vhost of the target.
+    pub vhost: base::Name,
+    /// The target.
+    pub target: DelayTarget,
+    /// Messages.
+    pub count: u64,
 }
 
 /// A consumer of a queue, at one moment.

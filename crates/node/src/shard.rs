@@ -18,6 +18,7 @@
 //! after [`COLLECT_DELAY`].
 
 mod arrivals;
+mod delay;
 mod log;
 mod metadata;
 mod policies;
@@ -42,6 +43,7 @@ use broker::queue::{
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
+use delay::Delays;
 use frontend_amqp091::dead_letter::{self, DeadLetter};
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, UnaskedParts, return_late_reply};
 use hashbrown::HashMap;
@@ -106,6 +108,8 @@ pub(crate) struct Shard {
     queues: FastMap<QueueId, Queue>,
     /// What recovery found for queues whose machine does not run yet.
     stored: FastMap<QueueId, Stored>,
+    /// Messages that wait until they are due.
+    delays: Delays,
     windows: WindowTable,
     effects: Effects,
     /// Effects being executed; kept for its capacity.
@@ -146,6 +150,9 @@ impl Shard {
         let shards = shared.shard_count();
         let mailboxes = shared.mailboxes.len();
         let metadata = shared.leader.snapshot();
+        let (delayed, stored): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|(id, _)| broker::delay::store_number(*id).is_some());
         let mut shard = Self {
             id,
             metadata,
@@ -153,6 +160,7 @@ impl Shard {
             opened: 0,
             queues: FastMap::default(),
             stored: stored.into_iter().collect(),
+            delays: Delays::default(),
             windows: WindowTable::new(id, u16::try_from(shards).unwrap_or(u16::MAX)),
             effects: Effects::default(),
             executing: Vec::new(),
@@ -184,6 +192,7 @@ impl Shard {
         };
         shard.refresh_observers();
         shard.start_expiring_queues();
+        shard.start_delays(delayed);
         shard
     }
 
@@ -232,7 +241,8 @@ impl Shard {
             .iter_mut()
             .map(|(_, slot)| slot.machine.buffered_bytes())
             .sum();
-        let queue_bytes = self.queues.values().map(Queue::ram_bytes).sum();
+        let queue_bytes: usize = self.queues.values().map(Queue::ram_bytes).sum();
+        let queue_bytes = queue_bytes + self.delays.ram_bytes();
         ShardMemory {
             connection_bytes,
             queue_bytes,
@@ -375,6 +385,7 @@ impl Shard {
             Mail::QueueStart { queue } => self.start_clock(queue),
             Mail::QueueDeleted { queue } => self.queue_deleted(queue),
             Mail::PoliciesChanged { vhost } => self.policies_changed(now, vhost),
+            Mail::DelaysEnded(selector) => drop(self.cancel_delayed(now, &selector)),
             Mail::Query(query) => self.handle_query(now, query),
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
@@ -406,6 +417,8 @@ impl Shard {
                 }
                 machine.handle_timeout(now, &mut self.windows, &mut self.effects);
                 self.touched.push(queue);
+            } else {
+                self.delays_timeout(now, queue);
             }
         }
         self.wakes.extend(postponed);
@@ -425,6 +438,7 @@ impl Shard {
         for queue in self.queues.values_mut() {
             queue.evict(target, &mut self.effects);
         }
+        self.delays.evict(short);
     }
 
     // ── what the driver does next ──
@@ -564,6 +578,8 @@ impl Shard {
         // The common case needs one look-up only.
         if let Some(machine) = self.queues.get_mut(&queue) {
             machine.apply(now, command, &mut self.windows, &mut self.effects);
+        } else if let QueueCommand::Delay(request) = command {
+            return self.delay(now, queue, *request);
         } else if self.start_queue(queue) {
             return self.apply(now, queue, command);
         } else {
@@ -646,7 +662,10 @@ impl Shard {
             QueueCommand::Operate { channel, operation } => {
                 operation.is_answered().then(|| (channel, gone()))
             }
-            QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => None,
+            QueueCommand::Settle { .. }
+            | QueueCommand::Resume { .. }
+            | QueueCommand::Delay(_)
+            | QueueCommand::Retry { .. } => None,
         };
         if let Some((to, reply)) = answer {
             self.send_reply(to, reply);
@@ -721,6 +740,12 @@ impl Shard {
                 }
                 Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
                 Effect::Delete { queue, reply } => self.delete_queue(now, queue, reply),
+                Effect::Retry {
+                    queue,
+                    position,
+                    message,
+                    outcome,
+                } => self.retry_later(now, queue, position, &message, outcome),
                 Effect::DeadLetter {
                     queue,
                     message,
@@ -778,7 +803,7 @@ impl Shard {
             properties: &message.properties,
             random: self.random,
         };
-        router::route_unasked(vhost, exchange, &keys, &mut parts, &mut targets);
+        router::route_dead_letter(vhost, exchange, &keys, &mut parts, &mut targets);
         self.random = self.random.wrapping_add(1);
         targets.remember(&message);
         let is_cycle = |queue: &QueueRef| {
@@ -787,6 +812,7 @@ impl Shard {
                 deaths.is_some_and(|deaths| deaths.is_cycle(&record.name))
             })
         };
+        let waits = self.delay_dead_letter(now, &vhost.name, &message, &targets);
         let routed = targets.queues().len();
         let cycles = match awaited {
             Some(_) => targets
@@ -801,7 +827,8 @@ impl Shard {
             .map(|place| self.arrivals.expect(self.id, place, routed - cycles));
         if let (Some(place), None) = (awaited, confirm) {
             // Where a letter would go in circles it is dropped, as with the other strategy.
-            self.dead_letter_arrived(now, place, routed > 0);
+            // One that waits is in the delay store, in the same batch of the log.
+            self.dead_letter_arrived(now, place, routed > 0 || waits);
         }
         for queue in targets.queues() {
             if is_cycle(queue) {
@@ -842,7 +869,9 @@ impl Shard {
             if is_dead_letter_address(to) {
                 return self.dead_letters_answered(now, &reply);
             }
-            self.return_delivery(now, to, &reply);
+            if !self.delayed_arrived(to, &reply) {
+                self.return_delivery(now, to, &reply);
+            }
             return;
         };
         if let Some(from) = from {

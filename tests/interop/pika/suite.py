@@ -43,6 +43,28 @@ def collect(into):
 
 
 @check
+def delayed_message_exchange():
+    with connect() as connection:
+        channel = connection.channel()
+        exchange, queue = unique("delayed"), server_named(channel)
+        channel.exchange_declare(exchange, "x-delayed-message", arguments={"x-delayed-type": "direct"})
+        channel.queue_bind(queue, exchange, "key")
+        channel.confirm_delivery()
+        for delay in (500, 100):
+            properties = pika.BasicProperties(headers={"x-delay": delay})
+            channel.basic_publish(exchange, "key", str(delay).encode(), properties, mandatory=True)
+        equal(channel.basic_get(queue), (None, None, None))
+        arrived = [get(channel, queue) for _ in range(2)]
+        equal([body for _, _, body in arrived], [b"100", b"500"])
+        equal([properties.headers for _, properties, _ in arrived], [{"x-delay": -100}, {"x-delay": -500}])
+        channel.exchange_delete(exchange)
+        for arguments in ({}, {"x-delayed-type": "x-delayed-message"}, {"x-delayed-type": "nothing"}):
+            with raises(ChannelClosedByBroker) as caught:
+                connection.channel().exchange_declare(exchange, "x-delayed-message", arguments=arguments)
+            equal(caught.error.reply_code, 406)
+
+
+@check
 def direct_exchange():
     with connect() as connection:
         channel = connection.channel()

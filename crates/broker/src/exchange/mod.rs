@@ -7,6 +7,7 @@
 
 mod conditions;
 mod consistent_hash;
+mod delayed;
 mod direct;
 mod erlang_hash;
 mod fanout;
@@ -109,6 +110,9 @@ macro_rules! exchange_types {
             }
 
             fn check(&self, binding: &Binding) -> Result<(), Error> {
+                if let Self::DelayedMessage(table) = self {
+                    return table.check_inner(binding);
+                }
                 match self { $(Self::$variant(_) => <$table>::check(binding),)+ }
             }
 
@@ -141,6 +145,7 @@ exchange_types! {
     Headers "headers" "AMQP headers exchange, as per the AMQP specification" headers::Table,
     Topic "topic" "AMQP topic exchange, as per the AMQP specification" topic::Table,
     ConsistentHash "x-consistent-hash" "Consistent Hashing Exchange" consistent_hash::Table,
+    DelayedMessage "x-delayed-message" "Delayed Message Exchange." delayed::Table,
     JmsTopic "x-jms-topic" "JMS selector exchange" jms_topic::Table,
     LocalRandom "x-local-random" "Picks one random local binding (queue) to route via (to)." random::LocalTable,
     ModulusHash "x-modulus-hash" "Modulus Hashing Exchange" modulus_hash::Table,
@@ -168,6 +173,8 @@ pub struct Exchange {
     pub arguments: Arguments,
     /// Gets the messages that no binding took; need not exist.
     pub alternate_exchange: Option<Name>,
+    /// Messages that ask for it wait before they are routed from here, see [`crate::delay`].
+    pub delays: bool,
     /// Invariant: `table` holds exactly these bindings.
     bindings: RedBlackTreeSetSync<Arc<Binding>>,
     table: Table,
@@ -191,6 +198,7 @@ impl Exchange {
             auto_delete: false,
             internal: false,
             alternate_exchange: None,
+            delays: false,
             bindings: RedBlackTreeSetSync::new_sync(),
             table: Table::new(exchange_type, &arguments)?,
             arguments,

@@ -5,6 +5,7 @@
 use crate::Error;
 use crate::binding::Binding;
 use crate::command::Destination;
+use crate::delay::DELAYED_PUBLISH;
 use crate::error::ResourceKind;
 use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType};
 use crate::queue_arguments::{AskedProperties, QueueArguments, check_argument, check_equivalent};
@@ -78,14 +79,36 @@ impl ExchangeDeclaration<'_> {
         )?;
         differs("internal", flag(self.internal), flag(existing.internal))?;
         let (current, received) = (&existing.arguments, self.arguments);
-        check_argument(
-            ResourceKind::Exchange,
-            ALTERNATE_EXCHANGE,
-            current,
-            received,
-            self.name,
-            self.vhost,
-        )
+        // Compat: x-delayed-type is not compared.
+        [ALTERNATE_EXCHANGE, DELAYED_PUBLISH]
+            .into_iter()
+            .try_for_each(|key| {
+                check_argument(
+                    ResourceKind::Exchange,
+                    key,
+                    current,
+                    received,
+                    self.name,
+                    self.vhost,
+                )
+            })
+    }
+
+    /// Checks the argument that lets messages wait at an exchange of any type.
+    ///
+    /// # Errors
+    /// `Precondition`, if it is no boolean.
+    pub(super) fn check_delayed_publish(&self) -> Result<(), Error> {
+        let Self { name, vhost, .. } = self;
+        let value = match self.arguments.get(DELAYED_PUBLISH) {
+            None | Some(Value::Bool(_)) => return Ok(()),
+            Some(value) => value,
+        };
+        let found = value.type_name();
+        let text = format!(
+            "invalid type '{found}' for arg '{DELAYED_PUBLISH}' in exchange '{name}' in vhost '{vhost}'"
+        );
+        Err(Error::Precondition(text.into()))
     }
 
     pub(super) fn check_alternate_exchange(&self) -> Result<(), Error> {

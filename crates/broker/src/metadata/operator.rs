@@ -10,7 +10,7 @@ use crate::Error;
 use crate::command::MetadataCommand;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
-use crate::policy::{ALTERNATE_EXCHANGE, Policy, PolicyScope};
+use crate::policy::{ALTERNATE_EXCHANGE, DELAYED_PUBLISH, Policy, PolicyScope};
 use crate::value::{Arguments, Value};
 use crate::vhost::Vhost;
 use crate::vhost_metadata::{VhostChanges, VhostMetadata};
@@ -191,7 +191,11 @@ impl Metadata {
         let applied = Applied::changed(known != Some(policy), event);
         let vhost = self.vhost_mut(vhost);
         let had = vhost.has_alternate_exchange_policies();
+        let had_delays = vhost.has_delay_policies();
         vhost.policies_mut(scope).insert(Arc::clone(policy));
+        if had_delays || policy.definition.contains_key(DELAYED_PUBLISH) {
+            vhost.refresh_delays();
+        }
         if had || policy.definition.contains_key(ALTERNATE_EXCHANGE) {
             vhost.refresh_alternate_exchanges();
         }
@@ -234,7 +238,11 @@ impl Metadata {
         };
         let vhost = self.vhost_mut(vhost);
         let had = vhost.has_alternate_exchange_policies();
+        let had_delays = vhost.has_delay_policies();
         vhost.policies_mut(scope).remove(name);
+        if had_delays {
+            vhost.refresh_delays();
+        }
         if had {
             vhost.refresh_alternate_exchanges();
         }

@@ -4,6 +4,8 @@
 //! known all the same, since they apply to nothing here; keys of features that it does not offer are not.
 
 use super::{Effective, PolicyScope};
+use crate::delay::DELAYED_PUBLISH;
+use crate::delayed_retry::RetryType;
 use crate::json::{Json, Map, erlang_pairs, erlang_term};
 use crate::queue_arguments::{
     DEDUPLICATION_IDS_MAX, EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType,
@@ -100,9 +102,13 @@ static KEYS: &[Key] = &[
     key!("dead-letter-strategy", "dead letter strategy", dead_letter_strategy, None, &[Classic, Stream], strategy),
     key!("deduplication-cache-size", "number of message ids", |value| in_range(value, 1, DEDUPLICATION_IDS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-size", |settings| settings.deduplication.ids_max = value.as_u64())),
     key!("deduplication-cache-ttl", "time that message ids are known", |value| in_range(value, 1, EXPIRY_MS_MAX), None, &[Stream], |queue, value| queue.absent("x-cache-ttl", |settings| settings.deduplication.window_ms = value.as_u64())),
-    key!("delayed-retry-max", "delayed retry maximum delay. Must be a positive integer", positive, Some(Smaller), &[], no_effect),
-    key!("delayed-retry-min", "delayed retry minimum delay. Must be a positive integer", positive, Some(Larger), &[], no_effect),
-    key!("delayed-retry-type", "delayed retry type. Must be one of: all, failed, returned, disabled", retry_type, Some(Operators), &[], no_effect),
+    key!("delayed-publish", "delayed publish value. Must be true or false", Json::is_boolean, None, &[], delayed_publish),
+    key!("delayed-retry-jitter", "delayed retry jitter. Valid range is 0-100", |value| in_range(value, 0, 100), None, &[], delayed_retry_jitter),
+    key!("delayed-retry-limit", "delayed retry limit", integer, None, &[], delayed_retry_limit),
+    key!("delayed-retry-max", "delayed retry maximum delay. Must be a positive integer", positive, Some(Smaller), &[], delayed_retry_max),
+    key!("delayed-retry-min", "delayed retry minimum delay. Must be a positive integer", positive, Some(Larger), &[], delayed_retry_min),
+    key!("delayed-retry-multiplier", "delayed retry multiplier. Must be a positive integer", positive, None, &[], delayed_retry_multiplier),
+    key!("delayed-retry-type", "delayed retry type. Must be one of: all, failed, returned, disabled", retry_type, Some(Operators), &[], delayed_retry_type),
     key!("delivery-limit", "delivery limit", integer, Some(DeliveryLimit), &[Classic, Stream], delivery_limit),
     key!("expires", "queue expiry", positive, Some(Smaller), &[Stream], |queue, value| lower_time(&mut queue.settings.expires_ms, value)),
     key!("initial-cluster-size", "cluster size", natural, None, &[Classic, Quorum], no_effect),
@@ -293,6 +299,51 @@ fn lower(setting: &mut Option<u64>, value: &Json) {
 fn lower_time(setting: &mut Option<u64>, value: &Json) {
     lower(setting, value);
     *setting = setting.map(|time_ms| time_ms.min(EXPIRY_MS_MAX.unsigned_abs()));
+}
+
+/// The argument, if there is one.
+fn delayed_publish(queue: &mut Target<'_>, value: &Json) {
+    if queue.arguments.get(DELAYED_PUBLISH).is_none() {
+        queue.settings.delayed_publish = value.as_bool() == Some(true);
+    }
+}
+
+/// The argument, if there is one; so for all keys of delayed retries.
+fn delayed_retry_type(queue: &mut Target<'_>, value: &Json) {
+    // Compat: RabbitMQ's quorum queues have this; here only classic ones do.
+    if queue.settings.queue_type == QueueType::Classic
+        && queue.arguments.get("x-delayed-retry-type").is_none()
+        && let Some(retry_type) = value.as_str().and_then(RetryType::parse)
+    {
+        queue.settings.delayed_retry.retry_type = retry_type;
+    }
+}
+
+fn delayed_retry_min(queue: &mut Target<'_>, value: &Json) {
+    let setting = &mut queue.settings.delayed_retry.min_ms;
+    *setting = setting.or(value.as_u64());
+}
+
+fn delayed_retry_max(queue: &mut Target<'_>, value: &Json) {
+    let setting = &mut queue.settings.delayed_retry.max_ms;
+    *setting = setting.or(value.as_u64());
+}
+
+fn delayed_retry_multiplier(queue: &mut Target<'_>, value: &Json) {
+    let setting = &mut queue.settings.delayed_retry.multiplier;
+    *setting = setting.or(value.as_u64());
+}
+
+fn delayed_retry_jitter(queue: &mut Target<'_>, value: &Json) {
+    if queue.arguments.get("x-delayed-retry-jitter").is_none() {
+        queue.settings.delayed_retry.jitter_percent = value.as_u64().unwrap_or(0);
+    }
+}
+
+/// Below 0 there is no limit.
+fn delayed_retry_limit(queue: &mut Target<'_>, value: &Json) {
+    let setting = &mut queue.settings.delayed_retry.limit;
+    *setting = setting.or(Some(value.as_u64().unwrap_or(u64::MAX)));
 }
 
 /// The argument, if there is one.

@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// Key of a policy that names the alternate exchange of exchanges.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
+/// Key of a policy that lets messages wait at exchanges and before queues, see [`crate::delay`].
+pub const DELAYED_PUBLISH: &str = "delayed-publish";
+
 /// Who sets a policy: whoever may manage the vhost, or the operator of the node, who has the last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyScope {

@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Confirms {
+pub(crate) struct Confirms {
     /// In order of position.
     waiting: VecDeque<Waiting>,
     runs: SmallVec<[Run; 1]>,
@@ -45,7 +45,7 @@ pub(super) struct Confirms {
 
 impl Confirms {
     /// Nobody waits and nothing is left to flush.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.runs.is_empty()
     }
 
@@ -54,7 +54,7 @@ impl Confirms {
     }
 
     /// The message is as safe as it gets.
-    pub(super) fn confirm(&mut self, to: ConfirmTo, effects: &mut Effects) {
+    pub(crate) fn confirm(&mut self, to: ConfirmTo, effects: &mut Effects) {
         self.extend(
             Run {
                 channel: to.channel,
@@ -67,7 +67,7 @@ impl Confirms {
     }
 
     /// The message was refused.
-    pub(super) fn nack(&mut self, to: ConfirmTo, effects: &mut Effects) {
+    pub(crate) fn nack(&mut self, to: ConfirmTo, effects: &mut Effects) {
         self.extend(
             Run {
                 channel: to.channel,
@@ -80,7 +80,7 @@ impl Confirms {
     }
 
     /// Holds the confirm back until the log has `position`, which is higher than any before.
-    pub(super) fn wait(&mut self, position: Position, to: ConfirmTo) {
+    pub(crate) fn wait(&mut self, position: Position, to: ConfirmTo) {
         if let Some(last) = self.waiting.back_mut()
             && last.channel == to.channel
             && last.sequence + last.count == to.sequence
@@ -109,7 +109,7 @@ impl Confirms {
     }
 
     /// The log has everything below `until`.
-    pub(super) fn release_until(&mut self, until: Position, effects: &mut Effects) {
+    pub(crate) fn release_until(&mut self, until: Position, effects: &mut Effects) {
         while let Some(first) = self.waiting.front_mut()
             && first.position < until
         {
@@ -131,7 +131,7 @@ impl Confirms {
     }
 
     /// The log will not have them: everybody who waits is refused.
-    pub(super) fn refuse_waiting(&mut self, effects: &mut Effects) {
+    pub(crate) fn refuse_waiting(&mut self, effects: &mut Effects) {
         for waiting in std::mem::take(&mut self.waiting) {
             let run = Run {
                 channel: waiting.channel,
@@ -144,7 +144,7 @@ impl Confirms {
     }
 
     /// Sends what is ready.
-    pub(super) fn flush(&mut self, effects: &mut Effects) {
+    pub(crate) fn flush(&mut self, effects: &mut Effects) {
         effects.extend(self.runs.drain(..).map(|run| Effect::Reply {
             to: run.channel,
             reply: match run.verdict {
@@ -180,7 +180,7 @@ impl Confirms {
         self.runs.push(run);
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         assert!(
             self.waiting.iter().all(|waiting| waiting.count > 0),
             "an empty run of waiting confirms"

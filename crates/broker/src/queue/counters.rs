@@ -39,6 +39,8 @@ pub struct Counters {
     pub rejected: u64,
     /// Dropped or dead-lettered because consumers failed with them too often.
     pub delivery_limit: u64,
+    /// Left to be tried again later, or were tried too often. Those that come back count as published again.
+    pub retried: u64,
     /// Dropped by purge.
     pub purged: u64,
     /// Deleted or moved away by an operator.
@@ -67,6 +69,7 @@ impl Counters {
             max_length,
             rejected,
             delivery_limit,
+            retried,
             purged,
             removed,
             lost,
@@ -87,6 +90,7 @@ impl Counters {
         self.max_length += max_length;
         self.rejected += rejected;
         self.delivery_limit += delivery_limit;
+        self.retried += retried;
         self.purged += purged;
         self.removed += removed;
         self.lost += lost;
@@ -100,6 +104,7 @@ impl Counters {
             + self.max_length
             + self.rejected
             + self.delivery_limit
+            + self.retried
             + self.purged
             + self.removed
             + self.lost;

@@ -128,7 +128,7 @@ pub(crate) fn detach(message: &mut SharedMessage) {
 }
 
 /// RAM that a message takes.
-pub(super) fn ram_bytes(message: &Message) -> usize {
+pub(crate) fn ram_bytes(message: &Message) -> usize {
     message.size_bytes() + MESSAGE_OVERHEAD_BYTES
 }
 

@@ -143,6 +143,7 @@ impl Queue {
     pub(super) fn relieve_unacked(&mut self) {
         if self.unacked.ram_bytes() > self.ram_limit
             && self.settings.arguments.dead_letter_exchange.is_none()
+            && !self.settings.arguments.delayed_retry.is_enabled()
         {
             let journal = &self.journal;
             self.unacked.evict(|entry| journal.is_written(entry));

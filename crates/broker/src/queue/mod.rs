@@ -41,10 +41,11 @@ mod timeout;
 mod unacked;
 mod undead;
 
+pub(crate) use confirms::Confirms;
 pub use consumers::Consumer;
 pub use counters::Counters;
 pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
-pub(crate) use entry::detach;
+pub(crate) use entry::{detach, ram_bytes};
 
 use crate::Error;
 use crate::command::{
@@ -58,7 +59,6 @@ use crate::queue_arguments::{Overflow, QueueArguments, QueueType};
 use attempts::AttemptsOf;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
 use browse::Browses;
-use confirms::Confirms;
 use consumers::{ConsumerKey, Consumers, Taker};
 use dedup::{Arrival, Dedup};
 use entry::{Deadline, Entry};
@@ -395,6 +395,9 @@ impl Queue {
             QueueCommand::Publish { messages, confirm } => {
                 return self.publish_all(now, messages, confirm, windows, effects);
             }
+            // Delay stores take these, and no store has the id of a queue.
+            QueueCommand::Delay(_) => {}
+            QueueCommand::Retry { message } => self.enter_again(now, message, effects),
             QueueCommand::Settle {
                 channel,
                 positions,
@@ -829,6 +832,11 @@ impl Queue {
                     self.drop_entry(now, delivered.entry, Drop::Rejected { failed }, effects);
                 }
             }
+            Outcome::Requeue | Outcome::Fail
+                if self.settings.arguments.delayed_retry.delays(outcome) =>
+            {
+                self.retry_later(channel, positions, outcome, effects);
+            }
             Outcome::Requeue | Outcome::Fail | Outcome::Return => {
                 // From the highest down, so that each touches the frontier when it comes back.
                 for &position in positions.iter().rev() {
@@ -853,6 +861,61 @@ impl Queue {
                 self.relieve(effects);
             }
         }
+    }
+
+    /// Delivered messages that come back leave the queue for a while, or for good: that is the shard's matter.
+    fn retry_later(
+        &mut self,
+        channel: ChannelId,
+        positions: &Positions,
+        outcome: Outcome,
+        effects: &mut Effects,
+    ) {
+        for &position in positions {
+            let Some(mut delivered) = self.unacked.remove(position, channel) else {
+                continue;
+            };
+            self.consumers.settled(delivered.consumer);
+            let Some(message) = delivered.entry.message.take() else {
+                // Its payload left RAM before the queue was told to retry: it comes back at once.
+                delivered.entry.redelivered = true;
+                self.counters.requeued += 1;
+                self.expiring |= delivered.entry.deadline != Deadline::NEVER;
+                let may_be_cold = self.may_be_cold(&delivered.entry);
+                self.ready.restore(delivered.entry, may_be_cold);
+                continue;
+            };
+            self.counters.retried += 1;
+            effects.push(Effect::Retry {
+                queue: self.id(),
+                position,
+                message,
+                outcome,
+            });
+            self.forget(&delivered.entry, effects);
+        }
+    }
+
+    /// A message comes back that was to be tried again later.
+    fn enter_again(&mut self, now: Now, message: SharedMessage, effects: &mut Effects) {
+        let logged = message.persistent && self.settings.durable;
+        let position = self.next;
+        self.next = position.next();
+        self.counters.published += 1;
+        let entry = Entry {
+            position,
+            deadline: self.deadline(now, &message),
+            body_bytes: entry::body_bytes(&message),
+            level: level(&self.settings.arguments, &message),
+            logged,
+            spilled: false,
+            redelivered: true,
+            message: Some(message),
+        };
+        if logged {
+            self.journal.announce(false, effects);
+        }
+        self.enqueue(entry, effects);
     }
 
     fn consume(
@@ -1004,7 +1067,10 @@ impl Queue {
                 self.intake.ask(channel, spent);
                 return self.give_all_credit(effects);
             }
-            QueueCommand::Settle { .. } | QueueCommand::Resume { .. } => return,
+            QueueCommand::Settle { .. }
+            | QueueCommand::Resume { .. }
+            | QueueCommand::Delay(_)
+            | QueueCommand::Retry { .. } => return,
             // What was settled before is still on its way to the log.
             QueueCommand::Barrier { channel } => return self.journal.barrier(channel, effects),
             QueueCommand::Cancel { consumer, reply } => {

@@ -3,6 +3,7 @@
 use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
 use base::Position;
 use broker::command::{Outcome, QueueCommand};
+use broker::delayed_retry::{DelayedRetry, RetryType};
 use broker::effect::{Effect, Effects};
 use broker::message::Message;
 use broker::queue::{DROPS_MAX, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN};
@@ -1059,4 +1060,45 @@ fn a_higher_priority_takes_over_a_quorum_queue_when_its_consumer_holds_nothing()
         "{}",
         show(&effects)
     );
+}
+
+#[test]
+fn what_is_to_be_tried_later_leaves_the_queue_and_comes_back_marked() {
+    let arguments = QueueArguments {
+        delayed_retry: DelayedRetry {
+            retry_type: RetryType::Failed,
+            min_ms: Some(100),
+            ..DelayedRetry::default()
+        },
+        max_length: Some(1),
+        overflow: Overflow::RejectPublish,
+        ..QueueArguments::default()
+    };
+    let mut rig = Rig::new(settings(true, arguments));
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    command(
+        &mut rig,
+        publish(persistent(), None),
+        "records; c1 deliver 0",
+    );
+    command(
+        &mut rig,
+        settle(1, &[0], Outcome::Requeue),
+        "c1 deliver 0 redelivered",
+    );
+    rig.catch_up();
+    command(
+        &mut rig,
+        settle(1, &[0], Outcome::Fail),
+        "retry 0 Fail; records",
+    );
+    rig.catch_up();
+    assert!(rig.disk.is_empty(), "another place has it");
+    command(&mut rig, cancel(1), "c1 cancel-ok");
+    command(&mut rig, publish(persistent(), None), "records");
+    let message = std::sync::Arc::new(persistent());
+    command(&mut rig, QueueCommand::Retry { message }, "");
+    assert_eq!(rig.queue.ready_count(), 2, "the limit is for new messages");
+    command(&mut rig, get(), "c9 get-ok 1 ready=1");
+    command(&mut rig, get(), "c9 get-ok 2 redelivered ready=0");
 }

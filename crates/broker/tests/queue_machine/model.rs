@@ -233,6 +233,7 @@ impl Model {
                 Effect::Reply { to, reply } => self.observe_reply(rig, to.connection.serial, reply),
                 Effect::Delete { .. } => panic!("nobody deletes here"),
                 Effect::DeadLetter { .. }
+                | Effect::Retry { .. }
                 | Effect::RecordsWaiting { .. }
                 | Effect::Load { .. }
                 | Effect::LookUp { .. }
@@ -808,7 +809,7 @@ impl Run {
             5..6 => Outcome::Discard,
             6..8 => Outcome::Requeue,
             8..9 => Outcome::Return,
-            _ => Outcome::Requeue,
+            _ => Outcome::Fail,
         };
         for position in &positions {
             let (_, consumer, mut kept) = self

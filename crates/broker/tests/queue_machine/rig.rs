@@ -195,7 +195,10 @@ impl Rig {
                     });
                 }
                 Effect::Wake { at, .. } => self.wake = Some(*at),
-                Effect::Reply { .. } | Effect::Delete { .. } | Effect::DeadLetter { .. } => {}
+                Effect::Reply { .. }
+                | Effect::Delete { .. }
+                | Effect::Retry { .. }
+                | Effect::DeadLetter { .. } => {}
             }
         }
     }
@@ -661,6 +664,9 @@ fn show_one(effect: &Effect) -> String {
             format!("delete for c{} ready={ready}", to.connection.serial)
         }
         Effect::Delete { reply: None, .. } => "delete".into(),
+        Effect::Retry {
+            position, outcome, ..
+        } => format!("retry {} {outcome:?}", position.0),
         Effect::DeadLetter {
             reason,
             exchange,

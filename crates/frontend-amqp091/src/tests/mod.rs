@@ -391,6 +391,8 @@ impl World {
             }
             QueueCommand::Publish { confirm: None, .. }
             | QueueCommand::Operate { .. }
+            | QueueCommand::Delay(_)
+            | QueueCommand::Retry { .. }
             | QueueCommand::Cancel { reply: false, .. }
             | QueueCommand::Settle { .. }
             | QueueCommand::Resume { .. } => {}
@@ -412,6 +414,7 @@ impl World {
                 | Effect::Load { .. }
                 | Effect::LookUp { .. }
                 | Effect::Wake { .. }
+                | Effect::Retry { .. }
                 | Effect::DeadLetter { .. } => {}
             }
         }

@@ -5,6 +5,7 @@ use crate::message_codec::{self, StoredMessage};
 use base::{Now, Position, QueueId};
 use broker::Error;
 use broker::command::Reply;
+use broker::delay;
 use broker::message::SharedMessage;
 use broker::queue::{RecordSink, owner_of_ids};
 use std::sync::Arc;
@@ -38,7 +39,9 @@ impl Shard {
         records.append(&mut self.lost);
         queues.retain(|queue| {
             let Some(machine) = self.queues.get_mut(queue) else {
-                return false;
+                return self
+                    .delays
+                    .collect_records(*queue, ticket, &mut Records(&mut records));
             };
             machine.collect_records(ticket, &mut Records(&mut records));
             true
@@ -97,6 +100,9 @@ impl Shard {
                 until: damaged.end,
             });
         }
+        if delay::store_number(queue).is_some() {
+            return self.delayed_loaded(now, queue, loaded.from, loaded.messages, loaded.reached);
+        }
         let mut messages = Vec::with_capacity(loaded.messages.len());
         for (position, payload) in loaded.messages {
             match message_codec::decode(payload, &mut self.names) {
@@ -132,6 +138,8 @@ impl Shard {
                     if let Some(machine) = self.queues.get_mut(&queue) {
                         machine.handle_durable(now, ticket, &mut self.windows, &mut self.effects);
                         self.touched.push(queue);
+                    } else {
+                        self.delays_durable(now, queue, ticket);
                     }
                 }
             }
@@ -146,6 +154,7 @@ impl Shard {
         for machine in self.queues.values_mut() {
             machine.handle_storage_failed(&mut self.effects);
         }
+        self.delays.handle_storage_failed(&mut self.effects);
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Reply { to, reply } = waiting {
                 let error = Error::Storage(format!("the log has failed: {error}").into());
@@ -169,12 +178,13 @@ impl Shard {
             .records_waiting
             .iter()
             .filter_map(|queue| self.queues.get(queue));
-        waiting.map(|queue| queue.ram_bytes() as u64).sum()
+        let in_queues: u64 = waiting.map(|queue| queue.ram_bytes() as u64).sum();
+        in_queues + self.delays.uncollected_bytes()
     }
 }
 
 /// Turns a queue's records into the log's.
-struct Records<'a>(&'a mut Vec<Record<StoredMessage>>);
+pub(super) struct Records<'a>(pub(super) &'a mut Vec<Record<StoredMessage>>);
 
 impl RecordSink for Records<'_> {
     fn message(
@@ -188,6 +198,7 @@ impl RecordSink for Records<'_> {
         let payload = StoredMessage {
             message: Arc::clone(message),
             expires_at_ms,
+            delayed: None,
         };
         self.0.push(Record::Message {
             queue,

@@ -67,6 +67,9 @@ impl Shard {
             };
             self.ask_queue(now, queue, command);
         }
+        for selector in proposed.delays_ended {
+            self.delays_ended(selector);
+        }
         if let Some(index) = proposed.index {
             self.ticket += 1;
             self.waiting
@@ -129,6 +132,7 @@ impl Shard {
         if self.stored.remove(&ids_of(queue)).is_some() || machine.is_some_and(Queue::has_ids) {
             self.dropped_queues.push(ids_of(queue));
         }
+        self.drop_retries(queue);
         self.collect_at.get_or_insert(Duration::ZERO);
         if let Some(mut machine) = self.queues.remove(&queue) {
             self.shared.retired.lock().add(machine.counters());

@@ -23,6 +23,19 @@ impl Shard {
                 let consumers = queues.flat_map(|(id, queue)| consumer_figures(id, queue));
                 let _ = answer.send(consumers.collect());
             }
+            Query::DelayedCounts { answer } => {
+                let _ = answer.send(self.delayed_counts());
+            }
+            Query::Delayed {
+                selector,
+                max,
+                answer,
+            } => {
+                let _ = answer.send(self.delayed(now, &selector, max.min(SLICE)));
+            }
+            Query::CancelDelayed { selector, answer } => {
+                let _ = answer.send(self.cancel_delayed(now, &selector));
+            }
             Query::Connections { from, answer } => {
                 let _ = answer.send(self.connection_page(from));
             }
