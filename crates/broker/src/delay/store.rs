@@ -588,9 +588,11 @@ impl DelayStore {
         *base + monotonic_ms
     }
 
-    /// A wall-clock time on the store's clock.
+    /// A wall-clock time on the store's clock, or the millisecond behind it: nothing leaves before its time.
     fn to_clock_ms(&mut self, now: Now, wall_ms: u64) -> u64 {
-        let offset = i128::from(self.clock_ms(now)) - i128::from(now.wall_ms);
+        let begun = now.monotonic.subsec_nanos() % 1_000_000 > 0;
+        let clock_ms = self.clock_ms(now) + u64::from(begun);
+        let offset = i128::from(clock_ms) - i128::from(now.wall_ms);
         saturate(i128::from(wall_ms) + offset)
     }
 

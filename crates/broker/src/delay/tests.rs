@@ -313,6 +313,20 @@ fn messages_leave_when_they_are_due_and_in_that_order() {
 }
 
 #[test]
+fn no_message_leaves_early_by_a_part_of_a_millisecond() {
+    let mut rig = Rig::new();
+    rig.now.monotonic += Duration::from_micros(900);
+    rig.publish(0, Wait::For(10), 8, false);
+    rig.now.monotonic += Duration::from_micros(9_900);
+    rig.call(|_, _, _| {});
+    assert!(rig.left.is_empty());
+    rig.now.monotonic += Duration::from_micros(200);
+    rig.now.wall_ms += 10;
+    rig.call(|_, _, _| {});
+    assert_eq!(rig.numbers(), [0]);
+}
+
+#[test]
 fn an_absolute_time_that_has_passed_is_now() {
     let mut rig = Rig::new();
     rig.publish(1, Wait::Until(START_MS + 50), 8, false);
