@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a bench fails")]
 #![expect(clippy::print_stdout, reason = "the output is the result")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use base::QueueId;
 use broker::command::{Destination, MetadataCommand as Command};

@@ -103,7 +103,7 @@ struct Xorshift1024 {
 impl Xorshift1024 {
     fn new(key: i64) -> Self {
         const MASK: u64 = (1 << 21) - 1;
-        let part = |factor: u64| ((key as u64 & MASK) + 1) * factor & MASK;
+        let part = |factor: u64| (((key as u64 & MASK) + 1) * factor) & MASK;
         let mut state = part(2_097_131) << 43 | part(2_097_133) << 22 | part(2_097_143) << 1 | 1;
         let mut words = [0; 16];
         // The first number drawn is the last of the state.

@@ -123,9 +123,12 @@ impl Condition for Wanted {
     }
 
     fn needs(&self) -> Needs {
-        let marks = self.headers.iter().map(|(key, value)| match value {
-            Value::Void => Mark::name(key),
-            value => Mark::pair(key, value),
+        let marks = self.headers.iter().map(|(key, value)| {
+            if *value == Value::Void {
+                Mark::name(key)
+            } else {
+                Mark::pair(key, value)
+            }
         });
         match (self.any, self.headers.is_empty()) {
             (true, _) => Needs::Either(marks.collect()),

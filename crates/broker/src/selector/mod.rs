@@ -157,11 +157,9 @@ impl Expr {
                 truth(from.zip(to).map(|(from, to)| from.is_le() && to.is_le()))
             }
             Self::In(of, list) => {
-                let found = match of.evaluate(headers) {
-                    Operand::Unknown => None,
-                    of => Some(list.iter().any(|literal| literal.operand() == of)),
-                };
-                truth(found)
+                let of = of.evaluate(headers);
+                let found = list.iter().any(|literal| literal.operand() == of);
+                truth((of != Operand::Unknown).then_some(found))
             }
             Self::Compare(comparison, sides) => {
                 let [left, right] = sides.each_ref().map(|side| side.evaluate(headers));

@@ -13,6 +13,11 @@
 //! Keywords may be in any case, names are taken as they are. Reading it goes down one step of the recursion for each bracket, `NOT`
 //! or sign, and chains of `+` and `*` nest as well; together they may not go deeper than [`DEPTH_MAX`].
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever token is not expected is refused"
+)]
+
 use super::like::Pattern;
 use super::term::{comparison, operation};
 use super::{DEPTH_MAX, Expr, Literal, SelectorError, Sign};

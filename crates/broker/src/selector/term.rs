@@ -128,7 +128,11 @@ impl Parser<'_> {
                 Some(b'-') => match self.signed()? {
                     Term::Int(value) => Ok(Term::Int(-value)),
                     Term::Float(value) => Ok(Term::Float(-value)),
-                    other => Ok(other),
+                    other @ (Term::Atom(_)
+                    | Term::Binary(_)
+                    | Term::Text(_)
+                    | Term::List(_)
+                    | Term::Tuple(_)) => Ok(other),
                 },
                 Some(b'+') => self.signed(),
                 _ => Err(refuse("unexpected_character")),
