@@ -82,9 +82,14 @@ pub struct Change<'a> {
 /// The events of a metadata command, in order.
 pub fn of_change(change: &Change<'_>) -> Vec<Event> {
     // Nobody asked for what goes with its connection.
-    let user = match change.command {
-        MetadataCommand::DeleteExclusiveQueues { .. } => INTERNAL_USER,
-        _ => change.user,
+    let of_connection = matches!(
+        change.command,
+        MetadataCommand::DeleteExclusiveQueues { .. }
+    );
+    let user = if of_connection {
+        INTERNAL_USER
+    } else {
+        change.user
     };
     let mut events = Vec::new();
     for event in change.happened {
@@ -248,10 +253,21 @@ fn push_command(events: &mut Vec<Event>, change: &Change<'_>) {
             }
             events.push(event);
         }
-        C::PutParameter { .. }
-        | C::DeleteParameter { .. }
-        | C::PutGlobalParameter { .. }
-        | C::DeleteGlobalParameter { .. } => operator::push_parameter(events, change.command),
+        C::PutParameter {
+            vhost,
+            component,
+            name,
+            value,
+        } => operator::push_parameter(events, vhost, component, name, Some(value)),
+        C::DeleteParameter {
+            vhost,
+            component,
+            name,
+        } => operator::push_parameter(events, vhost, component, name, None),
+        C::PutGlobalParameter { name, value } => {
+            operator::push_global_parameter(events, name, Some(value));
+        }
+        C::DeleteGlobalParameter { name } => operator::push_global_parameter(events, name, None),
         C::CreateVhost { .. }
         | C::UpdateVhost { .. }
         | C::DeleteVhost { .. }
@@ -353,6 +369,11 @@ fn binding_event(key: &'static str, vhost: &Name, binding: &Binding) -> Event {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a test names what it waits for; whatever else comes fails it"
+    )]
+
     use super::*;
     use crate::command::MetadataCommand as C;
     use crate::policy::{Policy, PolicyScope};

@@ -5,7 +5,6 @@
 //! would be as many events for one command, so here nothing is said.
 
 use super::{Event, number, text};
-use crate::command::MetadataCommand;
 use crate::json::{Json, Map};
 use crate::metadata::Metadata;
 use crate::policy::{Policy, PolicyScope};
@@ -162,9 +161,11 @@ pub(super) fn push_vhost_limits(events: &mut Vec<Event>, metadata: &Metadata, vh
 pub(super) fn push_user_limits(events: &mut Vec<Event>, metadata: &Metadata, user: &Name) {
     let limits = metadata.user(user).map(|user| user.limits.to_json());
     let limits = limits.unwrap_or_default();
-    let key = match &limits {
-        Json::Object(fields) if !fields.is_empty() => "user.limits.set",
-        _ => "user.limits.cleared",
+    let is_set = limits.as_object().is_some_and(|fields| !fields.is_empty());
+    let key = if is_set {
+        "user.limits.set"
+    } else {
+        "user.limits.cleared"
     };
     let mut event = Event::new(key, [("name", text("limits")), ("username", text(user))]);
     add_limits(&mut event, &limits);
@@ -177,35 +178,20 @@ fn add_limits(event: &mut Event, limits: &Json) {
     }
 }
 
-/// Parameters of components that tell of themselves in no other way.
-pub(super) fn push_parameter(events: &mut Vec<Event>, command: &MetadataCommand) {
-    use MetadataCommand as C;
-    match command {
-        C::PutParameter {
-            vhost,
-            component,
-            name,
-            value,
-        } if !tells_otherwise(component) => {
-            events.push(parameter(component, name, Some(value), Some(vhost)));
-        }
-        C::DeleteParameter {
-            vhost,
-            component,
-            name,
-        } if !tells_otherwise(component) => {
-            events.push(parameter(component, name, None, Some(vhost)));
-        }
-        C::PutGlobalParameter { name, value } => {
-            events.push(parameter("global", name, Some(value), None));
-        }
-        C::DeleteGlobalParameter { name } => {
-            events.push(parameter("global", name, None, None));
-        }
-        _ => {}
+/// A parameter of a component that tells of itself in no other way.
+pub(super) fn push_parameter(
+    events: &mut Vec<Event>,
+    vhost: &Name,
+    component: &str,
+    name: &str,
+    value: Option<&Json>,
+) {
+    if !["policy", "operator_policy", "vhost-limits"].contains(&component) {
+        events.push(parameter(component, name, value, Some(vhost)));
     }
 }
 
-fn tells_otherwise(component: &str) -> bool {
-    ["policy", "operator_policy", "vhost-limits"].contains(&component)
+/// A global parameter.
+pub(super) fn push_global_parameter(events: &mut Vec<Event>, name: &str, value: Option<&Json>) {
+    events.push(parameter("global", name, value, None));
 }
