@@ -94,9 +94,10 @@ impl Wait {
             return Some(Ok(Self::For(delay_ms)));
         }
         headers.get(DELIVER_AT_HEADER).map(|value| {
-            let at = match value {
-                Value::Timestamp(seconds) => seconds.checked_mul(1000),
-                value => value.as_int().and_then(|at| u64::try_from(at).ok()),
+            let at = if let Value::Timestamp(seconds) = value {
+                seconds.checked_mul(1000)
+            } else {
+                value.as_int().and_then(|at| u64::try_from(at).ok())
             };
             let at = at.filter(|&at| at <= DELIVER_AT_MS_MAX);
             at.map(Self::Until).ok_or_else(|| {

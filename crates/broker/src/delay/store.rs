@@ -393,7 +393,7 @@ impl DelayStore {
     }
 
     fn insert(&mut self, now: Now, position: Position, delayed: Arc<Delayed>) {
-        let key = (self.to_clock_ms(now, delayed.due_at_ms), position);
+        let key = (self.clock_ms_of(now, delayed.due_at_ms), position);
         self.schedule.insert(key, &delayed);
         self.total_bytes += payload_bytes(&delayed) as u64;
         self.put_payload(key, delayed);
@@ -584,13 +584,13 @@ impl DelayStore {
         let monotonic_ms = millis(now.monotonic);
         let base = self
             .clock_base_ms
-            .get_or_insert(now.wall_ms.saturating_sub(monotonic_ms));
+            .get_or_insert_with(|| now.wall_ms.saturating_sub(monotonic_ms));
         *base + monotonic_ms
     }
 
     /// A wall-clock time on the store's clock, or the millisecond behind it: nothing leaves before its time.
-    fn to_clock_ms(&mut self, now: Now, wall_ms: u64) -> u64 {
-        let begun = now.monotonic.subsec_nanos() % 1_000_000 > 0;
+    fn clock_ms_of(&mut self, now: Now, wall_ms: u64) -> u64 {
+        let begun = !now.monotonic.subsec_nanos().is_multiple_of(1_000_000);
         let clock_ms = self.clock_ms(now) + u64::from(begun);
         let offset = i128::from(clock_ms) - i128::from(now.wall_ms);
         saturate(i128::from(wall_ms) + offset)

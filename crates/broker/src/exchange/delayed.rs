@@ -34,12 +34,11 @@ fn inner_type(arguments: &Arguments) -> Result<ExchangeType, Error> {
     let Some(Value::LongStr(given)) = arguments.get(DELAYED_TYPE) else {
         return refuse("'x-delayed-type' must be an existing exchange type");
     };
-    match ExchangeType::parse(&String::from_utf8_lossy(given))? {
-        ExchangeType::DelayedMessage => {
-            refuse("'x-delayed-message' can't be used for 'x-delayed-type'")
-        }
-        inner => Ok(inner),
+    let inner = ExchangeType::parse(&String::from_utf8_lossy(given))?;
+    if inner == ExchangeType::DelayedMessage {
+        return refuse("'x-delayed-message' can't be used for 'x-delayed-type'");
     }
+    Ok(inner)
 }
 
 impl RoutingTable for Table {
