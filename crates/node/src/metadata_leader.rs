@@ -210,16 +210,18 @@ impl MetadataLeader {
 
 /// The delayed messages that lost their target. Others whose target is gone are dropped when they are due.
 fn delays_ended(event: &MetadataEvent) -> Option<Selector> {
-    match event {
-        MetadataEvent::ExchangeDeleted { vhost, exchange } if exchange.delays => {
-            Some(Selector::Target {
-                vhost: vhost.clone(),
-                target: DelayTarget::Exchange(exchange.name.clone()),
-            })
-        }
-        MetadataEvent::VhostDeleted { vhost } => Some(Selector::Vhost(vhost.clone())),
-        _ => None,
+    if let MetadataEvent::ExchangeDeleted { vhost, exchange } = event
+        && exchange.delays
+    {
+        return Some(Selector::Target {
+            vhost: vhost.clone(),
+            target: DelayTarget::Exchange(exchange.name.clone()),
+        });
     }
+    if let MetadataEvent::VhostDeleted { vhost } = event {
+        return Some(Selector::Vhost(vhost.clone()));
+    }
+    None
 }
 
 fn deleted_queue(event: &MetadataEvent) -> Option<QueueRef> {

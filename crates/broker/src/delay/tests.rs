@@ -120,7 +120,11 @@ impl Rig {
                     reply: Reply::Nack { first, last },
                     ..
                 } => self.refused += last + 1 - first,
-                other => panic!("{other:?}"),
+                other @ (Effect::Reply { .. }
+                | Effect::Delete { .. }
+                | Effect::Retry { .. }
+                | Effect::LookUp { .. }
+                | Effect::DeadLetter { .. }) => panic!("{other:?}"),
             }
         }
     }
@@ -243,7 +247,14 @@ fn request(number: u64, wait: Wait, size: usize, confirm: bool) -> DelayRequest 
     };
     DelayRequest {
         vhost: "/".into(),
-        target: DelayTarget::Exchange(if number % 2 == 0 { "even" } else { "odd" }.into()),
+        target: DelayTarget::Exchange(
+            if number.is_multiple_of(2) {
+                "even"
+            } else {
+                "odd"
+            }
+            .into(),
+        ),
         wait,
         message_id: Some(Bytes::from(format!("m{number}"))),
         message: Arc::new(Message {
@@ -467,7 +478,7 @@ fn messages_are_counted_listed_and_cancelled() {
     assert_eq!(cancel(&mut rig, odd.clone()), 5);
     assert_eq!(cancel(&mut rig, odd), 0);
     let by_id = Selector::MessageId {
-        vhost: vhost.clone(),
+        vhost,
         message_id: (*b"m4").into(),
     };
     assert_eq!(cancel(&mut rig, by_id), 1);

@@ -318,9 +318,10 @@ impl Shard {
     /// The messages that were to come back to a deleted queue go at once.
     pub(super) fn drop_retries(&mut self, queue: QueueId) {
         for machine in self.delays.stores.values_mut() {
-            let targets = machine.counts().filter_map(|(vhost, target, _)| {
-                (*target == DelayTarget::Retry(queue)).then(|| vhost.clone())
-            });
+            let targets = machine
+                .counts()
+                .filter(|(_, target, _)| **target == DelayTarget::Retry(queue))
+                .map(|(vhost, _, _)| vhost.clone());
             let vhosts: Vec<_> = targets.collect();
             for vhost in vhosts {
                 let target = DelayTarget::Retry(queue);
