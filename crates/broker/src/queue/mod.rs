@@ -193,6 +193,8 @@ pub struct Queue {
     in_expired_run: bool,
     /// Of a quorum queue: how often messages came back.
     attempts: Option<Box<AttemptsOf>>,
+    /// Of a quorum queue: some messages, ready or out, may be of another level than most.
+    has_other_levels: bool,
     /// Messages that died and whose new queues have not all got them.
     undead: Undead,
     /// How long messages are out, if that is limited.
@@ -241,6 +243,7 @@ impl Queue {
             dead_letter_bytes_left: DEAD_LETTER_BYTES_MAX,
             in_expired_run: false,
             attempts: is_quorum.then(Box::default),
+            has_other_levels: false,
             undead: Undead::default(),
             leases: is_quorum.then(Box::default),
             counters: Counters {
@@ -554,6 +557,7 @@ impl Queue {
         if let Some(attempts) = &mut self.attempts {
             for (position, message, _) in &messages {
                 attempts.note_before(*position, entry::failed_before(message));
+                self.has_other_levels |= level(arguments, message) != LEVEL_DEFAULT;
             }
         }
         let entries = messages
@@ -746,6 +750,7 @@ impl Queue {
         }
         if entry.level != LEVEL_DEFAULT && self.attempts.is_some() {
             self.ready.make_levels();
+            self.has_other_levels = true;
         }
         let passes =
             self.ready.is_empty() && self.gets.is_empty() && !self.undead.is_full() && !self.paused;
@@ -854,9 +859,7 @@ impl Queue {
                         }
                     }
                     self.counters.requeued += 1;
-                    self.expiring |= delivered.entry.deadline != Deadline::NEVER;
-                    let may_be_cold = self.may_be_cold(&delivered.entry);
-                    self.ready.restore(delivered.entry, may_be_cold);
+                    self.put_back(delivered.entry);
                 }
                 self.relieve(effects);
             }
@@ -880,9 +883,7 @@ impl Queue {
                 // Its payload left RAM before the queue was told to retry: it comes back at once.
                 delivered.entry.redelivered = true;
                 self.counters.requeued += 1;
-                self.expiring |= delivered.entry.deadline != Deadline::NEVER;
-                let may_be_cold = self.may_be_cold(&delivered.entry);
-                self.ready.restore(delivered.entry, may_be_cold);
+                self.put_back(delivered.entry);
                 continue;
             };
             self.counters.retried += 1;
@@ -916,6 +917,13 @@ impl Queue {
             self.journal.announce(false, effects);
         }
         self.enqueue(entry, effects);
+    }
+
+    /// A message that was out waits again.
+    fn put_back(&mut self, entry: Entry) {
+        self.expiring |= entry.deadline != Deadline::NEVER;
+        let may_be_cold = self.may_be_cold(&entry);
+        self.ready.restore(entry, may_be_cold);
     }
 
     fn consume(
@@ -991,7 +999,7 @@ impl Queue {
                 attempts.forget(entry.position);
             }
         });
-        if let Some((from, until)) = cold {
+        for (from, until) in cold {
             self.journal.settle_range(from, until, effects);
         }
         if let Some(dedup) = &mut self.dedup {
@@ -1129,10 +1137,18 @@ impl Queue {
             self.serve(now, windows, effects);
         }
         if self.attempts.is_some() && self.ready.is_empty() && self.ready.has_levels() {
-            self.ready.forget_levels(self.next);
+            self.forget_levels();
         }
         self.wake_to_drop(now, effects);
         self.request_load(now, effects);
+    }
+
+    /// Levels count no more, unless what is out may come back to one.
+    fn forget_levels(&mut self) {
+        if !self.has_other_levels || self.unacked.is_empty() {
+            self.ready.forget_levels(self.next);
+            self.has_other_levels = false;
+        }
     }
 
     /// What may not be dropped in this turn is looked at in the next.
@@ -1422,6 +1438,7 @@ impl Queue {
         );
         for delivered in self.unacked.iter_from(Position(0)) {
             assert!(delivered.entry.position < self.next);
+            assert!(self.ready.has_levels() || delivered.entry.level == self.flat_level());
             if !self.ready.has_levels() {
                 let position = delivered.entry.position;
                 assert!(

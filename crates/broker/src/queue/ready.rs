@@ -18,7 +18,7 @@
 //!
 //! With priorities the order is (level, position) in one tree, evicted messages keep their entry there, and `cold` is only what
 //! recovery found and nobody has looked at yet; nothing goes out before its levels are known. A quorum queue gets its tree when a
-//! message asks for it, and gives it up when nothing waits.
+//! message asks for it, and gives it up when nothing waits and nothing of another level is out.
 //!
 //! This module knows no consumers, no limits and no log; what is written it is told.
 
@@ -509,16 +509,33 @@ impl Ready {
         }
     }
 
-    /// Drops everything. `each` sees the known entries; the range of the cold part is returned.
+    /// Drops everything. `each` sees the known entries; the ranges of the cold part are returned, without what was taken from it.
     pub(super) fn clear(
         &mut self,
         next: Position,
         mut each: impl FnMut(&Entry),
-    ) -> Option<(Position, Position)> {
+    ) -> Vec<(Position, Position)> {
         self.iter_from(Position(0)).for_each(&mut each);
-        let cold = self.cold.take().map(|cold| (cold.from, cold.until));
+        let cold = self.cold_ranges();
         *self = Self::new(next, next, 0, 0, self.levels.is_some());
         cold
+    }
+
+    /// What is between the holes of the cold part.
+    fn cold_ranges(&self) -> Vec<(Position, Position)> {
+        let Some(cold) = &self.cold else {
+            return Vec::new();
+        };
+        let inside = cold.from.0..cold.until.0;
+        let holes = self.holes.iter().filter(|hole| inside.contains(hole));
+        let bounds = holes.chain([inside.end]);
+        let mut from = cold.from;
+        let ranges = bounds.filter_map(|hole| {
+            let range = (from, Position(hole));
+            from = range.1.next();
+            (range.0 < range.1).then_some(range)
+        });
+        ranges.collect()
     }
 
     /// What should be read from the store, at most about `bytes`: what stands at the front, or with `ahead` also what will soon.

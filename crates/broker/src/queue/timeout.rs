@@ -5,7 +5,6 @@
 //! in RabbitMQ 4.3.
 
 use super::consumers::{ConsumerKey, Consumers};
-use super::entry::Deadline;
 use super::unacked::AT_NO_TIME;
 use super::{Drop, Queue};
 use crate::command::{ChannelId, Positions, Reply};
@@ -123,9 +122,7 @@ impl Queue {
             if self.is_tried_too_often(position, false) {
                 self.drop_entry(now, delivered.entry, Drop::DeliveryLimit, effects);
             } else {
-                self.expiring |= delivered.entry.deadline != Deadline::NEVER;
-                let may_be_cold = self.may_be_cold(&delivered.entry);
-                self.ready.restore(delivered.entry, may_be_cold);
+                self.put_back(delivered.entry);
             }
         }
         let known = self.consumers.id_of(consumer);

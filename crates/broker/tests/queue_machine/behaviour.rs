@@ -1041,6 +1041,21 @@ fn a_message_with_a_priority_brings_levels_to_a_quorum_queue() {
 }
 
 #[test]
+fn messages_that_come_back_to_an_empty_quorum_queue_have_their_levels() {
+    let mut rig = quorum_queue(QueueArguments::default());
+    let mut urgent = transient();
+    urgent.properties = vec![0x08, 0, 9].into();
+    urgent.priority = 9;
+    rig.command(publish(transient(), None));
+    rig.command(publish(urgent, None));
+    rig.command(get());
+    rig.command(get());
+    rig.command(settle(9, &[0, 1], Outcome::Requeue));
+    command(&mut rig, get(), "c9 get-ok 1 redelivered ready=1 1/0");
+    command(&mut rig, get(), "c9 get-ok 0 redelivered ready=0 1/0");
+}
+
+#[test]
 fn a_higher_priority_takes_over_a_quorum_queue_when_its_consumer_holds_nothing() {
     let mut rig = quorum_queue(QueueArguments {
         single_active_consumer: true,

@@ -346,3 +346,19 @@ fn too_many_browses_are_refused_and_all_end_with_the_queue() {
         BROWSES_WAITING_MAX
     );
 }
+
+#[test]
+fn a_purge_leaves_the_log_what_an_operator_has_taken() {
+    let mut rig = cold_queue();
+    let all = browse_all(&mut rig, 10);
+    let messages = pick(&all, &[20, 21]);
+    rig.command(operate(Operation::Take { messages }));
+    rig.command(QueueCommand::Purge {
+        channel: channel(1),
+    });
+    rig.catch_up();
+    let on_disk: Vec<u64> = rig.disk.keys().map(|position| position.0).collect();
+    assert_eq!(on_disk, [20, 21]);
+    rig.crash();
+    assert_eq!(drain(&mut rig), [20, 21]);
+}

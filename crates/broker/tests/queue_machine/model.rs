@@ -4,19 +4,25 @@
 //! was this allowed now, and, whenever no read is under way, is there anything left that should have happened?
 
 use crate::rig::{
-    FakeWindows, LoadResult, Rig, channel, consume, consumer, message, settings, show,
+    FakeWindows, LoadResult, Rig, Told, channel, consume, consumer, message, settings, show,
 };
 use base::{ConnectionId, Name, Now, Position};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply};
-use broker::command::{ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
+use broker::command::{Attempts, ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
 use broker::effect::{DeadLetterReason, Effect};
 use broker::message::{Address, SharedMessage};
 use broker::queue::QueueSettings;
-use broker::queue_arguments::{Overflow, QueueArguments};
+use broker::queue_arguments::{Overflow, QueueArguments, QueueType};
+use bytes::Bytes;
 use smallvec::smallvec;
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::num::NonZero;
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 /// Small and good enough: xorshift64*.
@@ -49,6 +55,8 @@ struct Kept {
     message: SharedMessage,
     expires: Option<Duration>,
     mark: Mark,
+    /// How often it came back to a quorum queue.
+    attempts: Attempts,
 }
 
 #[derive(Debug)]
@@ -117,12 +125,26 @@ impl Model {
     }
 
     fn key(&self, position: u64, message: &SharedMessage) -> (Reverse<u8>, u64) {
-        let level = self
-            .settings
-            .arguments
-            .max_priority
-            .map_or(0, |max| message.priority.min(max));
+        let level = match self.settings.arguments.max_priority {
+            Some(max) => message.priority.min(max),
+            None if self.is_quorum() && message.properties.is_empty() => 4,
+            None if self.is_quorum() => message.priority,
+            None => 0,
+        };
         (Reverse(level), position)
+    }
+
+    fn is_quorum(&self) -> bool {
+        self.settings.arguments.queue_type == QueueType::Quorum
+    }
+
+    fn has_levels(&self) -> bool {
+        self.settings.arguments.max_priority.is_some() || self.is_quorum()
+    }
+
+    /// Whether a confirmed message survives a crash.
+    fn is_kept(&self, message: &SharedMessage) -> bool {
+        self.settings.durable && (message.persistent || self.is_quorum())
     }
 
     fn ready_bytes(&self) -> u64 {
@@ -148,6 +170,7 @@ impl Model {
             message: message.clone(),
             expires,
             mark: Mark::Fresh,
+            attempts: Attempts::default(),
         };
         self.ready.insert(self.key(position, message), kept);
         position
@@ -276,38 +299,33 @@ impl Model {
                 redelivered,
                 ..
             } => {
-                let message = &messages[0];
-                assert!(self.gets.is_empty(), "a get was waiting");
-                let taker = self
-                    .consumers
-                    .iter()
-                    .find(|known| known.id.index == *consumer)
-                    .expect("it is registered");
-                assert!(
-                    self.may_take(taker, &rig.windows),
-                    "{taker:?} cannot take a message"
+                let first = Attempts::default();
+                self.delivered(
+                    rig,
+                    (to, *consumer),
+                    *position,
+                    &messages[0],
+                    *redelivered,
+                    first,
                 );
-                let better = |other: &&KnownConsumer| {
-                    other.priority > taker.priority && self.may_take(other, &rig.windows)
-                };
-                assert!(
-                    !self.consumers.iter().any(|other| better(&other)),
-                    "a consumer of higher priority waits"
-                );
-                let no_ack = taker.no_ack;
-                let kept = self.take(rig.now, *position, message, *redelivered);
-                self.went_out(to, Some(*consumer), position.0, kept, no_ack);
+            }
+            Reply::DeliverAgain(again) => {
+                assert!(!again.attempts.is_first());
+                let (taker, message) = ((to, again.consumer), &again.message);
+                self.delivered(rig, taker, again.position, message, true, again.attempts);
             }
             Reply::GetOk {
                 position,
                 message,
                 redelivered,
                 ready,
+                attempts,
                 ..
             } => {
                 let (asker, no_ack) = self.gets.remove(0);
                 assert_eq!(asker, to);
                 let kept = self.take(rig.now, *position, message, *redelivered);
+                assert_eq!(*attempts, kept.attempts);
                 // Of other levels some may have expired already without a word.
                 let known = self.ready.len() as u64;
                 let expired = self
@@ -328,7 +346,7 @@ impl Model {
                     .any(|kept| kept.expires.is_none_or(|at| at > rig.now.monotonic));
                 assert!(!live, "get-empty of a queue with messages");
             }
-            Reply::DeliverAgain(_) | Reply::TimedOut { .. } => panic!("unexpected {reply:?}"),
+            Reply::TimedOut { .. } => panic!("unexpected {reply:?}"),
             // Looked at when the drops of this turn are known.
             Reply::Confirm { .. } => {}
             Reply::Nack { .. } => panic!("refusals are foreseen"),
@@ -352,6 +370,38 @@ impl Model {
             | Reply::Metadata(_)
             | Reply::DirectReply { .. } => panic!("unexpected {reply:?}"),
         }
+    }
+
+    fn delivered(
+        &mut self,
+        rig: &Rig,
+        (to, consumer): (u64, u32),
+        position: Position,
+        message: &SharedMessage,
+        redelivered: bool,
+        attempts: Attempts,
+    ) {
+        assert!(self.gets.is_empty(), "a get was waiting");
+        let taker = self
+            .consumers
+            .iter()
+            .find(|known| known.id.index == consumer)
+            .expect("it is registered");
+        assert!(
+            self.may_take(taker, &rig.windows),
+            "{taker:?} cannot take a message"
+        );
+        let better = |other: &&KnownConsumer| {
+            other.priority > taker.priority && self.may_take(other, &rig.windows)
+        };
+        assert!(
+            !self.consumers.iter().any(|other| better(&other)),
+            "a consumer of higher priority waits"
+        );
+        let no_ack = taker.no_ack;
+        let kept = self.take(rig.now, position, message, redelivered);
+        assert_eq!(attempts, kept.attempts);
+        self.went_out(to, Some(consumer), position.0, kept, no_ack);
     }
 
     /// The operator got an answer. What was taken or deleted is noted before anything else that came with it.
@@ -402,7 +452,7 @@ impl Model {
             .get(&position)
             .map(|(.., kept)| kept)
             .or_else(|| ready.map(|(_, kept)| kept));
-        if live.is_some_and(|kept| kept.message.persistent && self.settings.durable) {
+        if live.is_some_and(|kept| self.is_kept(&kept.message)) {
             assert!(
                 rig.disk.contains_key(&Position(position)),
                 "{position} is confirmed and not safe"
@@ -499,9 +549,7 @@ impl Model {
             before.insert(self.key(position, &kept.message), kept);
         }
         for ((level, position), kept) in &before {
-            let safe = self.confirmed.contains(position)
-                && kept.message.persistent
-                && self.settings.durable;
+            let safe = self.confirmed.contains(position) && self.is_kept(&kept.message);
             let there = rig.disk.contains_key(&Position(*position));
             assert!(
                 !safe || there,
@@ -522,6 +570,7 @@ impl Model {
                     message: message.clone(),
                     expires,
                     mark: Mark::Either,
+                    attempts: Attempts::default(),
                 },
             );
         }
@@ -566,7 +615,12 @@ struct Run {
     published: u64,
     next_consumer: u32,
     crashes: bool,
+    /// Some messages of a quorum queue have a priority.
+    with_priorities: bool,
 }
+
+/// The property flags of a message that has nothing but a priority.
+const PRIORITY_ONLY: [u8; 2] = [0x08, 0];
 
 impl Run {
     fn new(seed: u64) -> Self {
@@ -592,7 +646,15 @@ impl Run {
             arguments.dead_letter_exchange = Some("dlx".into());
         }
         arguments.single_active_consumer = random.chance(20);
-        let settings = settings(random.chance(75), arguments);
+        let mut durable = random.chance(75);
+        if random.chance(25) {
+            durable = true;
+            arguments.queue_type = QueueType::Quorum;
+            arguments.delivery_limit = [None, Some(0), Some(2)][random.below(3) as usize];
+            arguments.max_priority = None;
+            arguments.single_active_consumer = false;
+        }
+        let settings = settings(durable, arguments);
         Self {
             rig: Rig::new(settings.clone()),
             model: Model::new(settings),
@@ -601,6 +663,7 @@ impl Run {
             published: 0,
             next_consumer: 1,
             crashes: random.chance(50),
+            with_priorities: random.chance(50),
             random,
         }
     }
@@ -660,6 +723,9 @@ impl Run {
         };
         let mut message = message(self.random.chance(60), body_bytes);
         message.priority = self.random.below(7) as u8;
+        if self.model.is_quorum() && self.with_priorities && self.random.chance(20) {
+            message.properties = Bytes::from_static(&PRIORITY_ONLY);
+        }
         if self.random.chance(10) {
             message.expiration_ms = Some(self.random.below(300));
         }
@@ -719,7 +785,7 @@ impl Run {
             );
         }
         self.command(command);
-        let at_once = !(message.persistent && self.model.settings.durable);
+        let at_once = !self.model.is_kept(&message);
         if let Some(confirm) = confirm.filter(|_| at_once) {
             let key = (confirm.channel.connection.serial, confirm.sequence);
             assert!(
@@ -826,6 +892,17 @@ impl Run {
                 Outcome::Requeue | Outcome::Fail | Outcome::Return => {
                     if outcome != Outcome::Return {
                         kept.mark = Mark::Redelivered;
+                        if self.model.is_quorum() {
+                            kept.attempts.acquired += 1;
+                            kept.attempts.failed += u32::from(outcome == Outcome::Fail);
+                        }
+                        let limit = self.model.settings.arguments.delivery_limit;
+                        if limit.is_some_and(|limit| u64::from(kept.attempts.failed) > limit) {
+                            let reason = DeadLetterReason::DeliveryLimit;
+                            self.model.die(reason, &kept.message);
+                            self.model.settled.insert(*position);
+                            continue;
+                        }
                     } else {
                         kept.mark = if kept.mark == Mark::Fresh {
                             Mark::Either
@@ -902,11 +979,12 @@ impl Run {
         if self.model.browsed_from.is_some() {
             return;
         }
-        let with_levels = self.model.settings.arguments.max_priority.is_some();
+        // A quorum queue may have its usual level only, which comes before those below.
+        let levels = if self.model.is_quorum() { 5 } else { 7 };
         let first = self.model.ready.keys().next().map_or(0, |key| key.1);
         let from = Cursor {
-            level: if with_levels {
-                self.random.below(7) as u8
+            level: if self.model.has_levels() {
+                self.random.below(levels) as u8
             } else {
                 0
             },
@@ -948,7 +1026,10 @@ impl Run {
                 message: kept.message.clone(),
             })
             .collect();
-        let deletes = self.random.chance(50);
+        // Until all levels are known only some can be found, and only an answer to a take says which.
+        let finds_all =
+            !self.model.has_levels() || (!self.model.is_quorum() && self.rig.load.is_none());
+        let deletes = self.random.chance(50) && finds_all;
         let operation = if deletes {
             Operation::Delete {
                 messages: messages.clone(),
@@ -972,12 +1053,8 @@ impl Run {
             }
             None
         });
-        let with_levels = self.model.settings.arguments.max_priority.is_some();
         let keys = messages.iter().map(|message| message.at.key_of_model());
         match done.map(|reply| &**reply) {
-            // Before all levels are known nothing can be taken.
-            Some(OperationReply::Deleted { count: 0 }) if with_levels => {}
-            Some(OperationReply::Taken { positions }) if with_levels && positions.is_empty() => {}
             Some(OperationReply::Deleted { count }) => {
                 assert_eq!(*count, messages.len() as u64);
                 for key in keys {
@@ -986,8 +1063,8 @@ impl Run {
                 }
             }
             Some(OperationReply::Taken { positions }) => {
-                assert_eq!(positions.len(), messages.len());
-                for key in keys {
+                assert!(!finds_all || positions.len() == messages.len());
+                for key in keys.filter(|key| positions.contains(&Position(key.1))) {
                     let kept = self.model.ready.remove(&key).expect("it was just seen");
                     self.model.unacked.insert(key.1, (OPERATOR, None, kept));
                 }
@@ -1038,8 +1115,9 @@ impl Run {
         }
         let effects = self.rig.drop_idle();
         (self.model.expired, self.model.max_length) = (0, 0);
+        let has_levels = self.model.has_levels();
         for kept in self.model.ready.values_mut() {
-            if self.model.settings.arguments.max_priority.is_some() {
+            if has_levels {
                 kept.mark = Mark::Either;
             }
         }
@@ -1061,29 +1139,89 @@ impl Run {
     }
 }
 
-/// Prints the seed when its run fails.
-struct Seed(u64);
+/// Runs of the test, each with its own seed.
+const RUNS: u64 = 1000;
 
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with seed {}", self.0);
-        }
-    }
-}
+/// Commands of a run.
+const STEPS: usize = 1000;
 
-fn run(seed: u64, steps: usize) {
-    let _printed = Seed(seed);
+/// Lines shown of a run that failed: what was done and what came of it.
+const TOLD_MAX: usize = 12;
+
+fn run(seed: u64, steps: usize, told: Option<Told>) {
     let mut run = Run::new(seed);
+    run.rig.told = told;
     for _ in 0..steps {
         run.step();
     }
     run.finish();
 }
 
+/// Whether the run goes well. Its panic, if it does not, is printed only by who asks for that.
+fn passes(seed: u64, steps: usize) -> bool {
+    QUIET.set(true);
+    let result = catch_unwind(|| run(seed, steps, None));
+    QUIET.set(false);
+    result.is_ok()
+}
+
+/// The fewest commands after which the run still fails, if it does with those before `failing`, as far as halving finds them.
+fn shortest_failing(seed: u64, mut failing: usize) -> usize {
+    let mut passing = 0;
+    while passing + 1 < failing {
+        let middle = passing.midpoint(failing);
+        if passes(seed, middle) {
+            passing = middle;
+        } else {
+            failing = middle;
+        }
+    }
+    failing
+}
+
+thread_local! {
+    /// Panics of this thread are not printed.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+fn silence_quiet_threads() {
+    let print = take_hook();
+    set_hook(Box::new(move |panic| {
+        if !QUIET.get() {
+            print(panic);
+        }
+    }));
+}
+
+/// `SEED` in the environment runs only that one and shows all of it.
 #[test]
 fn the_machine_agrees_with_a_naive_queue() {
-    for seed in 1..=250 {
-        run(seed, 1000);
-    }
+    silence_quiet_threads();
+    let only = std::env::var("SEED").ok();
+    let only = only.map(|seed| seed.parse().expect("SEED is a number"));
+    let (first, last) = only.map_or((1, RUNS), |seed| (seed, seed));
+    let next = AtomicU64::new(first);
+    let failed = Mutex::new(BTreeSet::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed > last {
+                return;
+            }
+            if !passes(seed, STEPS) {
+                failed.lock().expect("nobody panics with it").insert(seed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().expect("nobody panics with it");
+    let Some(&seed) = failed.first() else { return };
+    let steps = shortest_failing(seed, STEPS);
+    eprintln!("seeds that fail: {failed:?}; the first of them after {steps} steps, which end so:");
+    let lines_max = if first == last { usize::MAX } else { TOLD_MAX };
+    run(seed, steps, Some(Told::new(lines_max)));
 }

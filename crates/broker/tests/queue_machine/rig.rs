@@ -88,6 +88,38 @@ pub(crate) struct PendingLoad {
 /// What a read found: messages with their expiry, and how far it got.
 pub(crate) type LoadResult = (Vec<(Position, SharedMessage, Option<u64>)>, Position);
 
+/// The last things that were done with a queue. They are printed if the test fails.
+#[derive(Debug)]
+pub(crate) struct Told {
+    lines: VecDeque<String>,
+    lines_max: usize,
+}
+
+impl Told {
+    pub(crate) fn new(lines_max: usize) -> Self {
+        Self {
+            lines: VecDeque::new(),
+            lines_max,
+        }
+    }
+
+    fn tell(&mut self, line: String) {
+        if self.lines.len() == self.lines_max {
+            self.lines.pop_front();
+        }
+        // Bodies are zeros, and many.
+        self.lines.push_back(line.replace("\\0", ""));
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.lines.iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) queue: Queue,
     pub(crate) now: Now,
@@ -107,6 +139,8 @@ pub(crate) struct Rig {
     pub(crate) wake: Option<Duration>,
     pub(crate) records_waiting: Option<bool>,
     next_ticket: u64,
+    /// Takes notes, if somebody wants them.
+    pub(crate) told: Option<Told>,
 }
 
 impl Rig {
@@ -129,6 +163,7 @@ impl Rig {
             wake: None,
             records_waiting: None,
             next_ticket: 1,
+            told: None,
         };
         let effects = rig.call(|queue, now, windows, effects| {
             queue.start_deduplication(read_headers, Stored::default(), effects);
@@ -152,7 +187,18 @@ impl Rig {
         self.queue.flush(self.now, &mut effects);
         self.queue.check_invariants();
         self.note(&effects);
-        one_by_one(effects)
+        let effects = one_by_one(effects);
+        if !effects.is_empty() {
+            self.tell(|_| format!("  ⇒ {}", show(&effects)));
+        }
+        effects
+    }
+
+    fn tell(&mut self, what: impl FnOnce(&Self) -> String) {
+        if let Some(mut told) = self.told.take() {
+            told.tell(what(self));
+            self.told = Some(told);
+        }
     }
 
     fn note(&mut self, effects: &Effects) {
@@ -204,11 +250,13 @@ impl Rig {
     }
 
     pub(crate) fn command(&mut self, command: QueueCommand) -> Effects {
+        self.tell(|_| format!("{command:?}"));
         self.call(|queue, now, windows, effects| queue.apply(now, command, windows, effects))
     }
 
     /// The log takes a batch.
     pub(crate) fn collect(&mut self) {
+        self.tell(|rig| format!("collect {}", rig.next_ticket));
         let mut batch = Batch {
             ticket: self.next_ticket,
             ..Batch::default()
@@ -225,6 +273,11 @@ impl Rig {
         let Some(batch) = self.batches.pop_front() else {
             return Effects::new();
         };
+        self.tell(|_| {
+            let written: Vec<_> = batch.messages.iter().map(|(at, _)| at.0).collect();
+            let settled: Vec<_> = batch.settles.iter().map(|(a, b)| a.0..b.0).collect();
+            format!("durable {}: +{written:?} -{settled:?}", batch.ticket)
+        });
         for (position, message) in batch.messages {
             self.disk_next = self.disk_next.max(position.next());
             assert!(
@@ -307,6 +360,7 @@ impl Rig {
         if self.load.take().is_none() {
             return Effects::new();
         }
+        self.tell(|_| format!("loaded {} until {}", messages.len(), reached.0));
         self.call(|queue, now, windows, effects| {
             queue.handle_loaded(now, messages, reached, windows, effects)
         })
@@ -321,6 +375,7 @@ impl Rig {
         };
         let (messages, reached) = Self::read_for(disk, self.look_up.as_ref());
         self.look_up = None;
+        self.tell(|_| format!("looked up {} until {}", messages.len(), reached.0));
         let for_ids = self.looks_for_ids;
         self.call(|queue, now, windows, effects| {
             if for_ids {
@@ -335,6 +390,7 @@ impl Rig {
     pub(crate) fn pass_ms(&mut self, ms: u64) -> Effects {
         self.now.monotonic += Duration::from_millis(ms);
         self.now.wall_ms += ms;
+        self.tell(|rig| format!("{ms} ms pass: {:?}", rig.now));
         if self.wake.is_none_or(|at| at > self.now.monotonic) {
             return Effects::new();
         }
@@ -343,6 +399,7 @@ impl Rig {
     }
 
     pub(crate) fn open_window(&mut self, connection: ConnectionId) -> Effects {
+        self.tell(|_| format!("window of {} opens", connection.serial));
         self.windows.closed.remove(&connection);
         self.call(|queue, now, windows, effects| {
             queue.handle_window_open(now, connection, windows, effects)
@@ -350,6 +407,7 @@ impl Rig {
     }
 
     pub(crate) fn evict(&mut self, target_bytes: usize) -> Effects {
+        self.tell(|_| format!("evict to {target_bytes}"));
         self.call(|queue, _, _, effects| queue.evict(target_bytes, effects))
     }
 
@@ -398,6 +456,7 @@ impl Rig {
     }
 
     fn restart(&mut self, stored: Stored) -> Effects {
+        self.tell(|_| format!("restart from {stored:?}"));
         self.queue = Queue::new(self.queue.settings().clone(), stored);
         self.batches.clear();
         self.load = None;
