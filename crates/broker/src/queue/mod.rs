@@ -899,7 +899,7 @@ impl Queue {
 
     /// A message comes back that was to be tried again later.
     fn enter_again(&mut self, now: Now, message: SharedMessage, effects: &mut Effects) {
-        let logged = message.persistent && self.settings.durable;
+        let logged = self.settings.durable && (message.persistent || self.attempts.is_some());
         let position = self.next;
         self.next = position.next();
         self.counters.published += 1;
@@ -913,6 +913,10 @@ impl Queue {
             redelivered: true,
             message: Some(message),
         };
+        if entry.level != LEVEL_DEFAULT && self.attempts.is_some() {
+            self.ready.make_levels();
+            self.has_other_levels = true;
+        }
         if logged {
             self.journal.announce(false, effects);
         }

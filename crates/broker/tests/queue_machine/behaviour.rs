@@ -1078,6 +1078,21 @@ fn a_higher_priority_takes_over_a_quorum_queue_when_its_consumer_holds_nothing()
 }
 
 #[test]
+fn what_comes_back_to_a_quorum_queue_later_is_written_and_has_its_level() {
+    let mut rig = quorum_queue(QueueArguments::default());
+    rig.command(publish(transient(), None));
+    let mut urgent = transient();
+    urgent.properties = vec![0x08, 0, 9].into();
+    urgent.priority = 9;
+    let message = std::sync::Arc::new(urgent);
+    rig.command(QueueCommand::Retry { message });
+    rig.catch_up();
+    assert_eq!(rig.disk.len(), 2);
+    let effects = rig.command(get());
+    assert!(show(&effects).starts_with("c9 get-ok 1 redelivered"));
+}
+
+#[test]
 fn what_is_to_be_tried_later_leaves_the_queue_and_comes_back_marked() {
     let arguments = QueueArguments {
         delayed_retry: DelayedRetry {
