@@ -36,6 +36,17 @@ const SLICES_MAX: usize = 64;
 /// Rounds of writing and refilling out-buffers in one turn, so that a fast consumer of a long queue does not hold up the rest.
 const FLUSH_ROUNDS: usize = 4;
 
+/// What one read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// All that was there.
+    All,
+    /// As much as there was room for.
+    Part,
+    /// The end of the stream.
+    End,
+}
+
 /// A connection's socket and the way to reach its task.
 struct Socket {
     stream: TcpStream,
@@ -160,8 +171,13 @@ impl ShardDriver {
                     if ready.is_writable() && socket.blocked.get() {
                         self.write(id, socket, &mut eof);
                     }
-                    if ready.is_readable() && wants_input && !self.read(id, socket, &mut partial) {
-                        self.eof(id, &mut eof);
+                    if ready.is_readable() && wants_input {
+                        match self.read(id, socket, &mut partial) {
+                            // What comes next is waited for, and others get their turn there.
+                            Found::All => reads = 0,
+                            Found::Part => reads += 1,
+                            Found::End => self.eof(id, &mut eof),
+                        }
                     }
                 }
                 () = timer => {
@@ -172,7 +188,6 @@ impl ShardDriver {
                 () = socket.nudge.notified() => continue,
             }
             self.finish_turn();
-            reads += 1;
             if reads == READS_IN_A_ROW {
                 reads = 0;
                 tokio::task::yield_now().await;
@@ -187,8 +202,8 @@ impl ShardDriver {
         }
     }
 
-    /// Reads once and runs the shard on it. Returns false at the end of the stream.
-    fn read(&self, id: ConnectionId, socket: &Socket, partial: &mut BytesMut) -> bool {
+    /// Reads once and runs the shard on it.
+    fn read(&self, id: ConnectionId, socket: &Socket, partial: &mut BytesMut) -> Found {
         let mut buffer = self.read_buffer.borrow_mut();
         buffer.clear();
         if buffer.capacity() < partial.len() + READ_BYTES_MIN {
@@ -196,18 +211,23 @@ impl ShardDriver {
         }
         buffer.extend_from_slice(partial);
         partial.clear();
-        let open = match socket.stream.try_read_buf(&mut *buffer) {
-            Ok(0) => false,
-            Ok(_) => true,
+        let room = buffer.capacity() - buffer.len();
+        let found = match socket.stream.try_read_buf(&mut *buffer) {
+            Ok(0) => Found::End,
+            Ok(count) if count < room => Found::All,
+            Ok(_) => Found::Part,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
                 partial.extend_from_slice(&buffer);
-                return true;
+                return Found::All;
             }
-            Err(_) => false,
+            Err(_) => Found::End,
         };
-        if open {
+        if found == Found::All {
+            wait_for_more(&socket.stream);
+        }
+        if found != Found::End {
             self.shard
                 .borrow_mut()
                 .handle_input(self.shared.now(), id, &mut buffer);
@@ -216,7 +236,7 @@ impl ShardDriver {
                 *partial = BytesMut::new();
             }
         }
-        open
+        found
     }
 
     /// Ends the turn that some task began, and writes what it made.
@@ -307,4 +327,13 @@ impl ShardDriver {
             shard.handle_sent(now, id, left);
         }
     }
+}
+
+/// Takes note that the socket is empty, which saves a read that finds nothing, and its turn. The kernel tells of all that comes
+/// after the last read (epoll(7), edge-triggered).
+fn wait_for_more(stream: &TcpStream) {
+    let nothing = stream.try_io(Interest::READABLE, || -> std::io::Result<()> {
+        Err(ErrorKind::WouldBlock.into())
+    });
+    debug_assert!(nothing.is_err());
 }

@@ -21,7 +21,7 @@ const SYNC: Duration = Duration::from_secs(2);
 
 /// A step of the flood is small enough for a channel to keep it back without the connection being stopped.
 const FLOOD_STEP: u32 = 8;
-const FLOOD_BODY: [u8; 32 << 10] = [7; 32 << 10];
+static FLOOD_BODY: [u8; 32 << 10] = [7; 32 << 10];
 const FLOOD_MAX: u32 = 4000;
 
 /// The broker with two shards, and with syncs that become slow.

@@ -110,7 +110,9 @@ fn ask(server: SocketAddr, case: &Value) -> anyhow::Result<(u16, Value)> {
         Value::Null => String::new(),
         // What is no JSON stands as text.
         Value::String(text) => text.clone(),
-        body => body.to_string(),
+        body @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            body.to_string()
+        }
     };
     let response = http.request_with(method, path, &[], body.as_bytes())?;
     let Ok(answer) = response.json() else {

@@ -51,16 +51,19 @@ fn given(effects: &Effects) -> usize {
 
 /// What was delivered to somebody.
 fn delivered(effects: &Effects) -> Vec<u64> {
-    let position = |effect: &Effect| match effect {
-        Effect::Reply {
+    let position = |effect: &Effect| {
+        let Effect::Reply {
             reply:
                 Reply::Deliver {
                     position: Position(position),
                     ..
                 },
             ..
-        } => Some(*position),
-        _ => None,
+        } = effect
+        else {
+            return None;
+        };
+        Some(*position)
     };
     effects.iter().filter_map(position).collect()
 }
