@@ -14,5 +14,5 @@ pub trait Service {
     fn stop(self: Box<Self>);
 }
 
-/// Starts the services of a node; given to [`run`].
+/// Starts the services of a node; given to [`crate::run`].
 pub type StartServices<'a> = &'a dyn Fn(&Handle) -> Result<Vec<Box<dyn Service>>, NodeError>;

@@ -1,7 +1,7 @@
 //! Exchanges: what they are and, by their type, where a message goes.
 //!
 //! An [`Exchange`] is an immutable value in the metadata; binding and unbinding replace it. Each exchange type is a
-//! [`RoutingTable`] in a file of its own. A new type is one more file and one line in `exchange_types!` below.
+//! `RoutingTable` in a file of its own. A new type is one more file and one line in `exchange_types!` below.
 //!
 //! Alternate exchanges, bindings between exchanges and the default exchange are the [router](crate::router)'s.
 

@@ -6,7 +6,7 @@
 //!
 //! A key is one line of the table in `keys.rs`: its name, which values it takes, which queue types know it, whether an operator
 //! policy may set it and which of two values wins, and what it does to the settings of a queue
-//! ([`QueueArguments`](crate::queue_arguments::QueueArguments)). A new key that a queue machine honours needs that line, a field there, and
+//! ([`QueueArguments`]). A new key that a queue machine honours needs that line, a field there, and
 //! the machine to look at the field each time it matters, because [`Queue::reconfigure`](crate::queue::Queue::reconfigure)
 //! changes it at any moment. Keys that only exchanges know are looked up with [`Effective::get`].
 //!
