@@ -1,6 +1,6 @@
 //! A broker process of its own for one test.
 //!
-//! Every broker has its own data directory and a port that the kernel chose, so tests run side by side. What it logs is kept and
+//! Every broker has its own data directory and ports, so tests run side by side. What it logs is kept and
 //! printed when the test fails.
 
 use anyhow::{Context, bail, ensure};
@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -62,8 +63,8 @@ impl Broker {
             wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
             directory: tempfile::tempdir().context("make a directory for the broker")?,
             child: None,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: free_address(),
+            http_address: free_address(),
             log: Arc::default(),
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
@@ -132,8 +133,8 @@ impl Broker {
         let attempt = Self {
             directory: tempfile::tempdir().context("make a directory for the broker")?,
             child: None,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: free_address(),
+            http_address: free_address(),
             log: Arc::default(),
             settings: String::new(),
             data: Some(data.to_owned()),
@@ -358,6 +359,23 @@ fn ready_line(stdout: impl Read + Send + 'static) -> anyhow::Result<String> {
     receiver
         .recv_timeout(PATIENCE)
         .context("the broker prints no ready line")
+}
+
+/// A free port below those that the kernel gives to clients: nobody takes it while its broker is down for a restart.
+fn free_address() -> SocketAddr {
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run side by side begin in different places.
+    let from = std::process::id().wrapping_mul(101);
+    loop {
+        let offset = from.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + offset % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).expect("the range is one of ports");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn address_in(line: &str, scheme: &str) -> Option<SocketAddr> {
