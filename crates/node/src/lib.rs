@@ -18,7 +18,7 @@
 mod alarms;
 mod boot;
 mod browsing;
-pub mod config;
+pub use config;
 mod connection_driver;
 mod desk;
 mod direct;

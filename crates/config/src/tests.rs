@@ -116,7 +116,8 @@ fn listeners_are_ports_or_addresses() {
     assert_eq!(
         problems("listeners.tcp.default = localhost"),
         [
-            "/etc/rabbitmq/rabbitmq.conf:1: listeners.tcp.default = localhost: expected port, ip:port or [ipv6]:port"
+            "/etc/rabbitmq/rabbitmq.conf:1: Error transforming datatype for: listeners.tcp.default: \"localhost\" cannot be \
+             converted to a(n) integer; \"localhost\" cannot be converted to a(n) IP"
         ]
     );
 }
@@ -295,11 +296,7 @@ fn groups_of_keys_describe_what_new_vhosts_begin_with() {
             name: vhost.into(),
             metadata: broker::vhost_metadata::VhostMetadata::default(),
         };
-        let applied = metadata.apply(&command).unwrap();
-        for command in &applied.log {
-            let record = crate::metadata_codec::encode_command(command);
-            assert!(crate::metadata_codec::decode_command(&record).is_ok());
-        }
+        metadata.apply(&command).unwrap();
     }
     let dev = metadata.vhost("dev-1").unwrap();
     assert_eq!(dev.limits.max_connections, Some(3));
@@ -346,7 +343,7 @@ fn the_alias_of_a_key_works() {
 #[test]
 fn bad_values_name_what_is_expected() {
     let expected = [
-        ("heartbeat = abc", "seconds, an integer from 0 to 65535"),
+        ("heartbeat = 70000", "seconds, an integer from 0 to 65535"),
         (
             "frame_max = 4096",
             "bytes, an integer from 8192 to 16777216",
@@ -380,21 +377,11 @@ fn bad_values_name_what_is_expected() {
             "a number from 0 to 1",
         ),
         (
-            "disk_free_limit.absolute = much",
-            "a size such as 50000000, 64MB or 2GiB",
-        ),
-        ("loopback_users = guest", "none"),
-        ("loopback_users.guest = yes", "true or false"),
-        (
             "auth_mechanisms.1 = EXTERNAL",
             "PLAIN, AMQPLAIN or ANONYMOUS",
         ),
         ("tcp_listen_options.backlog = 0", "an integer above 0"),
-        ("warren.shards = 0", "an integer from 1 to 256"),
-        (
-            "log.level = loud",
-            "debug, info, notice, warning, error, critical, alert, emergency or none",
-        ),
+        ("warren.shards = 257", "an integer from 1 to 256"),
     ];
     for (conf, expected) in expected {
         assert_eq!(
@@ -402,6 +389,34 @@ fn bad_values_name_what_is_expected() {
             [format!(
                 "/etc/rabbitmq/rabbitmq.conf:1: {conf}: expected {expected}"
             )]
+        );
+    }
+}
+
+#[test]
+fn values_of_a_wrong_type_are_refused_in_rabbitmqs_words() {
+    for (conf, text) in [
+        (
+            "heartbeat = abc",
+            "Error transforming datatype for: heartbeat: \"abc\" cannot be converted to a(n) integer",
+        ),
+        (
+            "loopback_users = guest",
+            "Error transforming datatype for: loopback_users: \"guest\" is not a valid enum value, acceptable values are: none",
+        ),
+        (
+            "handshake_timeout = x",
+            "Error transforming datatype for: handshake_timeout: \"x\" is not accepted value: infinity; \
+             \"x\" cannot be converted to a(n) integer",
+        ),
+        (
+            "disk_free_limit.absolute = 2ZB",
+            "disk_free_limit.absolute invalid, supported formats: 500MB, 500MiB, 10GB, 10GiB, 2TB, 2TiB, 10000000000",
+        ),
+    ] {
+        assert_eq!(
+            problems(conf),
+            [format!("/etc/rabbitmq/rabbitmq.conf:1: {text}")]
         );
     }
 }
@@ -415,10 +430,10 @@ fn all_problems_are_reported_at_once_and_passwords_are_not() {
         [
             "/etc/rabbitmq/rabbitmq.conf:5: cannot read \"foo\": expected key = value",
             "/etc/rabbitmq/rabbitmq.conf:1: You've tried to set bogus.key, but there is no setting with that name. \
-             Did you mean one of these? log.level, log.console, frame_max",
+             Did you mean one of these? log.dir, log.file, log.level",
             "/etc/rabbitmq/rabbitmq.conf:2: You've tried to set heartbaet, but there is no setting with that name. \
              Did you mean one of these? heartbeat, default_pass, default_user",
-            "/etc/rabbitmq/rabbitmq.conf:3: mqtt.vhost is not supported yet",
+            "/etc/rabbitmq/rabbitmq.conf:3: mqtt.vhost cannot be set: MQTT is not supported yet",
             "/etc/rabbitmq/rabbitmq.conf:4: default_pass = ***: expected a password in clear: encrypted values are not supported yet",
         ]
     );
@@ -511,7 +526,7 @@ fn a_password_is_not_in_debug_output() {
     assert!(!text.contains("swordfish"), "{text}");
 }
 
-/// `UPDATE_EXPECT=1 cargo test -p node config` rewrites the table.
+/// `UPDATE_EXPECT=1 cargo test -p config` rewrites the table.
 #[test]
 fn the_document_lists_every_key() {
     const BEGIN: &str = "<!-- keys: begin (written by a test from the schema) -->\n";
@@ -521,34 +536,7 @@ fn the_document_lists_every_key() {
     let (head, rest) = document.split_once(BEGIN).unwrap();
     let (table, tail) = rest.split_once(END).unwrap();
 
-    let mut expected = "| key | default | meaning |\n|---|---|---|\n".to_owned();
-    for key in schema::KEYS {
-        let alias = key
-            .alias
-            .map(|alias| format!(", `{alias}`"))
-            .unwrap_or_default();
-        let default = if key.default.is_empty() {
-            String::new()
-        } else {
-            format!("`{}`", key.default)
-        };
-        expected += &format!("| `{}`{alias} | {default} | {} |\n", key.name, key.meaning);
-    }
-    let list = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    expected += &format!(
-        "\nAccepted without effect: {}.\n",
-        list(schema::WITHOUT_EFFECT)
-    );
-    expected += &format!(
-        "\nRefused as not supported yet: {}.\n",
-        list(schema::NOT_SUPPORTED)
-    );
+    let expected = document::keys();
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, format!("{head}{BEGIN}{expected}{END}{tail}")).unwrap();
     } else {

@@ -4,9 +4,12 @@
 //! [`Surroundings`], so the rules are tested without a file or a process environment.
 //! It opens no socket, creates no directory, and changes nothing later: RabbitMQ docs: configure, settings apply at start.
 //!
+//! A new key is a row in the file of its area below [`schema`], a field of [`Settings`], and the code elsewhere that honours it.
+//!
 //! Suggested reading order: [`conf_file`] (syntax), [`schema`] (keys), [`size`] (units), [`error`].
 
 pub mod conf_file;
+pub mod document;
 pub mod error;
 pub mod schema;
 pub mod size;

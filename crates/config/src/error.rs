@@ -38,8 +38,26 @@ pub enum Problem {
         similar: Vec<&'static str>,
     },
     /// A key of RabbitMQ that would have no effect here, though it should have one.
-    #[error("{place}: {key} is not supported yet")]
-    NotSupported { place: Place, key: String },
+    #[error("{place}: {key} cannot be set: {reason}")]
+    Refused {
+        place: Place,
+        key: String,
+        reason: &'static str,
+    },
+    /// The wording is RabbitMQ's.
+    #[error("{place}: Error transforming datatype for: {key}: {}", lines.join("; "))]
+    Datatype {
+        place: Place,
+        key: String,
+        lines: Vec<String>,
+    },
+    /// The wording is RabbitMQ's.
+    #[error("{place}: {key} invalid, {reason}")]
+    Invalid {
+        place: Place,
+        key: String,
+        reason: &'static str,
+    },
     #[error("{place}: {key} = {value}: expected {expected}")]
     BadValue {
         place: Place,
@@ -72,6 +90,18 @@ pub enum Problem {
     },
     #[error("no directory for data: set RABBITMQ_MNESIA_BASE, RABBITMQ_MNESIA_DIR or HOME")]
     NoDataDirectory,
+}
+
+impl Problem {
+    /// A value that has none of the types of its key; `lines` is empty if only units would have done.
+    pub(crate) fn datatype(place: &Place, key: &str, lines: Vec<String>) -> Self {
+        let (place, key) = (place.clone(), key.to_owned());
+        if lines.is_empty() {
+            let reason = "supported formats: 500MB, 500MiB, 10GB, 10GiB, 2TB, 2TiB, 10000000000";
+            return Self::Invalid { place, key, reason };
+        }
+        Self::Datatype { place, key, lines }
+    }
 }
 
 /// The suggestions behind an unknown key, if there are any.

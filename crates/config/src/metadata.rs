@@ -127,7 +127,7 @@ impl DefaultPolicy {
 
 impl Settings {
     /// What the metadata machine has to respect.
-    pub(crate) fn metadata_rules(&self) -> MetadataRules {
+    pub fn metadata_rules(&self) -> MetadataRules {
         let settings = &self.metadata;
         let limits = settings
             .vhost_limits

@@ -175,7 +175,7 @@ pub struct ListenAddress {
 
 impl ListenAddress {
     /// Reads `port`, `ip:port`, `[ipv6]:port` or, as RabbitMQ does, `ipv6:port` without brackets.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Ok(port) = text.parse() {
             return Ok(Self { ip: None, port });
         }
@@ -331,7 +331,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "debug" => Ok(Self::Debug),
             "info" | "notice" => Ok(Self::Info),
@@ -356,7 +356,7 @@ impl Secret {
         &self.0
     }
 
-    pub(super) fn parse(value: &str) -> Result<Self, String> {
+    pub(crate) fn parse(value: &str) -> Result<Self, String> {
         if value.starts_with("encrypted:") {
             return Err("a password in clear: encrypted values are not supported yet".to_owned());
         }

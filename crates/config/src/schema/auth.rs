@@ -1,0 +1,330 @@
+//! Users, logins and the backends that know them.
+
+use super::kind::*;
+use super::*;
+
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "default_vhost",
+        alias: None,
+        env: "rabbit.default_vhost",
+        kind: TEXT,
+        default: "/",
+        meaning: "Virtual host that a new node begins with.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_vhost = name(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_user",
+        alias: None,
+        env: "rabbit.default_user",
+        kind: TEXT,
+        default: "guest",
+        meaning: "User that a new node begins with.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_user = name(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_pass",
+        alias: None,
+        env: "rabbit.default_pass",
+        kind: SECRET,
+        default: "guest",
+        meaning: "That user's password; `encrypted:` values are not supported yet.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_pass = Secret::parse(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_permissions.configure",
+        alias: None,
+        env: "rabbit.default_permissions",
+        kind: TEXT,
+        default: ".*",
+        meaning: "That user's configure permission in the default vhost, a regular expression.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_permissions.configure = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_permissions.write",
+        alias: None,
+        env: "rabbit.default_permissions",
+        kind: TEXT,
+        default: ".*",
+        meaning: "The write permission.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_permissions.write = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_permissions.read",
+        alias: None,
+        env: "rabbit.default_permissions",
+        kind: TEXT,
+        default: ".*",
+        meaning: "The read permission.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.default_permissions.read = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_user_tags.$tag",
+        alias: None,
+        env: "rabbit.default_user_tags",
+        kind: BOOLEAN,
+        default: "administrator",
+        meaning: "`true` gives that user the tag; setting any replaces the default.",
+        state: State::Honoured(|draft, tag, value| {
+            draft.user_tags.insert(tag.to_owned(), boolean(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "loopback_users",
+        alias: None,
+        env: "rabbit.loopback_users",
+        kind: NONE,
+        default: "",
+        meaning: "`none` lets every user log in from any address.",
+        state: State::Honoured(|draft, _, value| {
+            none_only(value)?;
+            draft.loopback_users_off = true;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "loopback_users.$user",
+        alias: None,
+        env: "rabbit.loopback_users",
+        kind: TEXT,
+        default: "guest",
+        meaning: "`true` restricts the user to loopback addresses; setting any replaces the default.",
+        state: State::Honoured(|draft, user, value| {
+            draft
+                .loopback_users
+                .insert(user.to_owned(), boolean(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "auth_mechanisms.$number",
+        alias: None,
+        env: "rabbit.auth_mechanisms",
+        kind: TEXT,
+        default: "PLAIN, AMQPLAIN, ANONYMOUS",
+        meaning: "A SASL mechanism offered to clients, in the order of the numbers; setting any replaces the default.",
+        state: State::Honoured(|draft, number, value| {
+            let mechanism = match value {
+                "PLAIN" => AuthMechanism::Plain,
+                "AMQPLAIN" => AuthMechanism::AmqPlain,
+                "ANONYMOUS" => AuthMechanism::Anonymous,
+                _ => return Err("PLAIN, AMQPLAIN or ANONYMOUS".to_owned()),
+            };
+            let order = number.parse().unwrap_or(u64::MAX);
+            draft
+                .auth_mechanisms
+                .insert((order, number.to_owned()), mechanism);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "anonymous_login_user",
+        alias: None,
+        env: "rabbit.anonymous_login_user",
+        kind: TEXT,
+        default: "guest",
+        meaning: "User that SASL ANONYMOUS logs in as; `none` refuses such logins.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.anonymous_login_user = match value {
+                "none" => None,
+                value => Some(name(value)?),
+            };
+            Ok(())
+        }),
+    },
+];
+
+rows! {
+    State::Accepted => {
+        "credentials_obfuscation.enabled", "credentials_obfuscation.enabled", BOOLEAN, "true";
+        "credentials_obfuscation.cipher", "credentials_obfuscation.cipher", TEXT, "";
+        "credentials_obfuscation.hash", "credentials_obfuscation.hash", TEXT, "";
+        "credentials_obfuscation.iterations", "credentials_obfuscation.iterations", INTEGER, "";
+    }
+    State::Refused(NOT_YET) => {
+        "auth_backends.$num", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
+        "auth_backends.$num.authn", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
+        "auth_backends.$num.authz", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
+        "password_hashing_module", "rabbit.password_hashing_module", TEXT, "rabbit_password_hashing_sha256";
+        "credential_validator.validation_backend", "rabbit.credential_validator.validation_backend", TEXT, "";
+        "credential_validator.min_length", "rabbit.credential_validator.min_length", NON_NEGATIVE, "";
+        "credential_validator.regexp", "rabbit.credential_validator.regexp", TEXT, "";
+        "default_users.$name.vhost_pattern", "rabbit.default_users", TEXT, "";
+        "default_users.$name.password", "rabbit.default_users", SECRET, "";
+        "default_users.$name.configure", "rabbit.default_users", TEXT, "";
+        "default_users.$name.read", "rabbit.default_users", TEXT, "";
+        "default_users.$name.write", "rabbit.default_users", TEXT, "";
+        "default_users.$name.tags", "rabbit.default_users", TEXT, "";
+        "anonymous_login_pass", "rabbit.anonymous_login_pass", SECRET, "<<\"guest\">>";
+    }
+    State::Refused(NO_AUTH_CACHE) => {
+        "auth_cache.cached_backend", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
+        "auth_cache.cached_backend.authn", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
+        "auth_cache.cached_backend.authz", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
+        "auth_cache.cache_ttl", "rabbitmq_auth_backend_cache.cache_ttl", NON_NEGATIVE, "15000";
+        "auth_cache.cache_module", "rabbitmq_auth_backend_cache.cache_module", TEXT, "rabbit_auth_cache_ets";
+        "auth_cache.cache_refusals", "rabbitmq_auth_backend_cache.cache_refusals", BOOLEAN, "false";
+    }
+    State::Refused(NO_HTTP_AUTH) => {
+        "auth_http.http_method", "rabbitmq_auth_backend_http.http_method", &[Type::OneOf(&["get", "post"])], "get";
+        "auth_http.user_path", "rabbitmq_auth_backend_http.user_path", TEXT, "http://localhost:8000/auth/user";
+        "auth_http.vhost_path", "rabbitmq_auth_backend_http.vhost_path", TEXT, "http://localhost:8000/auth/vhost";
+        "auth_http.resource_path", "rabbitmq_auth_backend_http.resource_path", TEXT, "http://localhost:8000/auth/resource";
+        "auth_http.topic_path", "rabbitmq_auth_backend_http.topic_path", TEXT, "http://localhost:8000/auth/topic";
+        "auth_http.request_timeout", "rabbitmq_auth_backend_http.request_timeout", INTEGER, "15000";
+        "auth_http.connection_timeout", "rabbitmq_auth_backend_http.connection_timeout", INTEGER, "15000";
+        "auth_http.authorization_failure_disclosure", "rabbitmq_auth_backend_http.authorization_failure_disclosure", BOOLEAN, "false";
+        "auth_http.ssl_options.verify", "rabbitmq_auth_backend_http.ssl_options.verify", VERIFY, "";
+        "auth_http.ssl_options.fail_if_no_peer_cert", "rabbitmq_auth_backend_http.ssl_options.fail_if_no_peer_cert", BOOLEAN, "";
+        "auth_http.ssl_options.cacertfile", "rabbitmq_auth_backend_http.ssl_options.cacertfile", TEXT, "";
+        "auth_http.ssl_options.certfile", "rabbitmq_auth_backend_http.ssl_options.certfile", TEXT, "";
+        "auth_http.ssl_options.cert", "rabbitmq_auth_backend_http.ssl_options.cert", TEXT, "";
+        "auth_http.ssl_options.crl_check", "rabbitmq_auth_backend_http.ssl_options.crl_check", CRL_CHECK, "";
+        "auth_http.ssl_options.depth", "rabbitmq_auth_backend_http.ssl_options.depth", BYTE, "";
+        "auth_http.ssl_options.dh", "rabbitmq_auth_backend_http.ssl_options.dh", TEXT, "";
+        "auth_http.ssl_options.dhfile", "rabbitmq_auth_backend_http.ssl_options.dhfile", TEXT, "";
+        "auth_http.ssl_options.keyfile", "rabbitmq_auth_backend_http.ssl_options.keyfile", TEXT, "";
+        "auth_http.ssl_options.log_alert", "rabbitmq_auth_backend_http.ssl_options.log_alert", BOOLEAN, "";
+        "auth_http.ssl_options.password", "rabbitmq_auth_backend_http.ssl_options.password", SECRET, "";
+        "auth_http.ssl_options.psk_identity", "rabbitmq_auth_backend_http.ssl_options.psk_identity", TEXT, "";
+        "auth_http.ssl_options.reuse_sessions", "rabbitmq_auth_backend_http.ssl_options.reuse_sessions", BOOLEAN, "";
+        "auth_http.ssl_options.secure_renegotiate", "rabbitmq_auth_backend_http.ssl_options.secure_renegotiate", BOOLEAN, "";
+        "auth_http.ssl_options.versions.$version", "rabbitmq_auth_backend_http.ssl_options.versions", TEXT, "";
+        "auth_http.ssl_options.ciphers.$cipher", "rabbitmq_auth_backend_http.ssl_options.ciphers", TEXT, "";
+        "auth_http.ssl_options", "rabbitmq_auth_backend_http.ssl_options", NONE, "";
+        "auth_http.ssl_options.key.RSAPrivateKey", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
+        "auth_http.ssl_options.key.DSAPrivateKey", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
+        "auth_http.ssl_options.key.PrivateKeyInfo", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
+        "auth_http.ssl_options.client_renegotiation", "rabbitmq_auth_backend_http.ssl_options.client_renegotiation", BOOLEAN, "";
+        "auth_http.ssl_options.honor_cipher_order", "rabbitmq_auth_backend_http.ssl_options.honor_cipher_order", BOOLEAN, "";
+        "auth_http.ssl_options.honor_ecc_order", "rabbitmq_auth_backend_http.ssl_options.honor_ecc_order", BOOLEAN, "";
+        "auth_http.ssl_options.sni", "rabbitmq_auth_backend_http.ssl_options.server_name_indication", TEXT, "";
+        "auth_http.ssl_options.hostname_verification", "rabbitmq_auth_backend_http.ssl_hostname_verification", WILDCARD, "";
+    }
+    State::Refused(NO_LDAP) => {
+        "auth_ldap.servers", "rabbitmq_auth_backend_ldap.servers", NONE, "";
+        "auth_ldap.servers.$server", "rabbitmq_auth_backend_ldap.servers", TEXT, "";
+        "auth_ldap.port", "rabbitmq_auth_backend_ldap.port", INTEGER, "389";
+        "auth_ldap.connection_pool_size", "rabbitmq_auth_backend_ldap.pool_size", INTEGER, "64";
+        "auth_ldap.timeout", "rabbitmq_auth_backend_ldap.timeout", OR_INFINITY, "infinity";
+        "auth_ldap.idle_timeout", "rabbitmq_auth_backend_ldap.idle_timeout", OR_INFINITY, "300000";
+        "auth_ldap.log", "rabbitmq_auth_backend_ldap.log", &[Type::OneOf(&["true", "false", "network", "network_unsafe"])], "false";
+        "auth_ldap.user_bind_pattern", "rabbitmq_auth_backend_ldap.user_bind_pattern", TEXT, "none";
+        "auth_ldap.user_dn_pattern", "rabbitmq_auth_backend_ldap.user_dn_pattern", TEXT, "${username}";
+        "auth_ldap.dn_lookup_attribute", "rabbitmq_auth_backend_ldap.dn_lookup_attribute", TEXT, "none";
+        "auth_ldap.dn_lookup_base", "rabbitmq_auth_backend_ldap.dn_lookup_base", TEXT, "none";
+        "auth_ldap.dn_lookup_bind", "rabbitmq_auth_backend_ldap.dn_lookup_bind", &[Type::OneOf(&["as_user", "anon"])], "as_user";
+        "auth_ldap.dn_lookup_bind.user_dn", "rabbitmq_auth_backend_ldap.dn_lookup_bind", TEXT, "as_user";
+        "auth_ldap.dn_lookup_bind.password", "rabbitmq_auth_backend_ldap.dn_lookup_bind", SECRET, "as_user";
+        "auth_ldap.other_bind", "rabbitmq_auth_backend_ldap.other_bind", &[Type::OneOf(&["as_user", "anon"])], "as_user";
+        "auth_ldap.other_bind.user_dn", "rabbitmq_auth_backend_ldap.other_bind", TEXT, "as_user";
+        "auth_ldap.other_bind.password", "rabbitmq_auth_backend_ldap.other_bind", SECRET, "as_user";
+        "auth_ldap.group_lookup_base", "rabbitmq_auth_backend_ldap.group_lookup_base", TEXT, "none";
+        "auth_ldap.use_ssl", "rabbitmq_auth_backend_ldap.use_ssl", BOOLEAN, "false";
+        "auth_ldap.use_starttls", "rabbitmq_auth_backend_ldap.use_starttls", BOOLEAN, "false";
+        "auth_ldap.ssl_options.verify", "rabbitmq_auth_backend_ldap.ssl_options.verify", VERIFY, "";
+        "auth_ldap.ssl_options.fail_if_no_peer_cert", "rabbitmq_auth_backend_ldap.ssl_options.fail_if_no_peer_cert", BOOLEAN, "";
+        "auth_ldap.ssl_options.cacertfile", "rabbitmq_auth_backend_ldap.ssl_options.cacertfile", TEXT, "";
+        "auth_ldap.ssl_options.certfile", "rabbitmq_auth_backend_ldap.ssl_options.certfile", TEXT, "";
+        "auth_ldap.ssl_options.cert", "rabbitmq_auth_backend_ldap.ssl_options.cert", TEXT, "";
+        "auth_ldap.ssl_options.crl_check", "rabbitmq_auth_backend_ldap.ssl_options.crl_check", CRL_CHECK, "";
+        "auth_ldap.ssl_options.depth", "rabbitmq_auth_backend_ldap.ssl_options.depth", BYTE, "";
+        "auth_ldap.ssl_options.dh", "rabbitmq_auth_backend_ldap.ssl_options.dh", TEXT, "";
+        "auth_ldap.ssl_options.dhfile", "rabbitmq_auth_backend_ldap.ssl_options.dhfile", TEXT, "";
+        "auth_ldap.ssl_options.keyfile", "rabbitmq_auth_backend_ldap.ssl_options.keyfile", TEXT, "";
+        "auth_ldap.ssl_options.log_alert", "rabbitmq_auth_backend_ldap.ssl_options.log_alert", BOOLEAN, "";
+        "auth_ldap.ssl_options.password", "rabbitmq_auth_backend_ldap.ssl_options.password", SECRET, "";
+        "auth_ldap.ssl_options.psk_identity", "rabbitmq_auth_backend_ldap.ssl_options.psk_identity", TEXT, "";
+        "auth_ldap.ssl_options.reuse_sessions", "rabbitmq_auth_backend_ldap.ssl_options.reuse_sessions", BOOLEAN, "";
+        "auth_ldap.ssl_options.secure_renegotiate", "rabbitmq_auth_backend_ldap.ssl_options.secure_renegotiate", BOOLEAN, "";
+        "auth_ldap.ssl_options.versions.$version", "rabbitmq_auth_backend_ldap.ssl_options.versions", TEXT, "";
+        "auth_ldap.ssl_options.ciphers.$cipher", "rabbitmq_auth_backend_ldap.ssl_options.ciphers", TEXT, "";
+        "auth_ldap.ssl_options", "rabbitmq_auth_backend_ldap.ssl_options", NONE, "";
+        "auth_ldap.ssl_options.key.RSAPrivateKey", "rabbitmq_auth_backend_ldap.ssl_options.key", TEXT, "";
+        "auth_ldap.ssl_options.key.DSAPrivateKey", "rabbitmq_auth_backend_ldap.ssl_options.key", TEXT, "";
+        "auth_ldap.ssl_options.key.PrivateKeyInfo", "rabbitmq_auth_backend_ldap.ssl_options.key", TEXT, "";
+        "auth_ldap.ssl_options.client_renegotiation", "rabbitmq_auth_backend_ldap.ssl_options.client_renegotiation", BOOLEAN, "";
+        "auth_ldap.ssl_options.honor_cipher_order", "rabbitmq_auth_backend_ldap.ssl_options.honor_cipher_order", BOOLEAN, "";
+        "auth_ldap.ssl_options.honor_ecc_order", "rabbitmq_auth_backend_ldap.ssl_options.honor_ecc_order", BOOLEAN, "";
+        "auth_ldap.ssl_options.sni", "rabbitmq_auth_backend_ldap.ssl_options.server_name_indication", TEXT, "";
+        "auth_ldap.ssl_options.hostname_verification", "rabbitmq_auth_backend_ldap.ssl_hostname_verification", WILDCARD, "";
+        "auth_ldap.queries.vhost_access", "rabbitmq_auth_backend_ldap.vhost_access_query", TEXT, "{constant,true}";
+        "auth_ldap.queries.resource_access", "rabbitmq_auth_backend_ldap.resource_access_query", TEXT, "{constant,true}";
+        "auth_ldap.queries.topic_access", "rabbitmq_auth_backend_ldap.topic_access_query", TEXT, "{constant,true}";
+        "auth_ldap.queries.tags", "rabbitmq_auth_backend_ldap.tag_queries", TEXT, "[{administrator,{constant,false}}]";
+    }
+    State::Refused(NO_OAUTH) => {
+        "auth_oauth2.resource_server_id", "rabbitmq_auth_backend_oauth2.resource_server_id", TEXT, "";
+        "auth_oauth2.scope_prefix", "rabbitmq_auth_backend_oauth2.scope_prefix", TEXT, "";
+        "auth_oauth2.resource_server_type", "rabbitmq_auth_backend_oauth2.resource_server_type", TEXT, "";
+        "auth_oauth2.additional_scopes_key", "rabbitmq_auth_backend_oauth2.extra_scopes_source", TEXT, "";
+        "auth_oauth2.scope_aliases.$alias", "rabbitmq_auth_backend_oauth2.scope_aliases", TEXT, "";
+        "auth_oauth2.scope_aliases.$index.alias", "rabbitmq_auth_backend_oauth2.scope_aliases", TEXT, "";
+        "auth_oauth2.scope_aliases.$index.scope", "rabbitmq_auth_backend_oauth2.scope_aliases", TEXT, "";
+        "auth_oauth2.verify_aud", "rabbitmq_auth_backend_oauth2.verify_aud", BOOLEAN, "";
+        "auth_oauth2.require_exp", "rabbitmq_auth_backend_oauth2.require_exp", BOOLEAN, "";
+        "auth_oauth2.preferred_username_claims.$preferred_username_claims", "rabbitmq_auth_backend_oauth2.preferred_username_claims", TEXT, "";
+        "auth_oauth2.default_key", "rabbitmq_auth_backend_oauth2.key_config.default_key", TEXT, "";
+        "auth_oauth2.signing_keys.$name", "rabbitmq_auth_backend_oauth2.key_config.signing_keys", TEXT, "";
+        "auth_oauth2.issuer", "rabbitmq_auth_backend_oauth2.issuer", TEXT, "";
+        "auth_oauth2.token_endpoint", "rabbitmq_auth_backend_oauth2.token_endpoint", TEXT, "";
+        "auth_oauth2.jwks_uri", "rabbitmq_auth_backend_oauth2.jwks_uri", TEXT, "";
+        "auth_oauth2.jwks_url", "rabbitmq_auth_backend_oauth2.key_config.jwks_url", TEXT, "";
+        "auth_oauth2.end_session_endpoint", "rabbitmq_auth_backend_oauth2.end_session_endpoint", TEXT, "";
+        "auth_oauth2.authorization_endpoint", "rabbitmq_auth_backend_oauth2.authorization_endpoint", TEXT, "";
+        "auth_oauth2.discovery_endpoint_path", "rabbitmq_auth_backend_oauth2.discovery_endpoint_path", TEXT, "";
+        "auth_oauth2.discovery_endpoint_params.$param", "rabbitmq_auth_backend_oauth2.discovery_endpoint_params", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.discovery_endpoint_params.$param", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.discovery_endpoint_path", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.algorithms.$algorithm", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.https.peer_verification", "rabbitmq_auth_backend_oauth2.key_config.peer_verification", VERIFY, "";
+        "auth_oauth2.https.verify", "rabbitmq_auth_backend_oauth2.key_config.verify", VERIFY, "";
+        "auth_oauth2.https.cacertfile", "rabbitmq_auth_backend_oauth2.key_config.cacertfile", TEXT, "";
+        "auth_oauth2.https.depth", "rabbitmq_auth_backend_oauth2.key_config.depth", INTEGER, "";
+        "auth_oauth2.https.hostname_verification", "rabbitmq_auth_backend_oauth2.key_config.hostname_verification", WILDCARD, "";
+        "auth_oauth2.https.crl_check", "rabbitmq_auth_backend_oauth2.key_config.crl_check", CRL_CHECK, "";
+        "auth_oauth2.https.fail_if_no_peer_cert", "rabbitmq_auth_backend_oauth2.key_config.fail_if_no_peer_cert", BOOLEAN, "";
+        "auth_oauth2.algorithms.$algorithm", "rabbitmq_auth_backend_oauth2.key_config.algorithms", TEXT, "";
+        "auth_oauth2.default_oauth_provider", "rabbitmq_auth_backend_oauth2.default_oauth_provider", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.issuer", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.token_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.jwks_uri", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.end_session_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.authorization_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.https.verify", "rabbitmq_auth_backend_oauth2.oauth_providers", VERIFY, "";
+        "auth_oauth2.oauth_providers.$name.https.cacertfile", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.https.depth", "rabbitmq_auth_backend_oauth2.oauth_providers", INTEGER, "";
+        "auth_oauth2.oauth_providers.$name.https.hostname_verification", "rabbitmq_auth_backend_oauth2.oauth_providers", WILDCARD, "";
+        "auth_oauth2.oauth_providers.$name.https.crl_check", "rabbitmq_auth_backend_oauth2.oauth_providers", CRL_CHECK, "";
+        "auth_oauth2.oauth_providers.$name.default_key", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.oauth_providers.$name.signing_keys.$id", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.id", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.scope_prefix", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.additional_scopes_key", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.resource_server_type", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.scope_aliases.$alias", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.scope_aliases.$index.alias", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.scope_aliases.$index.scope", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.oauth_provider_id", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+        "auth_oauth2.resource_servers.$name.preferred_username_claims.$preferred_username_claims", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
+    }
+}

@@ -1,0 +1,269 @@
+//! The HTTP API and statistics.
+
+use super::kind::*;
+use super::*;
+
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "management.tcp",
+        alias: None,
+        env: "",
+        kind: NONE,
+        default: "",
+        meaning: "`none` turns the HTTP API off.",
+        state: State::Honoured(|draft, _, value| {
+            none_only(value)?;
+            draft.management_off = true;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.tcp.port",
+        alias: Some("management.listener.port"),
+        env: "rabbitmq_management.tcp_config.port",
+        kind: INTEGER,
+        default: "15672",
+        meaning: "Port of the HTTP API.",
+        state: State::Honoured(|draft, _, value| {
+            draft.management_port = Some(value.parse().map_err(|_| "a port, 0 to 65535")?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.tcp.ip",
+        alias: Some("management.listener.ip"),
+        env: "rabbitmq_management.tcp_config.ip",
+        kind: TEXT,
+        default: "",
+        meaning: "Address of the HTTP API; all if unset.",
+        state: State::Honoured(|draft, _, value| {
+            draft.management_ip = Some(value.parse().map_err(|_| "an IP address")?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.http.max_body_size",
+        alias: None,
+        env: "rabbitmq_management.max_http_body_size",
+        kind: NON_NEGATIVE,
+        default: "10000000",
+        meaning: "Largest body of an HTTP request, in bytes.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.http_max_body_bytes = positive::<u32>(value)? as usize;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.cors.allow_origins.$n",
+        alias: None,
+        env: "rabbitmq_management.cors_allow_origins",
+        kind: TEXT,
+        default: "",
+        meaning: "An origin whose pages may use the HTTP API, or `*`.",
+        state: State::Honoured(|draft, n, value| {
+            draft.cors_origins.insert(n.to_owned(), value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.cors.max_age",
+        alias: None,
+        env: "rabbitmq_management.cors_max_age",
+        kind: NON_NEGATIVE,
+        default: "1800",
+        meaning: "Seconds for which browsers remember what origins may do.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.cors_max_age_s =
+                value.parse().map_err(|_| "seconds, an integer")?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.path_prefix",
+        alias: None,
+        env: "rabbitmq_management.path_prefix",
+        kind: TEXT,
+        default: "",
+        meaning: "What stands before all paths of the HTTP API, for example `/rabbit`.",
+        state: State::Honoured(|draft, _, value| {
+            if !value.starts_with('/') || value.ends_with('/') {
+                return Err("a path that begins, and does not end, with a slash".to_owned());
+            }
+            draft.settings.management.path_prefix = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.restrictions.operator_policy_changes.disabled",
+        alias: None,
+        env: "rabbitmq_management.restrictions.operator_policy_changes.disabled",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "`true` refuses changes of operator policies over HTTP.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.operator_policy_changes_disabled = boolean(value)?;
+            Ok(())
+        }),
+    },
+];
+
+rows! {
+    State::Refused(NOT_YET) => {
+        "collect_statistics", "rabbit.collect_statistics", &[Type::OneOf(&["none", "coarse", "fine"])], "fine";
+        "collect_statistics_interval", "rabbit.collect_statistics_interval", INTEGER, "5000";
+        "management.load_definitions", "rabbitmq_management.load_definitions", TEXT, "none";
+        "management.http_log_dir", "rabbitmq_management.http_log_dir", TEXT, "none";
+        "management.delegate_count", "rabbitmq_management.delegate_count", NON_NEGATIVE, "5";
+        "management.tcp.max_connections", "rabbitmq_management.tcp_config.max_connections", OR_INFINITY, "";
+        "management.tcp.compress", "rabbitmq_management.tcp_config.cowboy_opts.compress", BOOLEAN, "";
+        "management.tcp.idle_timeout", "rabbitmq_management.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
+        "management.tcp.inactivity_timeout", "rabbitmq_management.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
+        "management.tcp.request_timeout", "rabbitmq_management.tcp_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
+        "management.tcp.shutdown_timeout", "rabbitmq_management.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
+        "management.tcp.max_keepalive", "rabbitmq_management.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+        "management.listener.server.compress", "rabbitmq_management.listener.cowboy_opts.compress", BOOLEAN, "";
+        "management.listener.server.idle_timeout", "rabbitmq_management.listener.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
+        "management.listener.server.inactivity_timeout", "rabbitmq_management.listener.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
+        "management.listener.server.request_timeout", "rabbitmq_management.listener.cowboy_opts.request_timeout", NON_NEGATIVE, "";
+        "management.listener.server.shutdown_timeout", "rabbitmq_management.listener.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
+        "management.listener.server.max_keepalive", "rabbitmq_management.listener.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+        "management.login_session_timeout", "rabbitmq_management.login_session_timeout", NON_NEGATIVE, "";
+        "management.db_cache_multiplier", "rabbitmq_management.management_db_cache_multiplier", NON_NEGATIVE, "5";
+        "management.cors.allow_origins", "rabbitmq_management.cors_allow_origins", NONE, "";
+        "management.csp.policy", "rabbitmq_management.content_security_policy", TEXT, "script-src 'self'; object-src 'self'";
+        "management.hsts.policy", "rabbitmq_management.strict_transport_security", TEXT, "";
+        "management.headers.content_type_options", "rabbitmq_management.headers.content_type_options", TEXT, "";
+        "management.headers.xss_protection", "rabbitmq_management.headers.xss_protection", TEXT, "";
+        "management.headers.frame_options", "rabbitmq_management.headers.frame_options", TEXT, "";
+        "management.headers.referrer_policy", "rabbitmq_management.headers.referrer_policy", TEXT, "";
+        "management.http.hide_allow_header", "rabbitmq_management.hide_http_allow_header", BOOLEAN, "";
+        "management.definitions.require_json_extension", "rabbitmq_management.require_definition_json_extension", BOOLEAN, "";
+        "management.disable_basic_auth", "rabbitmq_management.disable_basic_auth", BOOLEAN, "";
+        "management.credential_encryption_secret", "rabbitmq_management.credential_encryption_secret", SECRET, "";
+        "management.disable_stats", "rabbitmq_management.disable_management_stats", BOOLEAN, "";
+        "management.enable_queue_totals", "rabbitmq_management.enable_queue_totals", BOOLEAN, "";
+        "management.oauth_enabled", "rabbitmq_management.oauth_enabled", BOOLEAN, "";
+        "management.oauth_disable_basic_auth", "rabbitmq_management.oauth_disable_basic_auth", BOOLEAN, "";
+        "management.oauth_provider_url", "rabbitmq_management.oauth_provider_url", TEXT, "";
+        "management.oauth_client_id", "rabbitmq_management.oauth_client_id", TEXT, "";
+        "management.oauth_client_secret", "rabbitmq_management.oauth_client_secret", SECRET, "";
+        "management.oauth_response_type", "rabbitmq_management.oauth_response_type", TEXT, "";
+        "management.oauth_metadata_url", "rabbitmq_management.oauth_metadata_url", TEXT, "";
+        "management.oauth_authorization_endpoint_params.$name", "rabbitmq_management.oauth_authorization_endpoint_params", TEXT, "";
+        "management.oauth_token_endpoint_params.$name", "rabbitmq_management.oauth_token_endpoint_params", TEXT, "";
+        "management.oauth_scopes", "rabbitmq_management.oauth_scopes", TEXT, "";
+        "management.oauth_initiated_logon_type", "rabbitmq_management.oauth_initiated_logon_type", &[Type::OneOf(&["sp_initiated", "idp_initiated"])], "";
+        "management.oauth_resource_servers.$name.id", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.disabled", "rabbitmq_management.oauth_resource_servers", BOOLEAN, "";
+        "management.oauth_resource_servers.$name.label", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_provider_url", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_client_id", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_client_secret", "rabbitmq_management.oauth_resource_servers", SECRET, "";
+        "management.oauth_resource_servers.$name.oauth_response_type", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_scopes", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_metadata_url", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_initiated_logon_type", "rabbitmq_management.oauth_resource_servers", &[Type::OneOf(&["sp_initiated", "idp_initiated"])], "";
+        "management.oauth_resource_servers.$name.oauth_authorization_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.oauth_resource_servers.$name.oauth_token_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
+        "management.rates_mode", "rabbitmq_management.rates_mode", &[Type::OneOf(&["basic", "detailed", "none"])], "";
+        "management.sample_retention_policies.$section.$interval", "rabbitmq_management.sample_retention_policies", INTEGER, "";
+        "management.restrictions.quorum_queue_replica_operations.disabled", "rabbitmq_management.restrictions.quorum_queue_replica_operations.disabled", BOOLEAN, "";
+        "management.require_auth_for_api_reference", "rabbitmq_management.require_auth_for_api_reference", BOOLEAN, "false";
+        "management_agent.disable_metrics_collector", "rabbitmq_management_agent.disable_metrics_collector", BOOLEAN, "";
+        "management_agent.filter_aggregated_queue_metrics_pattern", "rabbitmq_management_agent.filter_aggregated_queue_metrics_pattern", TEXT, "";
+        "http_dispatch.auth_backends.$num", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
+        "http_dispatch.auth_backends.$num.authn", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
+        "http_dispatch.auth_backends.$num.authz", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
+        "http_dispatch.access_log_dir", "rabbitmq_web_dispatch.access_log_dir", TEXT, "none";
+    }
+    State::Refused(NO_PROMETHEUS) => {
+        "prometheus.return_per_object_metrics", "rabbitmq_prometheus.return_per_object_metrics", BOOLEAN, "false";
+        "prometheus.path", "rabbitmq_prometheus.path", TEXT, "";
+        "prometheus.tcp.listener", "rabbitmq_prometheus.tcp_config", NONE_OR_ADDRESS, "[{port,40301}]";
+        "prometheus.tcp.port", "rabbitmq_prometheus.tcp_config.port", INTEGER, "";
+        "prometheus.tcp.ip", "rabbitmq_prometheus.tcp_config.ip", TEXT, "";
+        "prometheus.tcp.max_connections", "rabbitmq_prometheus.tcp_config.max_connections", OR_INFINITY, "";
+        "prometheus.tcp.compress", "rabbitmq_prometheus.tcp_config.cowboy_opts.compress", BOOLEAN, "";
+        "prometheus.tcp.idle_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
+        "prometheus.tcp.inactivity_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
+        "prometheus.tcp.request_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
+        "prometheus.tcp.shutdown_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
+        "prometheus.tcp.max_keepalive", "rabbitmq_prometheus.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+        "prometheus.ssl.port", "rabbitmq_prometheus.ssl_config.port", INTEGER, "";
+        "prometheus.ssl.backlog", "rabbitmq_prometheus.ssl_config.backlog", INTEGER, "";
+        "prometheus.ssl.ip", "rabbitmq_prometheus.ssl_config.ip", TEXT, "";
+        "prometheus.ssl.max_connections", "rabbitmq_prometheus.ssl_config.max_connections", OR_INFINITY, "";
+        "prometheus.ssl.certfile", "rabbitmq_prometheus.ssl_config.ssl_opts.certfile", TEXT, "";
+        "prometheus.ssl.keyfile", "rabbitmq_prometheus.ssl_config.ssl_opts.keyfile", TEXT, "";
+        "prometheus.ssl.cacertfile", "rabbitmq_prometheus.ssl_config.ssl_opts.cacertfile", TEXT, "";
+        "prometheus.ssl.password", "rabbitmq_prometheus.ssl_config.ssl_opts.password", SECRET, "";
+        "prometheus.ssl.verify", "rabbitmq_prometheus.ssl_config.ssl_opts.verify", VERIFY, "";
+        "prometheus.ssl.fail_if_no_peer_cert", "rabbitmq_prometheus.ssl_config.ssl_opts.fail_if_no_peer_cert", BOOLEAN, "";
+        "prometheus.ssl.honor_cipher_order", "rabbitmq_prometheus.ssl_config.ssl_opts.honor_cipher_order", BOOLEAN, "";
+        "prometheus.ssl.honor_ecc_order", "rabbitmq_prometheus.ssl_config.ssl_opts.honor_ecc_order", BOOLEAN, "";
+        "prometheus.ssl.reuse_sessions", "rabbitmq_prometheus.ssl_config.ssl_opts.reuse_sessions", BOOLEAN, "";
+        "prometheus.ssl.secure_renegotiate", "rabbitmq_prometheus.ssl_config.ssl_opts.secure_renegotiate", BOOLEAN, "";
+        "prometheus.ssl.client_renegotiation", "rabbitmq_prometheus.ssl_config.ssl_opts.client_renegotiation", BOOLEAN, "";
+        "prometheus.ssl.depth", "rabbitmq_prometheus.ssl_config.ssl_opts.depth", BYTE, "";
+        "prometheus.ssl.versions.$version", "rabbitmq_prometheus.ssl_config.ssl_opts.versions", TEXT, "";
+        "prometheus.ssl.ciphers.$cipher", "rabbitmq_prometheus.ssl_config.ssl_opts.ciphers", TEXT, "";
+        "prometheus.ssl.compress", "rabbitmq_prometheus.ssl_config.cowboy_opts.compress", BOOLEAN, "";
+        "prometheus.ssl.idle_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
+        "prometheus.ssl.inactivity_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
+        "prometheus.ssl.request_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
+        "prometheus.ssl.shutdown_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
+        "prometheus.ssl.max_keepalive", "rabbitmq_prometheus.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+        "prometheus.filter_aggregated_queue_metrics_pattern", "rabbitmq_prometheus.filter_aggregated_queue_metrics_pattern", TEXT, "";
+        "prometheus.authentication.enabled", "rabbitmq_prometheus.authentication.enabled", BOOLEAN, "";
+    }
+    State::Refused(NO_TLS) => {
+        "management.ssl.port", "rabbitmq_management.ssl_config.port", INTEGER, "";
+        "management.ssl.backlog", "rabbitmq_management.ssl_config.backlog", INTEGER, "";
+        "management.ssl.ip", "rabbitmq_management.ssl_config.ip", TEXT, "";
+        "management.ssl.max_connections", "rabbitmq_management.ssl_config.max_connections", OR_INFINITY, "";
+        "management.ssl.certfile", "rabbitmq_management.ssl_config.certfile", TEXT, "";
+        "management.ssl.keyfile", "rabbitmq_management.ssl_config.keyfile", TEXT, "";
+        "management.ssl.cacertfile", "rabbitmq_management.ssl_config.cacertfile", TEXT, "";
+        "management.ssl.password", "rabbitmq_management.ssl_config.password", SECRET, "";
+        "management.ssl.verify", "rabbitmq_management.ssl_config.verify", VERIFY, "";
+        "management.ssl.fail_if_no_peer_cert", "rabbitmq_management.ssl_config.fail_if_no_peer_cert", BOOLEAN, "";
+        "management.ssl.honor_cipher_order", "rabbitmq_management.ssl_config.honor_cipher_order", BOOLEAN, "";
+        "management.ssl.honor_ecc_order", "rabbitmq_management.ssl_config.honor_ecc_order", BOOLEAN, "";
+        "management.ssl.reuse_sessions", "rabbitmq_management.ssl_config.reuse_sessions", BOOLEAN, "";
+        "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
+        "management.ssl.client_renegotiation", "rabbitmq_management.ssl_config.client_renegotiation", BOOLEAN, "";
+        "management.ssl.depth", "rabbitmq_management.ssl_config.depth", BYTE, "";
+        "management.ssl.versions.$version", "rabbitmq_management.ssl_config.versions", TEXT, "";
+        "management.ssl.ciphers.$cipher", "rabbitmq_management.ssl_config.ciphers", TEXT, "";
+        "management.ssl.compress", "rabbitmq_management.ssl_config.cowboy_opts.compress", BOOLEAN, "";
+        "management.ssl.idle_timeout", "rabbitmq_management.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
+        "management.ssl.inactivity_timeout", "rabbitmq_management.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
+        "management.ssl.request_timeout", "rabbitmq_management.ssl_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
+        "management.ssl.shutdown_timeout", "rabbitmq_management.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
+        "management.ssl.max_keepalive", "rabbitmq_management.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+        "management.listener.ssl", "rabbitmq_management.listener.ssl", BOOLEAN, "";
+        "management.listener.ssl_opts", "rabbitmq_management.listener.ssl_opts", NONE, "";
+        "management.listener.ssl_opts.verify", "rabbitmq_management.listener.ssl_opts.verify", VERIFY, "";
+        "management.listener.ssl_opts.fail_if_no_peer_cert", "rabbitmq_management.listener.ssl_opts.fail_if_no_peer_cert", BOOLEAN, "";
+        "management.listener.ssl_opts.cacertfile", "rabbitmq_management.listener.ssl_opts.cacertfile", TEXT, "";
+        "management.listener.ssl_opts.certfile", "rabbitmq_management.listener.ssl_opts.certfile", TEXT, "";
+        "management.listener.ssl_opts.honor_cipher_order", "rabbitmq_management.listener.ssl_opts.honor_cipher_order", BOOLEAN, "";
+        "management.listener.ssl_opts.honor_ecc_order", "rabbitmq_management.listener.ssl_opts.honor_ecc_order", BOOLEAN, "";
+        "management.listener.ssl_opts.reuse_sessions", "rabbitmq_management.listener.ssl_opts.reuse_sessions", BOOLEAN, "";
+        "management.listener.ssl_opts.secure_renegotiate", "rabbitmq_management.listener.ssl_opts.secure_renegotiate", BOOLEAN, "";
+        "management.listener.ssl_opts.client_renegotiation", "rabbitmq_management.listener.ssl_opts.client_renegotiation", BOOLEAN, "";
+        "management.listener.ssl_opts.versions.$version", "rabbitmq_management.listener.ssl_opts.versions", TEXT, "";
+        "management.listener.ssl_opts.cert", "rabbitmq_management.listener.ssl_opts.cert", TEXT, "";
+        "management.listener.ssl_opts.crl_check", "rabbitmq_management.listener.ssl_opts.crl_check", CRL_CHECK, "";
+        "management.listener.ssl_opts.depth", "rabbitmq_management.listener.ssl_opts.depth", BYTE, "";
+        "management.listener.ssl_opts.dh", "rabbitmq_management.listener.ssl_opts.dh", TEXT, "";
+        "management.listener.ssl_opts.dhfile", "rabbitmq_management.listener.ssl_opts.dhfile", TEXT, "";
+        "management.listener.ssl_opts.key.RSAPrivateKey", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
+        "management.listener.ssl_opts.key.DSAPrivateKey", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
+        "management.listener.ssl_opts.key.PrivateKeyInfo", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
+        "management.listener.ssl_opts.keyfile", "rabbitmq_management.listener.ssl_opts.keyfile", TEXT, "";
+        "management.listener.ssl_opts.log_alert", "rabbitmq_management.listener.ssl_opts.log_alert", BOOLEAN, "";
+        "management.listener.ssl_opts.password", "rabbitmq_management.listener.ssl_opts.password", SECRET, "";
+        "management.listener.ssl_opts.psk_identity", "rabbitmq_management.listener.ssl_opts.psk_identity", TEXT, "";
+    }
+}

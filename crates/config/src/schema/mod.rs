@@ -1,0 +1,438 @@
+//! Which keys there are, what they accept and what they mean.
+//!
+//! One table, [`keys`], is the only place that knows a key: reading files, RabbitMQ's Erlang terms, error texts,
+//! `docs/configuration.md` and `warren config explain` all come from it. A new key is one row in the file of its area below this
+//! module and the code that honours it. A row whose state is [`State::Honoured`] is a [`Key`]; the others, which this node accepts
+//! without effect or refuses, are lines of `rows!`.
+//! Nothing here reads files or the environment.
+
+mod auth;
+mod broker;
+mod cluster;
+mod definitions;
+pub mod kind;
+mod listeners;
+mod log;
+mod management;
+mod node;
+mod plugins;
+mod protocols;
+mod tls;
+
+use crate::error::{Place, Problem};
+use crate::{
+    AuthMechanism, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress, LogLevel,
+    MemoryHighWatermark, Secret, Settings, size,
+};
+use frontend_amqp091::Existing;
+use kind::Kind;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+/// RabbitMQ's hard cap of `max_message_size`: 512 MiB.
+pub const MESSAGE_SIZE_CAP_BYTES: u64 = 512 << 20;
+/// No client may be offered smaller frames (RabbitMQ's floor).
+pub const FRAME_SIZE_MIN_BYTES: u64 = 8_192;
+/// No client may be offered larger frames: a connection may have to hold one in memory.
+pub const FRAME_SIZE_CAP_BYTES: u64 = 16 << 20;
+/// Most shards a node may be told to run.
+pub const SHARDS_MAX: u16 = 256;
+
+/// A key of the configuration file.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name; a part `$…` stands for a name the operator chooses.
+    pub name: &'static str,
+    /// Another spelling of the same key, if there is one.
+    pub alias: Option<&'static str>,
+    /// Where RabbitMQ's files of Erlang terms have it, application first: `rabbit.heartbeat`. Empty if they do not.
+    pub env: &'static str,
+    /// What values look like.
+    pub kind: Kind,
+    /// What this node makes of it.
+    pub state: State,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// One sentence for an operator; empty where the state says everything.
+    pub meaning: &'static str,
+}
+
+/// Takes the part of the key that the operator chose (the first `$…`; empty if there is none) and the value. The error says what was
+/// expected.
+pub type Apply = fn(&mut Draft, &str, &str) -> Result<(), String>;
+
+/// What a node makes of a key.
+#[derive(Clone, Copy, Debug)]
+pub enum State {
+    /// It is honoured.
+    Honoured(Apply),
+    /// It is accepted and has no effect, and a line of the log says so: it tunes a runtime that is not here.
+    Accepted,
+    /// It is refused for this reason: an operator must not believe that it is honoured.
+    Refused(&'static str),
+}
+
+/// Rows of keys without code: name, place in Erlang terms, kind, default.
+macro_rules! rows {
+    ($($state:expr => { $($name:expr, $env:expr, $kind:expr, $default:expr;)* })*) => {
+        pub(super) static OTHERS: &[Key] = &[$($(Key {
+            name: $name,
+            alias: None,
+            env: $env,
+            kind: $kind,
+            default: $default,
+            meaning: "",
+            state: $state,
+        },)*)*];
+    };
+}
+use rows;
+
+const NOT_YET: &str = "it is not supported yet";
+const NO_TLS: &str = "TLS is not supported yet";
+const NO_MQTT: &str = "MQTT is not supported yet";
+const NO_STOMP: &str = "STOMP is not supported yet";
+const NO_STREAMS: &str = "the stream protocol is not supported yet";
+const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
+const NO_PROMETHEUS: &str = "the Prometheus endpoint is not supported yet";
+const NO_LDAP: &str = "the LDAP backend is not supported yet";
+const NO_HTTP_AUTH: &str = "the HTTP backend is not supported yet";
+const NO_OAUTH: &str = "the OAuth 2 backend is not supported yet";
+const NO_AUTH_CACHE: &str = "the cache of auth backends is not supported yet";
+const NO_SHOVEL: &str = "shovels are not supported yet";
+const NO_FEDERATION: &str = "federation is not supported yet";
+const NO_TRUST_STORE: &str = "the trust store is not supported yet";
+const NO_TRACE_FILES: &str = "trace files are not supported yet";
+const NO_CLUSTER: &str = "clusters are not supported yet";
+
+/// All keys, by area; those with an effect first in each.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    areas().flat_map(|(_, keys)| keys)
+}
+
+/// The keys with the titles of their areas, for documents.
+pub fn areas() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static Key>)> {
+    [
+        (
+            "Listeners and connections",
+            listeners::KEYS,
+            listeners::OTHERS,
+        ),
+        ("TLS", tls::KEYS, tls::OTHERS),
+        ("Users and logins", auth::KEYS, auth::OTHERS),
+        ("Definitions", definitions::KEYS, definitions::OTHERS),
+        ("Node", node::KEYS, node::OTHERS),
+        (
+            "Exchanges, queues, virtual hosts",
+            broker::KEYS,
+            broker::OTHERS,
+        ),
+        (
+            "HTTP API and statistics",
+            management::KEYS,
+            management::OTHERS,
+        ),
+        ("Log", log::KEYS, log::OTHERS),
+        ("Cluster", cluster::KEYS, cluster::OTHERS),
+        ("Other protocols", protocols::KEYS, protocols::OTHERS),
+        (
+            "Shovel, federation, tracing",
+            plugins::KEYS,
+            plugins::OTHERS,
+        ),
+    ]
+    .into_iter()
+    .map(|(title, honoured, others)| (title, honoured.iter().chain(others)))
+}
+
+/// Settings while files are applied to them: what is a list in the end is a map by the operator's names until then, so
+/// that a later file can replace one element.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub(crate) settings: Settings,
+    listeners_off: bool,
+    listeners: BTreeMap<String, ListenAddress>,
+    loopback_users_off: bool,
+    loopback_users: BTreeMap<String, bool>,
+    user_tags: BTreeMap<String, bool>,
+    auth_mechanisms: BTreeMap<(u64, String), AuthMechanism>,
+    management_off: bool,
+    management_port: Option<u16>,
+    management_ip: Option<IpAddr>,
+    cors_origins: BTreeMap<String, String>,
+    memory_relative: Option<f64>,
+    memory_absolute: Option<u64>,
+    disk_relative: Option<f64>,
+    disk_absolute: Option<u64>,
+}
+
+impl Draft {
+    /// Whether a file says where to listen; then the environment does not.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.listeners_off || !self.listeners.is_empty()
+    }
+
+    /// Turns the collected names into lists.
+    pub(crate) fn finish(self) -> Result<Settings, Vec<Problem>> {
+        let mut settings = self.settings;
+        let mut problems = Vec::new();
+        if self.listeners_off {
+            settings.tcp_listeners.clear();
+        } else if !self.listeners.is_empty() {
+            settings.tcp_listeners = self.listeners.into_values().collect();
+        }
+        let management = &mut settings.management;
+        if self.management_off {
+            management.listeners.clear();
+        }
+        for listener in &mut management.listeners {
+            listener.ip = self.management_ip;
+            listener.port = self.management_port.unwrap_or(listener.port);
+        }
+        management.cors_allow_origins = self.cors_origins.into_values().collect();
+        if self.loopback_users_off {
+            settings.loopback_users.clear();
+        } else if !self.loopback_users.is_empty() {
+            settings.loopback_users = chosen(self.loopback_users);
+        }
+        if !self.user_tags.is_empty() {
+            settings.default_user_tags = chosen(self.user_tags);
+        }
+        if !self.auth_mechanisms.is_empty() {
+            settings.auth_mechanisms = self.auth_mechanisms.into_values().collect();
+        }
+        match (self.memory_relative, self.memory_absolute) {
+            (Some(_), Some(_)) => problems.push(Problem::Conflict {
+                first: "vm_memory_high_watermark.relative",
+                second: "vm_memory_high_watermark.absolute",
+            }),
+            (Some(fraction), None) => {
+                settings.memory_high_watermark = MemoryHighWatermark::Relative(fraction)
+            }
+            (None, Some(bytes)) => {
+                settings.memory_high_watermark = MemoryHighWatermark::Absolute(bytes)
+            }
+            (None, None) => {}
+        }
+        match (self.disk_relative, self.disk_absolute) {
+            (Some(_), Some(_)) => problems.push(Problem::Conflict {
+                first: "disk_free_limit.relative",
+                second: "disk_free_limit.absolute",
+            }),
+            (Some(fraction), None) => settings.disk_free_limit = DiskFreeLimit::Relative(fraction),
+            (None, Some(bytes)) => settings.disk_free_limit = DiskFreeLimit::Absolute(bytes),
+            (None, None) => {}
+        }
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// The names that are switched on.
+fn chosen(names: BTreeMap<String, bool>) -> Vec<String> {
+    names
+        .into_iter()
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect()
+}
+
+/// Applies one entry of a file to the draft. `Ok(Some(note))` if it was accepted without effect.
+pub(crate) fn apply(
+    draft: &mut Draft,
+    place: &Place,
+    key: &str,
+    value: &str,
+) -> Result<Option<String>, Problem> {
+    let Some((row, part)) = find(key) else {
+        return Err(Problem::UnknownKey {
+            place: place.clone(),
+            key: key.to_owned(),
+            similar: similar(key),
+        });
+    };
+    if let State::Refused(reason) = row.state {
+        return Err(Problem::Refused {
+            place: place.clone(),
+            key: key.to_owned(),
+            reason,
+        });
+    }
+    kind::check(row.kind, value).map_err(|lines| Problem::datatype(place, key, lines))?;
+    let State::Honoured(apply) = row.state else {
+        return Ok(Some(format!("{place}: {key} has no effect here")));
+    };
+    apply(draft, &part, value)
+        .map(|()| None)
+        .map_err(|expected| Problem::BadValue {
+            place: place.clone(),
+            key: key.to_owned(),
+            value: if kind::is_secret(row.kind) {
+                "***".to_owned()
+            } else {
+                value.to_owned()
+            },
+            expected,
+        })
+}
+
+/// The key's row and the first part that the operator chose; the row with the fewest chosen parts if there are several.
+pub fn find(key: &str) -> Option<(&'static Key, String)> {
+    let parts = split(key);
+    let mut best: Option<(usize, &'static Key, String)> = None;
+    for row in keys() {
+        let Some(chosen) = [Some(row.name), row.alias]
+            .into_iter()
+            .flatten()
+            .find_map(|name| chosen_parts(name, &parts))
+        else {
+            continue;
+        };
+        if best
+            .as_ref()
+            .is_none_or(|(count, _, _)| chosen.len() < *count)
+        {
+            best = Some((
+                chosen.len(),
+                row,
+                chosen.first().cloned().unwrap_or_default(),
+            ));
+        }
+    }
+    best.map(|(_, row, part)| (row, part))
+}
+
+/// The parts of a key: a dot behind a backslash belongs to its part.
+fn split(key: &str) -> Vec<String> {
+    let hidden = key.replace("\\.", "\u{0}");
+    let parts = hidden.split('.');
+    parts.map(|part| part.replace('\u{0}', ".")).collect()
+}
+
+/// What stands in place of each `$…` of the name, if the parts fit it.
+fn chosen_parts(name: &str, parts: &[String]) -> Option<Vec<String>> {
+    let mut given = parts.iter();
+    let mut chosen = Vec::new();
+    for expected in name.split('.') {
+        let part = given.next()?;
+        if expected.starts_with('$') {
+            chosen.push(part.clone());
+        } else if expected != part {
+            return None;
+        }
+    }
+    given.next().is_none().then_some(chosen)
+}
+
+/// The three nearest names, nearest first.
+fn similar(key: &str) -> Vec<&'static str> {
+    /// Longer keys are no typing mistake; the limit also bounds the work.
+    const COMPARED_MAX_BYTES: usize = 80;
+    if key.len() > COMPARED_MAX_BYTES {
+        return Vec::new();
+    }
+    let mut names: Vec<_> = keys()
+        .map(|row| (edit_distance(key, row.name), row.name))
+        .collect();
+    names.sort_unstable();
+    names.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein distance in bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn limits<'a>(draft: &'a mut Draft, id: &str) -> &'a mut DefaultLimits {
+    let groups = &mut draft.settings.metadata.vhost_limits;
+    groups.entry(id.to_owned()).or_default()
+}
+
+fn policy<'a>(draft: &'a mut Draft, id: &str) -> &'a mut DefaultPolicy {
+    let groups = &mut draft.settings.metadata.operator_policies;
+    groups.entry(id.to_owned()).or_default()
+}
+
+fn or_infinity(value: &str) -> Result<Option<u64>, String> {
+    match value {
+        "infinity" => Ok(None),
+        value => positive(value)
+            .map(Some)
+            .map_err(|_| "an integer above 0 or infinity".to_owned()),
+    }
+}
+
+fn none_only(value: &str) -> Result<(), String> {
+    if value == "none" {
+        Ok(())
+    } else {
+        Err("none".to_owned())
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "true or false".to_owned())
+}
+
+/// What becomes of a value that a publisher has set.
+fn existing(overwrite: &str) -> Result<Existing, String> {
+    Ok(match boolean(overwrite)? {
+        true => Existing::Overwrite,
+        false => Existing::Keep,
+    })
+}
+
+fn positive<T: std::str::FromStr + PartialOrd + From<u8>>(value: &str) -> Result<T, String> {
+    let number = value.parse().ok().filter(|number| *number >= T::from(1));
+    number.ok_or_else(|| "an integer above 0".to_owned())
+}
+
+fn frame_size(value: &str) -> Result<u32, String> {
+    size::parse_byte_size(value)
+        .filter(|bytes| (FRAME_SIZE_MIN_BYTES..=FRAME_SIZE_CAP_BYTES).contains(bytes))
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| "bytes, an integer from 8192 to 16777216".to_owned())
+}
+
+fn information_unit(value: &str) -> Result<u64, String> {
+    size::parse_information_unit(value)
+        .ok_or_else(|| "a size such as 50000000, 64MB or 2GiB".to_owned())
+}
+
+fn non_negative(value: &str) -> Result<f64, String> {
+    let number = value
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a number of at least 0".to_owned())
+}
+
+fn fraction(value: &str) -> Result<f64, String> {
+    non_negative(value)
+        .ok()
+        .filter(|number| *number <= 1.0)
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+/// Vhost and user names travel in AMQP short strings.
+pub(crate) fn name(value: &str) -> Result<String, String> {
+    if (1..=255).contains(&value.len()) {
+        Ok(value.to_owned())
+    } else {
+        Err("a name of 1 to 255 bytes".to_owned())
+    }
+}
