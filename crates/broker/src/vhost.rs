@@ -166,10 +166,7 @@ impl Vhost {
 
     /// The policies that apply to a queue or an exchange of the vhost.
     pub fn effective(&self, subject: Subject<'_>) -> Effective<'_> {
-        Effective {
-            policy: self.policies.find(subject),
-            operator_policy: self.operator_policies.find(subject),
-        }
+        Effective::find(&self.policies, &self.operator_policies, subject)
     }
 
     /// The policies that apply to a queue.

@@ -318,3 +318,58 @@ fn operator_policies_and_vhost_limits_can_be_set_as_parameters() {
     let twice = metadata.apply(&clear("vhost-limits", "limits"));
     assert_eq!(twice.unwrap_err().to_string(), "Parameter does not exist");
 }
+
+#[test]
+fn policies_that_merge_are_laid_below_the_highest() {
+    let mut metadata = fresh();
+    declare(&mut metadata, "orders", &[]);
+    let mut set = |name: &str, pattern: &str, priority: i64, definition: Json| {
+        let policy = json!({"pattern": pattern, "priority": priority, "definition": definition});
+        put(&mut metadata, PolicyScope::User, name, &policy);
+        effective(&metadata, "orders")
+    };
+    // Alone, the key changes nothing.
+    let base = json!({"max-length": 100, "message-ttl": 60_000, "merge": true});
+    let (policy, _, definition) = set("base", "", 0, base);
+    assert_eq!(policy.unwrap(), "base");
+    assert_eq!(
+        definition,
+        json!({"max-length": 100, "message-ttl": 60_000})
+    );
+    // Without it a policy applies only where it is the highest.
+    set("silent", "", 1, json!({"max-length-bytes": 7}));
+    let (policy, _, definition) = set("team", "^o", 5, json!({"max-length": 10}));
+    assert_eq!(policy.unwrap(), "team");
+    assert_eq!(definition, json!({"max-length": 10, "message-ttl": 60_000}));
+    // The higher of two that merge wins, key by key, and one that does not match is left out.
+    let middle = json!({"message-ttl": 5, "expires": 9, "merge": true});
+    set("middle", "orders", 2, middle);
+    let (_, _, definition) = set(
+        "other",
+        "^x",
+        3,
+        json!({"overflow": "drop-head", "merge": true}),
+    );
+    let merged = json!({"max-length": 10, "message-ttl": 5, "expires": 9});
+    assert_eq!(definition, merged);
+    let settings = settings(&metadata, "orders");
+    assert_eq!(settings.max_length, Some(10));
+    assert_eq!(settings.message_ttl_ms, Some(5));
+    assert_eq!(settings.expires_ms, Some(9));
+    assert_eq!(settings.max_length_bytes, None);
+    // The operator's is laid over the result.
+    let policy = json!({"pattern": "", "definition": {"expires": 20, "max-length": 3}});
+    put(&mut metadata, PolicyScope::Operator, "op", &policy);
+    let (_, operator, definition) = effective(&metadata, "orders");
+    assert_eq!(operator.unwrap(), "op");
+    assert_eq!(
+        definition,
+        json!({"max-length": 3, "message-ttl": 5, "expires": 9})
+    );
+    delete(&mut metadata, PolicyScope::User, "middle").unwrap();
+    let (_, _, definition) = effective(&metadata, "orders");
+    assert_eq!(
+        definition,
+        json!({"max-length": 3, "message-ttl": 60_000, "expires": 20})
+    );
+}

@@ -117,6 +117,7 @@ static KEYS: &[Key] = &[
     key!("max-in-memory-length", "maximum memory in bytes", natural, Some(Smaller), &[Classic, Stream], no_effect),
     key!("max-length", "maximum length", natural, Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.max_length, value)),
     key!("max-length-bytes", "maximum length in bytes", natural, Some(Smaller), &[], |queue, value| lower(&mut queue.settings.max_length_bytes, value)),
+    key!("merge", "merge value. Must be true or false", Json::is_boolean, None, &[], no_effect),
     key!("message-deduplication", "switch of message deduplication", Json::is_boolean, None, &[Stream], |queue, value| queue.absent("x-message-deduplication", |settings| settings.deduplication.enabled = value.as_bool() == Some(true))),
     key!("message-ttl", "message TTL", natural, Some(Smaller), &[Stream], |queue, value| lower_time(&mut queue.settings.message_ttl_ms, value)),
     key!("overflow", "overflow value", |value| overflow_of(value).is_some(), Some(Operators), &[Stream], overflow),

@@ -1,7 +1,8 @@
 //! Policies: arguments that an operator gives to queues and exchanges by patterns of their names (RabbitMQ docs: policies).
 //!
 //! Of each kind ([`PolicyScope`]) at most one policy applies to a queue or an exchange: of those that match, the one of highest
-//! priority. What it says is never copied into the metadata of the queue: [`PolicySet::find`] is asked when somebody needs to know,
+//! priority. A policy that says [`MERGE`] applies as well where it is not the highest: what it says counts where those above it say
+//! nothing. What a policy says is never copied into the metadata of the queue: [`PolicySet::find`] is asked when somebody needs to know,
 //! so that a change costs the same for one queue as for 100,000. Shards bring their running queues up to date in steps.
 //!
 //! A key is one line of the table in `keys.rs`: its name, which values it takes, which queue types know it, whether an operator
@@ -26,6 +27,9 @@ use std::sync::Arc;
 
 /// Key of a policy that names the alternate exchange of exchanges.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// Key of a policy that applies also below others.
+pub const MERGE: &str = "merge";
 
 /// Key of a policy that lets messages wait at exchanges and before queues, see [`crate::delay`].
 pub const DELAYED_PUBLISH: &str = "delayed-publish";
@@ -147,6 +151,11 @@ impl Policy {
         )
     }
 
+    /// Whether it applies also where another of higher priority does.
+    pub fn merges(&self) -> bool {
+        self.definition.get(MERGE).and_then(Json::as_bool) == Some(true)
+    }
+
     /// Whether it applies to a queue or an exchange, as far as this policy alone decides that.
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         let (fits, name) = match subject {
@@ -181,6 +190,8 @@ pub struct PolicySet {
     by_name: RedBlackTreeMapSync<Name, Arc<Policy>>,
     /// The same, as they are looked through.
     ordered: Arc<[Arc<Policy>]>,
+    /// Whether any merges.
+    has_merging: bool,
 }
 
 impl PolicySet {
@@ -209,6 +220,23 @@ impl PolicySet {
         self.ordered.iter().find(|policy| policy.matches(subject))
     }
 
+    /// Those that merge below `policy`, which is the one that applies; higher ones first.
+    fn find_below<'a>(
+        &'a self,
+        policy: &Arc<Policy>,
+        subject: Subject<'_>,
+    ) -> Vec<&'a Arc<Policy>> {
+        if !self.has_merging {
+            return Vec::new();
+        }
+        self.ordered
+            .iter()
+            .skip_while(|other| !Arc::ptr_eq(other, policy))
+            .skip(1)
+            .filter(|other| other.merges() && other.matches(subject))
+            .collect()
+    }
+
     /// Whether any says something about this key.
     pub(crate) fn mentions(&self, key: &str) -> bool {
         self.ordered
@@ -232,23 +260,40 @@ impl PolicySet {
         let mut ordered: Vec<_> = self.by_name.values().cloned().collect();
         // Stable: equal ones stay sorted by name.
         ordered.sort_by(|a, b| by_priority(&a.priority, &b.priority));
+        self.has_merging = ordered.iter().any(|policy| policy.merges());
         self.ordered = ordered.into();
     }
 }
 
-/// The two policies that apply to one queue or exchange.
-#[derive(Clone, Copy, Debug, Default)]
+/// The policies that apply to one queue or exchange.
+#[derive(Clone, Debug, Default)]
 pub struct Effective<'a> {
-    /// The ordinary one.
+    /// The ordinary one, of highest priority.
     pub policy: Option<&'a Arc<Policy>>,
+    /// Those that merge below it, higher ones first.
+    pub merged: Vec<&'a Arc<Policy>>,
     /// The operator's.
     pub operator_policy: Option<&'a Arc<Policy>>,
 }
 
-impl Effective<'_> {
+impl<'a> Effective<'a> {
+    /// Those of `policies` and `operator_policies` that apply.
+    pub(crate) fn find(
+        policies: &'a PolicySet,
+        operator_policies: &'a PolicySet,
+        subject: Subject<'_>,
+    ) -> Self {
+        let policy = policies.find(subject);
+        Self {
+            policy,
+            merged: policy.map_or_else(Vec::new, |policy| policies.find_below(policy, subject)),
+            operator_policy: operator_policies.find(subject),
+        }
+    }
+
     /// The value of a key, merged.
-    pub fn get(&self, key: &str) -> Option<&Json> {
-        let own = self.policy.and_then(|policy| policy.definition.get(key));
+    pub fn get(&self, key: &str) -> Option<&'a Json> {
+        let own = self.own().find_map(|policy| policy.definition.get(key));
         let operators = self
             .operator_policy
             .and_then(|policy| policy.definition.get(key));
@@ -258,22 +303,22 @@ impl Effective<'_> {
         }
     }
 
-    /// All keys with their merged values; `None` if no policy applies.
+    /// All but the operator's, higher ones first.
+    fn own(&self) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.policy.into_iter().chain(self.merged.iter().copied())
+    }
+
+    /// All keys with their merged values; `None` if no policy applies. [`MERGE`] is about policies, so it is not among them.
     pub fn definition(&self) -> Option<Map<String, Json>> {
-        let policies = [self.policy, self.operator_policy];
-        let mut definition = None;
-        for key in policies
-            .into_iter()
-            .flatten()
-            .flat_map(|policy| policy.definition.keys())
-        {
-            if let Some(value) = self.get(key) {
-                definition
-                    .get_or_insert_with(Map::new)
-                    .insert(key.clone(), value.clone());
-            }
+        if self.policy.is_none() && self.operator_policy.is_none() {
+            return None;
         }
-        definition
+        let keys = self.own().chain(self.operator_policy);
+        let keys = keys.flat_map(|policy| policy.definition.keys());
+        let values = keys
+            .filter(|key| *key != MERGE)
+            .filter_map(|key| Some((key.clone(), self.get(key)?.clone())));
+        Some(values.collect())
     }
 
     /// What a queue has to do that was declared with these arguments and so got these `settings`

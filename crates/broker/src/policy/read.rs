@@ -208,6 +208,10 @@ mod tests {
             "delayed-retry-max (5) must not be smaller than delayed-retry-min (10)",
         );
         check(
+            &json!({"merge": "yes"}),
+            r#"<<"yes">> is not a valid merge value. Must be true or false"#,
+        );
+        check(
             &json!({"consumer-timeout": -1}),
             "-1 is not a valid consumer timeout",
         );
@@ -244,6 +248,11 @@ mod tests {
         assert_eq!(
             refusal(PolicyScope::Operator, &policy),
             r#"[{<<"dead-letter-exchange">>,<<"x">>}] are not recognised policy settings"#
+        );
+        let policy = json!({"pattern": "a", "priority": 0, "definition": {"merge": true}});
+        assert_eq!(
+            refusal(PolicyScope::Operator, &policy),
+            r#"[{<<"merge">>,true}] are not recognised policy settings"#
         );
     }
 
