@@ -220,6 +220,7 @@ mod tests {
         let limits = VhostLimits {
             max_connections: Some(1),
             max_queues: None,
+            ..VhostLimits::default()
         };
         let metadata = metadata(limits, UserLimits::default());
         let admission = Arc::new(Admission::default());
@@ -241,10 +242,12 @@ mod tests {
         let limits = UserLimits {
             max_connections: Some(0),
             max_channels: Some(1),
+            ..UserLimits::default()
         };
         let no_limit = VhostLimits {
             max_connections: Some(-1),
             max_queues: None,
+            ..VhostLimits::default()
         };
         let metadata = metadata(no_limit, limits);
         let admission = Arc::new(Admission::default());

@@ -487,6 +487,7 @@ mod tests {
                 limits: crate::limits::VhostLimits {
                     max_connections: None,
                     max_queues: Some(7),
+                    ..crate::limits::VhostLimits::default()
                 },
             },
             C::PutGlobalParameter {

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod queue;
 pub mod queue_arguments;
 pub mod router;
+pub mod throttle;
 pub mod value;
 pub mod vhost;
 pub mod vhost_metadata;

@@ -1,10 +1,23 @@
 //! Limits that an operator sets for a vhost or a user.
 //!
 //! Only what they are and how they are written; the vhost's queues are counted by [`metadata`](crate::metadata), connections
-//! and channels by [`admission`](crate::admission). A negative limit means none and is kept as it was written.
+//! and channels by [`admission`](crate::admission), what is published by [`throttle`](crate::throttle). A negative limit means none and is kept as it was written.
 
 use crate::Error;
 use crate::json::{Json, Map, erlang_pairs, erlang_term};
+
+/// How much may be published in a second. RabbitMQ has no such limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishRates {
+    /// `max-publish-rate`: messages of all connections together.
+    pub messages: Option<i64>,
+    /// `max-publish-bytes-rate`: bytes of their bodies.
+    pub bytes: Option<i64>,
+    /// `max-connection-publish-rate`: messages of each connection.
+    pub connection_messages: Option<i64>,
+    /// `max-connection-publish-bytes-rate`: bytes of their bodies.
+    pub connection_bytes: Option<i64>,
+}
 
 /// Limits of a vhost (RabbitMQ docs: vhosts#limits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +26,8 @@ pub struct VhostLimits {
     pub max_connections: Option<i64>,
     /// `max-queues`: queues that exist at once.
     pub max_queues: Option<i64>,
+    /// How fast its connections may publish.
+    pub publish: PublishRates,
 }
 
 /// Limits of a user (RabbitMQ docs: user-limits).
@@ -22,6 +37,8 @@ pub struct UserLimits {
     pub max_connections: Option<i64>,
     /// `max-channels`: channels open at once, over all connections.
     pub max_channels: Option<i64>,
+    /// How fast the user's connections may publish.
+    pub publish: PublishRates,
 }
 
 /// The number that a limit allows, if it is one.
@@ -29,50 +46,85 @@ pub(crate) fn allowed(limit: Option<i64>) -> Option<u64> {
     limit.and_then(|limit| u64::try_from(limit).ok())
 }
 
+/// The keys of [`PublishRates`].
+const RATE_KEYS: [&str; 4] = [
+    "max-publish-rate",
+    "max-publish-bytes-rate",
+    "max-connection-publish-rate",
+    "max-connection-publish-bytes-rate",
+];
+
+impl PublishRates {
+    fn of([messages, bytes, connection_messages, connection_bytes]: [Option<i64>; 4]) -> Self {
+        Self {
+            messages,
+            bytes,
+            connection_messages,
+            connection_bytes,
+        }
+    }
+
+    fn values(self) -> [Option<i64>; 4] {
+        [
+            self.messages,
+            self.bytes,
+            self.connection_messages,
+            self.connection_bytes,
+        ]
+    }
+
+    /// These, and those of `other` where these are not set.
+    fn or(self, other: Self) -> Self {
+        let [own, others] = [self.values(), other.values()];
+        Self::of(std::array::from_fn(|index| own[index].or(others[index])))
+    }
+}
+
 impl VhostLimits {
+    const KEYS: [&str; 2] = ["max-connections", "max-queues"];
+
     /// Reads what an operator wrote.
     ///
     /// # Errors
     /// `Invalid`, for an unknown limit or one that is no integer.
     pub fn from_json(value: &Json) -> Result<Self, Error> {
-        let [max_connections, max_queues] =
-            read(value, ["max-connections", "max-queues"], "limits").map_err(Error::validation)?;
+        let ([max_connections, max_queues], publish) =
+            read(value, Self::KEYS, "limits").map_err(Error::validation)?;
         Ok(Self {
             max_connections,
             max_queues,
+            publish,
         })
     }
 
     /// The limits that are set.
     pub fn to_json(self) -> Json {
-        write([
-            ("max-connections", self.max_connections),
-            ("max-queues", self.max_queues),
-        ])
+        let counts = [self.max_connections, self.max_queues];
+        write(Self::KEYS, counts, self.publish)
     }
 }
 
 impl UserLimits {
+    const KEYS: [&str; 2] = ["max-connections", "max-channels"];
+
     /// Reads what an operator wrote.
     ///
     /// # Errors
     /// `Invalid`, for an unknown limit or one that is no integer.
     pub fn from_json(value: &Json) -> Result<Self, Error> {
-        let [max_connections, max_channels] =
-            read(value, ["max-connections", "max-channels"], "user-limits")
-                .map_err(|problems| Error::Invalid(problems.join("\n").into()))?;
+        let ([max_connections, max_channels], publish) = read(value, Self::KEYS, "user-limits")
+            .map_err(|problems| Error::Invalid(problems.join("\n").into()))?;
         Ok(Self {
             max_connections,
             max_channels,
+            publish,
         })
     }
 
     /// The limits that are set.
     pub fn to_json(self) -> Json {
-        write([
-            ("max-connections", self.max_connections),
-            ("max-channels", self.max_channels),
-        ])
+        let counts = [self.max_connections, self.max_channels];
+        write(Self::KEYS, counts, self.publish)
     }
 
     /// These limits, and those of `other` where these are not set.
@@ -81,45 +133,52 @@ impl UserLimits {
         Self {
             max_connections: self.max_connections.or(other.max_connections),
             max_channels: self.max_channels.or(other.max_channels),
+            publish: self.publish.or(other.publish),
         }
     }
 }
 
-fn read<const N: usize>(
+/// Two counts and the rates.
+fn read(
     value: &Json,
-    keys: [&str; N],
+    keys: [&str; 2],
     name: &str,
-) -> Result<[Option<i64>; N], Vec<String>> {
+) -> Result<([Option<i64>; 2], PublishRates), Vec<String>> {
     let Json::Object(fields) = value else {
         return Err(vec![format!("{name} not a list {}", erlang_term(value))]);
     };
-    let mut limits = [None; N];
     let mut problems = Vec::new();
-    for (key, limit) in keys.iter().zip(&mut limits) {
-        let Some(field) = fields.get(*key) else {
-            continue;
-        };
-        *limit = field.as_i64();
+    let mut limit = |key: &str| {
+        let field = fields.get(key)?;
+        let limit = field.as_i64();
         if limit.is_none() {
             let found = erlang_term(field);
             problems.insert(0, format!("{key} should be a number, actually was {found}"));
         }
-    }
-    let unknown = |(key, _): &(&String, &Json)| !keys.contains(&key.as_str());
+        limit
+    };
+    let counts = keys.map(&mut limit);
+    let rates = PublishRates::of(RATE_KEYS.map(&mut limit));
+    let unknown = |(key, _): &(&String, &Json)| {
+        let key = key.as_str();
+        !keys.contains(&key) && !RATE_KEYS.contains(&key)
+    };
     if fields.iter().any(|field| unknown(&field)) {
         let terms = erlang_pairs(fields.iter().filter(unknown));
         problems.insert(0, format!("Unrecognised terms {terms} in {name}"));
     }
     if problems.is_empty() {
-        Ok(limits)
+        Ok((counts, rates))
     } else {
         Err(problems)
     }
 }
 
-fn write<const N: usize>(limits: [(&str, Option<i64>); N]) -> Json {
-    let set = limits
-        .into_iter()
+fn write(keys: [&str; 2], counts: [Option<i64>; 2], rates: PublishRates) -> Json {
+    let counts = keys.into_iter().zip(counts);
+    let rates = RATE_KEYS.into_iter().zip(rates.values());
+    let set = counts
+        .chain(rates)
         .filter_map(|(key, limit)| Some((key.to_owned(), Json::from(limit?))));
     Json::Object(set.collect::<Map<_, _>>())
 }
@@ -133,7 +192,9 @@ mod tests {
     fn limits_read_back_as_they_were_written() {
         let limits = json!({"max-connections": -1, "max-queues": 10});
         assert_eq!(VhostLimits::from_json(&limits).unwrap().to_json(), limits);
-        let limits = json!({"max-channels": 3});
+        let limits = json!({"max-channels": 3, "max-publish-rate": 0,
+            "max-publish-bytes-rate": 1, "max-connection-publish-rate": 2,
+            "max-connection-publish-bytes-rate": -1});
         assert_eq!(UserLimits::from_json(&limits).unwrap().to_json(), limits);
     }
 

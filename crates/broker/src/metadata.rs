@@ -214,7 +214,7 @@ impl Metadata {
         self.version
     }
 
-    /// Counts the changes that every open connection has to look at: whether its vhost is traced.
+    /// Counts the changes that every open connection has to look at: whether its vhost is traced, and how fast it may publish.
     pub fn connection_version(&self) -> u64 {
         self.connection_version
     }

@@ -2,6 +2,7 @@
 
 use crate::interceptor::Interceptors;
 use broker::admission::Admission;
+use broker::throttle::SharedRates;
 use broker::value::Arguments;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Config {
     pub consumer_max_per_channel: Option<usize>,
     /// Counts the connections and channels of the node; shared by all protocols.
     pub admission: Arc<Admission>,
+    /// How much connections have published lately, where that is limited; shared by all protocols.
+    pub rates: Arc<SharedRates>,
 }
 
 impl Default for Config {
@@ -89,6 +92,7 @@ impl Default for Config {
             consumer_prefetch_default: 0,
             consumer_max_per_channel: None,
             admission: Arc::default(),
+            rates: Arc::default(),
         }
     }
 }

@@ -96,7 +96,7 @@ pub enum ConnectionState {
     Blocking,
     /// An alarm is on and the client wants to publish.
     Blocked,
-    /// The client publishes faster than the node can store.
+    /// The client publishes faster than the node can store, or than its limits allow.
     Flow,
     /// On its way to the end.
     Closing,
@@ -120,6 +120,8 @@ pub struct ConnectionDetails {
     pub peer: Peer,
     /// Its state.
     pub state: ConnectionState,
+    /// It is not read because it publishes faster than a limit allows.
+    pub throttled: bool,
     /// The SASL mechanism it logged in with; empty before that.
     pub mechanism: String,
     /// Who logged in; empty before that.
@@ -214,6 +216,7 @@ impl Connection {
             State::Running if backpressure.is_congested && backpressure.has_publish => {
                 ConnectionState::Flow
             }
+            State::Running if self.session.is_throttled() => ConnectionState::Flow,
             State::Running
                 if self
                     .channels
@@ -243,10 +246,17 @@ impl Connection {
         match self.state {
             State::Finished | State::Leaving(_) => false,
             State::Running if is_blocked || self.session.has_full_stash => false,
+            State::Running if self.session.is_throttled() => false,
             State::Handshake(_) | State::Running | State::Closing { .. } | State::Silent { .. } => {
                 self.session.out.len() < OUTPUT_SIZE_MAX
             }
         }
+    }
+
+    /// Whether the last input was not taken as far as it could have been, because the client publishes too fast. The driver offers what
+    /// is left again as soon as the connection wants input.
+    pub fn holds_input(&self) -> bool {
+        self.session.holds_input
     }
 
     /// Bytes of messages in memory that are in no queue yet: parts of bodies, what waits, open transactions.
@@ -264,6 +274,7 @@ impl Connection {
             id: session.id,
             peer: session.peer,
             state: self.state(),
+            throttled: session.is_throttled(),
             mechanism: session.mechanism.clone(),
             user: session.user.clone(),
             vhost: session.vhost.clone(),
@@ -302,7 +313,8 @@ impl Connection {
 
 // What happened outside.
 impl Connection {
-    /// Takes all complete frames off the front of `input` and leaves an incomplete one there.
+    /// Takes all complete frames off the front of `input` and leaves an incomplete one there; and more, if it says so by
+    /// [`Self::holds_input`].
     pub fn handle_input(&mut self, now: Now, metadata: &Arc<Metadata>, input: &mut BytesMut) {
         if let Some(heartbeat) = &mut self.heartbeat
             && !input.is_empty()
@@ -310,12 +322,17 @@ impl Connection {
             heartbeat.handle_received();
         }
         self.session.wall_ms = now.wall_ms;
+        self.session.holds_input = false;
         if matches!(self.state, State::Handshake(Handshake::Header))
             && !self.handle_header(metadata, input)
         {
             return;
         }
-        let batch = input.split_to(complete_size(input)).freeze();
+        let size = match (&self.session.throttle, &self.state) {
+            (Some(_), State::Running) => self.session.admit(now, input),
+            _ => complete_size(input),
+        };
+        let batch = input.split_to(size).freeze();
         self.received_bytes += batch.len() as u64;
         let mut offset = 0;
         while self.reads() && offset < batch.len() {
@@ -402,7 +419,10 @@ impl Connection {
                 self.finish()
             }
             State::Running | State::Handshake(Handshake::Open) => {
-                self.handle_heartbeat_timeout(now)
+                self.handle_heartbeat_timeout(now);
+                if let Some(throttle) = &mut self.session.throttle {
+                    throttle.handle_timeout(now);
+                }
             }
             State::Handshake(_)
             | State::Leaving(_)
@@ -438,6 +458,7 @@ impl Connection {
     pub fn handle_observers(&mut self, metadata: &Metadata, are_there: bool) {
         self.session.is_observed = are_there;
         self.session.refresh_taps(metadata);
+        self.session.refresh_throttle(metadata);
     }
 
     /// The driver forgets the connection: the last that observers hear of it.
@@ -485,7 +506,10 @@ impl Connection {
                 }))
             }
             State::Handshake(_) => Some(self.handshake_until),
-            State::Running => heartbeat,
+            State::Running => match &self.session.throttle {
+                None => heartbeat,
+                Some(throttle) => heartbeat.into_iter().chain(throttle.poll_deadline()).min(),
+            },
             State::Closing { until, .. } | State::Silent { until } => Some(until),
             State::Leaving(_) | State::Finished => None,
         }

@@ -342,6 +342,7 @@ fn open(turn: &mut Turn<'_>, method: &connection::Open<'_>) -> Result<Step, Fail
     turn.session.vhost = vhost;
     turn.session.seat = Some(seat);
     turn.session.refresh_taps(turn.metadata);
+    turn.session.refresh_throttle(turn.metadata);
     connection::OpenOk::default().encode(0, turn.session.encoded());
     Ok(Step::Open)
 }

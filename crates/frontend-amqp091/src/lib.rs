@@ -39,6 +39,7 @@ mod reply_to;
 mod request;
 mod session;
 mod settle;
+mod throttle;
 mod topology;
 mod trace;
 mod tx;

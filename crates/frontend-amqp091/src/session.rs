@@ -7,13 +7,15 @@ use crate::config::{Alarms, Config, Peer};
 use crate::out_buffer::{COPY_SIZE_MAX, OutBuffer};
 use crate::random::Random;
 use crate::request::Request;
-use base::{ChannelNumber, ConnectionId, Name, QueueRef};
+use crate::throttle;
+use base::{ChannelNumber, ConnectionId, Name, Now, QueueRef};
 use broker::Error;
 use broker::admission::ConnectionSeat;
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, push_message};
 use broker::json::Json;
 use broker::message::{Message, SharedMessage};
 use broker::metadata::{CLUSTER_NAME, Metadata};
+use broker::throttle::Throttle;
 use broker::value::Arguments;
 use codec_amqp091::{FRAME_OVERHEAD, FrameKind, encode_header_frame, encode_small_content};
 use smallvec::smallvec;
@@ -63,6 +65,10 @@ pub(crate) struct Session {
     pub(crate) is_traced: bool,
     /// Publishes take the long way: something looks at them or adds to them.
     pub(crate) has_taps: bool,
+    /// How fast it may publish, if that is limited.
+    pub(crate) throttle: Option<Box<Throttle>>,
+    /// Complete frames were left in the input because of that.
+    pub(crate) holds_input: bool,
     /// The time of the input that is handled, in milliseconds since 1970.
     pub(crate) wall_ms: u64,
     /// Somebody wants to hear of events.
@@ -123,6 +129,8 @@ impl Session {
             declared_exclusive: false,
             is_traced: false,
             has_taps: config_taps,
+            throttle: None,
+            holds_input: false,
             wall_ms: 0,
             is_observed: false,
         }
@@ -146,6 +154,38 @@ impl Session {
         let vhost = metadata.vhost(&self.vhost);
         self.is_traced = vhost.is_some_and(|vhost| vhost.metadata.tracing);
         self.has_taps = self.is_traced || self.config.interceptors.any();
+    }
+
+    /// What the metadata says about the rate of this connection.
+    pub(crate) fn refresh_throttle(&mut self, metadata: &Metadata) {
+        let previous = self.throttle.as_deref();
+        let rates = &self.config.rates;
+        self.throttle = rates.throttle(metadata, &self.user, &self.vhost, previous);
+    }
+
+    /// How much of the input may be handled now, where the rate is limited.
+    pub(crate) fn admit(&mut self, now: Now, input: &[u8]) -> usize {
+        let Some(throttle) = &mut self.throttle else {
+            return input.len();
+        };
+        let admitted = throttle::admit(throttle, now, input);
+        self.holds_input = throttle.waits();
+        if throttle.waits_first() {
+            tracing::warn!(
+                connection = %self.id,
+                user = %self.user,
+                vhost = %self.vhost,
+                "publishes faster than the limits of its user or virtual host allow, and is read more slowly"
+            );
+        }
+        admitted
+    }
+
+    /// Whether nothing is read because of the rate.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.throttle
+            .as_ref()
+            .is_some_and(|throttle| throttle.waits())
     }
 
     #[inline]

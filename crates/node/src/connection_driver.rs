@@ -131,7 +131,7 @@ impl ShardDriver {
         let mut eof = false;
         let mut reads = 0;
         loop {
-            let (wants_input, deadline) = {
+            let (wants_input, holds_input, deadline) = {
                 let mut shard = self.shard.borrow_mut();
                 let Some(connection) = shard.connection(id) else {
                     return;
@@ -139,8 +139,18 @@ impl ShardDriver {
                 if connection.is_finished() && (eof || connection.output().is_empty()) {
                     return;
                 }
-                (connection.wants_input() && !eof, connection.poll_deadline())
+                (
+                    connection.wants_input() && !eof,
+                    connection.holds_input(),
+                    connection.poll_deadline(),
+                )
             };
+            if wants_input && holds_input {
+                self.offer_again(id, &mut partial);
+                self.finish_turn();
+                tokio::task::yield_now().await;
+                continue;
+            }
             socket
                 .awaited
                 .set((wants_input, socket.blocked.get(), deadline));
@@ -199,6 +209,15 @@ impl ShardDriver {
         if !std::mem::replace(eof, true) {
             self.shard.borrow_mut().handle_eof(self.shared.now(), id);
             self.finish_turn();
+        }
+    }
+
+    /// Runs the shard on input that it left although it was complete.
+    fn offer_again(&self, id: ConnectionId, partial: &mut BytesMut) {
+        let now = self.shared.now();
+        self.shard.borrow_mut().handle_input(now, id, partial);
+        if partial.is_empty() {
+            *partial = BytesMut::new();
         }
     }
 

@@ -6,7 +6,7 @@
 use base::{ConnectionId, Name, QueueId};
 use broker::command::{Destination, HashAlgorithm, MetadataCommand, PasswordHash};
 use broker::json::Json;
-use broker::limits::{UserLimits, VhostLimits};
+use broker::limits::{PublishRates, UserLimits, VhostLimits};
 use broker::metadata::Snapshot;
 use broker::policy::{Policy, PolicyScope};
 use broker::value::{Arguments, IntKind, Value};
@@ -259,6 +259,36 @@ struct LimitsRecord {
     /// Of a user.
     #[prost(int64, optional, tag = "4")]
     max_channels: Option<i64>,
+    #[prost(int64, optional, tag = "5")]
+    publish_rate: Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    publish_bytes_rate: Option<i64>,
+    #[prost(int64, optional, tag = "7")]
+    connection_publish_rate: Option<i64>,
+    #[prost(int64, optional, tag = "8")]
+    connection_publish_bytes_rate: Option<i64>,
+}
+
+impl LimitsRecord {
+    fn of(name: &Name, rates: PublishRates) -> Self {
+        Self {
+            name: name.to_string(),
+            publish_rate: rates.messages,
+            publish_bytes_rate: rates.bytes,
+            connection_publish_rate: rates.connection_messages,
+            connection_publish_bytes_rate: rates.connection_bytes,
+            ..Self::default()
+        }
+    }
+
+    fn rates(&self) -> PublishRates {
+        PublishRates {
+            messages: self.publish_rate,
+            bytes: self.publish_bytes_rate,
+            connection_messages: self.connection_publish_rate,
+            connection_bytes: self.connection_publish_bytes_rate,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -669,18 +699,16 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
         }
         MetadataCommand::SetVhostLimits { vhost, limits } => {
             CommandKind::SetVhostLimits(LimitsRecord {
-                name: vhost.to_string(),
                 max_connections: limits.max_connections,
                 max_queues: limits.max_queues,
-                max_channels: None,
+                ..LimitsRecord::of(vhost, limits.publish)
             })
         }
         MetadataCommand::SetUserLimits { user, limits } => {
             CommandKind::SetUserLimits(LimitsRecord {
-                name: user.to_string(),
                 max_connections: limits.max_connections,
-                max_queues: None,
                 max_channels: limits.max_channels,
+                ..LimitsRecord::of(user, limits.publish)
             })
         }
     }
@@ -818,18 +846,20 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
             name: record.name.into(),
         },
         CommandKind::SetVhostLimits(record) => MetadataCommand::SetVhostLimits {
-            vhost: record.name.into(),
             limits: VhostLimits {
                 max_connections: record.max_connections,
                 max_queues: record.max_queues,
+                publish: record.rates(),
             },
+            vhost: record.name.into(),
         },
         CommandKind::SetUserLimits(record) => MetadataCommand::SetUserLimits {
-            user: record.name.into(),
             limits: UserLimits {
                 max_connections: record.max_connections,
                 max_channels: record.max_channels,
+                publish: record.rates(),
             },
+            user: record.name.into(),
         },
     })
 }
@@ -1279,14 +1309,24 @@ mod tests {
                 vhost: name("/"),
                 limits: VhostLimits {
                     max_connections: Some(0),
-                    max_queues: None,
+                    publish: PublishRates {
+                        messages: Some(1),
+                        bytes: Some(2),
+                        connection_messages: Some(3),
+                        connection_bytes: Some(-4),
+                    },
+                    ..VhostLimits::default()
                 },
             },
             MetadataCommand::SetUserLimits {
                 user: name("u"),
                 limits: UserLimits {
-                    max_connections: None,
                     max_channels: Some(-1),
+                    publish: PublishRates {
+                        bytes: Some(0),
+                        ..PublishRates::default()
+                    },
+                    ..UserLimits::default()
                 },
             },
         ]

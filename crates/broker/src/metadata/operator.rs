@@ -316,7 +316,11 @@ impl Metadata {
     }
 
     fn set_vhost_limits(&mut self, vhost: &Name, limits: VhostLimits) -> Result<Applied, Error> {
-        let is_new = self.expect_vhost(vhost)?.limits != limits;
+        let known = self.expect_vhost(vhost)?.limits;
+        let is_new = known != limits;
+        if known.publish != limits.publish {
+            self.connection_version += 1;
+        }
         self.vhost_mut(vhost).limits = limits;
         let event = MetadataEvent::VhostLimitsChanged {
             vhost: vhost.clone(),
@@ -327,7 +331,11 @@ impl Metadata {
     fn set_user_limits(&mut self, user: &Name, limits: UserLimits) -> Result<Applied, Error> {
         self.check_user(user)?;
         let entry = self.user_mut(user);
-        let is_new = std::mem::replace(&mut entry.limits, limits) != limits;
+        let known = std::mem::replace(&mut entry.limits, limits);
+        let is_new = known != limits;
+        if known.publish != limits.publish {
+            self.connection_version += 1;
+        }
         let event = MetadataEvent::UserLimitsChanged { user: user.clone() };
         Ok(Applied::changed(is_new, event))
     }

@@ -703,6 +703,7 @@ fn a_new_vhost_begins_with_what_the_configuration_says() {
             VhostLimits {
                 max_connections: None,
                 max_queues: Some(1),
+                ..VhostLimits::default()
             },
         )],
         operator_policies: vec![(
@@ -751,6 +752,7 @@ fn a_vhost_may_hold_only_so_many_queues() {
         limits: VhostLimits {
             max_connections: None,
             max_queues: Some(1),
+            ..VhostLimits::default()
         },
     };
     run(&mut metadata, [queue("q"), limit, queue("q")]);
@@ -895,11 +897,11 @@ fn command() -> impl Strategy<Value = C> {
         1 => policy_name().prop_map(|name| C::DeleteGlobalParameter { name: name.into() }),
         1 => (vhost(), proptest::option::of(0..4_i64)).prop_map(|(vhost, max_queues)| C::SetVhostLimits {
             vhost,
-            limits: VhostLimits { max_connections: None, max_queues },
+            limits: VhostLimits { max_connections: None, max_queues, ..VhostLimits::default() },
         }),
         1 => (0..4_i64).prop_map(|max| C::SetUserLimits {
             user: "guest".into(),
-            limits: UserLimits { max_connections: Some(max), max_channels: None },
+            limits: UserLimits { max_connections: Some(max), max_channels: None , ..UserLimits::default()},
         }),
     ]
 }

@@ -1,6 +1,8 @@
 //! What hostile clients cannot do: make the machine panic, grow without bound, or read on after the end.
 
 use super::*;
+use crate::{CloseReason, ConnectionState};
+use broker::limits::{PublishRates, VhostLimits};
 
 #[test]
 fn nothing_is_allocated_for_what_was_only_announced() {
@@ -158,4 +160,116 @@ fn random_bytes_do_no_harm() {
         world.hear(id);
         world.eof(id);
     }
+}
+
+/// A limit of the vhost that lets a connection publish two messages a second.
+fn two_a_second() -> MetadataCommand {
+    publish_rates(PublishRates {
+        connection_messages: Some(2),
+        ..PublishRates::default()
+    })
+}
+
+fn publish_rates(publish: PublishRates) -> MetadataCommand {
+    MetadataCommand::SetVhostLimits {
+        vhost: "/".into(),
+        limits: VhostLimits {
+            publish,
+            ..VhostLimits::default()
+        },
+    }
+}
+
+fn ready(world: &mut World, id: ConnectionId) -> String {
+    world
+        .ask(id, 2, Method::QueueDeclare(declare("q")))
+        .remove(0)
+}
+
+/// So many messages to the queue "q".
+fn messages(count: usize, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..count {
+        publish("", "q").encode(1, &mut bytes);
+        encode_header_frame(&mut bytes, 1, body.len() as u64, &[0, 0]);
+        encode_body_frames(&mut bytes, 1, body, 131_072);
+    }
+    bytes
+}
+
+#[test]
+fn who_publishes_too_fast_is_read_more_slowly_and_loses_nothing() {
+    let mut world = World::new();
+    world.apply(two_a_second());
+    let id = world.connect();
+    let other = world.connect();
+    world.send(other, 2, Method::ChannelOpen(channel::Open::default()));
+    world.send(id, 1, Method::QueueDeclare(declare("q")));
+    world.feed(id, &messages(10, b"body"));
+    let _ = world.hear(other);
+    let count = |world: &mut World| {
+        let ready = ready(world, other);
+        let counts = ready.split(' ').nth(3).unwrap();
+        counts.to_owned()
+    };
+    // The burst, the one that was too much, and nothing that was half taken.
+    assert_eq!(world.machine(id).state(), ConnectionState::Flow);
+    assert!(!world.machine(id).wants_input() && world.machine(id).holds_input());
+    assert_eq!(count(&mut world), "2", "{:?}", ready(&mut world, other));
+    assert_eq!(world.machine(other).state(), ConnectionState::Running);
+    for _ in 0..2 {
+        world.pass(Duration::from_secs(1));
+        assert!(world.machine(id).wants_input());
+        world.feed(id, b"");
+    }
+    assert_eq!(count(&mut world), "6");
+    // Without the limit the rest goes on at once.
+    world.apply(publish_rates(PublishRates::default()));
+    let metadata = Arc::clone(&world.metadata);
+    world.machine(id).handle_observers(&metadata, false);
+    assert!(world.machine(id).wants_input() && world.machine(id).holds_input());
+    world.feed(id, b"");
+    assert!(!world.machine(id).holds_input());
+    assert_eq!(count(&mut world), "10");
+}
+
+#[test]
+fn bodies_are_counted_in_bytes() {
+    let mut world = World::new();
+    world.apply(publish_rates(PublishRates {
+        bytes: Some(1000),
+        ..PublishRates::default()
+    }));
+    let id = world.connect();
+    world.send(id, 1, Method::QueueDeclare(declare("q")));
+    world.feed(id, &messages(1, &[0; 900]));
+    assert!(world.machine(id).wants_input());
+    world.feed(id, &messages(1, &[0; 900]));
+    assert!(!world.machine(id).wants_input());
+    world.pass(Duration::from_millis(799));
+    assert!(!world.machine(id).wants_input());
+    world.pass(Duration::from_millis(1));
+    assert!(world.machine(id).wants_input());
+}
+
+#[test]
+fn a_connection_that_waits_can_be_closed() {
+    let mut world = World::new();
+    world.apply(publish_rates(PublishRates {
+        messages: Some(0),
+        ..PublishRates::default()
+    }));
+    let id = world.connect();
+    let mut bytes = messages(2, b"");
+    Method::ConnectionCloseOk(connection::CloseOk).encode(0, &mut bytes);
+    world.feed(id, &bytes);
+    world.pass(Duration::from_secs(3600));
+    assert!(!world.machine(id).wants_input());
+    let now = world.now;
+    world
+        .machine(id)
+        .close(now, CloseReason::Forced("enough".into()));
+    assert!(world.machine(id).wants_input());
+    world.feed(id, b"");
+    assert!(world.machine(id).is_finished());
 }

@@ -132,6 +132,9 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
         "user_who_performed_action" => &own.user,
         "vhost" => &own.vhost,
     };
+    if own.throttled {
+        item.push("throttled", true);
+    }
     for (key, value) in [
         ("recv_oct", own.received_bytes),
         ("send_oct", own.sent_bytes),
