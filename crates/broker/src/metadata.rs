@@ -13,6 +13,7 @@
 //! Queue contents, consumers and their conditions (`if_empty`, `if_unused` of a queue) are the queue machine's.
 
 mod declaration;
+mod import;
 mod operator;
 mod rules;
 mod snapshot;

@@ -12,7 +12,7 @@ use codec_amqp091::DecodeError;
 ///
 /// # Errors
 /// The table is malformed.
-pub(crate) fn from_table(table: codec::Table<'_>) -> Result<Arguments, DecodeError> {
+pub fn from_table(table: codec::Table<'_>) -> Result<Arguments, DecodeError> {
     if table.is_empty() {
         return Ok(Arguments::default());
     }
@@ -68,7 +68,7 @@ fn from_nested(table: codec::Table<'_>) -> Result<Arguments, DecodeError> {
 }
 
 /// Writes a table's fields.
-pub(crate) fn write(arguments: &Arguments, writer: &mut codec::TableWriter<'_>) {
+pub fn write(arguments: &Arguments, writer: &mut codec::TableWriter<'_>) {
     for (key, value) in arguments.iter() {
         write_field(key, value, writer);
     }

@@ -14,7 +14,7 @@
 //! Suggested reading order: [`connection`], `handshake`, `channel`, `content`, `publish`, `consume`, `settle`, `confirm`,
 //! `tx`, `topology`, `reply_to`, `dead_letter`, [`delay`], `exception`.
 
-mod arguments;
+pub mod arguments;
 mod barrier;
 mod channel;
 mod config;

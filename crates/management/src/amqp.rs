@@ -13,6 +13,7 @@ use codec_amqp091::{
     BasicProperties, ContentHeader, Frame, FrameKind, Method, Table, TableWriter, basic, channel,
     decode_frame, encode_body_frames, encode_header_frame, reply_code,
 };
+use frontend_amqp091::arguments;
 use node::DirectConnection;
 use std::time::Duration;
 
@@ -225,9 +226,9 @@ impl ApiError {
 }
 
 /// The fields of an argument table, for a method.
-pub(crate) fn table(arguments: &Arguments) -> Vec<u8> {
+pub(crate) fn table(table: &Arguments) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(arguments, &mut TableWriter::new(&mut bytes));
+    arguments::write(table, &mut TableWriter::new(&mut bytes));
     bytes
 }
 
@@ -248,59 +249,6 @@ pub(crate) fn publish(
     .encode(CHANNEL, out);
     encode_header_frame(out, CHANNEL, body.len() as u64, properties);
     encode_body_frames(out, CHANNEL, body, 0);
-}
-
-/// The recursion is as deep as the value, which whoever read it has limited.
-fn write(arguments: &Arguments, writer: &mut TableWriter<'_>) {
-    for (key, value) in arguments.iter() {
-        let key = key.as_bytes();
-        match value {
-            Value::Table(inner) => writer.table(key, |writer| write(inner, writer)),
-            Value::Array(values) => writer.array(key, |writer| write_array(values, writer)),
-            Value::Bool(_)
-            | Value::Int(..)
-            | Value::Float(_)
-            | Value::Double(_)
-            | Value::Decimal(..)
-            | Value::LongStr(_)
-            | Value::Timestamp(_)
-            | Value::Void
-            | Value::Binary(_) => writer.field(key, &scalar(value)),
-        }
-    }
-}
-
-fn write_array(values: &[Value], writer: &mut codec_amqp091::ArrayWriter<'_>) {
-    for value in values {
-        match value {
-            Value::Table(inner) => writer.table(|writer| write(inner, writer)),
-            Value::Array(values) => writer.array(|writer| write_array(values, writer)),
-            Value::Bool(_)
-            | Value::Int(..)
-            | Value::Float(_)
-            | Value::Double(_)
-            | Value::Decimal(..)
-            | Value::LongStr(_)
-            | Value::Timestamp(_)
-            | Value::Void
-            | Value::Binary(_) => writer.value(&scalar(value)),
-        }
-    }
-}
-
-/// What JSON can hold, and nothing else comes here: the rest is void.
-fn scalar(value: &Value) -> codec_amqp091::Value<'_> {
-    match value {
-        Value::Bool(value) => codec_amqp091::Value::Bool(*value),
-        Value::Int(_, value) => codec_amqp091::Value::I64(*value),
-        Value::Float(value) => codec_amqp091::Value::F32(*value),
-        Value::Double(value) => codec_amqp091::Value::F64(*value),
-        Value::Decimal(scale, unscaled) => codec_amqp091::Value::Decimal(*scale, *unscaled),
-        Value::LongStr(bytes) => codec_amqp091::Value::LongStr(bytes),
-        Value::Binary(bytes) => codec_amqp091::Value::Binary(bytes),
-        Value::Timestamp(seconds) => codec_amqp091::Value::Timestamp(*seconds),
-        Value::Void | Value::Table(_) | Value::Array(_) => codec_amqp091::Value::Void,
-    }
 }
 
 /// A table of the wire as JSON. The codec hands out nothing deeper than its limit.

@@ -10,18 +10,19 @@ use broker::auth::User;
 use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use bytes::Bytes;
+use definitions::fields::is_too_deep;
 use hyper::Method;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Deepest nesting of a body; argument tables may not be deeper.
-const JSON_DEPTH_MAX: usize = 30;
 
 /// Longest name in a path; longer ones are nobody's.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
 /// The body of a request as an object.
-pub(crate) type Body = serde_json::Map<String, serde_json::Value>;
+pub(crate) use definitions::fields::Object as Body;
+
+/// What handlers read from it.
+pub(crate) use definitions::fields::Fields;
 
 /// What a handler gets.
 pub(crate) struct Call {
@@ -134,75 +135,9 @@ impl Call {
         let serde_json::Value::Object(fields) = parsed else {
             return Err(ApiError::not_json());
         };
-        if depth_of(&fields) > JSON_DEPTH_MAX {
+        if is_too_deep(&fields) {
             return Err(ApiError::not_json());
         }
         Ok(fields)
-    }
-}
-
-/// The parser allows 128 levels, so this recursion ends there.
-fn depth_of(fields: &Body) -> usize {
-    fn of(value: &serde_json::Value) -> usize {
-        match value {
-            serde_json::Value::Array(values) => 1 + values.iter().map(of).max().unwrap_or(0),
-            serde_json::Value::Object(fields) => depth_of(fields),
-            serde_json::Value::Null
-            | serde_json::Value::Bool(_)
-            | serde_json::Value::Number(_)
-            | serde_json::Value::String(_) => 0,
-        }
-    }
-    1 + fields.values().map(of).max().unwrap_or(0)
-}
-
-/// What handlers read from a body.
-pub(crate) trait Fields {
-    /// A key that must be there.
-    ///
-    /// # Errors
-    /// 400, it is not.
-    fn require(&self, key: &str) -> Result<&serde_json::Value, ApiError>;
-
-    /// A text that must be there.
-    ///
-    /// # Errors
-    /// 400, it is not, or is no text.
-    fn require_text(&self, key: &str) -> Result<&str, ApiError>;
-
-    /// A switch; off if it is not there. RabbitMQ takes texts as well.
-    ///
-    /// # Errors
-    /// 400, it is something else.
-    fn switch(&self, key: &str) -> Result<bool, ApiError>;
-}
-
-impl Fields for Body {
-    fn require(&self, key: &str) -> Result<&serde_json::Value, ApiError> {
-        self.get(key).ok_or_else(|| ApiError::key_missing(key))
-    }
-
-    fn require_text(&self, key: &str) -> Result<&str, ApiError> {
-        self.require(key)?
-            .as_str()
-            .ok_or_else(|| ApiError::BadRequest(vec!["not_string", "value"].into()))
-    }
-
-    fn switch(&self, key: &str) -> Result<bool, ApiError> {
-        match self.get(key) {
-            None | Some(serde_json::Value::Null) => Ok(false),
-            Some(serde_json::Value::Bool(value)) => Ok(*value),
-            Some(serde_json::Value::String(text)) if text == "true" => Ok(true),
-            Some(serde_json::Value::String(text)) if text == "false" => Ok(false),
-            Some(other) => {
-                let shown = other
-                    .as_str()
-                    .map_or_else(|| other.to_string(), str::to_owned);
-                Err(ApiError::BadRequest(Json::List(vec![
-                    "not_boolean".into(),
-                    shown.into(),
-                ])))
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use crate::json::{Json, object};
 use broker::Error;
 use codec_amqp091::reply_code;
 use hyper::StatusCode;
+use node::ImportError;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,11 +43,6 @@ impl ApiError {
     /// 400 with a text.
     pub(crate) fn bad(reason: impl Into<String>) -> Self {
         Self::BadRequest(Json::from(reason.into()))
-    }
-
-    /// 400 for a body without a key.
-    pub(crate) fn key_missing(key: &str) -> Self {
-        Self::bad(format!("[{{key_missing,{key}}}]"))
     }
 
     /// 400 for a body that is no JSON object.
@@ -112,6 +108,36 @@ impl ApiError {
             Self::Precondition(reason) => ("precondition_failed", reason.into()),
         };
         Some(object! { "error" => error, "reason" => reason }.into())
+    }
+}
+
+/// What is wrong with an object that a request describes.
+impl From<definitions::Error> for ApiError {
+    fn from(error: definitions::Error) -> Self {
+        use definitions::Error as E;
+        let pair = |word: &'static str, value: String| {
+            Self::BadRequest(Json::List(vec![word.into(), value.into()]))
+        };
+        match error {
+            E::KeyMissing(_) | E::Invalid(_) | E::In { .. } => Self::bad(error.to_string()),
+            E::NotText(_) => pair("not_string", "value".to_owned()),
+            E::NotBoolean(value) => pair("not_boolean", value),
+            E::NotBase64(value) => pair("not_base64", value),
+            E::Broker(error) => error.into(),
+        }
+    }
+}
+
+/// Why definitions were not imported.
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Refused {
+                error: error @ Error::Storage(_),
+                ..
+            } => error.into(),
+            ImportError::File(_) | ImportError::Refused { .. } => Self::bad(error.to_string()),
+        }
     }
 }
 

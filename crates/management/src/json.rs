@@ -4,8 +4,7 @@
 //! `serde_json::Value`, whose depth the parser limits.
 
 use base::Name;
-use broker::value::{Arguments, IntKind, Value};
-use bytes::Bytes;
+use broker::value::{Arguments, Value};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -298,35 +297,6 @@ impl From<&serde_json::Value> for Json {
             }
         }
     }
-}
-
-/// A value that a client sent, as an argument. `None` for `null`, which RabbitMQ refuses.
-///
-/// The recursion is as deep as the parser allowed.
-pub(crate) fn to_value(value: &serde_json::Value) -> Option<Value> {
-    use serde_json::Value as V;
-    Some(match value {
-        V::Null => return None,
-        V::Bool(value) => Value::Bool(*value),
-        V::Number(number) => match number.as_i64() {
-            Some(integer) => Value::Int(IntKind::I64, integer),
-            None => Value::Double(number.as_f64()?),
-        },
-        V::String(text) => Value::LongStr(Bytes::copy_from_slice(text.as_bytes())),
-        V::Array(values) => Value::Array(values.iter().map(to_value).collect::<Option<_>>()?),
-        V::Object(fields) => Value::Table(to_arguments(fields)?),
-    })
-}
-
-/// An object that a client sent, as an argument table.
-pub(crate) fn to_arguments(
-    fields: &serde_json::Map<String, serde_json::Value>,
-) -> Option<Arguments> {
-    let pairs: Option<Vec<_>> = fields
-        .iter()
-        .map(|(key, value)| Some((key.as_str().into(), to_value(value)?)))
-        .collect();
-    Some(Arguments::from_pairs(pairs?))
 }
 
 #[cfg(test)]

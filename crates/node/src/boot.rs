@@ -9,7 +9,7 @@ use crate::listener::{self, ListenOptions};
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{self, MetadataDecodeError};
-use crate::metadata_leader::MetadataLeader;
+use crate::metadata_leader::{BatchKind, MetadataLeader};
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
@@ -421,7 +421,7 @@ fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
         write: permissions.write.as_str().into(),
         read: permissions.read.as_str().into(),
     };
-    if let Err(error) = leader.bootstrap(&bootstrap_commands(user)) {
+    if let Err(error) = leader.bootstrap(&bootstrap_commands(user), BatchKind::Requests) {
         tracing::error!(%error, "cannot create the default user and vhost");
     }
 }
@@ -448,7 +448,7 @@ fn name_cluster(leader: &MetadataLeader, settings: &Settings) {
             format!("rabbitmq-cluster-id-{identity:032x}"),
         );
     }
-    if let Err(error) = leader.bootstrap(&commands) {
+    if let Err(error) = leader.bootstrap(&commands, BatchKind::Requests) {
         tracing::error!(%error, "cannot name the cluster");
     }
 }

@@ -9,11 +9,13 @@
 
 use crate::alarms::Alarms;
 use crate::mailbox::Mail;
+use crate::metadata_leader::{BatchError, BatchKind, Proposed};
 use crate::shared::Shared;
 use base::{ConnectionId, ShardId};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay;
+use broker::metadata::Metadata;
 use frontend_amqp091::{Request, return_late_reply};
 use parking_lot::Mutex;
 use smallvec::smallvec;
@@ -96,32 +98,63 @@ impl Shared {
         command: &MetadataCommand,
         user: &str,
     ) -> oneshot::Receiver<Result<MetadataReply, Error>> {
+        self.propose_by(|ticket| self.leader.propose(command, user, self.desk_id(), ticket))
+    }
+
+    /// The same with a command that depends on what holds when it is carried out.
+    pub(crate) fn propose_change(
+        &self,
+        make: impl FnOnce(&Metadata) -> Result<MetadataCommand, Error>,
+        user: &str,
+    ) -> oneshot::Receiver<Result<MetadataReply, Error>> {
+        self.propose_by(|ticket| {
+            self.leader
+                .propose_change(make, user, self.desk_id(), ticket)
+        })
+    }
+
+    fn propose_by(
+        &self,
+        propose: impl FnOnce(u64) -> Result<Proposed, Error>,
+    ) -> oneshot::Receiver<Result<MetadataReply, Error>> {
         let (answer, result) = oneshot::channel();
-        self.propose_to(command, user, answer);
+        // Held until the command is in the log: tickets must get there in ascending order.
+        let mut proposals = self.desk.proposals.lock();
+        match propose(proposals.ticket + 1) {
+            Ok(proposed) => self.follow_up(proposed, &mut proposals, answer),
+            // Nobody may wait any more.
+            Err(error) => _ = answer.send(Err(error)),
+        }
         result
     }
 
-    fn propose_to(&self, command: &MetadataCommand, user: &str, answer: Answer) {
-        // Held until the command is in the log: tickets must get there in ascending order.
+    /// Proposes several commands, of which all or none are carried out. The answer comes when all of it is on stable storage.
+    ///
+    /// # Errors
+    /// One of them is refused, or the log has failed.
+    pub(crate) fn propose_batch(
+        &self,
+        commands: &[MetadataCommand],
+        kind: BatchKind,
+        user: &str,
+    ) -> Result<oneshot::Receiver<Result<MetadataReply, Error>>, BatchError> {
+        let prepared = self.leader.prepare(commands, kind)?;
+        let (answer, result) = oneshot::channel();
         let mut proposals = self.desk.proposals.lock();
         let ticket = proposals.ticket + 1;
-        let proposed = match self.leader.propose(command, user, self.desk_id(), ticket) {
-            Ok(proposed) => proposed,
-            Err(error) => {
-                // Nobody may wait any more.
-                let _ = answer.send(Err(error));
-                return;
-            }
-        };
-        if let MetadataReply::Queue {
-            queue,
-            created: true,
-        } = proposed.reply
-            && self.leader.snapshot().has_expiry(queue.id)
-        {
+        let proposed = self
+            .leader
+            .commit(prepared, commands, user, self.desk_id(), ticket)?;
+        self.follow_up(proposed, &mut proposals, answer);
+        Ok(result)
+    }
+
+    /// Tells the shards what follows from a proposal, and keeps the answer until it is durable.
+    fn follow_up(&self, proposed: Proposed, proposals: &mut Proposals, answer: Answer) {
+        for queue in proposed.started_queues {
             self.mailboxes[queue.shard.index()].send(Mail::QueueStart { queue: queue.id });
         }
-        if let Some(vhost) = &proposed.changed_policies {
+        for vhost in &proposed.changed_policies {
             self.policies_changed(vhost);
         }
         for queue in proposed.deleted_queues {
@@ -146,9 +179,9 @@ impl Shared {
             let _ = answer.send(Ok(proposed.reply));
             return;
         };
-        proposals.ticket = ticket;
+        proposals.ticket += 1;
         proposals.waiting.push_back(Waiting {
-            ticket,
+            ticket: proposals.ticket,
             index,
             reply: proposed.reply,
             answer,

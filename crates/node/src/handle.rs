@@ -6,10 +6,12 @@
 
 use crate::boot::{self, NodeError};
 use crate::config::{ListenAddress, Settings};
+use crate::definitions::ImportError;
 use crate::direct::DirectConnection;
 use crate::events::bound_exchange;
 use crate::listener::ListenOptions;
 use crate::mailbox::Mail;
+use crate::metadata_leader::{BatchError, BatchKind};
 use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, QueueFigures, SLICE};
 use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
@@ -151,25 +153,48 @@ impl Handle {
         settled(self.shared.propose(command, user).await)
     }
 
-    /// Carries out commands in order, up to the first that is refused, and waits once for all of them.
+    /// Proposes, for a user, a command that depends on what holds when it is carried out; `make` must be quick.
     ///
     /// # Errors
-    /// As [`Handle::propose`]; what came before has taken place.
-    pub async fn propose_all(&self, commands: &[MetadataCommand]) -> Result<(), Error> {
-        let mut last = None;
-        for command in commands {
-            let mut answer = self.shared.propose(command, INTERNAL_USER);
-            // A refusal is there at once.
-            if let Ok(Err(error)) = answer.try_recv() {
-                return Err(error);
-            }
-            last = Some(answer);
-        }
-        match last {
-            // Its answer may have been taken above.
-            Some(answer) if !answer.is_terminated() => settled(answer.await).map(drop),
-            Some(_) | None => Ok(()),
-        }
+    /// As [`Handle::propose`], or what `make` says.
+    pub async fn propose_change(
+        &self,
+        user: &str,
+        make: impl FnOnce(&Metadata) -> Result<MetadataCommand, Error>,
+    ) -> Result<MetadataReply, Error> {
+        settled(self.shared.propose_change(make, user).await)
+    }
+
+    /// Carries out several commands for a user, all of them or none, and waits once until they are on stable storage.
+    ///
+    /// # Errors
+    /// The first that is refused, or the log has failed.
+    pub async fn propose_batch(
+        &self,
+        user: &str,
+        kind: BatchKind,
+        commands: &[MetadataCommand],
+    ) -> Result<(), BatchError> {
+        let answer = self.shared.propose_batch(commands, kind, user)?;
+        settled(answer.await)
+            .map(drop)
+            .map_err(|error| BatchError { index: None, error })
+    }
+
+    /// Imports a file of definitions for a user: all of it or nothing. `vhost` is where everything goes, `None` for where the file says.
+    ///
+    /// # Errors
+    /// What of the file cannot be used, or the log has failed.
+    pub async fn import_definitions(
+        &self,
+        user: &Name,
+        vhost: Option<&Name>,
+        file: &[u8],
+    ) -> Result<(), ImportError> {
+        let commands = crate::definitions::read(file, vhost, user)?;
+        self.propose_batch(user, BatchKind::Definitions, &commands)
+            .await
+            .map_err(|refused| ImportError::refused(&commands, refused))
     }
 
     /// A connection on behalf of a user who may use the vhost.

@@ -20,6 +20,7 @@ mod boot;
 mod browsing;
 pub use config;
 mod connection_driver;
+mod definitions;
 mod desk;
 mod direct;
 mod events;
@@ -38,6 +39,7 @@ mod shard_thread;
 mod shared;
 mod windows;
 
+pub use self::definitions::ImportError;
 pub use boot::{NodeError, RABBITMQ_VERSION, run};
 pub use browsing::{
     Acted, Action, BATCH_MESSAGES_MAX, EXAMINED_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, Page,
@@ -46,6 +48,7 @@ pub use browsing::{
 pub use direct::DirectConnection;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
 pub use handle::{Handle, Resources};
+pub use metadata_leader::{BatchError, BatchKind};
 pub use process::ProcessFigures;
 pub use query::{ConnectionFigures, ConsumerFigures, DelayedCount, QueueFigures, SLICE};
 pub use service::{Service, StartServices};

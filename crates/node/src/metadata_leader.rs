@@ -16,7 +16,7 @@ use base::{Name, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
 use broker::delay::{DelayTarget, Selector};
-use broker::event::Change;
+use broker::event::{Change, INTERNAL_USER};
 use broker::message::SharedMessage;
 use broker::metadata::{Metadata, MetadataEvent};
 use broker::vhost::Vhost;
@@ -48,9 +48,11 @@ pub(crate) struct Proposed {
     pub(crate) reply: MetadataReply,
     /// The answer has to wait until the ticket is durable; then all commands up to this one are.
     pub(crate) index: Option<MetadataIndex>,
+    /// Queues that have to be looked at from now on, since they go when nobody uses them.
+    pub(crate) started_queues: Vec<QueueRef>,
     pub(crate) deleted_queues: Vec<QueueRef>,
-    /// The vhost of a policy that was set or cleared.
-    pub(crate) changed_policies: Option<Name>,
+    /// The vhosts of policies that were set or cleared.
+    pub(crate) changed_policies: Vec<Name>,
     /// Messages for queues that were bound to an exchange with a history.
     pub(crate) replays: Vec<(QueueRef, SharedMessage)>,
     /// Delayed messages that nobody will get any more.
@@ -96,27 +98,39 @@ impl MetadataLeader {
         shard: ShardId,
         ticket: u64,
     ) -> Result<Proposed, Error> {
+        self.propose_to(&mut self.state.lock(), command, user, shard, ticket)
+    }
+
+    /// The same with a command that depends on what holds when it is carried out.
+    ///
+    /// # Errors
+    /// As [`MetadataLeader::propose`], or what `make` says.
+    pub(crate) fn propose_change(
+        &self,
+        make: impl FnOnce(&Metadata) -> Result<MetadataCommand, Error>,
+        user: &str,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Proposed, Error> {
         let mut state = self.state.lock();
+        let command = make(&state.metadata)?;
+        self.propose_to(&mut state, &command, user, shard, ticket)
+    }
+
+    fn propose_to(
+        &self,
+        state: &mut State,
+        command: &MetadataCommand,
+        user: &str,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Proposed, Error> {
         let mut next = state.metadata.clone();
         let applied = next.apply(command)?;
-        // What holds already may have been asked for a moment ago and not be durable yet: then this answer waits as well.
-        let confirms_undurable =
-            applied.events.is_empty() && state.index.0 > self.durable_index.load(Ordering::Acquire);
-        let durable = applied.durable || confirms_undurable;
-        if durable {
-            let records: Vec<_> = applied
-                .log
-                .iter()
-                .map(|command| Record::Metadata(encode_command(command)))
-                .collect();
-            let commands = records.len() as u64;
-            self.submit(shard, ticket, records)?;
-            state.index.0 += commands;
-        }
-        let deleted_queues = applied.events.iter().filter_map(deleted_queue).collect();
-        let changed_policies = applied.events.iter().find_map(changed_policies);
+        let records: Vec<_> = applied.log.iter().map(record).collect();
+        let is_change = !applied.events.is_empty();
+        let index = self.log_records(state, records, is_change, shard, ticket)?;
         let replays = replays(&next, &applied.events);
-        let delays_ended = applied.events.iter().filter_map(delays_ended).collect();
         self.snapshot.store(Arc::new(next.clone()));
         self.events.publish_change(&Change {
             command,
@@ -126,42 +140,108 @@ impl MetadataLeader {
             user,
             node: self.events.node(),
         });
+        let mut proposed = Proposed::new(applied.reply, index, replays);
+        proposed.follow_from(&next, &applied.events);
         state.metadata = next;
-        Ok(Proposed {
-            reply: applied.reply,
-            index: durable.then_some(state.index),
-            deleted_queues,
-            changed_policies,
-            replays,
-            delays_ended,
-        })
+        Ok(proposed)
     }
 
-    /// Applies and logs the commands of a first start: all of them or, after a crash, none. Nobody waits for them; whatever
-    /// a shard logs comes behind them.
+    /// Finds out what several commands do together, without a lock and without doing anything.
+    ///
+    /// # Errors
+    /// The first command that breaks a rule.
+    pub(crate) fn prepare(
+        &self,
+        commands: &[MetadataCommand],
+        kind: BatchKind,
+    ) -> Result<Prepared, BatchError> {
+        let metadata = self.state.lock().metadata.clone();
+        let keep_steps = self.events.is_observed(&metadata);
+        Prepared::new(metadata, commands, kind, keep_steps)
+    }
+
+    /// Does what was prepared from the same commands: all of it or, after a crash, nothing. If something else has changed in
+    /// between, it is prepared again while nothing can.
     ///
     /// # Errors
     /// A command breaks a rule, or the log has failed; then nothing has changed.
-    pub(crate) fn bootstrap(&self, commands: &[MetadataCommand]) -> Result<(), Error> {
+    pub(crate) fn commit(
+        &self,
+        mut prepared: Prepared,
+        commands: &[MetadataCommand],
+        user: &str,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Proposed, BatchError> {
         let mut state = self.state.lock();
-        let mut next = state.metadata.clone();
-        let mut records = Vec::new();
-        for command in commands {
-            let applied = next.apply(command)?;
-            records.extend(
-                applied
-                    .log
-                    .iter()
-                    .map(|command| Record::Metadata(encode_command(command))),
-            );
+        if state.metadata.version() != prepared.version {
+            let metadata = state.metadata.clone();
+            let keep_steps = self.events.is_observed(&metadata);
+            prepared = Prepared::new(metadata, commands, prepared.kind, keep_steps)?;
         }
-        let logged = records.len() as u64;
-        // Ticket 0 is nobody's: shards count from 1.
-        self.submit(ShardId(0), 0, records)?;
-        state.index.0 += logged;
+        let Prepared {
+            next,
+            records,
+            happened,
+            steps,
+            ..
+        } = prepared;
+        let index = self
+            .log_records(&mut state, records, !happened.is_empty(), shard, ticket)
+            .map_err(|error| BatchError { index: None, error })?;
+        let replays = replays(&next, &happened);
         self.snapshot.store(Arc::new(next.clone()));
+        for step in &steps {
+            self.events.publish_change(&Change {
+                command: &commands[step.index],
+                before: &step.before,
+                after: &step.after,
+                happened: &step.happened,
+                user,
+                node: self.events.node(),
+            });
+        }
+        let mut proposed = Proposed::new(MetadataReply::Done, index, replays);
+        proposed.follow_from(&next, &happened);
         state.metadata = next;
-        Ok(())
+        Ok(proposed)
+    }
+
+    /// Gives records to the log. Returns what has to be durable before anybody hears of the change, if anything has.
+    fn log_records(
+        &self,
+        state: &mut State,
+        records: Vec<Record<StoredMessage>>,
+        is_change: bool,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Option<MetadataIndex>, Error> {
+        // What holds already may have been asked for a moment ago and not be durable yet: then this answer waits as well.
+        let confirms_undurable =
+            !is_change && state.index.0 > self.durable_index.load(Ordering::Acquire);
+        if records.is_empty() && !confirms_undurable {
+            return Ok(None);
+        }
+        let commands = records.len() as u64;
+        self.submit(shard, ticket, records)?;
+        state.index.0 += commands;
+        Ok(Some(state.index))
+    }
+
+    /// Applies and logs the commands of a start: all of them or, after a crash, none. Nobody waits for them; whatever a shard
+    /// logs comes behind them.
+    ///
+    /// # Errors
+    /// A command breaks a rule, or the log has failed; then nothing has changed.
+    pub(crate) fn bootstrap(
+        &self,
+        commands: &[MetadataCommand],
+        kind: BatchKind,
+    ) -> Result<(), BatchError> {
+        let prepared = self.prepare(commands, kind)?;
+        // Ticket 0 is nobody's: shards count from 1.
+        self.commit(prepared, commands, INTERNAL_USER, ShardId(0), 0)
+            .map(drop)
     }
 
     /// Creates an exchange of the node's own, if it is missing. Nobody waits for it.
@@ -175,7 +255,9 @@ impl MetadataLeader {
             return Ok(());
         }
         let (vhost, name) = (vhost.clone(), name.clone());
-        self.bootstrap(&[MetadataCommand::CreateSystemExchange { vhost, name }])
+        let command = MetadataCommand::CreateSystemExchange { vhost, name };
+        self.bootstrap(&[command], BatchKind::Requests)
+            .map_err(|refused| refused.error)
     }
 
     fn submit(
@@ -224,20 +306,127 @@ fn delays_ended(event: &MetadataEvent) -> Option<Selector> {
     None
 }
 
-fn deleted_queue(event: &MetadataEvent) -> Option<QueueRef> {
-    if let MetadataEvent::QueueDeleted { record } = event {
-        Some(record.queue)
-    } else {
-        None
+impl Proposed {
+    fn new(
+        reply: MetadataReply,
+        index: Option<MetadataIndex>,
+        replays: Vec<(QueueRef, SharedMessage)>,
+    ) -> Self {
+        Self {
+            reply,
+            index,
+            started_queues: Vec::new(),
+            deleted_queues: Vec::new(),
+            changed_policies: Vec::new(),
+            replays,
+            delays_ended: Vec::new(),
+        }
+    }
+
+    /// Adds what others have to hear of.
+    fn follow_from(&mut self, metadata: &Metadata, events: &[MetadataEvent]) {
+        for event in events {
+            self.delays_ended.extend(delays_ended(event));
+            if let MetadataEvent::QueueCreated { record } = event
+                && metadata.has_expiry(record.id())
+            {
+                self.started_queues.push(record.queue);
+            }
+            if let MetadataEvent::QueueDeleted { record } = event {
+                self.deleted_queues.push(record.queue);
+            }
+            if let MetadataEvent::PolicySet { vhost, .. }
+            | MetadataEvent::PolicyCleared { vhost, .. } = event
+                && !self.changed_policies.contains(vhost)
+            {
+                self.changed_policies.push(vhost.clone());
+            }
+        }
     }
 }
 
-fn changed_policies(event: &MetadataEvent) -> Option<Name> {
-    if let MetadataEvent::PolicySet { vhost, .. } | MetadataEvent::PolicyCleared { vhost, .. } =
-        event
-    {
-        Some(vhost.clone())
-    } else {
-        None
+fn record(command: &MetadataCommand) -> Record<StoredMessage> {
+    Record::Metadata(encode_command(command))
+}
+
+/// What the commands of a batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchKind {
+    /// Requests like any other.
+    Requests,
+    /// Definitions, see [`Metadata::import`].
+    Definitions,
+}
+
+/// Why none of several commands was carried out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct BatchError {
+    /// Which of them was refused; `None` if it was the log.
+    pub index: Option<usize>,
+    /// Why.
+    pub error: Error,
+}
+
+/// What several commands do together.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Of the state they were applied to.
+    version: u64,
+    kind: BatchKind,
+    next: Metadata,
+    records: Vec<Record<StoredMessage>>,
+    happened: Vec<MetadataEvent>,
+    /// Empty, if nobody observes.
+    steps: Vec<Step>,
+}
+
+/// What one of several commands did, for observers.
+#[derive(Debug)]
+struct Step {
+    index: usize,
+    before: Metadata,
+    after: Metadata,
+    happened: Vec<MetadataEvent>,
+}
+
+impl Prepared {
+    fn new(
+        mut next: Metadata,
+        commands: &[MetadataCommand],
+        kind: BatchKind,
+        keep_steps: bool,
+    ) -> Result<Self, BatchError> {
+        let version = next.version();
+        let (mut records, mut happened, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, command) in commands.iter().enumerate() {
+            let before = keep_steps.then(|| next.clone());
+            let applied = match kind {
+                BatchKind::Requests => next.apply(command),
+                BatchKind::Definitions => next.import(command),
+            };
+            let applied = applied.map_err(|error| BatchError {
+                index: Some(index),
+                error,
+            })?;
+            records.extend(applied.log.iter().map(record));
+            if let Some(before) = before {
+                steps.push(Step {
+                    index,
+                    before,
+                    after: next.clone(),
+                    happened: applied.events.clone(),
+                });
+            }
+            happened.extend(applied.events);
+        }
+        Ok(Self {
+            version,
+            kind,
+            next,
+            records,
+            happened,
+            steps,
+        })
     }
 }

@@ -15,8 +15,29 @@ const EDGES: &[(&str, &[&str])] = &[
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
     ("config", &["broker", "frontend-amqp091"]),
     ("store", &["base"]),
-    ("node", &["base", "broker", "config", "frontend-amqp091", "store"]),
-    ("management", &["base", "broker", "codec-amqp091", "node"]),
+    ("definitions", &["base", "broker"]),
+    (
+        "node",
+        &[
+            "base",
+            "broker",
+            "config",
+            "definitions",
+            "frontend-amqp091",
+            "store",
+        ],
+    ),
+    (
+        "management",
+        &[
+            "base",
+            "broker",
+            "codec-amqp091",
+            "definitions",
+            "frontend-amqp091",
+            "node",
+        ],
+    ),
     ("client-amqp091", &["base", "codec-amqp091"]),
     ("perf", &["base", "client-amqp091"]),
     ("server", &["base", "management", "node", "perf"]),
@@ -28,7 +49,13 @@ const EDGES: &[(&str, &[&str])] = &[
 const DEVELOPMENT: &[&str] = &["testkit", "client-amqp091"];
 
 /// Crates that decide and do no I/O, and what would let them.
-const PURE: &[&str] = &["base", "broker", "codec-amqp091", "frontend-amqp091"];
+const PURE: &[&str] = &[
+    "base",
+    "broker",
+    "codec-amqp091",
+    "definitions",
+    "frontend-amqp091",
+];
 const IMPURE_DEPENDENCIES: &[&str] = &[
     "tokio",
     "mio",

@@ -3,7 +3,7 @@
 use crate::amqp::{self, Amqp, CHANNEL, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
-use crate::json::{Json, Object, object, to_arguments};
+use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::statistics::nothing;
 use base::Name;
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::exchange::Exchange;
 use broker::vhost::Vhost;
 use codec_amqp091::{BasicProperties, Table, confirm, exchange};
+use definitions::fields::to_arguments;
 use hyper::Method;
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Listing;
+use broker::Error;
 use broker::command::MetadataCommand;
 use broker::limits::{UserLimits, VhostLimits};
 use hyper::Method;
@@ -48,11 +49,16 @@ fn with(
 }
 
 pub(crate) async fn vhost(call: Call) -> Outcome {
-    let vhost = call.vhost()?;
-    let limits = with(vhost.limits.to_json(), call.parameter(1), value(&call)?);
-    call.propose(MetadataCommand::SetVhostLimits {
-        vhost: vhost.name.clone(),
-        limits: VhostLimits::from_json(&limits)?,
+    let (name, value) = (&call.vhost()?.name, value(&call)?);
+    call.propose_change(|metadata| {
+        let vhost = metadata.vhost(name).ok_or_else(|| Error::VhostNotFound {
+            vhost: name.clone(),
+        })?;
+        let limits = with(vhost.limits.to_json(), call.parameter(1), value);
+        Ok(MetadataCommand::SetVhostLimits {
+            vhost: name.clone(),
+            limits: VhostLimits::from_json(&limits)?,
+        })
     })
     .await?;
     Ok(Answer::NoContent)
@@ -92,14 +98,18 @@ pub(crate) async fn user_list(call: Call) -> Outcome {
 }
 
 pub(crate) async fn user(call: Call) -> Outcome {
-    let user = call
-        .metadata
-        .user(call.parameter(0))
-        .ok_or(ApiError::NoObject)?;
-    let limits = with(user.limits.to_json(), call.parameter(1), value(&call)?);
-    call.propose(MetadataCommand::SetUserLimits {
-        user: user.name.clone(),
-        limits: UserLimits::from_json(&limits)?,
+    let name = call.parameter(0);
+    call.metadata.user(name).ok_or(ApiError::NoObject)?;
+    let value = value(&call)?;
+    call.propose_change(|metadata| {
+        let user = metadata
+            .user(name)
+            .ok_or_else(|| Error::UserNotFound { user: name.clone() })?;
+        let limits = with(user.limits.to_json(), call.parameter(1), value);
+        Ok(MetadataCommand::SetUserLimits {
+            user: name.clone(),
+            limits: UserLimits::from_json(&limits)?,
+        })
     })
     .await?;
     Ok(Answer::NoContent)

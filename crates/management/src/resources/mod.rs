@@ -21,7 +21,10 @@ pub(crate) mod vhosts;
 
 use crate::call::Call;
 use crate::error::ApiError;
+use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
+use broker::metadata::Metadata;
+use node::BatchKind;
 
 impl Call {
     /// Carries out a metadata command and waits until it is durable.
@@ -32,6 +35,35 @@ impl Call {
         &self,
         command: MetadataCommand,
     ) -> Result<MetadataReply, ApiError> {
-        Ok(self.state.node.propose(&command).await?)
+        Ok(self
+            .state
+            .node
+            .propose_as(&self.user().name, &command)
+            .await?)
+    }
+
+    /// The same with a command that depends on what holds when it is carried out.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(crate) async fn propose_change(
+        &self,
+        make: impl FnOnce(&Metadata) -> Result<MetadataCommand, Error>,
+    ) -> Result<MetadataReply, ApiError> {
+        let user = &self.user().name;
+        Ok(self.state.node.propose_change(user, make).await?)
+    }
+
+    /// Carries out all commands or none.
+    ///
+    /// # Errors
+    /// The rule that one of them breaks.
+    pub(crate) async fn propose_all(&self, commands: &[MetadataCommand]) -> Result<(), ApiError> {
+        let user = &self.user().name;
+        let done = self
+            .state
+            .node
+            .propose_batch(user, BatchKind::Requests, commands);
+        Ok(done.await.map_err(|refused| refused.error)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Permissions and topic permissions.
 
-use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
@@ -8,6 +8,7 @@ use base::Name;
 use broker::auth::{Permission, TopicPermission, User};
 use broker::command::MetadataCommand;
 use broker::metadata::Metadata;
+use definitions::objects;
 use hyper::Method;
 use std::sync::Arc;
 
@@ -119,7 +120,8 @@ pub(crate) async fn one(call: Call) -> Outcome {
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            call.propose(put(vhost, user, &call.body()?)?).await?;
+            let command = objects::permissions(vhost, user, &call.body()?)?;
+            call.propose(command).await?;
             Ok(Answer::put(created))
         }
         Method::DELETE => {
@@ -134,34 +136,6 @@ pub(crate) async fn one(call: Call) -> Outcome {
             Ok(Columns::new(&call.query).apply(item).into())
         }
     }
-}
-
-/// The command for permissions as a request or definitions describe them.
-///
-/// # Errors
-/// 400
-pub(crate) fn put(vhost: Name, user: Name, body: &Body) -> Result<MetadataCommand, ApiError> {
-    Ok(MetadataCommand::SetPermissions {
-        vhost,
-        user,
-        configure: body.require_text("configure")?.into(),
-        write: body.require_text("write")?.into(),
-        read: body.require_text("read")?.into(),
-    })
-}
-
-/// The command for topic permissions as a request or definitions describe them.
-///
-/// # Errors
-/// 400
-pub(crate) fn put_topic(vhost: Name, user: Name, body: &Body) -> Result<MetadataCommand, ApiError> {
-    Ok(MetadataCommand::SetTopicPermissions {
-        vhost,
-        user,
-        exchange: body.require_text("exchange")?.into(),
-        write: body.require_text("write")?.into(),
-        read: body.require_text("read")?.into(),
-    })
 }
 
 pub(crate) async fn topic(call: Call) -> Outcome {
@@ -184,7 +158,8 @@ pub(crate) async fn topic(call: Call) -> Outcome {
                 ])));
             }
             let created = known.is_empty();
-            call.propose(put_topic(vhost, user, &body)?).await?;
+            let command = objects::topic_permissions(vhost, user, &body)?;
+            call.propose(command).await?;
             Ok(Answer::put(created))
         }
         Method::DELETE => clear_topics(&call, vhost, user, None).await,

@@ -1,14 +1,14 @@
 //! Policies and operator policies.
 
-use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::call::{Answer, Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use base::Name;
 use broker::command::MetadataCommand;
 use broker::policy::{Policy, PolicyScope};
+use definitions::objects;
 use hyper::Method;
-use std::sync::Arc;
 
 /// A policy of a vhost.
 pub(crate) fn item(vhost: &Name, policy: &Policy) -> Object {
@@ -63,7 +63,7 @@ async fn one_of(call: &Call, scope: PolicyScope) -> Outcome {
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            let command = put(vhost.name.clone(), name, scope, &call.body()?)?;
+            let command = objects::policy(vhost.name.clone(), name, scope, &call.body()?)?;
             call.propose(command).await?;
             Ok(Answer::put(created))
         }
@@ -83,31 +83,4 @@ async fn one_of(call: &Call, scope: PolicyScope) -> Outcome {
             Ok(Columns::new(&call.query).apply(item).into())
         }
     }
-}
-
-/// The command for a policy as a request or definitions describe it.
-///
-/// # Errors
-/// 400
-pub(crate) fn put(
-    vhost: Name,
-    name: &Name,
-    scope: PolicyScope,
-    body: &Body,
-) -> Result<MetadataCommand, ApiError> {
-    let mut value = Body::new();
-    for key in ["pattern", "definition"] {
-        value.insert(key.to_owned(), body.require(key)?.clone());
-    }
-    let priority = body.get("priority").cloned().unwrap_or_else(|| 0.into());
-    value.insert("priority".to_owned(), priority);
-    if let Some(apply_to) = body.get("apply-to") {
-        value.insert("apply-to".to_owned(), apply_to.clone());
-    }
-    let policy = Policy::from_json(scope, name, &serde_json::Value::Object(value))?;
-    Ok(MetadataCommand::PutPolicy {
-        vhost,
-        scope,
-        policy: Arc::new(policy),
-    })
 }

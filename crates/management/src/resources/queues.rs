@@ -4,7 +4,7 @@ use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
-use crate::json::{Json, Object, object, to_arguments};
+use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::statistics::{Details, Subject, Totals, nothing};
 use base::{ConnectionId, Name, QueueId, QueueRef};
@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::value::Arguments;
 use broker::vhost::QueueRecord;
 use codec_amqp091::{Table, basic, queue};
+use definitions::fields::to_arguments;
 use hyper::Method;
 use node::{ConnectionFigures, QueueFigures};
 use std::collections::HashMap;
@@ -407,7 +408,7 @@ impl AckMode {
                     requeue: body.switch("requeue")?,
                     reject: false,
                 }),
-                None => Err(ApiError::key_missing("ackmode")),
+                None => Err(definitions::Error::KeyMissing("ackmode".to_owned()).into()),
             };
         };
         let mode = mode.as_str().unwrap_or_default();

@@ -1,16 +1,17 @@
 //! Users, logins and passwords.
 
 use crate::access;
-use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::query::Query;
-use base::Name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::auth::User;
-use broker::command::{HashAlgorithm, MetadataCommand, PasswordHash};
+use broker::command::{MetadataCommand, PasswordHash};
+use definitions::hashing_algorithm;
+use definitions::objects::{self, HASHING_DEFAULT};
 use hyper::Method;
 use std::sync::Arc;
 
@@ -37,8 +38,11 @@ fn sorted(call: &Call) -> Vec<Arc<User>> {
 /// A user as lists and definitions show it.
 pub(crate) fn item(user: &User) -> Object {
     let (hash, algorithm) = match &user.password_hash {
-        Some(hash) => (BASE64.encode(&hash.salted), algorithm_name(hash.algorithm)),
-        None => (String::new(), algorithm_name(HashAlgorithm::Sha256)),
+        Some(hash) => (
+            BASE64.encode(&hash.salted),
+            hashing_algorithm(hash.algorithm),
+        ),
+        None => (String::new(), hashing_algorithm(HASHING_DEFAULT)),
     };
     object! {
         "hashing_algorithm" => algorithm,
@@ -53,21 +57,15 @@ fn tags(user: &User) -> Vec<String> {
     user.tags.iter().map(|tag| tag.to_string()).collect()
 }
 
-fn algorithm_name(algorithm: HashAlgorithm) -> &'static str {
-    match algorithm {
-        HashAlgorithm::Sha256 => "rabbit_password_hashing_sha256",
-        HashAlgorithm::Sha512 => "rabbit_password_hashing_sha512",
-        HashAlgorithm::Md5 => "rabbit_password_hashing_md5",
-    }
-}
-
 pub(crate) async fn one(call: Call) -> Outcome {
     let name = call.parameter(0).clone();
     let known = call.metadata.user(&name);
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            call.propose(put(&name, &call.body()?)?).await?;
+            let body = call.body()?;
+            let command = objects::user(&name, &body, HASHING_DEFAULT, rand::random())?;
+            call.propose(command).await?;
             Ok(Answer::put(created))
         }
         Method::DELETE => {
@@ -80,67 +78,6 @@ pub(crate) async fn one(call: Call) -> Outcome {
             Ok(Columns::new(&call.query).apply(item(user)).into())
         }
     }
-}
-
-/// The command for a user as a request or definitions describe it.
-///
-/// # Errors
-/// 400
-pub(crate) fn put(name: &Name, body: &Body) -> Result<MetadataCommand, ApiError> {
-    let tags = match body.get("tags") {
-        None => return Err(ApiError::bad("tags_not_present")),
-        Some(serde_json::Value::String(tags)) => tags
-            .split(',')
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(Box::from)
-            .collect(),
-        Some(serde_json::Value::Array(tags)) => tags
-            .iter()
-            .map(|tag| tag.as_str().map(Box::from))
-            .collect::<Option<Vec<Box<str>>>>()
-            .ok_or_else(|| ApiError::bad("tags must be text"))?,
-        Some(_) => return Err(ApiError::bad("tags must be text or a list")),
-    };
-    Ok(MetadataCommand::PutUser {
-        name: name.clone(),
-        password_hash: password_hash(body)?,
-        tags,
-    })
-}
-
-fn password_hash(body: &Body) -> Result<Option<PasswordHash>, ApiError> {
-    if body.contains_key("password") {
-        let password = body.require_text("password")?;
-        return Ok(Some(PasswordHash::new(password.as_bytes(), rand::random())));
-    }
-    if !body.contains_key("password_hash") {
-        return Ok(None);
-    }
-    let encoded = body.require_text("password_hash")?;
-    if encoded.is_empty() {
-        return Ok(None);
-    }
-    let salted = BASE64.decode(encoded).map_err(|_| {
-        ApiError::BadRequest(Json::List(vec![
-            "not_base64".into(),
-            encoded.to_owned().into(),
-        ]))
-    })?;
-    let algorithm = match body.get("hashing_algorithm").and_then(|name| name.as_str()) {
-        None | Some("rabbit_password_hashing_sha256") => HashAlgorithm::Sha256,
-        Some("rabbit_password_hashing_sha512") => HashAlgorithm::Sha512,
-        Some("rabbit_password_hashing_md5") => HashAlgorithm::Md5,
-        Some(other) => {
-            return Err(ApiError::bad(format!(
-                "hashing algorithm '{other}' is not supported"
-            )));
-        }
-    };
-    Ok(Some(PasswordHash {
-        algorithm,
-        salted: salted.into(),
-    }))
 }
 
 pub(crate) async fn bulk_delete(call: Call) -> Outcome {
@@ -158,7 +95,7 @@ pub(crate) async fn bulk_delete(call: Call) -> Outcome {
         .filter(|user| call.metadata.user(user).is_some())
         .map(|user| MetadataCommand::DeleteUser { name: user.into() })
         .collect();
-    call.state.node.propose_all(&commands).await?;
+    call.propose_all(&commands).await?;
     Ok(Answer::NoContent)
 }
 

@@ -1,7 +1,7 @@
 //! Virtual hosts.
 
 use crate::access;
-use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::call::{Answer, Body, Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::listing::{Columns, Listing};
@@ -9,7 +9,8 @@ use crate::statistics::{Details, Totals};
 use base::{Name, QueueRef};
 use broker::command::MetadataCommand;
 use broker::vhost::Vhost;
-use broker::vhost_metadata::{VhostChanges, VhostMetadata};
+use broker::vhost_metadata::VhostChanges;
+use definitions::objects::vhost_metadata;
 use hyper::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,9 +109,8 @@ pub(crate) async fn one(call: Call) -> Outcome {
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            for command in put(&call, &name, &call.body()?, created)? {
-                call.propose(command).await?;
-            }
+            let commands = put(&call, &name, &call.body()?, created)?;
+            call.propose_all(&commands).await?;
             Ok(Answer::put(created))
         }
         Method::DELETE => {
@@ -137,7 +137,7 @@ fn put(
     body: &Body,
     is_new: bool,
 ) -> Result<Vec<MetadataCommand>, ApiError> {
-    let metadata = read_metadata(body)?;
+    let metadata = vhost_metadata(body)?;
     if !is_new {
         let changes = VhostChanges {
             description: Some(metadata.description),
@@ -166,42 +166,6 @@ fn put(
             read: ".*".into(),
         },
     ])
-}
-
-/// A vhost's metadata as a request or definitions describe it.
-///
-/// # Errors
-/// 400
-pub(crate) fn read_metadata(body: &Body) -> Result<VhostMetadata, ApiError> {
-    let text = |key: &str| match body.get(key) {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        Some(serde_json::Value::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(ApiError::bad(format!("{key} must be text"))),
-    };
-    let tags = match body.get("tags") {
-        None | Some(serde_json::Value::Null) => Vec::new(),
-        Some(serde_json::Value::String(tags)) => tags
-            .split(',')
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(Box::from)
-            .collect(),
-        Some(serde_json::Value::Array(tags)) => tags
-            .iter()
-            .map(|tag| tag.as_str().map(Box::from))
-            .collect::<Option<_>>()
-            .ok_or_else(|| ApiError::bad("tags must be text"))?,
-        Some(_) => return Err(ApiError::bad("tags must be text or a list")),
-    };
-    Ok(VhostMetadata {
-        description: text("description")?.unwrap_or_default().into(),
-        tags,
-        default_queue_type: text("default_queue_type")?
-            .filter(|queue_type| *queue_type != "undefined")
-            .map(Box::from),
-        protected_from_deletion: body.switch("protected_from_deletion")?,
-        tracing: body.switch("tracing")?,
-    })
 }
 
 pub(crate) async fn protection(call: Call) -> Outcome {

@@ -38,19 +38,14 @@ impl Shard {
             .leader
             .propose(command, user, self.id, self.ticket + 1)?;
         self.refresh_metadata();
-        if let MetadataReply::Queue {
-            queue,
-            created: true,
-        } = proposed.reply
-            && self.metadata.has_expiry(queue.id)
-        {
+        for queue in proposed.started_queues {
             if queue.shard == self.id {
                 self.start_clock(queue.id);
             } else {
                 self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
             }
         }
-        if let Some(vhost) = &proposed.changed_policies {
+        for vhost in &proposed.changed_policies {
             self.shared.policies_changed(vhost);
         }
         for QueueRef { id, shard } in proposed.deleted_queues {

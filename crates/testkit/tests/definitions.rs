@@ -1,0 +1,332 @@
+//! Files of definitions in the forms of RabbitMQ 2.8 to 4.3, imported into a broker, exported and compared.
+//!
+//! `tests/definitions/*.json` are imported as they are; those named `single-vhost` into a vhost. `tests/definitions/bad/*.json` hold a
+//! file and what has to be said of it; nothing of it may take place.
+
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use testkit::{Broker, Http};
+
+const LISTS: [&str; 9] = [
+    "users",
+    "vhosts",
+    "permissions",
+    "topic_permissions",
+    "parameters",
+    "policies",
+    "queues",
+    "exchanges",
+    "bindings",
+];
+
+fn files(folder: &str) -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/definitions")
+        .join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn items<'f>(file: &'f Value, list: &str) -> &'f [Value] {
+    file[list].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What identifies an object of a list.
+fn keys(list: &str) -> &'static [&'static str] {
+    match list {
+        "permissions" => &["user", "vhost"],
+        "topic_permissions" => &["user", "vhost", "exchange"],
+        "parameters" => &["vhost", "component", "name"],
+        "bindings" => &[
+            "source",
+            "vhost",
+            "destination",
+            "destination_type",
+            "routing_key",
+            "arguments",
+        ],
+        "users" | "vhosts" => &["name"],
+        _ => &["vhost", "name"],
+    }
+}
+
+/// An object in one form: with its defaults, and without what RabbitMQ only shows.
+fn meaning(list: &str, item: &Value) -> Option<Value> {
+    let mut item: Map<String, Value> = item.as_object().unwrap().clone();
+    let is_of_server = item
+        .get("name")
+        .and_then(Value::as_str)
+        .is_some_and(|name| list == "exchanges" && name.starts_with("amq."));
+    if is_of_server || item.get("source") == Some(&json!("")) {
+        return None;
+    }
+    let known: &[(&str, Value)] = match list {
+        "queues" => &[
+            ("durable", json!(false)),
+            ("auto_delete", json!(false)),
+            ("arguments", json!({})),
+        ],
+        "exchanges" => &[
+            ("type", json!("")),
+            ("durable", json!(false)),
+            ("auto_delete", json!(false)),
+            ("internal", json!(false)),
+            ("arguments", json!({})),
+        ],
+        "bindings" => &[("arguments", json!({}))],
+        "users" => &[("password_hash", json!("")), ("tags", json!([]))],
+        "policies" => &[
+            ("pattern", json!("")),
+            ("apply-to", json!("all")),
+            ("priority", json!(0)),
+            ("definition", json!({})),
+        ],
+        "vhosts" => &[
+            ("metadata", json!({})),
+            ("description", json!("")),
+            ("tags", json!([])),
+        ],
+        "parameters" => &[("value", json!({}))],
+        _ => &[
+            ("configure", json!("")),
+            ("write", json!("")),
+            ("read", json!("")),
+        ],
+    };
+    if list == "parameters" && item["value"] == json!([]) {
+        return None;
+    }
+    if let Some(Value::Object(metadata)) = item.get("metadata").cloned() {
+        item.extend(metadata);
+        item.remove("metadata");
+    }
+    let mut found = Map::new();
+    for (key, default) in known.iter().filter(|(key, _)| *key != "metadata") {
+        let value = item.get(*key).unwrap_or(default);
+        found.insert((*key).to_owned(), normal(value));
+    }
+    for key in keys(list) {
+        let default = if *key == "arguments" {
+            json!({})
+        } else {
+            Value::Null
+        };
+        found.insert(
+            (*key).to_owned(),
+            normal(item.get(*key).unwrap_or(&default)),
+        );
+    }
+    if list == "queues" {
+        let arguments = found["arguments"].as_object_mut().unwrap();
+        arguments
+            .entry("x-queue-type")
+            .or_insert_with(|| json!("classic"));
+    }
+    if item.contains_key("password") {
+        found.remove("password_hash");
+    }
+    Some(Value::Object(found))
+}
+
+fn normal(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text == "true" => json!(true),
+        Value::String(text) if text == "false" => json!(false),
+        Value::Array(values) if values.is_empty() => json!({}),
+        other => other.clone(),
+    }
+}
+
+/// Tags are a list or text.
+fn tags(item: &mut Value) {
+    if let Some(text) = item["tags"].as_str() {
+        let list: Vec<_> = text.split(',').filter(|tag| !tag.is_empty()).collect();
+        item["tags"] = normal(&json!(list));
+    }
+}
+
+/// Asserts that an export says everything that the file says.
+fn assert_in(name: &str, file: &Value, export: &Value) {
+    for list in LISTS {
+        let mut exported: Vec<Value> = items(export, list)
+            .iter()
+            .filter_map(|item| meaning(list, item))
+            .collect();
+        exported.iter_mut().for_each(tags);
+        for item in items(file, list) {
+            let Some(mut wanted) = meaning(list, item) else {
+                continue;
+            };
+            tags(&mut wanted);
+            let found = exported.iter().any(|item| {
+                wanted
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .all(|(key, value)| item[key] == *value)
+            });
+            assert!(found, "{name}: {list}: {wanted} is not in {exported:#?}");
+        }
+    }
+    for parameter in items(file, "global_parameters") {
+        let is_there = items(export, "global_parameters").contains(parameter);
+        assert_eq!(
+            is_there,
+            parameter["name"] != "internal_cluster_id",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_form_is_imported_and_comes_out_again() {
+    for (name, file) in files("") {
+        let (first, second) = (Broker::start().unwrap(), Broker::start().unwrap());
+        let (first, second) = (Http::new(&first), Http::new(&second));
+        let path = if name.contains("single-vhost") {
+            first.put("/vhosts/target", json!({})).unwrap();
+            second.put("/vhosts/target", json!({})).unwrap();
+            "/definitions/target"
+        } else {
+            "/definitions"
+        };
+        // Twice: the second time everything is there.
+        for _ in 0..2 {
+            first
+                .post(path, file.clone())
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let export = first.get(path).unwrap();
+        if path == "/definitions" {
+            assert_in(&name, &file, &export);
+        } else {
+            for list in ["policies", "queues", "exchanges", "bindings"] {
+                assert_eq!(
+                    items(&export, list).len(),
+                    items(&file, list).len(),
+                    "{name}"
+                );
+            }
+        }
+        second.post(path, export.clone()).unwrap();
+        let mut again = second.get(path).unwrap();
+        // The node's name is in it.
+        for key in ["original_cluster_name", "explanation"] {
+            again[key] = export[key].clone();
+        }
+        assert_eq!(again, export, "{name}");
+    }
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_why() {
+    let broker = Broker::start().unwrap();
+    let http = Http::new(&broker);
+    let before = http.get("/definitions").unwrap();
+    let mut problems = Vec::new();
+    for (name, case) in files("bad") {
+        let response = http
+            .request("POST", "/definitions", Some(&case["file"]))
+            .unwrap();
+        let answer = response.json().unwrap();
+        let said = json!([response.status, answer["error"], answer["reason"]]);
+        let expected = json!([400, "bad_request", case["refused"]]);
+        if said != expected {
+            problems.push(format!("{name}: {said} instead of {expected}"));
+        }
+        assert_eq!(http.get("/definitions").unwrap(), before, "{name}");
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn passwords_of_imported_users_work() {
+    let broker = Broker::start().unwrap();
+    let http = Http::new(&broker);
+    for (name, file) in files("") {
+        if ["02-", "03-", "07-", "18-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            http.post("/definitions", file).unwrap();
+        }
+    }
+    for (user, password) in [
+        ("legacy", "legacy"),
+        ("a", "a"),
+        ("b", "b"),
+        ("ops", "o"),
+        ("dev", "dev-password"),
+    ] {
+        let who = http.login(user, password).get("/whoami");
+        assert_eq!(who.unwrap()["name"], user);
+        assert!(http.login(user, "wrong").get("/whoami").is_err());
+    }
+}
+
+#[test]
+fn what_exists_is_kept_or_replaced() {
+    let broker = Broker::start().unwrap();
+    let http = Http::new(&broker);
+    http.put("/queues/%2F/q", json!({"durable": true})).unwrap();
+    http.put(
+        "/exchanges/%2F/x",
+        json!({"type": "topic", "durable": true}),
+    )
+    .unwrap();
+    http.put(
+        "/policies/%2F/p",
+        json!({"pattern": "^a", "definition": {"max-length": 1}}),
+    )
+    .unwrap();
+    let file = json!({
+        "vhosts": [{"name": "/", "metadata": {"description": "new", "tags": ["t"]}}],
+        "queues": [{"name": "q", "vhost": "/", "durable": false, "auto_delete": true, "arguments": {"x-max-length": 1}}],
+        "exchanges": [{"name": "x", "vhost": "/", "type": "fanout", "durable": false, "auto_delete": true, "arguments": {}}],
+        "policies": [{"name": "p", "vhost": "/", "pattern": "^b", "definition": {"max-length": 2}}],
+    });
+    http.post("/definitions", file).unwrap();
+    assert_eq!(http.get("/queues/%2F/q").unwrap()["durable"], true);
+    assert_eq!(http.get("/exchanges/%2F/x").unwrap()["type"], "topic");
+    assert_eq!(http.get("/policies/%2F/p").unwrap()["pattern"], "^b");
+    assert_eq!(http.get("/vhosts/%2F").unwrap()["description"], "new");
+}
+
+#[test]
+fn many_objects_survive_a_kill_right_after_the_import() {
+    let mut broker = Broker::start().unwrap();
+    let http = Http::new(&broker);
+    let count = 2_000;
+    let queue = |i: usize| json!({"name": format!("q{i}"), "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}});
+    let binding = |i: usize| {
+        json!({"source": "amq.topic", "vhost": "/", "destination": format!("q{i}"),
+            "destination_type": "queue", "routing_key": format!("k.{i}"), "arguments": {}})
+    };
+    let file = json!({
+        "queues": (0..count).map(queue).collect::<Vec<_>>(),
+        "bindings": (0..count).map(binding).collect::<Vec<_>>(),
+    });
+    let started = Instant::now();
+    http.post("/definitions", file).unwrap();
+    eprintln!("{} objects in {:?}", 2 * count, started.elapsed());
+    broker.kill().unwrap();
+    broker.restart().unwrap();
+    let export = Http::new(&broker).get("/definitions").unwrap();
+    assert_eq!(items(&export, "queues").len(), count);
+    assert_eq!(items(&export, "bindings").len(), count);
+}
