@@ -45,22 +45,21 @@ impl Error {
 pub fn refusal(command: &MetadataCommand, error: &broker::Error) -> String {
     use MetadataCommand as C;
     use broker::Error as E;
-    match error {
-        E::VhostNotFound { vhost } => {
-            return format!(
-                "Please create virtual host \"{vhost}\" prior to importing definitions."
-            );
-        }
-        E::UserNotFound { user } => return format!("{{no_such_user,<<\"{user}\">>}}"),
-        E::NotFound { kind, name, vhost } if matches!(command, C::Bind { .. }) => {
+    if let E::VhostNotFound { vhost } = error {
+        return format!("Please create virtual host \"{vhost}\" prior to importing definitions.");
+    }
+    if let E::UserNotFound { user } = error {
+        return format!("{{no_such_user,<<\"{user}\">>}}");
+    }
+    if let E::NotFound { kind, name, vhost } = error {
+        if matches!(command, C::Bind { .. }) {
             return format!(
                 "{{resources_missing,[{{not_found,{{resource,<<\"{vhost}\">>,{kind},<<\"{name}\">>}}}}]}}"
             );
         }
-        E::NotFound { name, .. } if matches!(command, C::SetTopicPermissions { .. }) => {
+        if matches!(command, C::SetTopicPermissions { .. }) {
             return format!("{{no_such_exchange,<<\"{name}\">>}}");
         }
-        _ => {}
     }
     if let E::Precondition(text) = error
         && matches!(command, C::DeclareQueue { .. } | C::DeclareExchange { .. })
