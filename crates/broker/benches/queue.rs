@@ -15,7 +15,6 @@ use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows};
 use broker::queue_arguments::QueueArguments;
 use broker::value::Arguments;
 use bytes::Bytes;
-use smallvec::smallvec;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -156,7 +155,7 @@ impl Bench {
     fn publish(&mut self, message: &SharedMessage, count: u64) {
         for _ in 0..count {
             self.apply(QueueCommand::Publish {
-                messages: smallvec![message.clone()],
+                messages: message.clone().into(),
                 confirm: None,
             });
         }
@@ -170,7 +169,7 @@ impl Bench {
                 sequence: self.sequence,
             });
             self.apply(QueueCommand::Publish {
-                messages: smallvec![message.clone()],
+                messages: message.clone().into(),
                 confirm,
             });
         }

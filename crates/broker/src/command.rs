@@ -10,6 +10,7 @@ use crate::delay::DelayRequest;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::message::SharedMessage;
+use crate::messages::Messages;
 use crate::policy::{Policy, PolicyScope};
 use crate::value::Arguments;
 use crate::vhost_metadata::{VhostChanges, VhostMetadata};
@@ -112,34 +113,6 @@ pub enum Outcome {
 
 /// Positions that are settled together.
 pub type Positions = SmallVec<[Position; 2]>;
-
-/// Messages that go the same way together, in order: at least one, at most [`MESSAGES_MAX`].
-pub type Messages = SmallVec<[SharedMessage; 1]>;
-
-/// Messages that one command or one reply carries at most.
-pub const MESSAGES_MAX: usize = 128;
-
-/// Adds a message to some that it follows.
-///
-/// # Errors
-/// There are too many: the message comes back.
-#[inline]
-pub fn push_message(messages: &mut Messages, message: SharedMessage) -> Result<(), SharedMessage> {
-    if messages.len() >= MESSAGES_MAX {
-        return Err(message);
-    }
-    if messages.len() == messages.capacity() {
-        make_room(messages);
-    }
-    messages.push(message);
-    Ok(())
-}
-
-/// Where there are two there will be many.
-#[cold]
-fn make_room(messages: &mut Messages) {
-    messages.reserve_exact(MESSAGES_MAX - messages.len());
-}
 
 /// A request to one queue. The queue may be on another shard.
 #[derive(Clone, Debug)]

@@ -23,6 +23,7 @@ pub mod exchange;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod messages;
 pub mod metadata;
 pub mod policy;
 pub mod queue;

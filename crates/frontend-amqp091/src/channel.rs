@@ -33,6 +33,7 @@ use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
 use broker::admission::ChannelSeat;
 use broker::command::{ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply};
+use broker::messages::Messages;
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
 use std::collections::VecDeque;
@@ -611,9 +612,9 @@ impl Channel {
                 messages,
                 redelivered,
             } if turn.session.is_traced => {
-                for (message, position) in messages.into_iter().zip(position.0..) {
+                for (message, position) in messages.into_listed().iter().zip(position.0..) {
                     let from = (queue, Position(position));
-                    self.deliver_traced(turn, consumer, from, &message, redelivered);
+                    self.deliver_traced(turn, consumer, from, message, redelivered);
                 }
                 return Ok(());
             }
@@ -624,7 +625,16 @@ impl Channel {
                 messages,
                 redelivered,
             } => {
-                for (message, position) in messages.into_iter().zip(position.0..) {
+                let listed = match messages {
+                    Messages::Listed(listed) => listed,
+                    Messages::Run(run) => {
+                        if self.deliver_run(turn.session, consumer, &run, redelivered) {
+                            return Ok(());
+                        }
+                        run.messages().collect()
+                    }
+                };
+                for (message, position) in listed.into_iter().zip(position.0..) {
                     let source = (queue, Position(position));
                     self.deliver(turn.session, consumer, source, &message, redelivered);
                 }

@@ -572,7 +572,7 @@ impl Connection {
         let mut size = whole.size;
         let outcome = channel
             .publish(&mut turn, whole.method, whole.content(batch))
-            .and_then(|()| channel.publish_repeated(&mut turn, &batch[offset + size..], batch))
+            .and_then(|()| channel.publish_repeated(&mut turn, batch, offset + size))
             .map(|repeated| size += repeated);
         if let Err(exception) = outcome {
             self.handle_exception(now, method.channel, exception);

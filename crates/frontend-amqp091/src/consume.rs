@@ -10,6 +10,7 @@ use crate::arguments;
 use crate::channel::{Channel, Waiting, unexpected_answer};
 use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
+use crate::out_buffer::COPY_SIZE_MAX;
 use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
 use crate::trace;
@@ -19,6 +20,7 @@ use broker::auth::{self, Read};
 use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Redelivery};
 use broker::error::ResourceKind;
 use broker::message::{Address, SharedMessage};
+use broker::messages::Run;
 use broker::queue_arguments::QueueType;
 use broker::value::{Arguments, Value};
 use codec_amqp091::{PreparedDeliver, basic};
@@ -408,6 +410,36 @@ impl Channel {
             redelivered,
         );
         session.send_content(self.id.number, message);
+    }
+
+    /// Sends messages that differ in nothing but their bodies to a consumer that does not acknowledge. False, and nothing was
+    /// sent, if it is no such consumer or if some message is so large that it is not copied.
+    #[inline]
+    pub(crate) fn deliver_run(
+        &mut self,
+        session: &mut Session,
+        index: ConsumerTagIndex,
+        run: &Run,
+        redelivered: bool,
+    ) -> bool {
+        let Some(Some(consumer)) = self.consumers.slots.get_mut(index as usize) else {
+            return false;
+        };
+        if !consumer.no_ack || run.body_size_max() >= COPY_SIZE_MAX {
+            return false;
+        }
+        let tags = (self.delivery_tag + 1, redelivered);
+        self.delivery_tag += run.len() as u64;
+        let number = self.id.number;
+        let prepared = consumer.prepare(number, run.address());
+        prepared.encode_run(
+            session.out.encoded(),
+            number,
+            tags,
+            run.properties(),
+            run.bodies(),
+        );
+        true
     }
 
     /// Sends a message that came back before, with the word how often.

@@ -8,7 +8,6 @@
 
 use base::{QueueId, QueueRef};
 use broker::command::{MESSAGE_COST_BYTES, Spent};
-use broker::message::Message;
 use hashbrown::HashMap;
 
 /// What a channel may have on the way to one queue.
@@ -128,10 +127,10 @@ impl Credits {
     }
 }
 
-/// What a message costs.
+/// What a message of this size costs.
 #[inline]
-pub(crate) fn cost(message: &Message) -> u32 {
-    u32::try_from(message.size_bytes() + MESSAGE_COST_BYTES).unwrap_or(u32::MAX)
+pub(crate) fn cost(size_bytes: usize) -> u32 {
+    u32::try_from(size_bytes + MESSAGE_COST_BYTES).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -182,7 +182,13 @@ pub(crate) fn send(
     for queue in queues {
         session.publish(*queue, Arc::clone(&message), confirm);
         let target = credits.target(*queue);
-        pay(credits, id, session, target, credit::cost(&message));
+        pay(
+            credits,
+            id,
+            session,
+            target,
+            credit::cost(message.size_bytes()),
+        );
     }
     let store = store_of(id.connection.shard);
     for mut request in requests {

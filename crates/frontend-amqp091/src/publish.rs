@@ -15,6 +15,7 @@ use crate::credit::{self, Credits, Target};
 use crate::delay;
 use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::message_parts::Parts;
+use crate::out_buffer::COPY_SIZE_MAX;
 use crate::reply_to;
 use crate::session::{Session, Turn};
 use crate::trace;
@@ -26,6 +27,7 @@ use broker::command::{ChannelId, ConfirmTo, QueueCommand};
 use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
+use broker::messages::Run;
 use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use bytes::Bytes;
@@ -196,6 +198,15 @@ impl Routes {
         self.credits.forget_settled();
     }
 
+    /// The queue of what may be repeated, if there is just one.
+    #[inline]
+    fn repeated_target(&self) -> Option<Target> {
+        match self.routes.get(self.repeated.route)?.queues[..] {
+            [target] => Some(target),
+            _ => None,
+        }
+    }
+
     #[inline]
     fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
         let is_it = |route: &Route| {
@@ -239,8 +250,8 @@ enum Found {
 }
 
 impl Channel {
-    /// Publishes as many messages at the start of `input`, which is a part of `batch`, as differ from the last one in nothing but
-    /// their bodies. Returns how many bytes they take.
+    /// Publishes as many messages of `batch` from `start` on as differ from the last one in nothing but their bodies. Returns how
+    /// many bytes they take.
     ///
     /// # Errors
     /// As [`Self::publish`].
@@ -248,14 +259,20 @@ impl Channel {
     pub(crate) fn publish_repeated(
         &mut self,
         turn: &mut Turn<'_>,
-        input: &[u8],
         batch: &Bytes,
+        start: usize,
     ) -> Result<usize, Exception> {
         self.routes.refresh(turn.metadata.version());
         let session = &mut *turn.session;
         let size_max = session
             .body_frame_max()
             .min(session.config.message_size_max);
+        if let Mode::Plain = self.mode
+            && let Some(target) = self.routes.repeated_target()
+        {
+            return Ok(self.publish_runs(session, target, batch, start));
+        }
+        let input = &batch[start..];
         let mut offset = 0;
         while self.routes.credits.is_open()
             && let Some((body, size)) = self.routes.repeated.body_of(&input[offset..], size_max)
@@ -290,6 +307,60 @@ impl Channel {
             offset += size;
         }
         Ok(offset)
+    }
+
+    /// Does what [`Self::publish_repeated`] promises where each message goes to one queue and nobody waits for an answer: then none
+    /// of them has to exist on its own. Bodies that are not copied on their way out are left to others.
+    #[inline]
+    fn publish_runs(
+        &mut self,
+        session: &mut Session,
+        target: Target,
+        batch: &Bytes,
+        start: usize,
+    ) -> usize {
+        /// Larger ones are sent from where they are.
+        const SIZE_MAX: u64 = COPY_SIZE_MAX as u64 - 1;
+        let size_max = session
+            .body_frame_max()
+            .min(session.config.message_size_max)
+            .min(SIZE_MAX);
+        let input = &batch[start..];
+        let Routes {
+            repeated,
+            routes,
+            credits,
+            ..
+        } = &mut self.routes;
+        let mut offset = 0;
+        while credits.is_open()
+            && let Some((_, size)) = repeated.body_of(&input[offset..], size_max)
+        {
+            let mut run = Run::new(
+                Arc::clone(&routes[repeated.route].address),
+                Bytes::from_static(repeated.properties),
+                repeated.persistent,
+                batch.clone(),
+                (input.len() - offset) / size,
+            );
+            let mut spent = None;
+            while spent.is_none()
+                && run.has_room()
+                && let Some((body, size)) = repeated.body_of(&input[offset..], size_max)
+            {
+                offset += size;
+                // Only the end octet of its frame follows it.
+                let end = start + offset - 1;
+                run.push(end - body.len()..end);
+                spent = credits.spend(target, credit::cost(run.size_around() + body.len()));
+            }
+            session.publish_run(target.queue, run);
+            if let Some(spent) = spent {
+                let channel = self.id;
+                session.ask_queue(target.queue, QueueCommand::AskCredit { channel, spent });
+            }
+        }
+        offset
     }
 
     /// Publishes a message; `payload` is that of its method frame.
@@ -627,7 +698,7 @@ fn send(
     let Some((last, others)) = queues.split_last() else {
         return Ok(());
     };
-    let cost = credit::cost(&message);
+    let cost = credit::cost(message.size_bytes());
     for target in others {
         session.publish(target.queue, Arc::clone(&message), confirm);
         pay(credits, id, session, *target, cost);

@@ -11,9 +11,10 @@ use crate::throttle;
 use base::{ChannelNumber, ConnectionId, Name, Now, QueueRef};
 use broker::Error;
 use broker::admission::ConnectionSeat;
-use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, push_message};
+use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand};
 use broker::json::Json;
 use broker::message::{Message, SharedMessage};
+use broker::messages::{Messages, Run};
 use broker::metadata::{CLUSTER_NAME, Metadata};
 use broker::throttle::Throttle;
 use broker::value::Arguments;
@@ -212,12 +213,20 @@ impl Session {
             && *last_queue == queue
             && first.map(|first| first.nth(messages.len() as u64)) == confirm
         {
-            match push_message(messages, message) {
+            match messages.push(message) {
                 Ok(()) => return,
                 Err(refused) => message = refused,
             }
         }
-        let messages = smallvec![message];
+        let messages = message.into();
+        self.ask_queue(queue, QueueCommand::Publish { messages, confirm });
+    }
+
+    /// Hands messages to a queue that differ in nothing but their bodies. Nobody waits for their confirms.
+    #[inline]
+    pub(crate) fn publish_run(&mut self, queue: QueueRef, run: Run) {
+        let messages = Messages::Run(Box::new(run));
+        let confirm = None;
         self.ask_queue(queue, QueueCommand::Publish { messages, confirm });
     }
 

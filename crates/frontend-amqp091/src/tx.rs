@@ -132,7 +132,7 @@ impl Channel {
                 channel: self.id,
                 sequence,
             });
-            let cost = credit::cost(&publish.message);
+            let cost = credit::cost(publish.message.size_bytes());
             for mut request in publish.delays {
                 request.confirm = confirm;
                 let store = delay::store_of(self.id.connection.shard);

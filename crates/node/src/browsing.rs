@@ -27,7 +27,6 @@ use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use bytes::Bytes;
 use frontend_amqp091::UnaskedParts;
-use smallvec::smallvec;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -582,7 +581,7 @@ impl Batch {
                     sequence: index as u64 + 1,
                 };
                 let command = QueueCommand::Publish {
-                    messages: smallvec![Arc::clone(&message)],
+                    messages: Arc::clone(&message).into(),
                     confirm: Some(confirm),
                 };
                 mail[queue.shard.index()].push(Mail::Queue {

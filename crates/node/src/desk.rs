@@ -18,7 +18,6 @@ use broker::delay;
 use broker::metadata::Metadata;
 use frontend_amqp091::{Request, return_late_reply};
 use parking_lot::Mutex;
-use smallvec::smallvec;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -162,7 +161,7 @@ impl Shared {
         }
         for (queue, message) in proposed.replays {
             let command = QueueCommand::Publish {
-                messages: smallvec![message],
+                messages: message.into(),
                 confirm: None,
             };
             self.mailboxes[queue.shard.index()].send(Mail::Queue {

@@ -18,7 +18,6 @@ use broker::metadata::Metadata;
 use broker::router::{self, Targets};
 use broker::vhost::{EVENT_EXCHANGE, Vhost};
 use frontend_amqp091::{UnaskedParts, internal};
-use smallvec::smallvec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -106,7 +105,7 @@ impl EventBus {
             mailbox.send(Mail::Queue {
                 queue: queue.id,
                 command: QueueCommand::Publish {
-                    messages: smallvec![Arc::clone(message)],
+                    messages: Arc::clone(message).into(),
                     confirm: None,
                 },
             });
@@ -136,6 +135,7 @@ mod tests {
     use super::*;
     use base::{ConnectionId, ShardId};
     use broker::command::{Destination, MetadataCommand as C};
+    use broker::messages::Messages;
     use broker::value::Arguments;
 
     fn apply(
@@ -194,9 +194,13 @@ mod tests {
         bus.mailboxes[shard].take(&mut mail);
         let keys = mail.iter().map(|mail| match mail {
             Mail::Queue {
-                command: QueueCommand::Publish { messages, .. },
+                command:
+                    QueueCommand::Publish {
+                        messages: Messages::Listed(listed),
+                        ..
+                    },
                 ..
-            } => String::from_utf8_lossy(messages[0].routing_key()).into_owned(),
+            } => String::from_utf8_lossy(listed[0].routing_key()).into_owned(),
             other => panic!("unexpected {other:?}"),
         });
         keys.collect()

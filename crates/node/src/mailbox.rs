@@ -77,7 +77,7 @@ impl Mail {
             ..
         } = self
         {
-            return messages.iter().map(|message| message.size_bytes()).sum();
+            return messages.size_bytes();
         }
         if let Self::Queue {
             command: QueueCommand::Delay(request),

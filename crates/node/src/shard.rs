@@ -48,7 +48,6 @@ use frontend_amqp091::dead_letter::{self, DeadLetter};
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, UnaskedParts, return_late_reply};
 use hashbrown::HashMap;
 use slab::Slab;
-use smallvec::smallvec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -839,7 +838,7 @@ impl Shard {
                 continue;
             }
             let command = QueueCommand::Publish {
-                messages: smallvec![Arc::clone(&message)],
+                messages: Arc::clone(&message).into(),
                 confirm,
             };
             self.ask_queue(now, *queue, command);
@@ -974,7 +973,7 @@ impl Shard {
 /// Bytes of a delivery that the connection's window was booked with.
 fn delivered_bytes(reply: &Reply) -> usize {
     if let Reply::Deliver { messages, .. } = reply {
-        messages.iter().map(|message| message.size_bytes()).sum()
+        messages.size_bytes()
     } else if let Reply::DeliverAgain(again) = reply {
         again.message.size_bytes()
     } else {

@@ -5,8 +5,8 @@
 //! back as credit. A queue that meets a closed window is remembered and tried again when it opens, so a client that does not
 //! read holds back its own deliveries only.
 //!
-//! Limits: [`LOCAL_BYTES`] for the own shard, [`REMOTE_BYTES`] shared by the others; together with one message that may
-//! overshoot on each they keep a connection's out-buffer at about 1 MiB.
+//! Limits: [`LOCAL_BYTES`] for the own shard, [`REMOTE_BYTES`] shared by the others; together with one message or one run
+//! that may overshoot on each they keep a connection's out-buffer at about 1 MiB.
 
 use base::{ConnectionId, QueueId, ShardId};
 use broker::queue::Windows;

@@ -8,7 +8,7 @@
 //! WARREN_BIN=target/release/warren cargo run --package testkit --example bystander -- 1000000
 //! ```
 
-#![allow(clippy::print_stdout, reason = "its figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 use anyhow::{Context as _, ensure};
 use client_amqp091::QueueOptions;

@@ -274,6 +274,33 @@ impl Consumers {
         None
     }
 
+    /// Chooses the consumer that would get each of several messages, `bytes` together, and acknowledge none of them, and books
+    /// all to it. `None` if they may be for more than one, or for nobody; then nothing was booked.
+    #[inline]
+    pub(super) fn take_all(
+        &mut self,
+        queue: QueueId,
+        bytes: usize,
+        windows: &mut impl Windows,
+    ) -> Option<Taker> {
+        let turns = &self.rings.first()?.turns;
+        let slot = *turns.front().filter(|_| turns.len() == 1)?;
+        let consumer = self.slots[slot as usize].as_ref()?;
+        let may = !self.single_active && consumer.settings.no_ack && consumer.wants_more();
+        if !may || !windows.take(consumer.id.channel.connection, queue, bytes) {
+            return None;
+        }
+        Some(Taker {
+            channel: consumer.id.channel,
+            index: consumer.id.index,
+            key: ConsumerKey {
+                slot,
+                serial: consumer.serial,
+            },
+            no_ack: true,
+        })
+    }
+
     /// Somebody may be able to take a message.
     pub(super) fn has_turns(&self) -> bool {
         self.rings.iter().any(|ring| !ring.turns.is_empty())

@@ -49,12 +49,12 @@ pub(crate) use entry::{detach, ram_bytes};
 
 use crate::Error;
 use crate::command::{
-    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Messages, Outcome, Positions, QueueCommand,
-    Reply, push_message,
+    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, Positions, QueueCommand, Reply,
 };
 use crate::effect::{DeadLetterReason, Effect, Effects};
 use crate::error::ResourceKind;
 use crate::message::SharedMessage;
+use crate::messages::{Messages, Run};
 use crate::queue_arguments::{Overflow, QueueArguments, QueueType};
 use attempts::AttemptsOf;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
@@ -65,7 +65,6 @@ use entry::{Deadline, Entry};
 use intake::Intake;
 use journal::Journal;
 use ready::{Front, Load, Ready};
-use smallvec::smallvec;
 use std::collections::VecDeque;
 use std::time::Duration;
 use timeout::Leases;
@@ -121,7 +120,7 @@ pub struct Stored {
 
 /// How much connections will take: a connection whose socket is slow must not be sent the whole backlog.
 pub trait Windows {
-    /// Takes `bytes` from the connection's window, if it is open at all; it may overshoot by one message.
+    /// Takes `bytes` from the connection's window, if it is open at all; it may overshoot by one message or one run.
     /// False: closed, and the queue will hear [`Queue::handle_window_open`].
     fn take(&mut self, connection: ConnectionId, queue: QueueId, bytes: usize) -> bool;
 }
@@ -689,11 +688,69 @@ impl Queue {
         windows: &mut impl Windows,
         effects: &mut Effects,
     ) {
-        for message in messages {
+        let listed = match messages {
+            Messages::Listed(listed) => listed,
+            Messages::Run(run) => match self.pass_on(run, confirm, windows, effects) {
+                Ok(()) => return self.advance(now, windows, effects),
+                Err(run) => run.messages().collect(),
+            },
+        };
+        for message in listed {
             self.publish(now, message, confirm, windows, effects);
             self.advance(now, windows, effects);
             confirm = confirm.map(ConfirmTo::next);
         }
+    }
+
+    /// Hands a run on to the consumer that would get each message of it and acknowledge none: to those, [`Self::publish`] would
+    /// do just this, one by one. Whatever else a queue can be asked to do with a message it does in `publish`.
+    ///
+    /// # Errors
+    /// It cannot be done: the run comes back, and nothing has happened.
+    #[inline]
+    fn pass_on(
+        &mut self,
+        run: Box<Run>,
+        confirm: Option<ConfirmTo>,
+        windows: &mut impl Windows,
+        effects: &mut Effects,
+    ) -> Result<(), Box<Run>> {
+        let is_plain = confirm.is_none()
+            && self.dedup.is_none()
+            && self.attempts.is_none()
+            && self.settings.arguments.overflow == Overflow::DropHead;
+        if !is_plain || !self.is_passed_by() {
+            return Err(run);
+        }
+        let taker = self
+            .consumers
+            .take_all(self.settings.queue.id, run.size_bytes(), windows);
+        let Some(taker) = taker else {
+            return Err(run);
+        };
+        let (position, count) = (self.next, run.len() as u64);
+        self.next = Position(position.0 + count);
+        self.ready.pass(self.next);
+        self.counters.published += count;
+        self.counters.delivered += count;
+        self.counters.auto_acked += count;
+        effects.push(Effect::Reply {
+            to: taker.channel,
+            reply: Reply::Deliver {
+                consumer: taker.index,
+                queue: self.settings.queue,
+                position,
+                messages: Messages::Run(run),
+                redelivered: false,
+            },
+        });
+        Ok(())
+    }
+
+    /// A new message may go to a consumer at once: nothing waits before it, and nothing holds the queue up.
+    #[inline]
+    fn is_passed_by(&self) -> bool {
+        self.ready.is_empty() && self.gets.is_empty() && !self.undead.is_full() && !self.paused
     }
 
     #[inline]
@@ -752,9 +809,7 @@ impl Queue {
             self.ready.make_levels();
             self.has_other_levels = true;
         }
-        let passes =
-            self.ready.is_empty() && self.gets.is_empty() && !self.undead.is_full() && !self.paused;
-        let taker = if passes {
+        let taker = if self.is_passed_by() {
             self.take_consumer(&entry, windows)
         } else {
             None
@@ -1293,7 +1348,7 @@ impl Queue {
             && *queue == self.settings.queue
             && *to == taker.channel
         {
-            match push_message(messages, message) {
+            match messages.push(message) {
                 Ok(()) => return,
                 Err(refused) => message = refused,
             }
@@ -1304,7 +1359,7 @@ impl Queue {
                 consumer: taker.index,
                 queue: self.settings.queue,
                 position: entry.position,
-                messages: smallvec![message],
+                messages: message.into(),
                 redelivered: entry.redelivered,
             },
         });

@@ -4,7 +4,8 @@
 //! was this allowed now, and, whenever no read is under way, is there anything left that should have happened?
 
 use crate::rig::{
-    FakeWindows, LoadResult, Rig, Told, channel, consume, consumer, message, settings, show,
+    FakeWindows, LoadResult, Rig, Told, channel, consume, consumer, message, publish_run, run_of,
+    settings, show,
 };
 use base::{ConnectionId, Name, Now, Position};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply};
@@ -14,7 +15,6 @@ use broker::message::{Address, SharedMessage};
 use broker::queue::QueueSettings;
 use broker::queue_arguments::{Overflow, QueueArguments, QueueType};
 use bytes::Bytes;
-use smallvec::smallvec;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -300,11 +300,12 @@ impl Model {
                 ..
             } => {
                 let first = Attempts::default();
+                let message = &messages.clone().into_listed()[0];
                 self.delivered(
                     rig,
                     (to, *consumer),
                     *position,
-                    &messages[0],
+                    message,
                     *redelivered,
                     first,
                 );
@@ -715,7 +716,28 @@ impl Run {
         self.model.observe(&self.rig, &effects);
     }
 
+    /// Several messages at once, none of which is refused.
+    fn publish_run(&mut self) {
+        self.published += 1;
+        let address = Address::new(Name::default(), self.published.to_string().into());
+        let count = 1 + self.random.below(5);
+        let sizes: Vec<_> = (0..count)
+            .map(|_| self.random.below(300) as usize)
+            .collect();
+        let run = run_of(address, self.random.chance(60), &sizes);
+        for message in run.messages() {
+            self.model.entered(self.rig.now, &message);
+        }
+        self.command(publish_run(run, None));
+    }
+
     fn publish(&mut self) {
+        // A get-ok says how many were ready when it was served, which is somewhere in the middle of a run.
+        let is_certain = self.model.gets.is_empty()
+            && self.model.settings.arguments.overflow == Overflow::DropHead;
+        if is_certain && self.random.chance(20) {
+            return self.publish_run();
+        }
         let body_bytes = match self.random.below(20) {
             0 => 20_000,
             1..10 => self.random.below(2000) as usize,
@@ -750,7 +772,7 @@ impl Run {
             }
         });
         let command = QueueCommand::Publish {
-            messages: smallvec![message.clone()],
+            messages: message.clone().into(),
             confirm,
         };
         if full {

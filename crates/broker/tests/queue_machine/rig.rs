@@ -4,16 +4,15 @@
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, OperationReply};
 use broker::command::{
-    Attempts, ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, MESSAGES_MAX, Outcome,
-    QueueCommand, Reply,
+    Attempts, ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Reply,
 };
 use broker::effect::{Effect, Effects};
 use broker::message::{Address, Message, SharedMessage};
+use broker::messages::{MESSAGES_MAX, Messages, RUN_LENGTH_MAX, Run};
 use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_ids};
 use broker::queue_arguments::QueueArguments;
 use broker::value::{Arguments, Value};
 use bytes::Bytes;
-use smallvec::smallvec;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -502,13 +501,17 @@ fn one_by_one(effects: Effects) -> Effects {
             single.push(effect);
             continue;
         };
-        assert!((1..=MESSAGES_MAX).contains(&messages.len()));
-        for (message, position) in messages.into_iter().zip(first.0..) {
+        let most = match messages {
+            Messages::Listed(_) => MESSAGES_MAX,
+            Messages::Run(_) => RUN_LENGTH_MAX,
+        };
+        assert!((1..=most).contains(&messages.len()));
+        for (message, position) in messages.into_listed().into_iter().zip(first.0..) {
             let reply = Reply::Deliver {
                 consumer,
                 queue,
                 position: Position(position),
-                messages: smallvec![message],
+                messages: message.into(),
                 redelivered,
             };
             single.push(Effect::Reply { to, reply });
@@ -598,7 +601,26 @@ pub(crate) fn publish(message: Message, confirm: Option<(u64, u64)>) -> QueueCom
         sequence,
     });
     QueueCommand::Publish {
-        messages: smallvec![Arc::new(message)],
+        messages: Arc::new(message).into(),
+        confirm,
+    }
+}
+
+/// A run of messages with bodies of these sizes.
+pub(crate) fn run_of(address: Arc<Address>, persistent: bool, sizes: &[usize]) -> Run {
+    let batch = Bytes::from_static(&ZEROS);
+    let mut run = Run::new(address, Bytes::new(), persistent, batch, sizes.len());
+    sizes.iter().for_each(|size| run.push(0..*size));
+    run
+}
+
+pub(crate) fn publish_run(run: Run, confirm: Option<(u64, u64)>) -> QueueCommand {
+    let confirm = confirm.map(|(connection, sequence)| ConfirmTo {
+        channel: channel(connection),
+        sequence,
+    });
+    QueueCommand::Publish {
+        messages: Messages::Run(Box::new(run)),
         confirm,
     }
 }

@@ -1,6 +1,7 @@
 //! Sections 8, 10 and 15 of RabbitMQ's behaviour: publishing, confirms, transactions, direct reply-to, alarms.
 
 use super::*;
+use broker::messages::Messages;
 
 const NOTHING: [&str; 0] = [];
 
@@ -744,4 +745,103 @@ fn a_congested_node_holds_publishes_back_without_a_word() {
         get(&mut world, id, "q"),
         ["1 basic.get-ok #1 '' 'q' 1 left [1] m"]
     );
+}
+
+/// What a client hears that consumes from `q` in this way, gets what is left, and publishes all bodies in one write, or in one each.
+fn heard_of_alike(
+    consumers: &[(&str, bool)],
+    confirms: bool,
+    bodies: &[Vec<u8>],
+    at_once: bool,
+) -> Vec<String> {
+    let (mut world, id) = declared(&["q"]);
+    if confirms {
+        world.send(id, 1, Method::ConfirmSelect(confirm::Select::default()));
+    }
+    for (tag, no_ack) in consumers {
+        let consume = basic::Consume {
+            no_ack: *no_ack,
+            ..consume("q", tag)
+        };
+        world.send(id, 1, Method::BasicConsume(consume));
+    }
+    let properties = BasicProperties::default();
+    let messages = bodies
+        .iter()
+        .map(|body| message(1, publish("", "q"), &properties, body));
+    if at_once {
+        world.feed(id, &messages.collect::<Vec<_>>().concat());
+    } else {
+        messages.for_each(|message| world.feed(id, &message));
+    }
+    let mut heard = world.hear(id);
+    heard.retain(|line| !line.contains("basic.ack"));
+    for _ in bodies {
+        heard.extend(get(&mut world, id, "q"));
+    }
+    heard
+}
+
+#[test]
+fn messages_that_differ_only_in_their_bodies_are_told_from_each_other_by_nobody() {
+    let sizes = [3, 3, 3, 0, 3, 9000, 3, 8184, 8183, 1, 2, 2];
+    let mut bodies: Vec<Vec<u8>> = sizes.iter().map(|size| vec![b'x'; *size]).collect();
+    bodies.extend((0..600).map(|number: u32| number.to_string().into_bytes()));
+    let consumers: [&[_]; 5] = [
+        &[],
+        &[("a", true)],
+        &[("a", false)],
+        &[("a", true), ("b", true)],
+        &[("a", true), ("b", false)],
+    ];
+    for consumers in consumers {
+        for confirms in [false, true] {
+            let [one_by_one, at_once] =
+                [false, true].map(|at_once| heard_of_alike(consumers, confirms, &bodies, at_once));
+            assert!(one_by_one.len() >= bodies.len());
+            assert_eq!(one_by_one, at_once, "{consumers:?}, confirms: {confirms}");
+        }
+    }
+}
+
+/// How the messages of these bodies travel to `q`: `L` for each listed one, `R` for each in a run.
+fn travels(confirms: bool, bodies: &[&[u8]]) -> String {
+    let (mut world, id) = declared(&["q"]);
+    if confirms {
+        world.send(id, 1, Method::ConfirmSelect(confirm::Select::default()));
+    }
+    let properties = BasicProperties::default();
+    let messages = bodies
+        .iter()
+        .map(|body| message(1, publish("", "q"), &properties, body));
+    let mut input = BytesMut::from(&*messages.collect::<Vec<_>>().concat());
+    // The route becomes known.
+    send(&mut world, id, "q", &properties, b"first");
+    send(&mut world, id, "q", &properties, b"second");
+    let metadata = Arc::clone(&world.metadata);
+    let machine = world.machine(id);
+    machine.handle_input(Now::default(), &metadata, &mut input);
+    let mut travels = String::new();
+    while let Some(request) = machine.poll_request() {
+        if let Request::Queue {
+            command: QueueCommand::Publish { messages, .. },
+            ..
+        } = request
+        {
+            let letter = match &messages {
+                Messages::Listed(_) => "L",
+                Messages::Run(_) => "R",
+            };
+            travels += &letter.repeat(messages.len());
+        }
+    }
+    travels
+}
+
+#[test]
+fn small_messages_to_one_queue_that_nobody_answers_travel_as_runs() {
+    assert_eq!(travels(false, &[b"1", b"22", b"3", b"4"]), "LRRR");
+    assert_eq!(travels(false, &[b"1", b"2", b"", b"3"]), "LRLR");
+    assert_eq!(travels(false, &[b"1", &[7; 9000], b"2"]), "LLR");
+    assert_eq!(travels(true, &[b"1", b"2", b"3"]), "LLL");
 }

@@ -25,7 +25,6 @@ use bytes::Bytes;
 use frontend_amqp091::UnaskedParts;
 use frontend_amqp091::dead_letter::DeadLetter;
 use frontend_amqp091::delay as headers;
-use smallvec::smallvec;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -382,7 +381,7 @@ impl Shard {
                 self.ask_queue(now, queue, QueueCommand::Retry { message });
                 continue;
             }
-            let messages = smallvec![Arc::clone(message)];
+            let messages = Arc::clone(message).into();
             self.ask_queue(now, queue, QueueCommand::Publish { messages, confirm });
         }
         if confirm.is_none()

@@ -7,7 +7,6 @@ use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::event::INTERNAL_USER;
 use broker::queue::{Queue, ids_of};
-use smallvec::smallvec;
 use std::time::Duration;
 
 impl Shard {
@@ -57,7 +56,7 @@ impl Shard {
         }
         for (queue, message) in proposed.replays {
             let command = QueueCommand::Publish {
-                messages: smallvec![message],
+                messages: message.into(),
                 confirm: None,
             };
             self.ask_queue(now, queue, command);
