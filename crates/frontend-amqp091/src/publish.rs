@@ -267,13 +267,14 @@ impl Channel {
         let size_max = session
             .body_frame_max()
             .min(session.config.message_size_max);
+        let input = &batch[start..];
+        let mut offset = 0;
         if let Mode::Plain = self.mode
             && let Some(target) = self.routes.repeated_target()
         {
-            return Ok(self.publish_runs(session, target, batch, start));
+            offset = self.publish_runs(session, target, batch, start);
         }
-        let input = &batch[start..];
-        let mut offset = 0;
+        // What is left is for several queues, or large, or somebody waits for an answer.
         while self.routes.credits.is_open()
             && let Some((body, size)) = self.routes.repeated.body_of(&input[offset..], size_max)
         {

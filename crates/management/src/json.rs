@@ -29,7 +29,7 @@ pub(crate) struct Object(Vec<(Cow<'static, str>, Json)>);
 /// An [`Object`] from keys and values.
 macro_rules! object {
     ($($key:expr => $value:expr),* $(,)?) => {{
-        #[allow(unused_mut)]
+        #[allow(unused_mut, reason = "an object without keys does not change")]
         let mut object = $crate::json::Object::default();
         $(object.push($key, $value);)*
         object

@@ -278,7 +278,7 @@ impl Consumers {
     /// all to it. `None` if they may be for more than one, or for nobody; then nothing was booked.
     #[inline]
     pub(super) fn take_all(
-        &mut self,
+        &self,
         queue: QueueId,
         bytes: usize,
         windows: &mut impl Windows,
