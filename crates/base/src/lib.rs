@@ -6,6 +6,7 @@
 mod id;
 mod name;
 mod time;
+pub mod tls;
 
 pub use id::{ChannelNumber, ConnectionId, ConsumerTagIndex, Position, QueueId, QueueRef, ShardId};
 pub use name::Name;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
+use transport::TlsSettings;
 
 /// Everything a node can be told before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +20,15 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Plain TCP listeners; may be empty.
     pub tcp_listeners: Vec<ListenAddress>,
-    /// Socket options of all of them.
+    /// TLS listeners; may be empty.
+    pub tls_listeners: Vec<ListenAddress>,
+    /// Certificates and rules of those.
+    pub tls: TlsSettings,
+    /// How long a TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Socket options of all listeners.
     pub tcp_listen_options: TcpListenOptions,
     /// From TCP connect to connection.open; `None` for no limit.
     pub handshake_timeout: Option<Duration>,
@@ -92,6 +101,10 @@ impl Default for Settings {
                 ip: None,
                 port: AMQP_PORT,
             }],
+            tls_listeners: Vec::new(),
+            tls: TlsSettings::default(),
+            tls_handshake_timeout: Duration::from_secs(5),
+            proxy_protocol: false,
             tcp_listen_options: TcpListenOptions::default(),
             handshake_timeout: Some(Duration::from_secs(10)),
             heartbeat_s: 60,
@@ -132,10 +145,16 @@ impl Default for Settings {
 }
 
 /// The HTTP API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ManagementSettings {
     /// Where it listens; empty turns it off.
     pub listeners: Vec<ListenAddress>,
+    /// Where it listens with TLS.
+    pub tls_listeners: Vec<ListenAddress>,
+    /// Certificates and rules of those.
+    pub tls: TlsSettings,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// Largest body of a request in bytes.
     pub http_max_body_bytes: usize,
     /// Origins whose pages may use the API; `*` for all.
@@ -155,6 +174,9 @@ impl Default for ManagementSettings {
                 ip: None,
                 port: MANAGEMENT_PORT,
             }],
+            tls_listeners: Vec::new(),
+            tls: TlsSettings::default(),
+            proxy_protocol: false,
             http_max_body_bytes: 10_000_000,
             cors_allow_origins: Vec::new(),
             cors_max_age_s: 1_800,
@@ -277,6 +299,7 @@ pub enum AuthMechanism {
     Plain,
     AmqPlain,
     Anonymous,
+    External,
 }
 
 impl AuthMechanism {
@@ -286,6 +309,7 @@ impl AuthMechanism {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
             Self::Anonymous => "ANONYMOUS",
+            Self::External => "EXTERNAL",
         }
     }
 }

@@ -216,6 +216,10 @@ fn every_key_can_be_set() {
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
         tcp_listeners: Vec::new(),
+        tls_listeners: vec![],
+        tls: transport::TlsSettings::default(),
+        tls_handshake_timeout: std::time::Duration::from_secs(5),
+        proxy_protocol: false,
         tcp_listen_options: TcpListenOptions {
             backlog: 4096,
             nodelay: false,
@@ -377,8 +381,8 @@ fn bad_values_name_what_is_expected() {
             "a number from 0 to 1",
         ),
         (
-            "auth_mechanisms.1 = EXTERNAL",
-            "PLAIN, AMQPLAIN or ANONYMOUS",
+            "auth_mechanisms.1 = KERBEROS",
+            "PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL",
         ),
         ("tcp_listen_options.backlog = 0", "an integer above 0"),
         ("warren.shards = 257", "an integer from 1 to 256"),

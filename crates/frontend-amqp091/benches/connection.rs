@@ -57,6 +57,7 @@ fn connected(metadata: &Arc<Metadata>) -> Connection {
         address,
         local: address,
         is_loopback: true,
+        tls: None,
     };
     let id = ConnectionId {
         shard: ShardId(0),

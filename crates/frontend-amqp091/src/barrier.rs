@@ -88,6 +88,7 @@ mod tests {
             address,
             local: address,
             is_loopback: true,
+            tls: None,
         };
         Session::new(Default::default(), peer, Default::default(), 1)
     }

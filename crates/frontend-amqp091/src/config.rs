@@ -1,6 +1,7 @@
 //! What an operator may set about this protocol, and who is at the other end.
 
 use crate::interceptor::Interceptors;
+use base::tls::TlsDetails;
 use broker::admission::Admission;
 use broker::throttle::SharedRates;
 use broker::value::Arguments;
@@ -44,7 +45,7 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Largest message body in bytes (`max_message_size`).
     pub message_size_max: u64,
-    /// Names of SASL mechanisms offered, of `PLAIN`, `AMQPLAIN`, `ANONYMOUS` and `RABBIT-CR-DEMO` (`auth_mechanisms`).
+    /// Names of SASL mechanisms offered, of `PLAIN`, `AMQPLAIN`, `ANONYMOUS`, `EXTERNAL` (over TLS only) and `RABBIT-CR-DEMO` (`auth_mechanisms`).
     pub mechanisms: Vec<String>,
     /// Who clients of `ANONYMOUS` are; `None` withdraws the mechanism (`anonymous_login_user`).
     pub anonymous_login_user: Option<String>,
@@ -99,23 +100,24 @@ impl Default for Config {
 
 impl Config {
     /// Space separated, as connection.start has it.
-    pub(crate) fn mechanisms_offered(&self) -> String {
+    pub(crate) fn mechanisms_offered(&self, peer: &Peer) -> String {
         let offered = self
             .mechanisms
             .iter()
             .map(String::as_str)
-            .filter(|mechanism| self.offers(mechanism));
+            .filter(|mechanism| self.offers(mechanism, peer));
         offered.collect::<Vec<_>>().join(" ")
     }
 
-    pub(crate) fn offers(&self, mechanism: &str) -> bool {
+    pub(crate) fn offers(&self, mechanism: &str, peer: &Peer) -> bool {
         self.mechanisms.iter().any(|offered| offered == mechanism)
             && (mechanism != "ANONYMOUS" || self.anonymous_login_user.is_some())
+            && (mechanism != "EXTERNAL" || peer.tls.is_some())
     }
 }
 
 /// The two ends of the socket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
@@ -123,6 +125,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the client is on this host, for [`Config::loopback_users`].
     pub is_loopback: bool,
+    /// TLS between them, if it is there.
+    pub tls: Option<Arc<TlsDetails>>,
 }
 
 /// Resources that are short on the node (RabbitMQ docs: alarms).

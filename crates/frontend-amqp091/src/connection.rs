@@ -272,7 +272,7 @@ impl Connection {
         let session = &self.session;
         ConnectionDetails {
             id: session.id,
-            peer: session.peer,
+            peer: session.peer.clone(),
             state: self.state(),
             throttled: session.is_throttled(),
             mechanism: session.mechanism.clone(),
@@ -537,12 +537,26 @@ impl Connection {
                 true
             }
             Some(Header::Refused(answer)) => {
+                self.log_foreign_protocol(input);
                 input.clear();
                 self.session.encoded().extend_from_slice(&answer);
                 self.finish();
                 false
             }
         }
+    }
+
+    /// A client that has the wrong port is told apart from one that speaks another version of AMQP.
+    fn log_foreign_protocol(&self, input: &[u8]) {
+        let Session { id, peer, .. } = &self.session;
+        let what = match input {
+            [0x16, 0x03, ..] => "the client speaks TLS; is it meant for a TLS port?",
+            [b'G', b'E', b'T', ..] | [b'P', b'O', b'S', ..] | [b'P', b'U', b'T', ..] => {
+                "the client speaks HTTP; is it meant for the port of the HTTP API?"
+            }
+            _ => "the client speaks no version of AMQP that is spoken here",
+        };
+        tracing::warn!(connection = %id, peer = %peer.address, "handshake failed: {what}");
     }
 
     /// The short way for most messages: all frames are in `batch`, and the channel is free. `offset` is behind the method frame;

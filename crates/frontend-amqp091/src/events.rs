@@ -7,6 +7,7 @@
 
 use crate::request::Request;
 use crate::session::Session;
+use base::tls::{ClientCertificate, TlsDetails};
 use base::{ChannelNumber, Name};
 use broker::command::ConsumerSettings;
 use broker::event::{Event, number, term, text};
@@ -50,7 +51,7 @@ impl Session {
                 ("connection_name", text(&self.connection_name())),
                 ("connection_type", text("network")),
                 ("protocol", text(PROTOCOL)),
-                ("ssl", Value::Bool(false)),
+                ("ssl", Value::Bool(self.peer.tls.is_some())),
             ],
         );
         self.add_addresses(&mut event.headers);
@@ -91,25 +92,36 @@ impl Session {
                 ("timeout", number(seconds)),
                 ("connected_at", number(milliseconds)),
                 ("client_properties", term::fields(&self.client.properties)),
-                ("ssl", Value::Bool(false)),
+                ("ssl", Value::Bool(self.peer.tls.is_some())),
             ],
         );
-        for absent in [
-            "ssl_protocol",
-            "ssl_key_exchange",
-            "ssl_cipher",
-            "ssl_hash",
-            "peer_cert_subject",
-            "peer_cert_issuer",
-            "peer_cert_validity",
-            "peer_cert_serial_number",
-        ] {
-            event.headers.insert(absent, text(""));
-        }
+        self.add_tls(&mut event.headers);
         self.add_addresses(&mut event.headers);
         self.add_user_provided_name(&mut event.headers);
         let event = event.by(&self.user);
         self.observe(event);
+    }
+
+    fn add_tls(&self, headers: &mut Arguments) {
+        let tls = self.peer.tls.as_deref();
+        let of_tls = |field: fn(&TlsDetails) -> &'static str| text(tls.map_or("", field));
+        headers.insert("ssl_protocol", of_tls(|tls| tls.protocol));
+        headers.insert("ssl_key_exchange", of_tls(|tls| tls.key_exchange));
+        headers.insert("ssl_cipher", of_tls(|tls| tls.cipher));
+        headers.insert("ssl_hash", of_tls(|tls| tls.hash));
+        let certificate = tls.and_then(|tls| tls.certificate.as_ref());
+        let of_certificate =
+            |field: fn(&ClientCertificate) -> &str| text(certificate.map_or("", field));
+        headers.insert("peer_cert_subject", of_certificate(|known| &known.subject));
+        headers.insert("peer_cert_issuer", of_certificate(|known| &known.issuer));
+        headers.insert(
+            "peer_cert_validity",
+            of_certificate(|known| &known.validity),
+        );
+        headers.insert(
+            "peer_cert_serial_number",
+            of_certificate(|known| &known.serial_number),
+        );
     }
 
     fn add_user_provided_name(&self, headers: &mut Arguments) {

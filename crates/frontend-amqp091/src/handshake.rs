@@ -95,7 +95,7 @@ pub(crate) fn judge_header(input: &[u8]) -> Option<Header> {
 /// Sends connection.start.
 pub(crate) fn start(metadata: &Metadata, session: &mut Session) -> Handshake {
     let properties = server_properties(metadata, &session.config);
-    let mechanisms = session.config.mechanisms_offered();
+    let mechanisms = session.config.mechanisms_offered(&session.peer);
     connection::Start {
         version_major: 0,
         version_minor: 9,
@@ -148,7 +148,7 @@ fn start_ok(turn: &mut Turn<'_>, method: &connection::StartOk<'_>) -> Result<Ste
         .map_err(|_| Failure::from(Refusal::MalformedResponse))?;
     turn.session.client = Client::new(properties);
     let mechanism = String::from_utf8_lossy(method.mechanism);
-    if !turn.session.config.offers(&mechanism) {
+    if !turn.session.config.offers(&mechanism, &turn.session.peer) {
         return Err(Refusal::Mechanism(crate::exception::printable(method.mechanism)).into());
     }
     turn.session.mechanism = mechanism.clone().into_owned();
@@ -164,6 +164,7 @@ fn start_ok(turn: &mut Turn<'_>, method: &connection::StartOk<'_>) -> Result<Ste
             log_in(turn, "AMQPLAIN", user, password)
         }
         "ANONYMOUS" => log_in_anonymous(turn),
+        "EXTERNAL" => log_in_by_certificate(turn),
         "RABBIT-CR-DEMO" => {
             connection::Secure {
                 challenge: CHALLENGE,
@@ -252,6 +253,41 @@ fn log_in_anonymous(turn: &mut Turn<'_>) -> Result<Step, Failure> {
             Ok(tune(turn.session, user))
         }
         Some(_) | None => Err(refuse_login(turn.session, "ANONYMOUS")),
+    }
+}
+
+/// The user is who the client's certificate stands for; that it holds was seen to before.
+fn log_in_by_certificate(turn: &mut Turn<'_>) -> Result<Step, Failure> {
+    let certificate = turn
+        .session
+        .peer
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.certificate.as_ref());
+    let (name, reason) = match certificate.map(|certificate| &certificate.login) {
+        None => ("", "the client has presented no certificate"),
+        Some(None) => ("", "no name found in the client's certificate"),
+        Some(Some(name)) => (&**name, "no such user"),
+    };
+    let name = name.to_owned();
+    let is_restricted = turn
+        .session
+        .config
+        .loopback_users
+        .iter()
+        .any(|user| *user == name);
+    match known_user(turn.metadata, &name) {
+        Some(user) if turn.session.peer.is_loopback || !is_restricted => {
+            turn.session.observe_login(&user, "EXTERNAL", None);
+            Ok(tune(turn.session, user))
+        }
+        found => {
+            let reason = found.map_or(reason, |_| "the user can only connect via localhost");
+            let error = format!("user '{name}' - {reason}");
+            turn.session.observe_login(&name, "EXTERNAL", Some(&error));
+            tracing::warn!(connection = %turn.session.id, peer = %turn.session.peer.address, "login refused: {error}");
+            Err(refuse_login(turn.session, "EXTERNAL"))
+        }
     }
 }
 

@@ -15,11 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use node::{EnteredStream, Entrance};
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -57,20 +59,20 @@ struct Server {
 }
 
 /// Accepts on all listeners until the task is dropped.
-pub(crate) async fn serve(state: Arc<State>, listeners: Vec<TcpListener>) {
+pub(crate) async fn serve(state: Arc<State>, listeners: Vec<(TcpListener, Entrance)>) {
     let server = Arc::new(Server {
         state,
         connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         requests: Semaphore::new(REQUESTS_MAX),
     });
     let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(accept(Arc::clone(&server), listener));
+    for (listener, entrance) in listeners {
+        accepting.spawn(accept(Arc::clone(&server), listener, entrance));
     }
     while accepting.join_next().await.is_some() {}
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener) {
+async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) {
     let mut failing = false;
     loop {
         let permit = Arc::clone(&server.connections)
@@ -80,9 +82,9 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                let server = Arc::clone(&server);
+                let (server, entrance) = (Arc::clone(&server), entrance.clone());
                 tokio::spawn(async move {
-                    drive(&server, stream, peer).await;
+                    enter(&server, &entrance, stream, peer).await;
                     drop(permit);
                 });
             }
@@ -96,9 +98,23 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-async fn drive(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+async fn enter(server: &Arc<Server>, entrance: &Entrance, stream: TcpStream, peer: SocketAddr) {
     // A socket that refuses it is slower, not wrong.
     let _ = stream.set_nodelay(true);
+    match entrance.enter(stream, peer).await {
+        Ok(entered) => match entered.stream {
+            EnteredStream::Plain(stream) => drive(server, stream, entered.address).await,
+            EnteredStream::Tls(stream, _) => drive(server, stream, entered.address).await,
+        },
+        Err(error) => entrance.log_refusal(peer, &error),
+    }
+}
+
+async fn drive(
+    server: &Arc<Server>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+) {
     let service = service_fn(|request| respond(Arc::clone(server), request, peer));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -2,9 +2,8 @@
 
 use crate::statistics::Statistics;
 use base::Name;
-use node::Handle;
 use node::config::ManagementSettings;
-use std::net::SocketAddr;
+use node::{Handle, Listeners};
 use std::sync::OnceLock;
 
 /// Shared by all requests.
@@ -14,7 +13,7 @@ pub(crate) struct State {
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens; set before the first request.
-    pub(crate) listeners: OnceLock<Vec<SocketAddr>>,
+    pub(crate) listeners: OnceLock<Listeners>,
 }
 
 impl State {
@@ -39,7 +38,7 @@ impl State {
     }
 
     /// Where the API listens.
-    pub(crate) fn http_listeners(&self) -> &[SocketAddr] {
-        self.listeners.get().map_or(&[], Vec::as_slice)
+    pub(crate) fn http_listeners(&self) -> Listeners {
+        self.listeners.get().cloned().unwrap_or_default()
     }
 }

@@ -3,9 +3,10 @@
 use crate::alarms::{self, Accountant, AlarmRules};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::desk::{self, Desk};
+use crate::edge::Edge;
 use crate::events::EventBus;
-use crate::handle;
-use crate::listener::{self, ListenOptions};
+use crate::handle::{self, Listeners};
+use crate::listener::{self, Entrance, ListenOptions};
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{self, MetadataDecodeError};
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 use store::{Damage, Event, EventSink, Handle, RealDisk, Recovered, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use transport::{TlsAcceptor, TlsError};
 
 /// The RabbitMQ release whose behaviour clients are told to expect.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
@@ -67,6 +69,9 @@ pub enum NodeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// TLS is configured and cannot be spoken.
+    #[error("TLS")]
+    Tls(#[from] TlsError),
     /// The log failed while the node ran. What was confirmed before is safe.
     #[error("the log has failed and the node has stopped: {0}")]
     LogFailed(StoreError),
@@ -146,6 +151,7 @@ struct Node {
     failures: mpsc::UnboundedReceiver<StoreError>,
     monitor_stop: Arc<AtomicBool>,
     services: Vec<Box<dyn Service>>,
+    edge: Edge,
     /// Open as long as the node runs.
     store: Store<StoredMessage>,
 }
@@ -219,11 +225,25 @@ impl Node {
             send_buffer_bytes: settings.tcp_listen_options.send_buffer_bytes,
             receive_buffer_bytes: settings.tcp_listen_options.receive_buffer_bytes,
         };
-        let listeners = settings
-            .tcp_listeners
-            .iter()
-            .map(|address| bind(*address, listen))
-            .collect::<Result<Vec<_>, NodeError>>()?;
+        let bind_all = |addresses: &[ListenAddress]| {
+            let bound = addresses.iter().map(|address| bind(*address, listen));
+            bound.collect::<Result<Vec<_>, NodeError>>()
+        };
+        let plain = Entrance {
+            proxy_protocol: settings.proxy_protocol,
+            ..Entrance::default()
+        };
+        let mut entrances = vec![(plain.clone(), bind_all(&settings.tcp_listeners)?)];
+        if !settings.tls_listeners.is_empty() {
+            let tls = TlsAcceptor::start(settings.tls.clone())?;
+            let entrance = Entrance {
+                tls: Some(tls),
+                tls_handshake_timeout: settings.tls_handshake_timeout,
+                ..plain
+            };
+            entrances.push((entrance, bind_all(&settings.tls_listeners)?));
+        }
+        let edge = Edge::start(entrances.iter().any(|(entrance, _)| !entrance.is_open()))?;
 
         let mut threads = Vec::new();
         for (shard, stored) in stored.into_iter().enumerate() {
@@ -248,21 +268,36 @@ impl Node {
                 alarms::monitor(&shared, rules, data_dir, &stop)
             })?);
         }
-        let mut addresses = Vec::new();
-        for listener in listeners {
-            let system = |source| NodeError::System {
-                what: "start listener",
-                source,
-            };
-            addresses.push(listener.local_addr().map_err(system)?);
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-            tokio::spawn(listener::accept(listener, Arc::clone(&shared), listen));
+        let mut addresses = Listeners::default();
+        for (entrance, listeners) in entrances {
+            if let Some(tls) = &entrance.tls {
+                edge.spawn(Arc::clone(tls).watch());
+            }
+            for listener in listeners {
+                let system = |source| NodeError::System {
+                    what: "start listener",
+                    source,
+                };
+                let address = listener.local_addr().map_err(system)?;
+                match entrance.tls {
+                    None => addresses.plain.push(address),
+                    Some(_) => addresses.tls.push(address),
+                }
+                let (shared, entrance) = (Arc::clone(&shared), entrance.clone());
+                if entrance.is_open() {
+                    let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+                    tokio::spawn(listener::accept(listener, shared, listen, entrance));
+                } else {
+                    edge.accept(listener, shared, listen, entrance)
+                        .map_err(system)?;
+                }
+            }
         }
         tokio::spawn(desk::run(Arc::clone(&shared)));
         let handle = handle::Handle::new(
             Arc::clone(&shared),
             Arc::new(settings.clone()),
-            addresses.as_slice().into(),
+            Arc::new(addresses.clone()),
         );
         let services = services(&handle)?;
         announce(settings, &addresses, &services, started);
@@ -273,6 +308,7 @@ impl Node {
             reports,
             failures,
             monitor_stop,
+            edge,
             store,
         })
     }
@@ -307,6 +343,7 @@ impl Node {
     /// Closes all connections and waits until the shards have given everything to the log.
     async fn stop(&mut self) {
         self.services.drain(..).for_each(Service::stop);
+        self.edge.stop();
         for mailbox in self.shared.shard_mailboxes() {
             mailbox.send(Mail::Shutdown {
                 reason: "broker forced connection closure with reason 'shutdown'",
@@ -581,15 +618,17 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
 /// The ready line: for people and for scripts that wait for it.
 fn announce(
     settings: &Settings,
-    addresses: &[SocketAddr],
+    addresses: &Listeners,
     services: &[Box<dyn Service>],
     started: Instant,
 ) {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
-        let listeners: Vec<_> = addresses
-            .iter()
+        let plain = addresses.plain.iter();
+        let tls = addresses.tls.iter();
+        let listeners: Vec<_> = plain
             .map(|address| format!("amqp://{address}"))
+            .chain(tls.map(|address| format!("amqps://{address}")))
             .chain(services.iter().flat_map(|service| service.addresses()))
             .collect();
         let line = format!(

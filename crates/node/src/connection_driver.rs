@@ -4,15 +4,15 @@
 //! task started it. Input is read into a buffer that all connections of the shard share; only the incomplete frame at its end
 //! is kept by the connection, so an idle connection owns no buffer.
 
+use crate::listener::Arrival;
 use crate::shard::Shard;
 use crate::shared::Shared;
+use crate::tls_stream::TlsStream;
 use base::{ConnectionId, ShardId};
 use bytes::BytesMut;
-use frontend_amqp091::Peer;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{ErrorKind, IoSlice};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,7 +38,7 @@ const FLUSH_ROUNDS: usize = 4;
 
 /// What one read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     /// All that was there.
     All,
     /// As much as there was room for.
@@ -50,12 +50,38 @@ enum Found {
 /// A connection's socket and the way to reach its task.
 struct Socket {
     stream: TcpStream,
+    /// What is between the socket and the connection, if anything is.
+    tls: Option<RefCell<TlsStream>>,
     /// Something about the connection changed: deadline, wish to read, end.
     nudge: Notify,
     /// The socket did not take everything: wait until it is writable.
     blocked: Cell<bool>,
     /// What the task waits for now: whether it reads, whether it waits to write, and its deadline.
     awaited: Cell<(bool, bool, Option<Duration>)>,
+}
+
+impl Socket {
+    /// Whether TLS keeps bytes that the socket did not take.
+    fn has_unsent(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.borrow().has_unsent())
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        match &self.tls {
+            None => Ok(()),
+            Some(tls) => tls.borrow_mut().flush(&self.stream),
+        }
+    }
+
+    #[inline]
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        match &self.tls {
+            None => self.stream.try_write_vectored(slices),
+            Some(tls) => tls.borrow_mut().write(&self.stream, slices),
+        }
+    }
 }
 
 /// A shard with its sockets, shared by the tasks of its thread.
@@ -87,7 +113,9 @@ impl ShardDriver {
     }
 
     /// Takes over an accepted socket.
-    pub(crate) fn adopt(self: &Rc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
+    pub(crate) fn adopt(self: &Rc<Self>, arrival: Arrival) {
+        let Arrival { stream, peer, tls } = arrival;
+        let address = peer.address;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -96,12 +124,6 @@ impl ShardDriver {
                 return;
             }
         };
-        let local = stream.local_addr().unwrap_or(address);
-        let peer = Peer {
-            address,
-            local,
-            is_loopback: address.ip().to_canonical().is_loopback(),
-        };
         let id = self
             .shard
             .borrow_mut()
@@ -109,6 +131,7 @@ impl ShardDriver {
         tracing::debug!(connection = %id, peer = %address, "accepting AMQP connection");
         let socket = Rc::new(Socket {
             stream,
+            tls: tls.map(|connection| RefCell::new(TlsStream::new(connection))),
             nudge: Notify::new(),
             blocked: Cell::new(false),
             awaited: Cell::default(),
@@ -117,6 +140,9 @@ impl ShardDriver {
         let driver = Rc::clone(self);
         tokio::task::spawn_local(async move {
             driver.drive(id, &socket).await;
+            if let Some(tls) = &socket.tls {
+                tls.borrow_mut().close(&socket.stream);
+            }
             driver.sockets.borrow_mut().remove(&id);
             driver.shard.borrow_mut().remove_connection(id);
             driver.shared.connection_counts[driver.id.index()].fetch_sub(1, Ordering::Relaxed);
@@ -130,13 +156,21 @@ impl ShardDriver {
         let mut partial = BytesMut::new();
         let mut eof = false;
         let mut reads = 0;
+        if socket.tls.is_some() {
+            // The client's first bytes may have come with the end of the handshake.
+            if self.read(id, socket, &mut partial) == Found::End {
+                self.eof(id, &mut eof);
+            }
+            self.finish_turn();
+        }
         loop {
             let (wants_input, holds_input, deadline) = {
                 let mut shard = self.shard.borrow_mut();
                 let Some(connection) = shard.connection(id) else {
                     return;
                 };
-                if connection.is_finished() && (eof || connection.output().is_empty()) {
+                let is_sent = connection.output().is_empty() && !socket.has_unsent();
+                if connection.is_finished() && (eof || is_sent) {
                     return;
                 }
                 (
@@ -231,10 +265,27 @@ impl ShardDriver {
         buffer.extend_from_slice(partial);
         partial.clear();
         let room = buffer.capacity() - buffer.len();
-        let found = match socket.stream.try_read_buf(&mut *buffer) {
-            Ok(0) => Found::End,
-            Ok(count) if count < room => Found::All,
-            Ok(_) => Found::Part,
+        let outcome = match &socket.tls {
+            None => match socket.stream.try_read_buf(&mut *buffer) {
+                Ok(0) => Ok(Found::End),
+                Ok(count) if count < room => {
+                    wait_for_more(&socket.stream);
+                    Ok(Found::All)
+                }
+                Ok(_) => Ok(Found::Part),
+                Err(error) => Err(error),
+            },
+            Some(tls) => {
+                let outcome = tls.borrow_mut().read(&socket.stream, &mut buffer);
+                // An answer of TLS itself is sent by the connection's task.
+                if socket.has_unsent() {
+                    socket.blocked.set(true);
+                }
+                outcome
+            }
+        };
+        let found = match outcome {
+            Ok(found) => found,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
@@ -243,9 +294,6 @@ impl ShardDriver {
             }
             Err(_) => Found::End,
         };
-        if found == Found::All {
-            wait_for_more(&socket.stream);
-        }
         if found != Found::End {
             self.shard
                 .borrow_mut()
@@ -321,10 +369,16 @@ impl ShardDriver {
         };
         let output = connection.output();
         let mut blocked = false;
-        while !output.is_empty() {
+        if socket.has_unsent()
+            && let Err(error) = socket.flush()
+        {
+            blocked = error.kind() == ErrorKind::WouldBlock;
+            *failed = !blocked;
+        }
+        while !blocked && !*failed && !output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = output.io_slices(&mut slices);
-            match socket.stream.try_write_vectored(&slices[..count]) {
+            match socket.try_write_vectored(&slices[..count]) {
                 Ok(written) => output.advance(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     blocked = true;
@@ -337,6 +391,8 @@ impl ShardDriver {
                 }
             }
         }
+        // What TLS has taken is not on its way yet.
+        blocked |= socket.has_unsent();
         let left = output.len();
         socket.blocked.set(blocked);
         let now = self.shared.now();

@@ -290,7 +290,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     | Event::DiskFull { .. }
                     | Event::DiskOk,
                 )
-                | Mail::Socket { .. }
+                | Mail::Socket(_)
                 | Mail::Queue { .. }
                 | Mail::Query(_)
                 | Mail::WindowCredit { .. }

@@ -34,6 +34,7 @@ impl DirectConnection {
             address: nowhere,
             local: nowhere,
             is_loopback: true,
+            tls: None,
         };
         let now = shared.now();
         let config = Arc::clone(&shared.frontend);

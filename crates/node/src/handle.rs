@@ -37,7 +37,23 @@ const SERVICE_BACKLOG: i32 = 1024;
 pub struct Handle {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
-    listeners: Arc<[SocketAddr]>,
+    listeners: Arc<Listeners>,
+}
+
+/// Where a node listens for AMQP 0-9-1.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners {
+    /// Without TLS.
+    pub plain: Vec<SocketAddr>,
+    /// With TLS.
+    pub tls: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.plain.iter().chain(&self.tls)
+    }
 }
 
 /// The resources of a node at one moment.
@@ -65,7 +81,7 @@ impl Handle {
     pub(crate) fn new(
         shared: Arc<Shared>,
         settings: Arc<Settings>,
-        listeners: Arc<[SocketAddr]>,
+        listeners: Arc<Listeners>,
     ) -> Self {
         Self {
             shared,
@@ -89,7 +105,7 @@ impl Handle {
     }
 
     /// Where clients of AMQP 0-9-1 connect.
-    pub fn amqp_listeners(&self) -> &[SocketAddr] {
+    pub fn amqp_listeners(&self) -> &Listeners {
         &self.listeners
     }
 

@@ -23,6 +23,7 @@ mod connection_driver;
 mod definitions;
 mod desk;
 mod direct;
+mod edge;
 mod events;
 mod handle;
 mod listener;
@@ -37,6 +38,7 @@ mod service;
 mod shard;
 mod shard_thread;
 mod shared;
+mod tls_stream;
 mod windows;
 
 pub use self::definitions::ImportError;
@@ -47,7 +49,8 @@ pub use browsing::{
 };
 pub use direct::DirectConnection;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
-pub use handle::{Handle, Resources};
+pub use handle::{Handle, Listeners, Resources};
+pub use listener::{Entered, EnteredStream, Entrance};
 pub use metadata_leader::{BatchError, BatchKind};
 pub use process::ProcessFigures;
 pub use query::{ConnectionFigures, ConsumerFigures, DelayedCount, QueueFigures, SLICE};

@@ -1,16 +1,30 @@
 //! Accepting clients and giving each to a shard.
+//!
+//! A plain client is handed over at once. What comes before the protocol, a PROXY header or a TLS handshake, is done here, in a task for each
+//! client on the `edge` threads, so that no shard waits for it or computes it; the shard gets a client that can begin.
 
 use crate::mailbox::Mail;
 use crate::shared::Shared;
+use base::tls::TlsDetails;
+use frontend_amqp091::Peer;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use transport::proxy_header::{self, Header};
+use transport::{Handshaken, ServerConnection, TlsAcceptor, TlsStream};
 
 /// Pause after a failed accept (no file descriptors left, say), so that it is not tried in a busy loop.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Clients of one listener that may be before their protocol at once; others wait in the kernel.
+const ENTERING_MAX: usize = 1024;
+
+/// How long a proxy may take to send its header.
+pub(crate) const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a listening socket is made (`tcp_listen_options` of rabbitmq.conf).
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +34,50 @@ pub(crate) struct ListenOptions {
     pub(crate) keepalive: bool,
     pub(crate) send_buffer_bytes: Option<u32>,
     pub(crate) receive_buffer_bytes: Option<u32>,
+}
+
+/// What a client of a listener has to do before it may speak its protocol.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// A PROXY header comes first.
+    pub proxy_protocol: bool,
+    /// Then, or first, a TLS handshake.
+    pub tls: Option<Arc<TlsAcceptor>>,
+    /// How long the TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+}
+
+/// A client that may begin.
+pub struct Entered {
+    /// Its socket.
+    pub stream: EnteredStream,
+    /// Where it comes from, as the proxy says if there is one.
+    pub address: SocketAddr,
+    /// Where it wanted to.
+    pub local: SocketAddr,
+}
+
+/// A socket on which a protocol may begin.
+pub enum EnteredStream {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With it.
+    Tls(Box<TlsStream<TcpStream>>, TlsDetails),
+}
+
+/// A client for a shard.
+pub(crate) struct Arrival {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: Peer,
+    pub(crate) tls: Option<Box<ServerConnection>>,
+}
+
+impl std::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arrival")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Opens a listening socket.
@@ -50,15 +108,94 @@ pub(crate) fn bind(
     Ok(socket.into())
 }
 
+impl Entrance {
+    /// Whether clients may begin at once.
+    pub fn is_open(&self) -> bool {
+        !self.proxy_protocol && self.tls.is_none()
+    }
+
+    /// Does what comes before the protocol.
+    ///
+    /// # Errors
+    /// The client does it wrong, too slowly or not at all.
+    pub async fn enter(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<Entered> {
+        let (mut address, mut local) = (peer, stream.local_addr()?);
+        if self.proxy_protocol {
+            let read = proxy_header::read(&mut stream);
+            match tokio::time::timeout(PROXY_HEADER_TIMEOUT, read).await?? {
+                Header::Local => {}
+                Header::Proxied {
+                    source,
+                    destination,
+                } => (address, local) = (source, destination),
+            }
+        }
+        let Some(acceptor) = &self.tls else {
+            return Ok(Entered {
+                stream: EnteredStream::Plain(stream),
+                address,
+                local,
+            });
+        };
+        let accept = acceptor.accept(stream);
+        let Handshaken { stream, details } =
+            tokio::time::timeout(self.tls_handshake_timeout, accept).await??;
+        Ok(Entered {
+            stream: EnteredStream::Tls(stream, details),
+            address,
+            local,
+        })
+    }
+
+    /// Logs why a client did not get in. Who only connects and leaves, as health checks do, is not worth a line.
+    pub fn log_refusal(&self, peer: SocketAddr, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                tracing::debug!(%peer, %error, "client left before it was served");
+            }
+            _ => tracing::warn!(%peer, %error, "connection refused before its protocol began"),
+        }
+    }
+}
+
 /// Accepts until the task is dropped.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, options: ListenOptions) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    options: ListenOptions,
+    entrance: Entrance,
+) {
     let mut failing = false;
+    let entering = Arc::new(Semaphore::new(ENTERING_MAX));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                if let Err(error) = hand_over(stream, peer, &shared, options) {
+                if let Err(error) = set_options(&stream, options) {
                     tracing::debug!(%peer, %error, "client left before it was served");
+                } else if entrance.is_open() {
+                    let local = stream.local_addr().unwrap_or(peer);
+                    hand_over(
+                        &shared,
+                        Entered {
+                            stream: EnteredStream::Plain(stream),
+                            address: peer,
+                            local,
+                        },
+                    );
+                } else {
+                    let permit = Arc::clone(&entering)
+                        .acquire_owned()
+                        .await
+                        .expect("it is never closed");
+                    let (shared, entrance) = (Arc::clone(&shared), entrance.clone());
+                    tokio::spawn(async move {
+                        match entrance.enter(stream, peer).await {
+                            Ok(entered) => hand_over(&shared, entered),
+                            Err(error) => entrance.log_refusal(peer, &error),
+                        }
+                        drop(permit);
+                    });
                 }
             }
             Err(error) => {
@@ -71,19 +208,38 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, options: 
     }
 }
 
-fn hand_over(
-    stream: tokio::net::TcpStream,
-    peer: SocketAddr,
-    shared: &Shared,
-    options: ListenOptions,
-) -> io::Result<()> {
+fn set_options(stream: &TcpStream, options: ListenOptions) -> io::Result<()> {
     stream.set_nodelay(options.nodelay)?;
     if options.keepalive {
-        socket2::SockRef::from(&stream).set_keepalive(true)?;
+        socket2::SockRef::from(stream).set_keepalive(true)?;
     }
-    let stream = stream.into_std()?;
+    Ok(())
+}
+
+fn hand_over(shared: &Shared, entered: Entered) {
+    let Entered {
+        stream,
+        address,
+        local,
+    } = entered;
+    let (stream, tls, details) = match stream {
+        EnteredStream::Plain(stream) => (stream, None, None),
+        EnteredStream::Tls(stream, details) => {
+            let (stream, connection) = stream.into_inner();
+            (stream, Some(Box::new(connection)), Some(details))
+        }
+    };
+    let stream = match stream.into_std() {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(peer = %address, %error, "cannot hand over a socket"),
+    };
+    let peer = Peer {
+        address,
+        local,
+        is_loopback: address.ip().to_canonical().is_loopback(),
+        tls: details.map(Arc::new),
+    };
     let shard = shared.least_loaded_shard();
     shared.connection_counts[shard].fetch_add(1, Ordering::Relaxed);
-    shared.mailboxes[shard].send(Mail::Socket { stream, peer });
-    Ok(())
+    shared.mailboxes[shard].send(Mail::Socket(Box::new(Arrival { stream, peer, tls })));
 }

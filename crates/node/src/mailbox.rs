@@ -10,11 +10,11 @@ use base::{ConnectionId, Name, QueueId, ShardId};
 use broker::command::{ChannelId, QueueCommand, Reply};
 use broker::delay::Selector;
 use parking_lot::Mutex;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use crate::alarms::Alarms;
+use crate::listener::Arrival;
 use crate::query::Query;
 
 /// Bytes of message content waiting in a mailbox above which other shards' publishers are stopped.
@@ -24,10 +24,7 @@ pub(crate) const CONGESTED_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A client connected; the shard drives it from now on.
-    Socket {
-        stream: std::net::TcpStream,
-        peer: SocketAddr,
-    },
+    Socket(Box<Arrival>),
     /// A command for a queue of this shard.
     Queue {
         queue: QueueId,

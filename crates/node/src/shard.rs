@@ -389,7 +389,7 @@ impl Shard {
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
             Mail::Shutdown { reason } => self.shutdown(now, reason),
-            Mail::Socket { .. } | Mail::Account { .. } | Mail::Stop => {}
+            Mail::Socket(_) | Mail::Account { .. } | Mail::Stop => {}
         }
     }
 

@@ -71,9 +71,9 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
         driver.shard.borrow_mut().handle_mail_start();
         for piece in mail.drain(..) {
             match piece {
-                Mail::Socket { stream, peer } => {
+                Mail::Socket(arrival) => {
                     if stopping.is_none() {
-                        driver.adopt(stream, peer);
+                        driver.adopt(*arrival);
                     } else {
                         shared.connection_counts[driver.id.index()].fetch_sub(1, Ordering::Relaxed);
                     }

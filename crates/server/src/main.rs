@@ -12,7 +12,7 @@ use node::NodeError;
 use node::config::{self, Process};
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -44,12 +44,32 @@ struct Arguments {
 enum Command {
     /// Run the broker. It is configured by rabbitmq.conf and the RABBITMQ_* environment variables.
     Server,
+    /// Certificates for trying out TLS.
+    Tls {
+        #[command(subcommand)]
+        command: TlsCommand,
+    },
     /// Generate load and measure a broker; `warren perf --help` tells more.
     #[command(disable_help_flag = true)]
     Perf {
         /// Arguments of the load generator.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TlsCommand {
+    /// Write a test authority, a server's and a client's certificate with their keys into a directory.
+    Generate {
+        /// The directory; it is made if it is not there, and no file in it is replaced.
+        directory: PathBuf,
+        /// Name of the server, besides localhost.
+        #[arg(long, default_value = "localhost")]
+        host: String,
+        /// Name of the user in the client's certificate.
+        #[arg(long, default_value = "guest")]
+        user: String,
     },
 }
 
@@ -78,6 +98,14 @@ fn main() -> ExitCode {
 fn warren(started: Instant) -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Server => serve(started),
+        Command::Tls {
+            command:
+                TlsCommand::Generate {
+                    directory,
+                    host,
+                    user,
+                },
+        } => Ok(transport::generate(&directory, &host, &user)?),
         Command::Perf { arguments } => {
             perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))
         }

@@ -22,6 +22,8 @@ pub struct Broker {
     child: Option<Child>,
     address: SocketAddr,
     http_address: SocketAddr,
+    tls_address: Option<SocketAddr>,
+    https_address: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     settings: String,
     /// Where the data is, if not in `directory`.
@@ -65,6 +67,8 @@ impl Broker {
             child: None,
             address: free_address(),
             http_address: free_address(),
+            tls_address: None,
+            https_address: None,
             log: Arc::default(),
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
@@ -89,6 +93,8 @@ impl Broker {
         self.start_took = started.elapsed();
         self.address = address_in(&line, "amqp://")
             .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
+        self.tls_address = address_in(&line, "amqps://");
+        self.https_address = address_in(&line, "https://");
         // Absent where a test turns it off.
         self.http_address = address_in(&line, "http://").unwrap_or(self.http_address);
         Ok(())
@@ -135,6 +141,8 @@ impl Broker {
             child: None,
             address: free_address(),
             http_address: free_address(),
+            tls_address: None,
+            https_address: None,
             log: Arc::default(),
             settings: String::new(),
             data: Some(data.to_owned()),
@@ -181,6 +189,16 @@ impl Broker {
     /// Where its HTTP API is.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where clients connect with TLS, if its configuration says so.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// Where its HTTP API is with TLS, if its configuration says so.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
     }
 
     /// The address as clients write it, for guest in the default vhost.
@@ -292,7 +310,10 @@ impl Drop for Broker {
 }
 
 /// The binary under test: `WARREN_BIN`, or the newest one that cargo has built beside this test.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// There is none.
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("WARREN_BIN") {
         return Ok(path.into());
     }

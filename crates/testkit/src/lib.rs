@@ -9,6 +9,6 @@ pub mod http;
 pub mod random;
 pub mod script;
 
-pub use broker::Broker;
+pub use broker::{Broker, binary};
 pub use client::Client;
 pub use http::Http;

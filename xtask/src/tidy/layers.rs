@@ -12,8 +12,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("codec-amqp091", &[]),
     ("broker", &["base"]),
+    ("transport", &["base"]),
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
-    ("config", &["broker", "frontend-amqp091"]),
+    ("config", &["broker", "frontend-amqp091", "transport"]),
     ("store", &["base"]),
     ("definitions", &["base", "broker"]),
     (
@@ -25,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "definitions",
             "frontend-amqp091",
             "store",
+            "transport",
         ],
     ),
     (
@@ -36,11 +38,15 @@ const EDGES: &[(&str, &[&str])] = &[
             "definitions",
             "frontend-amqp091",
             "node",
+            "transport",
         ],
     ),
     ("client-amqp091", &["base", "codec-amqp091"]),
     ("perf", &["base", "client-amqp091"]),
-    ("server", &["base", "management", "node", "perf"]),
+    (
+        "server",
+        &["base", "management", "node", "perf", "transport"],
+    ),
     ("testkit", &["base", "client-amqp091", "codec-amqp091"]),
     ("xtask", &[]),
 ];

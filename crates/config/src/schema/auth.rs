@@ -127,7 +127,8 @@ pub(super) static KEYS: &[Key] = &[
                 "PLAIN" => AuthMechanism::Plain,
                 "AMQPLAIN" => AuthMechanism::AmqPlain,
                 "ANONYMOUS" => AuthMechanism::Anonymous,
-                _ => return Err("PLAIN, AMQPLAIN or ANONYMOUS".to_owned()),
+                "EXTERNAL" => AuthMechanism::External,
+                _ => return Err("PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL".to_owned()),
             };
             let order = number.parse().unwrap_or(u64::MAX);
             draft

@@ -160,6 +160,30 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }),
     },
+    Key {
+        name: "proxy_protocol",
+        alias: None,
+        env: "rabbit.proxy_protocol",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether every AMQP connection begins with a header of the PROXY protocol, version 1 or 2, which says who the client is.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.proxy_protocol = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "warren.management.proxy_protocol",
+        alias: None,
+        env: "",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "The same for connections of the HTTP API.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.proxy_protocol = boolean(value)?;
+            Ok(())
+        }),
+    },
 ];
 
 rows! {
@@ -188,6 +212,5 @@ rows! {
         "tcp_listen_options.priority", "rabbit.tcp_listen_options.priority", INTEGER, "";
         "tcp_listen_options.tos", "rabbit.tcp_listen_options.tos", INTEGER, "";
         "tcp_listen_options", "rabbit.tcp_listen_options", NONE, "";
-        "proxy_protocol", "rabbit.proxy_protocol", BOOLEAN, "false";
     }
 }

@@ -105,9 +105,197 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }),
     },
+    Key {
+        name: "management.ssl.port",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.port",
+        kind: INTEGER,
+        default: "",
+        meaning: "Port of the HTTP API with TLS, by custom 15671; none if unset.",
+        state: State::Honoured(|draft, _, value| {
+            draft.management_tls_port = Some(value.parse().map_err(|_| "a port, 0 to 65535")?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.ssl.ip",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.ip",
+        kind: TEXT,
+        default: "",
+        meaning: "Address of the HTTP API with TLS; all if unset.",
+        state: State::Honoured(|draft, _, value| {
+            draft.management_tls_ip = Some(value.parse().map_err(|_| "an IP address")?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.ssl.verify",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.verify",
+        kind: VERIFY,
+        default: "verify_none",
+        meaning: "`verify_peer` asks clients for a certificate, which must then be good.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("verify", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.fail_if_no_peer_cert",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.fail_if_no_peer_cert",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether clients without a certificate are refused, with `verify_peer`.",
+        state: State::Honoured(|draft, _, value| {
+            draft
+                .settings
+                .management
+                .tls
+                .set("fail_if_no_peer_cert", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.cacertfile",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.cacertfile",
+        kind: TEXT,
+        default: "",
+        meaning: "Certificates that vouch for clients, a PEM file. It is read again when it changes, as all files of TLS are.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("cacertfile", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.certfile",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.certfile",
+        kind: TEXT,
+        default: "",
+        meaning: "The certificate of the server and those that vouch for it, a PEM file.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("certfile", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.keyfile",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.keyfile",
+        kind: TEXT,
+        default: "",
+        meaning: "Its private key, a PEM file; in `certfile` if unset.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("keyfile", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.password",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.password",
+        kind: SECRET,
+        default: "",
+        meaning: "Password of the private key (PKCS#8).",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("password", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.depth",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.depth",
+        kind: BYTE,
+        default: "10",
+        meaning: "Intermediate certificates between that of a client and a trusted one.",
+        state: State::Honoured(|draft, _, value| draft.settings.management.tls.set("depth", value)),
+    },
+    Key {
+        name: "management.ssl.versions.$version",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.versions",
+        kind: TEXT,
+        default: "",
+        meaning: "A version that is spoken, `tlsv1.2` or `tlsv1.3`; both if unset.",
+        state: State::Honoured(|draft, part, value| {
+            draft
+                .settings
+                .management
+                .tls
+                .set(&format!("versions.{part}"), value)
+        }),
+    },
+    Key {
+        name: "management.ssl.ciphers.$cipher",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.ciphers",
+        kind: TEXT,
+        default: "",
+        meaning: "A cipher suite by its name in OpenSSL or at IANA, in the order of the numbers; all that are safe if unset.",
+        state: State::Honoured(|draft, part, value| {
+            draft
+                .settings
+                .management
+                .tls
+                .set(&format!("ciphers.{part}"), value)
+        }),
+    },
+    Key {
+        name: "management.ssl.honor_cipher_order",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.honor_cipher_order",
+        kind: BOOLEAN,
+        default: "true",
+        meaning: "Whether the order of cipher suites is that of the server.",
+        state: State::Honoured(|draft, _, value| {
+            draft
+                .settings
+                .management
+                .tls
+                .set("honor_cipher_order", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.honor_ecc_order",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.honor_ecc_order",
+        kind: BOOLEAN,
+        default: "true",
+        meaning: "The order of curves is that of the server; `false` is refused.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("honor_ecc_order", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.reuse_sessions",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.reuse_sessions",
+        kind: BOOLEAN,
+        default: "true",
+        meaning: "Whether clients may go on with a session of before.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.tls.set("reuse_sessions", value)
+        }),
+    },
+    Key {
+        name: "management.ssl.client_renegotiation",
+        alias: None,
+        env: "rabbitmq_management.ssl_config.client_renegotiation",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "There is none; `true` is refused.",
+        state: State::Honoured(|draft, _, value| {
+            draft
+                .settings
+                .management
+                .tls
+                .set("client_renegotiation", value)
+        }),
+    },
 ];
 
 rows! {
+    State::Accepted => {
+        "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
+    }
     State::Refused(NOT_YET) => {
         "collect_statistics", "rabbit.collect_statistics", &[Type::OneOf(&["none", "coarse", "fine"])], "fine";
         "collect_statistics_interval", "rabbit.collect_statistics_interval", INTEGER, "5000";
@@ -216,31 +404,17 @@ rows! {
         "prometheus.filter_aggregated_queue_metrics_pattern", "rabbitmq_prometheus.filter_aggregated_queue_metrics_pattern", TEXT, "";
         "prometheus.authentication.enabled", "rabbitmq_prometheus.authentication.enabled", BOOLEAN, "";
     }
-    State::Refused(NO_TLS) => {
-        "management.ssl.port", "rabbitmq_management.ssl_config.port", INTEGER, "";
+    State::Refused(NOT_YET) => {
         "management.ssl.backlog", "rabbitmq_management.ssl_config.backlog", INTEGER, "";
-        "management.ssl.ip", "rabbitmq_management.ssl_config.ip", TEXT, "";
         "management.ssl.max_connections", "rabbitmq_management.ssl_config.max_connections", OR_INFINITY, "";
-        "management.ssl.certfile", "rabbitmq_management.ssl_config.certfile", TEXT, "";
-        "management.ssl.keyfile", "rabbitmq_management.ssl_config.keyfile", TEXT, "";
-        "management.ssl.cacertfile", "rabbitmq_management.ssl_config.cacertfile", TEXT, "";
-        "management.ssl.password", "rabbitmq_management.ssl_config.password", SECRET, "";
-        "management.ssl.verify", "rabbitmq_management.ssl_config.verify", VERIFY, "";
-        "management.ssl.fail_if_no_peer_cert", "rabbitmq_management.ssl_config.fail_if_no_peer_cert", BOOLEAN, "";
-        "management.ssl.honor_cipher_order", "rabbitmq_management.ssl_config.honor_cipher_order", BOOLEAN, "";
-        "management.ssl.honor_ecc_order", "rabbitmq_management.ssl_config.honor_ecc_order", BOOLEAN, "";
-        "management.ssl.reuse_sessions", "rabbitmq_management.ssl_config.reuse_sessions", BOOLEAN, "";
-        "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
-        "management.ssl.client_renegotiation", "rabbitmq_management.ssl_config.client_renegotiation", BOOLEAN, "";
-        "management.ssl.depth", "rabbitmq_management.ssl_config.depth", BYTE, "";
-        "management.ssl.versions.$version", "rabbitmq_management.ssl_config.versions", TEXT, "";
-        "management.ssl.ciphers.$cipher", "rabbitmq_management.ssl_config.ciphers", TEXT, "";
         "management.ssl.compress", "rabbitmq_management.ssl_config.cowboy_opts.compress", BOOLEAN, "";
         "management.ssl.idle_timeout", "rabbitmq_management.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
         "management.ssl.inactivity_timeout", "rabbitmq_management.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
         "management.ssl.request_timeout", "rabbitmq_management.ssl_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
         "management.ssl.shutdown_timeout", "rabbitmq_management.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
         "management.ssl.max_keepalive", "rabbitmq_management.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
+    }
+    State::Refused(NO_OLD_TLS) => {
         "management.listener.ssl", "rabbitmq_management.listener.ssl", BOOLEAN, "";
         "management.listener.ssl_opts", "rabbitmq_management.listener.ssl_opts", NONE, "";
         "management.listener.ssl_opts.verify", "rabbitmq_management.listener.ssl_opts.verify", VERIFY, "";

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
+use transport::{LoginFrom, SanType};
 
 /// RabbitMQ's hard cap of `max_message_size`: 512 MiB.
 pub const MESSAGE_SIZE_CAP_BYTES: u64 = 512 << 20;
@@ -91,7 +92,9 @@ macro_rules! rows {
 use rows;
 
 const NOT_YET: &str = "it is not supported yet";
-const NO_TLS: &str = "TLS is not supported yet";
+const NO_TLS: &str = "TLS is not supported here yet";
+const NO_SUCH_TLS: &str = "TLS here has certificates and keys in files, elliptic curves only and no lists of revoked certificates";
+const NO_OLD_TLS: &str = "write it as management.ssl.…";
 const NO_MQTT: &str = "MQTT is not supported yet";
 const NO_STOMP: &str = "STOMP is not supported yet";
 const NO_STREAMS: &str = "the stream protocol is not supported yet";
@@ -154,6 +157,10 @@ pub struct Draft {
     pub(crate) settings: Settings,
     listeners_off: bool,
     listeners: BTreeMap<String, ListenAddress>,
+    tls_listeners_off: bool,
+    tls_listeners: BTreeMap<String, ListenAddress>,
+    login_san_type: Option<SanType>,
+    login_san_index: usize,
     loopback_users_off: bool,
     loopback_users: BTreeMap<String, bool>,
     user_tags: BTreeMap<String, bool>,
@@ -161,6 +168,8 @@ pub struct Draft {
     management_off: bool,
     management_port: Option<u16>,
     management_ip: Option<IpAddr>,
+    management_tls_port: Option<u16>,
+    management_tls_ip: Option<IpAddr>,
     cors_origins: BTreeMap<String, String>,
     memory_relative: Option<f64>,
     memory_absolute: Option<u64>,
@@ -183,7 +192,23 @@ impl Draft {
         } else if !self.listeners.is_empty() {
             settings.tcp_listeners = self.listeners.into_values().collect();
         }
+        if !self.tls_listeners_off {
+            settings.tls_listeners = self.tls_listeners.into_values().collect();
+        }
+        if let LoginFrom::SubjectAlternativeName(kind, index) = &mut settings.tls.login_from {
+            *kind = self.login_san_type.unwrap_or(*kind);
+            *index = self.login_san_index;
+        }
+        settings.management.tls.login_from = settings.tls.login_from;
         let management = &mut settings.management;
+        management.tls_listeners = self
+            .management_tls_port
+            .map(|port| ListenAddress {
+                ip: self.management_tls_ip,
+                port,
+            })
+            .into_iter()
+            .collect();
         if self.management_off {
             management.listeners.clear();
         }

@@ -108,6 +108,7 @@ impl World {
             address,
             local: address,
             is_loopback: self.is_loopback,
+            tls: None,
         };
         let machine = Connection::new(id, peer, Arc::clone(&self.config), self.now, id.serial);
         self.connections.insert(

@@ -97,6 +97,8 @@ fn state(state: ConnectionState) -> &'static str {
 fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Object {
     let own = &connection.details;
     let (peer, local) = (canonical(own.peer.address), canonical(own.peer.local));
+    let tls = own.peer.tls.as_deref();
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let series = call.state.statistics.look_at(Subject::Connection(own.id));
     let mut item = object! {
         "auth_mechanism" => own.mechanism.clone(),
@@ -109,9 +111,9 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
         "host" => local.ip().to_string(),
         "name" => name(own),
         "node" => call.state.node_name(),
-        "peer_cert_issuer" => Json::Null,
-        "peer_cert_subject" => Json::Null,
-        "peer_cert_validity" => Json::Null,
+        "peer_cert_issuer" => certificate.map(|known| known.issuer.clone()),
+        "peer_cert_subject" => certificate.map(|known| known.subject.clone()),
+        "peer_cert_validity" => certificate.map(|known| known.validity.clone()),
         "peer_host" => peer.ip().to_string(),
         "peer_port" => peer.port(),
         "port" => local.port(),
@@ -119,11 +121,11 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
         "reductions" => 0_u64,
         "reductions_details" => object! { "rate" => 0.0 },
         "send_pend" => 0_u64,
-        "ssl" => false,
-        "ssl_cipher" => Json::Null,
-        "ssl_hash" => Json::Null,
-        "ssl_key_exchange" => Json::Null,
-        "ssl_protocol" => Json::Null,
+        "ssl" => tls.is_some(),
+        "ssl_cipher" => tls.map(|tls| tls.cipher),
+        "ssl_hash" => tls.map(|tls| tls.hash),
+        "ssl_key_exchange" => tls.map(|tls| tls.key_exchange),
+        "ssl_protocol" => tls.map(|tls| tls.protocol),
         "state" => state(own.state),
         "timeout" => own.heartbeat_s,
         "type" => "network",

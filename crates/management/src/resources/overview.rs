@@ -18,11 +18,17 @@ const CLUSTER_NAME: &str = "cluster_name";
 
 /// The protocols that this node listens for, with where.
 pub(crate) fn listeners(call: &Call) -> Vec<(&'static str, SocketAddr)> {
-    let amqp = call.state.node.amqp_listeners().iter();
-    let http = call.state.http_listeners().iter();
-    amqp.map(|address| ("amqp", *address))
-        .chain(http.map(|address| ("http", *address)))
-        .collect()
+    let amqp = call.state.node.amqp_listeners();
+    let http = call.state.http_listeners();
+    [
+        ("amqp", &amqp.plain),
+        ("amqp/ssl", &amqp.tls),
+        ("http", &http.plain),
+        ("https", &http.tls),
+    ]
+    .into_iter()
+    .flat_map(|(protocol, addresses)| addresses.iter().map(move |address| (protocol, *address)))
+    .collect()
 }
 
 fn listener_items(call: &Call) -> Vec<Object> {
@@ -36,7 +42,7 @@ fn listener_items(call: &Call) -> Vec<Object> {
                 "ip_address" => address.ip().to_string(),
                 "port" => address.port(),
                 "socket_opts" => object! { "backlog" => 128_u64, "nodelay" => true },
-                "tls" => false,
+                "tls" => matches!(protocol, "amqp/ssl" | "https"),
             }
         })
         .collect()
@@ -48,7 +54,7 @@ pub(crate) fn contexts(call: &Call) -> Vec<Object> {
     let prefix = &call.state.settings().path_prefix;
     call.state
         .http_listeners()
-        .iter()
+        .all()
         .map(|address| {
             object! {
                 "ssl_opts" => Json::List(Vec::new()),

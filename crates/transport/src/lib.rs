@@ -1,0 +1,21 @@
+//! What lies between an accepted TCP socket and a protocol: the PROXY header and TLS.
+//!
+//! Settings are read by name as `rabbitmq.conf` has them ([`TlsSettings`]), certificates are loaded and watched ([`TlsAcceptor`]), and
+//! a handshake gives a rustls connection, which the caller drives as it likes. Nothing here knows a protocol above, listens,
+//! or decides who may log in.
+//!
+//! RabbitMQ docs: ssl, networking#proxy-protocol.
+
+mod acceptor;
+mod certificate;
+mod ciphers;
+mod generate;
+mod keys;
+pub mod proxy_header;
+mod settings;
+
+pub use acceptor::{Handshaken, TlsAcceptor, TlsError};
+pub use generate::{GenerateError, generate};
+pub use rustls::ServerConnection;
+pub use settings::{LoginFrom, SanType, TlsSettings, TlsVersion};
+pub use tokio_rustls::server::TlsStream;
