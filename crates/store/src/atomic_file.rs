@@ -8,7 +8,7 @@
 //! length and payload.
 
 use crate::error::IoContext;
-use crate::format::FORMAT_VERSION;
+use crate::format::{CHECKPOINT_VERSION, FORMAT_VERSION};
 use crate::{Disk, StoreError};
 use std::path::Path;
 
@@ -35,7 +35,11 @@ pub(crate) enum Content {
     Missing,
     /// Neither copy is whole.
     Damaged,
-    Whole(Vec<u8>),
+    Whole {
+        /// Of its layout: at most the one that is written.
+        version: u8,
+        payload: Vec<u8>,
+    },
 }
 
 impl AtomicFile {
@@ -45,6 +49,14 @@ impl AtomicFile {
             Self::Checkpoint => "checkpoint",
             Self::MetadataSnapshot => "metadata-snapshot",
             Self::MetadataLog => "metadata-log",
+        }
+    }
+
+    /// Version of the layout that is written.
+    fn version(self) -> u8 {
+        match self {
+            Self::Checkpoint => CHECKPOINT_VERSION,
+            Self::Format | Self::MetadataSnapshot | Self::MetadataLog => FORMAT_VERSION,
         }
     }
 
@@ -104,15 +116,16 @@ impl AtomicFile {
         bytes.truncate(count);
         for start in [0, bytes.len() / 2] {
             if let Some((version, payload)) = self.parse(&bytes[start..]) {
-                if version > FORMAT_VERSION {
-                    let (found, supported) = (version.to_string(), u32::from(FORMAT_VERSION));
+                if version > self.version() {
+                    let (found, supported) = (version.to_string(), u32::from(self.version()));
                     return Err(StoreError::Format {
                         path,
                         found,
                         supported,
                     });
                 }
-                return Ok(Content::Whole(payload.to_vec()));
+                let payload = payload.to_vec();
+                return Ok(Content::Whole { version, payload });
             }
         }
         Ok(Content::Damaged)
@@ -122,7 +135,7 @@ impl AtomicFile {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
         header[8] = self as u8;
-        header[9] = FORMAT_VERSION;
+        header[9] = self.version();
         header[16..24].copy_from_slice(&(payload.len() as u64).to_le_bytes());
         let crc = checksum(&header, payload);
         header[24..28].copy_from_slice(&crc.to_le_bytes());

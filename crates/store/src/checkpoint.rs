@@ -1,13 +1,18 @@
 //! The checkpoint: what the log files that were recycled have left, apart from message content.
 //!
-//! It names every live segment and, of each queue, its next position and the still live messages of each run.
+//! It names every live segment, log files that were kept among them, and, of each queue, its next position and the still live messages of each run.
 //! It is replaced whole once per recycled log file, with one sync, however many queues there are.
 //! Transient runs are left out: no start needs them.
 
+use crate::format::FORMAT_VERSION;
 use crate::index::{Index, QueueIndex, Run, Segment};
+use crate::kept::{KeptLog, Stretch};
 use base::QueueId;
 use bytes::Buf;
 use roaring::RoaringBitmap;
+
+/// Size of an encoded [`Stretch`].
+const STRETCH_BYTES: usize = 12;
 
 impl Index {
     /// Encodes everything that is in segments, with all log files up to `retired_epoch` absorbed.
@@ -26,6 +31,13 @@ impl Index {
             put_u64(&mut out, *id);
             put_u64(&mut out, segment.file_bytes);
             put_u64(&mut out, segment.record_bytes);
+            put_u64(&mut out, u64::from(segment.kept.is_some()));
+            if let Some(kept) = segment.kept {
+                let numbers = [u64::from(kept.slot), u64::from(kept.epoch), kept.salt];
+                numbers
+                    .into_iter()
+                    .for_each(|number| put_u64(&mut out, number));
+            }
         }
         put_u64(&mut out, self.queues.len() as u64);
         for (id, queue) in self.queues_sorted() {
@@ -34,13 +46,18 @@ impl Index {
             put_u64(&mut out, queue.delivered_until);
             let runs = || queue.runs.iter().filter(|run| !run.transient);
             put_u64(&mut out, runs().count() as u64);
-            runs().for_each(|run| put_run(&mut out, run));
+            for run in runs() {
+                put_run(&mut out, run);
+                if self.segments[&run.segment].kept.is_some() {
+                    put_stretches(&mut out, &run.stretches);
+                }
+            }
         }
         out
     }
 
     /// Fills an empty index from a checkpoint. `None` if it does not make sense, which its checksum makes unlikely.
-    pub(crate) fn decode_checkpoint(mut bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode_checkpoint(version: u8, mut bytes: &[u8]) -> Option<Self> {
         let input = &mut bytes;
         let mut index = Self {
             retired_epoch: u32::try_from(u64_of(input)?).ok()?,
@@ -49,11 +66,20 @@ impl Index {
         index.next_segment = u64_of(input)?;
         for _ in 0..u64_of(input)? {
             let (id, file_bytes, record_bytes) = (u64_of(input)?, u64_of(input)?, u64_of(input)?);
+            let kept = match version > FORMAT_VERSION && u64_of(input)? != 0 {
+                true => Some(KeptLog {
+                    slot: u32::try_from(u64_of(input)?).ok()?,
+                    epoch: u32::try_from(u64_of(input)?).ok()?,
+                    salt: u64_of(input)?,
+                }),
+                false => None,
+            };
             index.segments.insert(
                 id,
                 Segment {
                     file_bytes,
                     record_bytes,
+                    kept,
                     ..Segment::default()
                 },
             );
@@ -70,8 +96,11 @@ impl Index {
                 },
             );
             for _ in 0..u64_of(input)? {
-                let run = run_of(input)?;
+                let mut run = run_of(input)?;
                 let segment = index.segments.get_mut(&run.segment)?;
+                if segment.kept.is_some() {
+                    run.stretches = stretches_of(input)?;
+                }
                 if segment.queues.last() != Some(&queue) {
                     segment.queues.push(queue);
                 }
@@ -139,12 +168,35 @@ pub(crate) fn run_of(input: &mut &[u8]) -> Option<Run> {
         bytes,
         transient,
         live,
+        stretches: Box::default(),
     })
+}
+
+fn put_stretches(out: &mut Vec<u8>, stretches: &[Stretch]) {
+    put_u64(out, stretches.len() as u64);
+    for stretch in stretches {
+        for value in [stretch.start, stretch.end, stretch.first] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+}
+
+fn stretches_of(input: &mut &[u8]) -> Option<Box<[Stretch]>> {
+    let count = usize::try_from(u64_of(input)?).ok()?;
+    let (bytes, rest) = input.split_at_checked(count.checked_mul(STRETCH_BYTES)?)?;
+    *input = rest;
+    let stretches = bytes.chunks_exact(STRETCH_BYTES).map(|mut bytes| Stretch {
+        start: bytes.get_u32_le(),
+        end: bytes.get_u32_le(),
+        first: bytes.get_u32_le(),
+    });
+    Some(stretches.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::CHECKPOINT_VERSION;
 
     #[test]
     fn a_checkpoint_reads_back_without_transient_runs() {
@@ -179,6 +231,7 @@ mod tests {
             bytes: 100,
             transient: false,
             live,
+            stretches: Box::default(),
         };
         index.add_run(QueueId(3), run.clone());
         index.add_run(
@@ -191,7 +244,7 @@ mod tests {
             },
         );
         let bytes = index.encode_checkpoint(12);
-        let back = Index::decode_checkpoint(&bytes).unwrap();
+        let back = Index::decode_checkpoint(CHECKPOINT_VERSION, &bytes).unwrap();
         assert_eq!((back.retired_epoch, back.next_segment), (12, 8));
         assert_eq!(back.queues[&QueueId(3)].runs, [run]);
         assert_eq!(
@@ -199,7 +252,7 @@ mod tests {
             (1, 250)
         );
         for cut in 0..bytes.len() {
-            assert!(Index::decode_checkpoint(&bytes[..cut]).is_none());
+            assert!(Index::decode_checkpoint(CHECKPOINT_VERSION, &bytes[..cut]).is_none());
         }
     }
 }

@@ -16,8 +16,10 @@ use crate::{MetadataIndex, Payload, Record};
 use base::{Position, QueueId};
 use crc32fast::Hasher;
 
-/// Version of all files of a data directory. A change of any layout increments it.
+/// Version of the files of a data directory. A change of their layout increments it.
 pub(crate) const FORMAT_VERSION: u8 = 1;
+/// Version of the checkpoint, which has one of its own: 2 may name log files that were kept. 1 can be read.
+pub(crate) const CHECKPOINT_VERSION: u8 = 2;
 
 /// Records start at multiples of this many bytes.
 pub(crate) const ALIGN: usize = 8;

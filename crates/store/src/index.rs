@@ -1,12 +1,14 @@
 //! Where everything live is: the only state that the store's threads share.
 //!
-//! A message in a log file costs 24 bytes here; one in a segment costs a bit or less, since a segment's messages
-//! of one queue (a [`Run`]) are one entry with a bitmap of those still live.
+//! A message in a log file costs 24 bytes here; one in a segment or a kept log file costs a bit or less, since such
+//! a file's messages of one queue (a [`Run`]) are one entry with a bitmap of those still live.
 //! Nothing here does I/O; the lock around it is held for memory work only.
 
 use crate::RecoveredQueue;
 use crate::disk::DiskFile;
 use crate::format::FileSeed;
+use crate::kept::{KeptLog, Stretch};
+use crate::segment::segment_name;
 use base::{Position, QueueId};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
@@ -104,22 +106,19 @@ impl WalEntries {
         }
     }
 
-    /// Removes and returns those of one log file, in order of position.
-    pub(crate) fn take_epoch(&mut self, epoch: u32) -> Vec<WalEntry> {
-        let taken = self.of_epoch(epoch);
+    /// Removes those of one log file.
+    pub(crate) fn remove_epoch(&mut self, epoch: u32) {
         self.ordered
             .retain(|entry| entry.is_live() && entry.epoch != epoch);
         self.dead = 0;
         self.late.retain(|_, entry| entry.epoch != epoch);
         self.drop_dead();
-        taken
     }
 
     /// Those of one log file, in order of position.
-    pub(crate) fn of_epoch(&self, epoch: u32) -> Vec<WalEntry> {
+    pub(crate) fn of_epoch(&self, epoch: u32) -> impl Iterator<Item = WalEntry> + '_ {
         self.range(0..u64::MAX)
-            .filter(|entry| entry.epoch == epoch)
-            .collect()
+            .filter(move |entry| entry.epoch == epoch)
     }
 
     /// The live ones in `range`, in order of position.
@@ -158,11 +157,11 @@ impl WalEntries {
     }
 }
 
-/// The messages of one queue in one segment, in order of position.
+/// Messages of one queue in one segment or kept log file, in order of position and of offset.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
     pub(crate) segment: u64,
-    /// Offset of the first record in the segment.
+    /// Offset of the first record in the file.
     pub(crate) offset: u32,
     /// Offset behind the last record.
     pub(crate) end: u32,
@@ -178,6 +177,8 @@ pub(crate) struct Run {
     pub(crate) transient: bool,
     /// What is left of them.
     pub(crate) live: RoaringBitmap,
+    /// In a kept log file: the places between which other records lie. None in a segment, where the run is one piece.
+    pub(crate) stretches: Box<[Stretch]>,
 }
 
 impl Run {
@@ -219,7 +220,38 @@ impl Run {
 
     /// Bytes in the file of `count` of its messages, on average.
     fn live_bytes(&self, count: u64) -> u64 {
-        u64::from(self.end - self.offset) * count / u64::from(self.count.max(1))
+        self.file_bytes() * count / u64::from(self.count.max(1))
+    }
+
+    fn file_bytes(&self) -> u64 {
+        if self.stretches.is_empty() {
+            return u64::from(self.end - self.offset);
+        }
+        let bytes = |stretch: &Stretch| u64::from(stretch.end - stretch.start);
+        self.stretches.iter().map(bytes).sum()
+    }
+
+    /// Where to read on at `offset`: from there or from behind it, up to where something else begins.
+    pub(crate) fn piece_at(&self, offset: u64) -> Option<Range<u64>> {
+        let piece = match self.stretches.is_empty() {
+            true => u64::from(self.offset)..u64::from(self.end),
+            false => {
+                let at = |stretch: &Stretch| u64::from(stretch.end) <= offset;
+                let stretch = self.stretches.get(self.stretches.partition_point(at))?;
+                u64::from(stretch.start)..u64::from(stretch.end)
+            }
+        };
+        (offset < piece.end).then(|| offset.max(piece.start)..piece.end)
+    }
+
+    /// Offset of a record that is not behind that of `position`, as near as is known.
+    pub(crate) fn seek(&self, position: u64) -> u32 {
+        let relative = position.saturating_sub(self.first);
+        let before = |stretch: &Stretch| u64::from(stretch.first) <= relative;
+        match self.stretches.partition_point(before) {
+            0 => self.offset,
+            behind => self.stretches[behind - 1].start,
+        }
     }
 }
 
@@ -283,6 +315,8 @@ impl QueueIndex {
 /// A log file in use.
 pub(crate) struct WalFile {
     pub(crate) seed: FileSeed,
+    /// Of the process that wrote it.
+    pub(crate) salt: u64,
     /// File name within the data directory.
     pub(crate) name: String,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -303,12 +337,12 @@ pub(crate) struct FreeFile {
     pub(crate) capacity: u64,
 }
 
-/// A segment file.
+/// A segment, or a log file that was kept as one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segment {
     /// Size of the file.
     pub(crate) file_bytes: u64,
-    /// Bytes of its records, live or not.
+    /// Bytes of its records, live or not; of a kept log file its size.
     pub(crate) record_bytes: u64,
     /// Estimate of those that are live.
     pub(crate) live_bytes: u64,
@@ -316,6 +350,33 @@ pub(crate) struct Segment {
     pub(crate) runs: u32,
     /// Queues that had messages in it when it was written.
     pub(crate) queues: Vec<QueueId>,
+    /// Which log file it is, if it is one.
+    pub(crate) kept: Option<KeptLog>,
+}
+
+impl Segment {
+    /// Its name within the data directory; `id` is its own.
+    pub(crate) fn name(&self, id: u64) -> String {
+        self.kept.map_or_else(|| segment_name(id), KeptLog::name)
+    }
+
+    /// The seed of its records' checksums.
+    pub(crate) fn seed(&self, identity: u64, id: u64) -> FileSeed {
+        match self.kept {
+            Some(kept) => FileSeed::wal(identity, u64::from(kept.epoch), kept.salt),
+            None => FileSeed::segment(identity, id),
+        }
+    }
+
+    /// Estimate of how much of it is live, in thousandths.
+    pub(crate) fn live_permille(&self) -> u64 {
+        self.live_bytes * 1000 / self.record_bytes.max(1)
+    }
+
+    /// Estimate of the bytes that rewriting it would give back.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.record_bytes.saturating_sub(self.live_bytes)
+    }
 }
 
 /// Metadata commands that no snapshot covers.
@@ -625,6 +686,7 @@ mod tests {
             bytes: 50,
             transient: false,
             live,
+            stretches: Box::default(),
         };
         index.add_run(QueueId(1), run);
         index.settle(QueueId(1), 0..105);

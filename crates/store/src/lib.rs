@@ -28,6 +28,7 @@ mod error;
 mod event;
 mod format;
 mod index;
+mod kept;
 mod mover;
 mod options;
 mod reader;

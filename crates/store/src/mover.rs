@@ -1,4 +1,5 @@
 //! Empties full log files: what is still live goes to segments, the rest is forgotten, the file is reused.
+//! A log file that is mostly live is not emptied but kept (`kept.rs`), until so much in it is settled that it pays.
 //!
 //! A plain synchronous machine like the log's writer; its thread is in `store.rs`. Each step ends with the
 //! directory in a state from which recovery gives the same content as before:
@@ -6,13 +7,16 @@
 //! 1. segments are written and synced, then their names (a crash leaves files that no checkpoint names);
 //! 2. the checkpoint that names them and absorbs the log file replaces the old one;
 //! 3. only then the log file may be written again, and segments that the checkpoint left out are removed.
+//!
+//! To keep a log file takes the second step alone.
 
 use crate::atomic_file::AtomicFile;
 use crate::checkpoint::put_u64;
 use crate::error::IoContext;
 use crate::index::{FreeFile, Index, Run, Segment};
+use crate::kept::KeptLog;
 use crate::reader::WalSource;
-use crate::segment::{SegmentBuilder, WrittenSegment, read_run, segment_name};
+use crate::segment::{RunSource, SegmentBuilder, WrittenSegment, read_run, segment_name};
 use crate::shared::{Counters, Needs, Shared};
 use crate::{MetadataIndex, StoreError};
 use base::QueueId;
@@ -154,9 +158,25 @@ impl Mover {
         Ok(())
     }
 
-    /// Moves what is live in a full log file to segments and frees the file.
+    /// Makes a start independent of replaying a full log file: keeps or empties it.
     fn retire(&self, epoch: u32) -> Result<(), StoreError> {
-        let (file, seed, path, mut queues, metadata_last) = {
+        let metadata_last = self.shared.index.lock().wal_files[&epoch].metadata_last;
+        self.store_metadata_log(metadata_last)?;
+        let kept = self
+            .shared
+            .index
+            .lock()
+            .keep_log_file(epoch, &self.shared.options);
+        if kept {
+            Counters::add(&self.shared.counters.files_kept, 1);
+            return self.checkpoint(None);
+        }
+        self.empty(epoch)
+    }
+
+    /// Moves what is live in a full log file to segments and frees the file.
+    fn empty(&self, epoch: u32) -> Result<(), StoreError> {
+        let (file, seed, path, mut queues) = {
             let index = self.shared.index.lock();
             let wal_file = index
                 .wal_files
@@ -168,7 +188,6 @@ impl Mover {
                 wal_file.seed,
                 self.shared.path(&wal_file.name),
                 queues,
-                wal_file.metadata_last,
             )
         };
         queues.sort_unstable();
@@ -176,8 +195,8 @@ impl Mover {
         let mut output = Output::new(&self.shared);
         let mut moved = Vec::new();
         for queue in queues {
-            let entries = match self.shared.index.lock().queues.get(&queue) {
-                Some(state) => state.wal.of_epoch(epoch),
+            let entries: Vec<_> = match self.shared.index.lock().queues.get(&queue) {
+                Some(state) => state.wal.of_epoch(epoch).collect(),
                 None => continue,
             };
             let mut unreadable = Vec::new();
@@ -192,7 +211,6 @@ impl Mover {
             moved.push((queue, unreadable));
         }
         let segments = output.finish()?;
-        self.store_metadata_log(metadata_last)?;
         self.install(&segments, |index| {
             for (queue, unreadable) in &moved {
                 take_from_wal(index, *queue, epoch, unreadable);
@@ -201,14 +219,20 @@ impl Mover {
         self.checkpoint(Some(epoch))
     }
 
-    /// Rewrites what is live in `sparse` segments.
+    /// Rewrites what is live in `sparse` segments and kept log files.
     fn compact(&self, sparse: &[u64]) -> Result<(), StoreError> {
         let runs = self.runs_of(sparse);
         let mut output = Output::new(&self.shared);
         let mut moved = Vec::new();
         for (queue, run) in runs {
             let mut unreadable = Vec::new();
-            let path = self.shared.path(&segment_name(run.segment));
+            let (name, seed) = {
+                let index = self.shared.index.lock();
+                let segment = &index.segments[&run.segment];
+                let seed = segment.seed(self.shared.identity, run.segment);
+                (segment.name(run.segment), seed)
+            };
+            let path = self.shared.path(&name);
             let file = match self.shared.disk.open(&path) {
                 Ok(file) => Some(file),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -221,15 +245,14 @@ impl Mover {
                     break;
                 };
                 let range = next..run.last + 1;
-                let content = read_run(
+                let source = RunSource {
                     file,
-                    self.shared.identity,
-                    (queue, &run),
-                    range,
-                    COMPACTION_READ_BYTES,
-                    cursor,
-                )
-                .context("read segment file", &path)?;
+                    seed,
+                    queue,
+                    run: &run,
+                };
+                let content = read_run(&source, range, COMPACTION_READ_BYTES, cursor)
+                    .context("read segment file", &path)?;
                 for (position, payload) in &content.messages {
                     output.push(queue, *position, run.transient, payload)?;
                 }
@@ -295,20 +318,31 @@ impl Mover {
         let (bytes, retired_epoch, dead) = {
             let index = self.shared.index.lock();
             let retired_epoch = retired.unwrap_or(index.retired_epoch);
-            (
-                index.encode_checkpoint(retired_epoch),
-                retired_epoch,
-                index.dead_segments.clone(),
-            )
+            let dead: Vec<_> = index
+                .dead_segments
+                .iter()
+                .map(|id| (*id, index.segments[id].kept))
+                .collect();
+            (index.encode_checkpoint(retired_epoch), retired_epoch, dead)
         };
         AtomicFile::Checkpoint.write(&*self.shared.disk, dir, &bytes)?;
+        let kept = dead.iter().filter_map(|(_, kept)| *kept);
+        let mut freed = kept
+            .filter_map(|kept| self.free_kept(kept).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
         let surplus = {
             let mut index = self.shared.index.lock();
             index.retired_epoch = retired_epoch;
-            index.dead_segments.retain(|id| !dead.contains(id));
-            for id in &dead {
+            for (id, _) in &dead {
                 index.segments.remove(id);
             }
+            let Index {
+                dead_segments,
+                segments,
+                ..
+            } = &mut *index;
+            dead_segments.retain(|id| segments.contains_key(id));
+            index.free_files.append(&mut freed);
             if let Some(file) = retired.and_then(|epoch| index.wal_files.remove(&epoch)) {
                 index.free_files.push(FreeFile {
                     name: file.name,
@@ -326,11 +360,28 @@ impl Mover {
                 .unlink(&path)
                 .context("remove log file", &path)?;
         }
-        for id in dead {
-            let path = self.shared.path(&segment_name(id));
+        for (id, _) in dead.iter().filter(|(_, kept)| kept.is_none()) {
+            let path = self.shared.path(&segment_name(*id));
             self.remove_if_there(&path)?;
         }
         Ok(())
+    }
+
+    /// A kept log file that no checkpoint names any more, to be written again; nothing if it was missing at start.
+    fn free_kept(&self, kept: KeptLog) -> Result<Option<FreeFile>, StoreError> {
+        let name = kept.name();
+        let path = self.shared.path(&name);
+        let file = match self.shared.disk.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).context("open log file", &path),
+        };
+        let capacity = file.len().context("read log file", &path)?;
+        Ok(Some(FreeFile {
+            name,
+            file,
+            capacity,
+        }))
     }
 
     fn remove_if_there(&self, path: &std::path::Path) -> Result<(), StoreError> {
@@ -341,28 +392,44 @@ impl Mover {
         }
     }
 
-    /// Segments worth rewriting: those with little left, and small ones when there are many.
+    /// Segments and kept log files worth rewriting: the emptiest while there is more garbage than the options allow,
+    /// and small ones when there are many.
     fn sparse_segments(&self) -> Vec<u64> {
         let options = &self.shared.options;
         let index = self.shared.index.lock();
+        let in_use = || {
+            index
+                .segments
+                .iter()
+                .filter(|(_, segment)| segment.runs > 0)
+        };
+        let (live, dead) = in_use().fold((0, 0), |(live, dead), (_, segment)| {
+            (live + segment.live_bytes, dead + segment.dead_bytes())
+        });
+        let mut garbage = dead.saturating_sub(live + options.garbage_bytes_min);
         let mut sparse = Vec::new();
-        let mut small = Vec::new();
-        for (id, segment) in &index.segments {
-            if segment.runs == 0 {
-                continue;
+        if garbage > 0 {
+            let mut emptiest: Vec<_> = in_use()
+                .filter(|(_, segment)| segment.dead_bytes() > 0)
+                .map(|(id, segment)| (segment.live_permille(), *id, segment.dead_bytes()))
+                .collect();
+            emptiest.sort_unstable();
+            for (_, id, dead_bytes) in emptiest {
+                sparse.push(id);
+                garbage = garbage.saturating_sub(dead_bytes);
+                if garbage == 0 {
+                    break;
+                }
             }
-            if segment.live_bytes * 100 < segment.record_bytes * options.segment_live_percent_min
-                && segment.file_bytes > options.segment_bytes_max / 8
-            {
-                sparse.push(*id);
-            } else if segment.file_bytes <= options.segment_bytes_max / 8 {
-                small.push(*id);
+        } else {
+            let is_small = |segment: &Segment| segment.file_bytes <= options.segment_bytes_max / 8;
+            let small = in_use().filter(|(_, segment)| is_small(segment));
+            sparse.extend(small.map(|(id, _)| *id));
+            sparse.sort_unstable();
+            if sparse.len() < SMALL_SEGMENTS_MAX {
+                return Vec::new();
             }
         }
-        if small.len() >= SMALL_SEGMENTS_MAX {
-            sparse.append(&mut small);
-        }
-        sparse.sort_unstable();
         // One step rewrites at most about one segment's worth.
         let mut live_bytes = 0;
         sparse.retain(|id| {
@@ -466,15 +533,12 @@ fn take_from_wal(index: &mut Index, queue: QueueId, epoch: u32, unreadable: &[u6
     let Some(state) = index.queues.get_mut(&queue) else {
         return;
     };
-    let taken = state.wal.take_epoch(epoch);
     if !unreadable.is_empty() {
-        state.lost.extend(
-            taken
-                .iter()
-                .map(|entry| entry.position)
-                .filter(|position| unreadable.contains(position)),
-        );
+        let live = state.wal.of_epoch(epoch).map(|entry| entry.position);
+        let lost = live.filter(|position| unreadable.contains(position));
+        state.lost.extend(lost);
     }
+    state.wal.remove_epoch(epoch);
 }
 
 fn take_from_segment(index: &mut Index, queue: QueueId, copied: &Run, unreadable: &[Range<u64>]) {

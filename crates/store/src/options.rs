@@ -15,8 +15,13 @@ pub struct Options {
     pub wal_files_kept: usize,
     /// Size in bytes at which a segment file is closed and the next begun.
     pub segment_bytes_max: u64,
-    /// Segments of which less than this many percent is live are rewritten.
-    pub segment_live_percent_min: u64,
+    /// A full log file of which at least this many percent is live stays where it is, and is read there.
+    pub kept_live_percent_min: u64,
+    /// ... if the messages of each queue lie in it in pieces of at least this many bytes, on average.
+    pub kept_piece_bytes_min: u64,
+    /// What segments and kept log files may hold of settled messages, in bytes, beyond as much as they hold of live
+    /// ones; above that, the emptiest are rewritten.
+    pub garbage_bytes_min: u64,
     /// Metadata commands, in bytes, that are kept before a snapshot is asked for.
     pub metadata_log_bytes_max: u64,
 }
@@ -30,7 +35,9 @@ impl Options {
             wal_files_max: 8,
             wal_files_kept: 1,
             segment_bytes_max: 16 << 20,
-            segment_live_percent_min: 25,
+            kept_live_percent_min: 50,
+            kept_piece_bytes_min: 16 << 10,
+            garbage_bytes_min: 64 << 20,
             metadata_log_bytes_max: 4 << 20,
         }
     }

@@ -7,7 +7,7 @@ use crate::Loaded;
 use crate::disk::DiskFile;
 use crate::format::{self, FileSeed, RECORD_HEADER_BYTES};
 use crate::index::{Run, WalEntry};
-use crate::segment::{Window, read_run, segment_name};
+use crate::segment::{RunSource, Window, read_run};
 use crate::shared::Shared;
 use crate::store::LoadRequest;
 use base::{Position, QueueId};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 const RUNS_MAX: usize = 8;
 /// Log entries that one load looks at.
 const ENTRIES_MAX: usize = 64 << 10;
-/// Open segment files.
+/// Open segments and kept log files.
 const OPEN_FILES_MAX: usize = 16;
 /// Runs whose last place of reading is remembered.
 const CURSORS_MAX: usize = 4096;
@@ -41,9 +41,15 @@ pub(crate) struct Reader {
 struct Plan {
     entries: Vec<WalEntry>,
     files: HashMap<u32, (Arc<dyn DiskFile>, FileSeed)>,
-    runs: Vec<Run>,
+    runs: Vec<(Run, DataFile)>,
     lost: Vec<u64>,
     until: u64,
+}
+
+/// A segment or kept log file.
+struct DataFile {
+    name: String,
+    seed: FileSeed,
 }
 
 /// A place that could not be read: which file (epoch, or segment), and which positions.
@@ -115,7 +121,12 @@ impl Reader {
                 break;
             }
             first_live = first_live.min(first);
-            plan.runs.push(run.clone());
+            let segment = &index.segments[&run.segment];
+            let file = DataFile {
+                name: segment.name(run.segment),
+                seed: segment.seed(self.shared.identity, run.segment),
+            };
+            plan.runs.push((run.clone(), file));
         }
         range.end = plan.until;
         let mut bytes = 0;
@@ -143,8 +154,8 @@ impl Reader {
             reached: plan.until,
             ..Found::default()
         };
-        for run in &plan.runs {
-            self.read_segment(request, run, &mut found);
+        for (run, file) in &plan.runs {
+            self.read_segment(request, run, file, &mut found);
         }
         self.read_log(request, plan, &mut found);
         let reached = found.reached;
@@ -157,7 +168,13 @@ impl Reader {
         found
     }
 
-    fn read_segment(&mut self, request: &LoadRequest, run: &Run, found: &mut Found) {
+    fn read_segment(
+        &mut self,
+        request: &LoadRequest,
+        run: &Run,
+        file: &DataFile,
+        found: &mut Found,
+    ) {
         let range = request.from.0..found.reached;
         let Some(next) = run.first_in(&range) else {
             return;
@@ -167,17 +184,16 @@ impl Reader {
             .cursors
             .get(&key)
             .filter(|(position, _)| *position <= next)
-            .map_or(run.offset, |at| at.1);
-        let content = self.segment_file(run.segment).and_then(|file| {
-            let identity = self.shared.identity;
-            read_run(
-                &file,
-                identity,
-                (request.queue, run),
-                range.clone(),
-                request.bytes_max,
-                start,
-            )
+            .map_or(run.offset, |at| at.1)
+            .max(run.seek(next));
+        let content = self.open_file(run.segment, &file.name).and_then(|open| {
+            let source = RunSource {
+                file: &open,
+                seed: file.seed,
+                queue: request.queue,
+                run,
+            };
+            read_run(&source, range.clone(), request.bytes_max, start)
         });
         let place = (true, run.segment);
         match content {
@@ -253,17 +269,14 @@ impl Reader {
         }
     }
 
-    fn segment_file(&mut self, id: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn open_file(&mut self, id: u64, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         if let Some(at) = self.open.iter().position(|(open, _)| *open == id) {
             let entry = self.open.remove(at);
             let file = Arc::clone(&entry.1);
             self.open.push(entry);
             return Ok(file);
         }
-        let file = self
-            .shared
-            .disk
-            .open(&self.shared.path(&segment_name(id)))?;
+        let file = self.shared.disk.open(&self.shared.path(name))?;
         if self.open.len() >= OPEN_FILES_MAX {
             self.open.remove(0);
         }

@@ -1,6 +1,7 @@
 //! Opens a data directory: reads what is small, replays the log, and names what is damaged.
 //!
-//! Segments are not read: the checkpoint says what is live in them. Log files are read whole, oldest first.
+//! Segments and kept log files are not read: the checkpoint says what is live in them. The other log files are read
+//! whole, oldest first.
 //!
 //! A group that does not verify is the *torn tail* of the log if it is in the newest file and nothing behind it
 //! proves that it was durable; it is cut off. Otherwise it is *damage*: what verifies in it and behind it is
@@ -14,6 +15,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::IoContext;
 use crate::format::{self, Encoder, FileSeed, Header, Kind, Parsed, WalHeader};
 use crate::index::{Change, FreeFile, Index, Segment, WalEntry, WalFile};
+use crate::kept::KeptLog;
 use crate::mover::Mover;
 use crate::segment::{SEGMENT_PREFIX, read_footer, segment_id, segment_name};
 use crate::shared::{Shared, random};
@@ -85,7 +87,7 @@ fn identity_of(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<u
         supported: u32::from(format::FORMAT_VERSION),
     };
     match AtomicFile::Format.read(disk, &options.dir)? {
-        Content::Whole(payload) => {
+        Content::Whole { payload, .. } => {
             u64_of(&mut &payload[..]).ok_or_else(|| unreadable("unreadable"))
         }
         Content::Damaged => Err(unreadable("unreadable")),
@@ -193,8 +195,8 @@ impl Recovery<'_> {
 
     fn read_checkpoint(&mut self) -> Result<Index, StoreError> {
         let content = AtomicFile::Checkpoint.read(&*self.shared.disk, &self.shared.options.dir)?;
-        if let Content::Whole(payload) = content
-            && let Some(index) = Index::decode_checkpoint(&payload)
+        if let Content::Whole { version, payload } = content
+            && let Some(index) = Index::decode_checkpoint(version, &payload)
         {
             return Ok(index);
         }
@@ -208,7 +210,13 @@ impl Recovery<'_> {
     /// Removes segments that the checkpoint does not need, and names what is missing of the others.
     fn check_segments(&mut self, index: &mut Index, found: &[u64]) -> Result<(), StoreError> {
         index.segments.retain(|_, segment| segment.runs > 0);
-        for id in found.iter().filter(|id| !index.segments.contains_key(*id)) {
+        let is_needed = |id| {
+            index
+                .segments
+                .get(id)
+                .is_some_and(|segment| segment.kept.is_none())
+        };
+        for id in found.iter().filter(|id| !is_needed(*id)) {
             let path = self.shared.path(&segment_name(*id));
             self.shared
                 .disk
@@ -216,7 +224,7 @@ impl Recovery<'_> {
                 .context("remove segment file", &path)?;
         }
         for (id, segment) in &index.segments {
-            let path = self.shared.path(&segment_name(*id));
+            let path = self.shared.path(&segment.name(*id));
             let size = match self.shared.disk.open(&path) {
                 Ok(file) => file.len().context("read segment file", &path)?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
@@ -229,7 +237,7 @@ impl Recovery<'_> {
                 let runs = index.queues[queue].runs.iter();
                 for run in runs.filter(|run| run.segment == *id && u64::from(run.end) > size) {
                     let positions = Position(run.first)..Position(run.last + 1);
-                    let file = segment_name(*id);
+                    let file = segment.name(*id);
                     self.recovered.damage.push(Damage::Messages {
                         queue: *queue,
                         positions,
@@ -289,7 +297,7 @@ impl Recovery<'_> {
         match AtomicFile::MetadataSnapshot.read(disk, dir)? {
             Content::Missing => {}
             Content::Damaged => snapshot_lost = true,
-            Content::Whole(payload) => {
+            Content::Whole { payload, .. } => {
                 let payload = Bytes::from(payload);
                 match u64_of(&mut &payload[..]) {
                     Some(covered) => {
@@ -311,7 +319,7 @@ impl Recovery<'_> {
         let log_whole = match AtomicFile::MetadataLog.read(disk, dir)? {
             Content::Missing => true,
             Content::Damaged => false,
-            Content::Whole(payload) => read_commands(index, Bytes::from(payload)).is_some(),
+            Content::Whole { payload, .. } => read_commands(index, Bytes::from(payload)).is_some(),
         };
         if !log_whole {
             let file = AtomicFile::MetadataLog.name().to_owned();
@@ -327,9 +335,11 @@ impl Recovery<'_> {
     fn read_log(&mut self, index: &mut Index, names: &[String]) -> Result<u32, StoreError> {
         let mut files = Vec::new();
         let mut newest = index.retired_epoch;
+        let kept: HashSet<String> = index.kept_logs().map(KeptLog::name).collect();
         for name in names
             .iter()
             .filter(|name| name.starts_with(WAL_PREFIX) && !name.ends_with(TEMPORARY_SUFFIX))
+            .filter(|name| !kept.contains(*name))
         {
             let path = self.shared.path(name);
             let file = self
@@ -371,6 +381,7 @@ impl Recovery<'_> {
             let mut capacity = found.size;
             let state = WalFile {
                 seed: found.seed(self.shared.identity),
+                salt: found.header.salt,
                 name: found.name.clone(),
                 file: Arc::clone(&found.file),
                 capacity,

@@ -7,12 +7,13 @@
 //! A segment is built in memory, written once and never changed. A queue with much to store fills segments of its
 //! own; many queues with little share one, so that a log file with 10,000 queues in it costs one sync and not
 //! 10,000. The footer repeats the runs; it is read only when the checkpoint is lost.
+//! A log file that was kept (`kept.rs`) is read by the same code.
 
 use crate::StoreError;
 use crate::checkpoint::{put_run, put_u64, run_of, u64_of};
 use crate::disk::DiskFile;
 use crate::error::IoContext;
-use crate::format::{self, Encoder, FLAG_TRANSIENT, FileSeed, Header, Kind, RECORD_HEADER_BYTES};
+use crate::format::{self, Encoder, FLAG_TRANSIENT, FileSeed, Kind, RECORD_HEADER_BYTES};
 use crate::index::Run;
 use crate::shared::Shared;
 use base::QueueId;
@@ -106,6 +107,7 @@ impl SegmentBuilder {
                 bytes: 0,
                 transient,
                 live,
+                stretches: Box::default(),
             };
             self.runs.push((queue, empty));
         }
@@ -212,18 +214,29 @@ pub(crate) struct RunContent {
     pub(crate) cursor: u32,
 }
 
-/// Reads the live messages of `run` in `range`, until `bytes_max` payload bytes are read; at least one.
+/// A run and where it is.
+pub(crate) struct RunSource<'a> {
+    pub(crate) file: &'a Arc<dyn DiskFile>,
+    pub(crate) seed: FileSeed,
+    pub(crate) queue: QueueId,
+    pub(crate) run: &'a Run,
+}
+
+/// Reads the live messages of a run in `range`, until `bytes_max` payload bytes are read; at least one.
 /// `start` is the offset of a record that is not behind the first one wanted.
 pub(crate) fn read_run(
-    file: &Arc<dyn DiskFile>,
-    identity: u64,
-    (queue, run): (QueueId, &Run),
+    source: &RunSource<'_>,
     range: Range<u64>,
     bytes_max: usize,
     start: u32,
 ) -> io::Result<RunContent> {
-    let seed = FileSeed::segment(identity, run.segment);
-    let mut window = Window::new(file, u64::from(run.end));
+    let RunSource {
+        file,
+        seed,
+        queue,
+        run,
+    } = *source;
+    let mut window = Window::new(file, 0);
     let mut content = RunContent {
         reached: range.end,
         cursor: start,
@@ -237,80 +250,63 @@ pub(crate) fn read_run(
             content.reached = next;
             break;
         }
-        let header = format::parse_header(window.read(offset, RECORD_HEADER_BYTES)?, seed, offset)
-            .filter(|header| header.kind == Kind::Message && header.queue == queue.0);
-        let Some(header) = header else {
-            // Damage: go on behind it, if a record of this run can be found there.
-            let found = next_record(&mut window, seed, offset, queue)?;
-            let until = found.as_ref().map_or_else(
-                || range.end.min(run.last + 1),
-                |(_, header)| header.position,
-            );
-            // A record found in front of those wanted says that only unwanted ones are damaged.
-            if until > next {
-                content.damaged.push(next..until.min(range.end));
-                expected = expected.max(until);
-            }
-            let Some((at, _)) = found else {
+        if offset >= window.end {
+            let Some(piece) = run.piece_at(offset) else {
+                // All records were looked at: what was not among them is damaged.
+                content.damaged.push(next..range.end.min(run.last + 1));
                 break;
             };
-            offset = at;
+            (offset, window.end) = (piece.start, piece.end);
+        }
+        let Some(header) =
+            format::parse_header(window.read(offset, RECORD_HEADER_BYTES)?, seed, offset)
+        else {
+            // Damage: go on behind it. What it hid shows at the next message that is wanted.
+            offset = next_record(&mut window, seed, offset)?;
             continue;
         };
-        content.cursor = offset as u32;
-        let wanted = header.position >= expected
-            && run.contains(header.position)
-            && header.position < range.end;
-        if header.position >= range.end {
-            // Records are in order: what is live and not seen by now is damaged.
-            content.damaged.push(next..range.end);
-            break;
-        }
-        if wanted {
-            if header.position > next {
-                content.damaged.push(next..header.position);
-            }
-            let record = window.read(offset, RECORD_HEADER_BYTES + header.length as usize)?;
-            match format::payload_of(record, &header).filter(|payload| header.matches(payload)) {
-                Some(payload) => {
-                    bytes += payload.len();
-                    content
-                        .messages
-                        .push((header.position, Bytes::copy_from_slice(payload)));
-                }
-                None => content.damaged.push(header.position..header.position + 1),
-            }
-            expected = header.position + 1;
-        }
+        let at = offset;
         offset += header.record_bytes() as u64;
-        if offset >= u64::from(run.end) {
-            if let Some(missing) = run.first_in(&(expected..range.end)) {
-                content.damaged.push(missing..range.end.min(run.last + 1));
-            }
+        // In a kept log file there are also other queues, and messages that are in no run.
+        if header.kind != Kind::Message || header.queue != queue.0 || !run.contains(header.position)
+        {
+            continue;
+        }
+        content.cursor = at as u32;
+        if header.position < expected {
+            continue;
+        }
+        if header.position > next {
+            content.damaged.push(next..header.position.min(range.end));
+        }
+        if header.position >= range.end {
             break;
         }
+        let record = window.read(at, RECORD_HEADER_BYTES + header.length as usize)?;
+        match format::payload_of(record, &header).filter(|payload| header.matches(payload)) {
+            Some(payload) => {
+                bytes += payload.len();
+                content
+                    .messages
+                    .push((header.position, Bytes::copy_from_slice(payload)));
+            }
+            None => content.damaged.push(header.position..header.position + 1),
+        }
+        expected = header.position + 1;
     }
     Ok(content)
 }
 
-/// The next whole header of a message of `queue` behind `offset`.
-fn next_record(
-    window: &mut Window<'_>,
-    seed: FileSeed,
-    offset: u64,
-    queue: QueueId,
-) -> io::Result<Option<(u64, Header)>> {
+/// Offset of the next whole header behind `offset`; the end of the window's part if there is none.
+fn next_record(window: &mut Window<'_>, seed: FileSeed, offset: u64) -> io::Result<u64> {
     let mut at = offset + format::ALIGN as u64;
     while at + (RECORD_HEADER_BYTES as u64) <= window.end {
-        if let Some(header) = format::parse_header(window.read(at, RECORD_HEADER_BYTES)?, seed, at)
-            && header.kind == Kind::Message
-            && header.queue == queue.0
-        {
-            return Ok(Some((at, header)));
+        if format::parse_header(window.read(at, RECORD_HEADER_BYTES)?, seed, at).is_some() {
+            return Ok(at);
         }
         at += format::ALIGN as u64;
     }
-    Ok(None)
+    Ok(window.end)
 }
 
 /// Reads a file forwards in large pieces.

@@ -31,6 +31,7 @@ pub(crate) struct Counters {
     pub(crate) writes: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) messages_moved: AtomicU64,
+    pub(crate) files_kept: AtomicU64,
 }
 
 impl Counters {

@@ -51,9 +51,9 @@ pub struct Statistics {
     pub wal_bytes: u64,
     /// Log files that exist, with those waiting for reuse.
     pub wal_files: u64,
-    /// Bytes of segment files.
+    /// Bytes of segments and of log files that were kept in their place.
     pub segment_bytes: u64,
-    /// Segment files.
+    /// Segments and log files that were kept in their place.
     pub segments: u64,
     /// Records written to the log.
     pub records: u64,
@@ -65,6 +65,8 @@ pub struct Statistics {
     pub syncs: u64,
     /// Messages that were moved from the log to segments.
     pub messages_moved: u64,
+    /// Full log files that were kept, since most of their messages were live.
+    pub files_kept: u64,
 }
 
 /// A mailbox with a bell. What is in it is taken all at once.
@@ -348,6 +350,7 @@ impl<P: Payload> Handle<P> {
             writes,
             syncs,
             messages_moved,
+            files_kept,
         } = &shared.counters;
         Statistics {
             wal_bytes: index.wal_files.values().map(|file| file.capacity).sum(),
@@ -363,6 +366,7 @@ impl<P: Payload> Handle<P> {
             writes: read(writes),
             syncs: read(syncs),
             messages_moved: read(messages_moved),
+            files_kept: read(files_kept),
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Wal<P> {
     waiting: VecDeque<Batch<P>>,
     current: Option<Current>,
     next_epoch: u32,
+    /// From here on no name of a log file was used by this process: the mover may be about to remove one that was.
+    next_slot: u32,
     next_metadata: u64,
     /// Number of the next group.
     lsn: u64,
@@ -71,6 +73,7 @@ impl<P: Payload> Wal<P> {
             waiting: VecDeque::new(),
             current: None,
             next_epoch,
+            next_slot: 0,
             next_metadata: metadata.0 + 1,
             lsn: 1,
             durable_lsn: 0,
@@ -182,6 +185,7 @@ impl<P: Payload> Wal<P> {
         let seed = FileSeed::wal(self.shared.identity, u64::from(epoch), self.shared.salt);
         let state = WalFile {
             seed,
+            salt: self.shared.salt,
             name: free.name,
             file: free.file,
             capacity,
@@ -203,7 +207,7 @@ impl<P: Payload> Wal<P> {
     }
 
     /// A file that waits for reuse, preferably large enough, or a new and empty one if there may be one more.
-    fn take_free_file(&self, capacity: u64) -> Result<Option<FreeFile>, StoreError> {
+    fn take_free_file(&mut self, capacity: u64) -> Result<Option<FreeFile>, StoreError> {
         let name = {
             let mut index = self.shared.index.lock();
             let large = index
@@ -221,10 +225,12 @@ impl<P: Payload> Wal<P> {
                 .values()
                 .map(|file| file.name.as_str())
                 .collect();
-            (0..)
-                .map(wal_name)
-                .find(|name| !used.contains(name.as_str()))
-                .expect("names do not run out")
+            let kept: HashSet<u32> = index.kept_logs().map(|kept| kept.slot).collect();
+            let slot = (self.next_slot..)
+                .find(|slot| !kept.contains(slot) && !used.contains(wal_name(*slot).as_str()))
+                .expect("names do not run out");
+            self.next_slot = slot + 1;
+            wal_name(slot)
         };
         let path = self.shared.path(&name);
         let file = self
@@ -380,8 +386,14 @@ impl<P: Payload> Wal<P> {
 }
 
 /// The name of a log file; names are reused, epochs are not.
-fn wal_name(slot: u32) -> String {
+pub(crate) fn wal_name(slot: u32) -> String {
     format!("{WAL_PREFIX}{slot:04}")
+}
+
+/// The number in a log file's name.
+pub(crate) fn wal_slot(name: &str) -> Option<u32> {
+    let slot = name.strip_prefix(WAL_PREFIX)?.parse().ok()?;
+    (wal_name(slot) == name).then_some(slot)
 }
 
 /// What the names of log files begin with.

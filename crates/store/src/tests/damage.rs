@@ -27,7 +27,7 @@ fn batch(ticket: u64, records: Vec<Record<Bytes>>) -> Batch<Bytes> {
     }
 }
 
-/// A closed directory with messages in segments and in the log, settlements and metadata.
+/// A closed directory with messages in segments, kept log files and the log, settlements and metadata.
 fn directory() -> (SimDisk, BTreeMap<u64, Bytes>) {
     let disk = SimDisk::new();
     let (mut machine, _) = Machine::open(&disk, small()).unwrap();
@@ -40,6 +40,23 @@ fn directory() -> (SimDisk, BTreeMap<u64, Bytes>) {
             vec![Record::Metadata(Bytes::from(vec![position as u8; 20]))],
         )]);
         machine.write().unwrap();
+        if position < 6 {
+            // Much of the first log files is settled soon, so that they are not kept.
+            let (queue, from) = (QueueId(2), Position(position));
+            let payload = Bytes::from(vec![0; 1500]);
+            let record = Record::Message {
+                queue,
+                position: from,
+                transient: false,
+                payload,
+            };
+            machine.wal.push([batch(300 + position, vec![record])]);
+            machine.write().unwrap();
+            let until = from.next();
+            let settled = Record::Settled { queue, from, until };
+            machine.wal.push([batch(400 + position, vec![settled])]);
+            machine.write().unwrap();
+        }
         if position % 5 == 4 {
             let (from, until) = (Position(position - 1), Position(position));
             machine.wal.push([batch(
@@ -61,7 +78,9 @@ fn directory() -> (SimDisk, BTreeMap<u64, Bytes>) {
     machine.wal.close().unwrap();
     let messages = machine.messages(QueueId(1));
     assert_eq!(messages.len(), 24);
-    assert!(machine.shared.index.lock().segments.len() > 1);
+    let kept = machine.kept_logs() as usize;
+    let segments = machine.shared.index.lock().segments.len();
+    assert!(kept > 0 && segments > kept, "{kept} of {segments}");
     assert!(machine.shared.index.lock().queues[&QueueId(1)].wal.len() > 1);
     (disk, messages)
 }

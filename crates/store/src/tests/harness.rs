@@ -43,6 +43,9 @@ pub(crate) fn small() -> Options {
         wal_files_max: 4,
         wal_files_kept: 1,
         segment_bytes_max: 4 << 10,
+        kept_live_percent_min: 30,
+        kept_piece_bytes_min: 256,
+        garbage_bytes_min: 4 << 10,
         metadata_log_bytes_max: 300,
         ..Options::new("/data")
     }
@@ -87,6 +90,11 @@ impl Machine {
     pub(crate) fn settle_down(&mut self) -> Result<(), StoreError> {
         while self.mover.step()? {}
         Ok(())
+    }
+
+    /// Log files that are kept at the moment.
+    pub(crate) fn kept_logs(&self) -> u64 {
+        self.shared.index.lock().kept_logs().count() as u64
     }
 
     pub(crate) fn take_events(&self) -> Vec<Event> {

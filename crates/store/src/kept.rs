@@ -1,0 +1,225 @@
+//! Log files that stay where they are: when nearly all that a full log file holds is live, copying it would cost
+//! a second write of everything and gain nothing.
+//!
+//! Such a file becomes a segment like any other, with two differences: its records have the log's checksums, and
+//! between the records of a queue lie those of other queues and the log's own. So a run of it knows the stretches
+//! of the file in which its records are close together.
+//!
+//! Nothing here does I/O: what is kept is durable with the checkpoint that the mover writes next.
+
+use crate::Options;
+use crate::format::{RECORD_HEADER_BYTES, padded};
+use crate::index::{Index, Run, Segment, WalEntry};
+use crate::wal::{wal_name, wal_slot};
+use base::QueueId;
+use roaring::RoaringBitmap;
+
+/// Which log file a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptLog {
+    /// The number in its name.
+    pub(crate) slot: u32,
+    pub(crate) epoch: u32,
+    /// Of the process that wrote it.
+    pub(crate) salt: u64,
+}
+
+impl KeptLog {
+    /// Its name within the data directory.
+    pub(crate) fn name(self) -> String {
+        wal_name(self.slot)
+    }
+}
+
+/// A part of a kept log file in which records of one run lie close together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// Offset of the first of them.
+    pub(crate) start: u32,
+    /// Offset behind the last.
+    pub(crate) end: u32,
+    /// Position of the first, relative to that of the run.
+    pub(crate) first: u32,
+}
+
+/// Between two records of one stretch lies no more than this, or than the second of them: a group's own record, or
+/// a few settlements.
+const GAP_BYTES_MAX: u32 = 128;
+/// A stretch ends behind this many bytes, so that reading can begin near any position.
+const STRETCH_BYTES_MAX: u32 = 1 << 20;
+
+impl Index {
+    /// The log files that were kept.
+    pub(crate) fn kept_logs(&self) -> impl Iterator<Item = KeptLog> + '_ {
+        self.segments.values().filter_map(|segment| segment.kept)
+    }
+
+    /// Keeps the log file of `epoch`, the oldest, if enough of it is live and it can be read in large pieces.
+    /// Returns whether it did.
+    pub(crate) fn keep_log_file(&mut self, epoch: u32, options: &Options) -> bool {
+        let Some((kept, capacity)) = self.wal_files.get(&epoch).and_then(|file| {
+            let slot = wal_slot(&file.name)?;
+            let salt = file.salt;
+            Some((KeptLog { slot, epoch, salt }, file.capacity))
+        }) else {
+            return false;
+        };
+        let id = self.next_segment;
+        let pieces_max = capacity / options.kept_piece_bytes_min.max(1);
+        let Some(found) = self.runs_of_log_file(epoch, id, pieces_max as usize) else {
+            return false;
+        };
+        if found.live_bytes * 100 < capacity * options.kept_live_percent_min
+            || found.runs.is_empty()
+        {
+            return false;
+        }
+        let mut queues: Vec<_> = found.runs.iter().map(|(queue, _)| *queue).collect();
+        queues.dedup();
+        for queue in &queues {
+            if let Some(state) = self.queues.get_mut(queue) {
+                state.wal.remove_epoch(epoch);
+            }
+        }
+        let segment = Segment {
+            file_bytes: capacity,
+            record_bytes: capacity,
+            queues,
+            kept: Some(kept),
+            ..Segment::default()
+        };
+        self.segments.insert(id, segment);
+        self.next_segment = id + 1;
+        for (queue, run) in found.runs {
+            self.add_run(queue, run);
+        }
+        // A checkpoint from now on names the file, so a start must not replay it beside that.
+        self.wal_files.remove(&epoch);
+        self.retired_epoch = epoch;
+        true
+    }
+
+    /// The live messages of a log file as runs of the segment `id`. `None` if they lie in too many pieces.
+    fn runs_of_log_file(&self, epoch: u32, id: u64, pieces_max: usize) -> Option<Runs> {
+        let mut queues: Vec<_> = self.wal_files.get(&epoch)?.queues.iter().copied().collect();
+        queues.sort_unstable();
+        let mut runs = Runs::default();
+        for queue in queues {
+            let Some(state) = self.queues.get(&queue) else {
+                continue;
+            };
+            let mut open: [Option<Builder>; 2] = [None, None];
+            for entry in state.wal.of_epoch(epoch) {
+                let builder = &mut open[usize::from(entry.transient)];
+                if !builder.as_ref().is_some_and(|run| run.takes(&entry)) {
+                    runs.add(queue, builder.replace(Builder::new(id, &entry)));
+                }
+                let builder = builder
+                    .as_mut()
+                    .expect("it was there or has just been made");
+                runs.pieces += usize::from(builder.push(&entry));
+                runs.live_bytes += u64::from(record_bytes(&entry));
+                if runs.pieces > pieces_max {
+                    return None;
+                }
+            }
+            open.into_iter()
+                .for_each(|builder| runs.add(queue, builder));
+        }
+        Some(runs)
+    }
+}
+
+/// What is live in a log file.
+#[derive(Default)]
+struct Runs {
+    runs: Vec<(QueueId, Run)>,
+    live_bytes: u64,
+    /// Stretches of all runs.
+    pieces: usize,
+}
+
+impl Runs {
+    fn add(&mut self, queue: QueueId, builder: Option<Builder>) {
+        self.runs
+            .extend(builder.map(|builder| (queue, builder.finish())));
+    }
+}
+
+/// Builds a run from log entries of ascending positions and offsets.
+struct Builder {
+    run: Run,
+    stretches: Vec<Stretch>,
+    /// Positions, relative to the run's first, that follow each other and are not in its bitmap yet.
+    fresh: std::ops::Range<u32>,
+}
+
+impl Builder {
+    fn new(segment: u64, first: &WalEntry) -> Self {
+        let run = Run {
+            segment,
+            offset: first.offset,
+            end: first.offset,
+            first: first.position,
+            last: first.position,
+            count: 0,
+            bytes: 0,
+            transient: first.transient,
+            live: RoaringBitmap::new(),
+            stretches: Box::default(),
+        };
+        Self {
+            run,
+            stretches: Vec::new(),
+            fresh: 0..0,
+        }
+    }
+
+    /// Whether `entry` can be the next.
+    fn takes(&self, entry: &WalEntry) -> bool {
+        entry.offset >= self.run.end && entry.position - self.run.first < u64::from(u32::MAX)
+    }
+
+    /// Adds a message; returns whether it begins a stretch.
+    fn push(&mut self, entry: &WalEntry) -> bool {
+        let size = record_bytes(entry);
+        let relative = (entry.position - self.run.first) as u32;
+        let end = entry.offset + size;
+        let begins = match self.stretches.last_mut() {
+            Some(last)
+                if entry.offset - last.end <= size.max(GAP_BYTES_MAX)
+                    && last.end - last.start < STRETCH_BYTES_MAX =>
+            {
+                last.end = end;
+                false
+            }
+            _ => {
+                let (start, first) = (entry.offset, relative);
+                self.stretches.push(Stretch { start, end, first });
+                true
+            }
+        };
+        if relative != self.fresh.end {
+            self.run.live.insert_range(self.fresh.clone());
+            self.fresh.start = relative;
+        }
+        self.fresh.end = relative + 1;
+        let run = &mut self.run;
+        (run.end, run.last) = (end, entry.position);
+        run.count += 1;
+        run.bytes += u64::from(entry.length);
+        begins
+    }
+
+    fn finish(mut self) -> Run {
+        self.run.live.insert_range(self.fresh);
+        self.run.live.optimize();
+        self.run.stretches = self.stretches.into_boxed_slice();
+        self.run
+    }
+}
+
+/// Bytes of a message's record.
+fn record_bytes(entry: &WalEntry) -> u32 {
+    padded(RECORD_HEADER_BYTES + entry.length as usize) as u32
+}
