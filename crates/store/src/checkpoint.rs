@@ -198,6 +198,59 @@ mod tests {
     use super::*;
     use crate::format::CHECKPOINT_VERSION;
 
+    /// As it was written before log files could be kept.
+    #[test]
+    fn a_checkpoint_of_version_1_is_read() {
+        let mut bytes = Vec::new();
+        for number in [12, 8, 1, 7, 4096, 4000, 1, 3, 70, 60, 0] {
+            put_u64(&mut bytes, number);
+        }
+        let index = Index::decode_checkpoint(1, &bytes).unwrap();
+        assert_eq!(index.segments[&7].file_bytes, 4096);
+        assert_eq!(index.segments[&7].kept, None);
+        assert_eq!(index.queues[&QueueId(3)].next, 70);
+    }
+
+    #[test]
+    fn a_kept_log_file_reads_back_with_its_stretches() {
+        let mut index = Index::default();
+        index.queues.insert(QueueId(3), QueueIndex::default());
+        let kept = KeptLog {
+            slot: 5,
+            epoch: 9,
+            salt: u64::MAX,
+        };
+        let segment = Segment {
+            file_bytes: 4096,
+            record_bytes: 4096,
+            queues: vec![QueueId(3)],
+            kept: Some(kept),
+            ..Segment::default()
+        };
+        index.segments.insert(1, segment);
+        let stretch = |start, end, first| Stretch { start, end, first };
+        let run = Run {
+            segment: 1,
+            offset: 1024,
+            end: 3000,
+            first: 50,
+            last: 59,
+            count: 10,
+            bytes: 100,
+            transient: false,
+            live: [0, 9].into_iter().collect(),
+            stretches: Box::new([stretch(1024, 2000, 0), stretch(2500, 3000, 6)]),
+        };
+        index.add_run(QueueId(3), run.clone());
+        let bytes = index.encode_checkpoint(9);
+        let back = Index::decode_checkpoint(CHECKPOINT_VERSION, &bytes).unwrap();
+        assert_eq!(back.queues[&QueueId(3)].runs, [run]);
+        assert_eq!(back.segments[&1].kept, Some(kept));
+        for cut in 0..bytes.len() {
+            assert!(Index::decode_checkpoint(CHECKPOINT_VERSION, &bytes[..cut]).is_none());
+        }
+    }
+
     #[test]
     fn a_checkpoint_reads_back_without_transient_runs() {
         let mut index = Index {

@@ -223,3 +223,155 @@ impl Builder {
 fn record_bytes(entry: &WalEntry) -> u32 {
     padded(RECORD_HEADER_BYTES + entry.length as usize) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::FileSeed;
+    use crate::index::{Change, WalFile};
+    use crate::testing::SimDisk;
+    use crate::{Disk, Options};
+    use hashbrown::HashSet;
+    use std::path::Path;
+
+    const CAPACITY: u64 = 64 << 10;
+
+    /// An index with one log file, which holds these messages: queue, position, transient, one behind the other.
+    fn index(messages: &[(u64, u64, bool)], payload_bytes: u32) -> Index {
+        let mut index = Index::default();
+        let state = WalFile {
+            seed: FileSeed::wal(1, 7, 3),
+            salt: 3,
+            name: "wal-0004".into(),
+            file: SimDisk::new().create(Path::new("/wal-0004")).unwrap(),
+            capacity: CAPACITY,
+            queues: HashSet::new(),
+            metadata_last: 0,
+            sealed: true,
+        };
+        index.wal_files.insert(7, state);
+        let mut offset = 1024;
+        let changes = messages.iter().map(|&(queue, position, transient)| {
+            let entry = WalEntry {
+                position,
+                epoch: 7,
+                offset,
+                length: payload_bytes,
+                transient,
+            };
+            offset += record_bytes(&entry);
+            Change::Message {
+                queue: QueueId(queue),
+                entry,
+            }
+        });
+        let changes: Vec<_> = changes.collect();
+        index.apply(7, changes);
+        index
+    }
+
+    fn options() -> Options {
+        Options {
+            kept_piece_bytes_min: 2 << 10,
+            ..Options::new("/data")
+        }
+    }
+
+    fn runs(index: &Index, queue: u64) -> Vec<(Vec<u64>, usize)> {
+        let positions = |run: &Run| {
+            run.live
+                .iter()
+                .map(|at| run.first + u64::from(at))
+                .collect()
+        };
+        let runs = index.queues[&QueueId(queue)].runs.iter();
+        runs.map(|run| (positions(run), run.stretches.len()))
+            .collect()
+    }
+
+    #[test]
+    fn a_log_file_is_kept_when_half_of_it_is_live() {
+        for (count, kept) in [(31, false), (32, true)] {
+            let messages: Vec<_> = (0..count).map(|position| (1, position, false)).collect();
+            let mut index = index(&messages, 992);
+            assert_eq!(index.keep_log_file(7, &options()), kept);
+            assert_eq!(index.wal_files.is_empty(), kept);
+            assert_eq!(index.retired_epoch, if kept { 7 } else { 0 });
+            assert_eq!(
+                index.queues[&QueueId(1)].wal.len(),
+                if kept { 0 } else { 31 }
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_settled_does_not_count() {
+        let messages: Vec<_> = (0..40).map(|position| (1, position, false)).collect();
+        let mut index = index(&messages, 992);
+        let (queue, range) = (QueueId(1), 0..10);
+        index.apply(8, [Change::Settled { queue, range }]);
+        assert!(!index.keep_log_file(7, &options()));
+    }
+
+    #[test]
+    fn queues_in_large_pieces_are_kept_and_finely_mixed_ones_are_not() {
+        for (piece, kept) in [(1, false), (2, true), (8, true)] {
+            let messages: Vec<_> = (0..60)
+                .map(|number| (number / piece % 3, number, false))
+                .collect();
+            let mut index = index(&messages, 992);
+            assert_eq!(index.keep_log_file(7, &options()), kept, "{piece}");
+            if kept {
+                let pieces: usize = (0..3).map(|queue| runs(&index, queue)[0].1).sum();
+                assert_eq!(pieces as u64, 60_u64.div_ceil(piece));
+            }
+        }
+    }
+
+    #[test]
+    fn late_and_transient_messages_are_in_runs_of_their_own() {
+        let mut messages: Vec<_> = (10..50).map(|position| (1, position, false)).collect();
+        messages.insert(20, (1, 5, false));
+        messages.insert(30, (1, 100, true));
+        let mut index = index(&messages, 992);
+        assert!(index.keep_log_file(7, &options()));
+        let (early, rest, transient) = (vec![5], (10..50).collect(), vec![100]);
+        let pieces: usize = runs(&index, 1).iter().map(|run| run.1).sum();
+        let positions: Vec<_> = runs(&index, 1).into_iter().map(|run| run.0).collect();
+        // Position 10 lies before 5 in the file, so it cannot be in one run with it.
+        assert_eq!(positions, [early, rest, transient]);
+        // One foreign record of the same size does not end a stretch.
+        assert_eq!(pieces, 3);
+        assert_eq!(runs(&index, 1).len(), 3);
+    }
+
+    #[test]
+    fn reading_begins_near_the_position() {
+        let mut builder: Option<Builder> = None;
+        for position in 0..5000_u32 {
+            let entry = WalEntry {
+                position: u64::from(position) + 10,
+                epoch: 7,
+                offset: 1024 + position * 1056,
+                length: 1024,
+                transient: false,
+            };
+            builder
+                .get_or_insert_with(|| Builder::new(1, &entry))
+                .push(&entry);
+        }
+        let run = builder.unwrap().finish();
+        assert_eq!(run.stretches.len(), 6);
+        for position in [10, 500, 4000, 5009] {
+            let offset = 1024 + (position as u32 - 10) * 1056;
+            let start = run.seek(position);
+            assert!(start <= offset && offset - start <= STRETCH_BYTES_MAX);
+            assert_eq!(
+                run.piece_at(u64::from(start)).unwrap().start,
+                u64::from(start)
+            );
+        }
+        assert_eq!(run.seek(0), run.offset);
+        assert_eq!(run.piece_at(u64::from(run.end)), None);
+    }
+}
