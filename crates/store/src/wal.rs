@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// Payload bytes after which a group takes no further batch: large enough for the disk's full speed, small
 /// enough that the first batch in it does not wait long.
 const GROUP_BYTES_TARGET: u64 = 4 << 20;
-/// The write buffer is given back to the system when a group made it larger than this.
+/// A write buffer larger than this is given back to the system when groups are small again.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
 
 /// What a call of [`Wal::step`] did.
@@ -308,8 +308,11 @@ impl<P: Payload> Wal<P> {
         self.count_group(sync);
         let epoch = current.epoch;
         self.current = Some(current);
+        // Not while groups need it: memory that is new to the process costs more than the copy into it.
+        if self.buffer.len() < self.buffer.capacity() / 4 {
+            self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        }
         self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
 
         let snapshot_due = self
             .shared
@@ -365,6 +368,7 @@ impl<P: Payload> Wal<P> {
             sync |= batch.sync;
             records += batch.records.len().max(1) as u32;
             batches.push((batch.shard, batch.ticket));
+            encoder.out.reserve(bytes as usize);
             for record in batch.records {
                 let metadata = MetadataIndex(self.next_metadata);
                 let (offset, length) = encoder.owner_record(&record, metadata);
