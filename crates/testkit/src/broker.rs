@@ -232,19 +232,31 @@ impl Broker {
     /// # Errors
     /// It does not run.
     pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The part of its resident memory that is not of a file, in bytes.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn anonymous_bytes(&self) -> anyhow::Result<u64> {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &'static str) -> anyhow::Result<u64> {
         let pid = self.pid().context("the broker does not run")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
             .context("read process status")?;
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .context("no VmRSS")?;
+            .find(|line| line.starts_with(field))
+            .context(field)?;
         let kilobytes: u64 = line
             .split_whitespace()
             .nth(1)
             .context("no value")?
             .parse()
-            .context("parse VmRSS")?;
+            .context("parse process status")?;
         Ok(kilobytes * 1024)
     }
 
