@@ -38,6 +38,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// The header `X-Reason`.
     pub(crate) reason: Option<String>,
+    /// The session that the cookies name, valid or not; empty without one.
+    pub(crate) session: String,
     /// The client's address.
     pub(crate) peer: SocketAddr,
     pub(crate) body: Bytes,
@@ -56,6 +58,12 @@ pub(crate) enum Answer {
     NoContent,
     /// 301
     Moved(&'static str),
+    /// 200 or 204, and the header `Set-Cookie`.
+    Cookie(String, Option<Json>),
+    /// A file of the web UI.
+    File(web::Asset),
+    /// 304: the file is the one that the client has.
+    NotModified(web::Asset),
 }
 
 /// What becomes of a call.

@@ -18,6 +18,7 @@ mod query;
 mod resources;
 mod server;
 mod service;
+mod sessions;
 mod state;
 mod statistics;
 mod table;

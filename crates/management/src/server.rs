@@ -45,6 +45,9 @@ const COMPRESS_BYTES_MIN: usize = 1_024;
 const REASON_BYTES_MAX: usize = 200;
 
 const POLICY: HeaderValue = HeaderValue::from_static("script-src 'self'; object-src 'self'");
+/// For the web UI, which loads nothing from elsewhere and never makes markup of text.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, origin");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -176,8 +179,11 @@ async fn outcome(
     }
     let found = table::find(&server.state, head.uri.path());
     let Some(found) = found else {
-        return match table::moved(head.uri.path()) {
-            Some(target) => Ok((Answer::Moved(target), "")),
+        if let Some(target) = table::moved(head.uri.path()) {
+            return Ok((Answer::Moved(target), ""));
+        }
+        return match table::file(&server.state, head) {
+            Some(file) => Ok((file, "")),
             None => Err((ApiError::NoObject, "HEAD, GET, OPTIONS")),
         };
     };
@@ -260,8 +266,54 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
             headers.insert(header::LOCATION, HeaderValue::from_static(target));
             *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         }
+        Answer::Cookie(cookie, body) => {
+            if let Ok(cookie) = HeaderValue::try_from(cookie) {
+                headers.insert(header::SET_COOKIE, cookie);
+            }
+            if let Some(body) = body {
+                headers.insert(header::CONTENT_TYPE, JSON);
+                let bytes = serde_json::to_vec(&body).expect("JSON values can be written");
+                set_body(&mut response, bytes, compressed);
+            } else {
+                *response.status_mut() = StatusCode::NO_CONTENT;
+            }
+        }
+        Answer::File(file) => {
+            page(headers, &file);
+            let content_type = HeaderValue::from_static(file.content_type);
+            headers.insert(header::CONTENT_TYPE, content_type);
+            set_body(&mut response, file.bytes.into_owned(), compressed);
+            return response;
+        }
+        Answer::NotModified(file) => {
+            page(headers, &file);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
     }
     common(response, allow)
+}
+
+/// Headers of the web UI's files: scripts from here only, in no frame, and a browser asks each time whether they have changed.
+fn page(headers: &mut HeaderMap, file: &web::Asset) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(etag) = HeaderValue::try_from(&file.etag) {
+        headers.insert(header::ETAG, etag);
+    }
 }
 
 fn refused(error: ApiError, allow: Allow) -> Response<Full<Bytes>> {

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use crate::sessions::Sessions;
 use crate::statistics::Statistics;
 use base::Name;
 use node::config::ManagementSettings;
@@ -10,6 +11,7 @@ use std::sync::OnceLock;
 pub(crate) struct State {
     pub(crate) node: Handle,
     pub(crate) statistics: Statistics,
+    pub(crate) sessions: Sessions,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens; set before the first request.
@@ -22,6 +24,7 @@ impl State {
         Self {
             loopback_users: users.map(|user| user.as_str().into()).collect(),
             statistics: Statistics::default(),
+            sessions: Sessions::default(),
             listeners: OnceLock::new(),
             node,
         }

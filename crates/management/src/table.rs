@@ -4,10 +4,11 @@
 //! walked from the front, so what is fixed stands before what varies.
 
 use crate::access::{self, Access};
-use crate::call::{Call, NAME_BYTES_MAX, Outcome};
+use crate::call::{Answer, Call, NAME_BYTES_MAX, Outcome};
 use crate::error::ApiError;
 use crate::query::{self, Query};
 use crate::resources::*;
+use crate::sessions;
 use crate::state::State;
 use base::Name;
 use broker::auth::User;
@@ -19,6 +20,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -67,6 +69,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "version", GET, Management, overview::version;
     "whoami", GET, Management, users::whoami;
     "login", POST_DELETE, Open, users::login;
+    "session", POST_DELETE, Open, users::session;
     "nodes", GET, Monitoring, nodes::list;
     "nodes/*", GET, Monitoring, nodes::one;
     "nodes/*/memory", GET, Monitoring, nodes::memory;
@@ -209,6 +212,22 @@ pub(crate) fn find(state: &State, path: &str) -> Option<Found> {
     })
 }
 
+/// The file of the web UI at a path, and what a client may have of it already.
+pub(crate) fn file(state: &State, head: &Parts) -> Option<Answer> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let path = head.uri.path();
+    let path = path.strip_prefix(state.settings().path_prefix.as_str())?;
+    let asset = web::asset(path.strip_prefix('/')?)?;
+    let known = head.headers.get(header::IF_NONE_MATCH);
+    Some(if known.is_some_and(|known| known == asset.etag.as_str()) {
+        Answer::NotModified(asset)
+    } else {
+        Answer::File(asset)
+    })
+}
+
 /// Where a path outside the API leads.
 pub(crate) fn moved(path: &str) -> Option<&'static str> {
     MOVED
@@ -264,11 +283,20 @@ impl Found {
         if access == Access::Open {
             return Ok(None);
         }
-        let header = headers
-            .get(header::AUTHORIZATION)
-            .map(|value| value.as_bytes());
+        let header = match headers.get(header::AUTHORIZATION) {
+            None if headers.contains_key(sessions::HEADER) => {
+                let id = sessions::id(headers).unwrap_or_default();
+                Some(state.sessions.credentials(id, Instant::now())?)
+            }
+            header => header.map(|value| value.as_bytes().to_vec()),
+        };
         let metadata = state.node.metadata();
-        let user = access::login(&metadata, header, peer.ip(), &state.loopback_users);
+        let user = access::login(
+            &metadata,
+            header.as_deref(),
+            peer.ip(),
+            &state.loopback_users,
+        );
         state.statistics.count_login(user.is_ok());
         let user = user?;
         access.check(&user)?;
@@ -307,6 +335,7 @@ impl Found {
             parameters: self.parameters,
             query: Query::parse(head.uri.query().unwrap_or_default()),
             reason,
+            session: sessions::id(&head.headers).unwrap_or_default().to_owned(),
             peer,
             body,
         };

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
     ("config", &["broker", "frontend-amqp091", "transport"]),
     ("store", &["base"]),
+    ("web", &[]),
     ("definitions", &["base", "broker"]),
     (
         "node",
@@ -39,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "frontend-amqp091",
             "node",
             "transport",
+            "web",
         ],
     ),
     ("client-amqp091", &["base", "codec-amqp091"]),

@@ -14,6 +14,7 @@ use definitions::hashing_algorithm;
 use definitions::objects::{self, HASHING_DEFAULT};
 use hyper::Method;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Users that one request may delete.
 const BULK_MAX: usize = 10_000;
@@ -135,6 +136,32 @@ pub(crate) async fn login(call: Call) -> Outcome {
         "token" => object! { "type" => "basic", "value" => token },
     }
     .into())
+}
+
+/// Opens and closes sessions of the web UI.
+pub(crate) async fn session(call: Call) -> Outcome {
+    if call.method == Method::DELETE {
+        let forget = call.state.sessions.close(&call.session);
+        return Ok(Answer::Cookie(forget, None));
+    }
+    let body = call.body()?;
+    let name = body.require("username")?.as_str().unwrap_or_default();
+    let password = body.require("password")?.as_str().unwrap_or_default();
+    let credentials = format!("Basic {}", BASE64.encode(format!("{name}:{password}")));
+    let user = access::login(
+        &call.metadata,
+        Some(credentials.as_bytes()),
+        call.peer.ip(),
+        &call.state.loopback_users,
+    );
+    call.state.statistics.count_login(user.is_ok());
+    let user = user?;
+    access::Access::Management.check(&user)?;
+    let cookie = call
+        .state
+        .sessions
+        .open(credentials.into_bytes(), Instant::now());
+    Ok(Answer::Cookie(cookie, Some(Json::from(who(&user)))))
 }
 
 pub(crate) async fn hash_password(call: Call) -> Outcome {

@@ -1,0 +1,175 @@
+// Lines over time, drawn by uPlot. The figures under a chart say the same to those who cannot see it.
+import { html, useEffect, useRef } from "./view.js";
+import { useSetting } from "./settings.js";
+import { short } from "./format.js";
+import uPlot from "../vendor/uplot.js";
+
+/** Ranges that a user can choose: seconds back, seconds between two points. */
+export const RANGES = [
+  { name: "Last minute", age: 60, step: 5 },
+  { name: "Last ten minutes", age: 600, step: 5 },
+  { name: "Last hour", age: 3600, step: 60 },
+  { name: "Last eight hours", age: 28800, step: 600 },
+  { name: "Last day", age: 86400, step: 1800 },
+];
+
+const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6", "--line-7", "--line-8"];
+
+/** The chosen range, as the API wants it. */
+export function useRange() {
+  const [name, choose] = useSetting("range", RANGES[0].name);
+  const range = RANGES.find((one) => one.name === name) ?? RANGES[0];
+  const query = {};
+  for (const kind of ["msg_rates", "data_rates", "lengths"]) {
+    query[`${kind}_age`] = range.age;
+    query[`${kind}_incr`] = range.step;
+  }
+  return { range, query, choose };
+}
+
+/** Lets the user choose the range. */
+export function RangePicker() {
+  const { range, choose } = useRange();
+  return html`<label class="inline">Range
+    <select value=${range.name} onChange=${(event) => choose(event.target.value)}>
+      ${RANGES.map((one) => html`<option value=${one.name}>${one.name}</option>`)}
+    </select>
+  </label>`;
+}
+
+/**
+ * @typedef {{label: string, samples?: {sample: number, timestamp: number}[], now?: number}} Line
+ */
+
+/**
+ * Samples of the API, newest first, as points: figures, or how fast they grow.
+ * @param {Line["samples"]} samples
+ * @param {boolean} growth
+ * @returns {[number[], number[]]}
+ */
+export function points(samples, growth) {
+  const ordered = [...(samples ?? [])].reverse();
+  if (!growth) return [ordered.map((one) => one.timestamp / 1000), ordered.map((one) => one.sample)];
+  const times = [];
+  const values = [];
+  for (let index = 1; index < ordered.length; index += 1) {
+    const [before, now] = [ordered[index - 1], ordered[index]];
+    const seconds = (now.timestamp - before.timestamp) / 1000;
+    times.push(now.timestamp / 1000);
+    values.push(seconds > 0 ? Math.max(0, (now.sample - before.sample) / seconds) : 0);
+  }
+  return [times, values];
+}
+
+/**
+ * @param {{title: string, lines: Line[], growth?: boolean, format?: (value: number) => string}} props
+ */
+export function Chart({ title, lines, growth = false, format = short }) {
+  const place = useRef(/** @type {HTMLElement|null} */ (null));
+  const plot = useRef(/** @type {any} */ (null));
+  const shown = lines.filter((line) => line.samples?.length || line.now !== undefined);
+  const signature = shown.map((line) => line.label).join("|");
+  const [theme] = useSetting("theme", "auto");
+
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return;
+    const style = getComputedStyle(element);
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    const axis = {
+      stroke: colour("--muted"),
+      grid: { stroke: colour("--grid"), width: 1 },
+      ticks: { show: false },
+      font: "11px system-ui, sans-serif",
+    };
+    plot.current = new uPlot(
+      {
+        width: element.clientWidth || 300,
+        height: 180,
+        legend: { show: false },
+        cursor: { drag: { x: false, y: false } },
+        scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
+        axes: [
+          { ...axis, space: 70 },
+          { ...axis, size: 52, values: (_, ticks) => ticks.map(format) },
+        ],
+        series: [
+          {},
+          ...shown.map((line, index) => ({
+            label: line.label,
+            stroke: colour(COLOURS[index % COLOURS.length]),
+            width: 2,
+            points: { show: false },
+          })),
+        ],
+      },
+      [[], ...shown.map(() => [])],
+      element,
+    );
+    const resized = new ResizeObserver(() => {
+      plot.current?.setSize({ width: element.clientWidth, height: 180 });
+    });
+    resized.observe(element);
+    return () => {
+      resized.disconnect();
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [signature, theme]);
+
+  useEffect(() => {
+    const series = shown.map((line) => points(line.samples, growth));
+    const times = series.reduce((longest, [own]) => (own.length > longest.length ? own : longest), /** @type {number[]} */ ([]));
+    const aligned = series.map(([own, values]) => {
+      const at = new Map(own.map((time, index) => [time, values[index]]));
+      return times.map((time) => at.get(time) ?? null);
+    });
+    plot.current?.setData([times, ...aligned]);
+  });
+
+  return html`<section class="card chart" aria-label=${title}>
+    <h3>${title}</h3>
+    <div class="plot" ref=${place} aria-hidden="true"></div>
+    <ul class="legend">
+      ${shown.map(
+        (line, index) => html`<li><span class=${`key key-${(index % COLOURS.length) + 1}`}></span>${line.label}
+          <b>${line.now === undefined ? "–" : format(line.now)}</b></li>`,
+      )}
+    </ul>
+    ${shown.length === 0 && html`<p class="empty">Nothing yet.</p>`}
+  </section>`;
+}
+
+/** Lines of `message_stats`, those that a user of RabbitMQ looks for first. @param {any} stats @returns {Line[]} */
+export function messageLines(stats) {
+  const names = /** @type {[string, string][]} */ ([
+    ["publish", "Publish"],
+    ["confirm", "Confirm"],
+    ["deliver", "Deliver (manual ack)"],
+    ["deliver_no_ack", "Deliver (auto ack)"],
+    ["ack", "Acknowledge"],
+    ["redeliver", "Redelivered"],
+    ["get", "Get (manual ack)"],
+    ["get_no_ack", "Get (auto ack)"],
+    ["return_unroutable", "Unroutable (returned)"],
+    ["drop_unroutable", "Unroutable (dropped)"],
+    ["disk_reads", "Disk read"],
+    ["disk_writes", "Disk write"],
+  ]);
+  return names
+    .filter(([name]) => stats?.[name] > 0)
+    .map(([name, label]) => ({
+      label,
+      samples: stats[`${name}_details`]?.samples,
+      now: stats[`${name}_details`]?.rate,
+    }));
+}
+
+/** Lines of queued messages. @param {any} totals @returns {Line[]} */
+export function lengthLines(totals) {
+  return [
+    { label: "Ready", samples: totals?.messages_ready_details?.samples, now: totals?.messages_ready },
+    { label: "Unacked", samples: totals?.messages_unacknowledged_details?.samples, now: totals?.messages_unacknowledged },
+    { label: "Total", samples: totals?.messages_details?.samples, now: totals?.messages },
+  ].filter((line) => line.now !== undefined);
+}

@@ -1,0 +1,128 @@
+// The frame around all pages: who is here, where one can go, which page the address means.
+import { html, render, useEffect, useState } from "./lib/view.js";
+import { call, get, whenSignedOut } from "./lib/api.js";
+import { Session, useRights } from "./lib/session.js";
+import { link, useRoute } from "./lib/route.js";
+import { useSetting } from "./lib/settings.js";
+import { REFRESH, usePoll } from "./lib/poll.js";
+import { Toasts, failed } from "./lib/toast.js";
+import { Dialogs } from "./lib/dialog.js";
+import { Problem } from "./lib/parts.js";
+import { Login } from "./pages/login.js";
+import { Overview } from "./pages/overview.js";
+import { Node } from "./pages/node.js";
+import { Connection, Connections } from "./pages/connections.js";
+import { Channel, Channels } from "./pages/channels.js";
+import { Exchange, Exchanges } from "./pages/exchanges.js";
+import { Queue, Queues } from "./pages/queues.js";
+import { Topology } from "./pages/topology.js";
+import { User, Users } from "./pages/users.js";
+import { Vhost, Vhosts } from "./pages/vhosts.js";
+import { Policies, Policy } from "./pages/policies.js";
+import { Limits } from "./pages/limits.js";
+import { Parameters } from "./pages/parameters.js";
+import { Definitions } from "./pages/definitions.js";
+import { Features } from "./pages/features.js";
+
+/**
+ * @typedef {{path: string, label: string, list: any, detail?: any, parts?: number, who?: "administrator"|"monitor"|"policymaker"}} Page
+ */
+
+/** @type {Page[]} */
+const MAIN = [
+  { path: "", label: "Overview", list: Overview },
+  { path: "connections", label: "Connections", list: Connections, detail: Connection, parts: 1 },
+  { path: "channels", label: "Channels", list: Channels, detail: Channel, parts: 1 },
+  { path: "exchanges", label: "Exchanges", list: Exchanges, detail: Exchange, parts: 2 },
+  { path: "queues", label: "Queues and streams", list: Queues, detail: Queue, parts: 2 },
+  { path: "topology", label: "Topology", list: Topology },
+];
+
+/** @type {Page[]} */
+const ADMIN = [
+  { path: "users", label: "Users", list: Users, detail: User, parts: 1, who: "administrator" },
+  { path: "vhosts", label: "Virtual hosts", list: Vhosts, detail: Vhost, parts: 1 },
+  { path: "policies", label: "Policies", list: Policies, detail: Policy, parts: 2 },
+  { path: "limits", label: "Limits", list: Limits },
+  { path: "parameters", label: "Parameters", list: Parameters, who: "policymaker" },
+  { path: "definitions", label: "Definitions", list: Definitions, who: "administrator" },
+  { path: "feature-flags", label: "Features and plugins", list: Features },
+];
+
+/** Pages without an entry of their own. @type {Page[]} */
+const HIDDEN = [{ path: "nodes", label: "Node", list: Overview, detail: Node, parts: 1, who: "monitor" }];
+
+const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
+
+function App() {
+  const [user, change] = useState(/** @type {import("./lib/session.js").User|null|undefined} */ (undefined));
+  const [problem, report] = useState(/** @type {Error|undefined} */ (undefined));
+  const [theme] = useSetting("theme", "auto");
+  useEffect(() => {
+    document.documentElement.dataset.theme = theme;
+  }, [theme]);
+  useEffect(() => {
+    whenSignedOut(() => change(null));
+    get("whoami").then(change, (error) => (error.status === 401 ? change(null) : report(error)));
+  }, []);
+  if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
+  if (user === undefined) return null;
+  if (user === null) return html`<${Login} onLogin=${change} />`;
+  return html`<${Session.Provider} value=${user}><${Frame} onLogout=${() => change(null)} /><//>`;
+}
+
+/** @param {{onLogout: () => void}} props */
+function Frame({ onLogout }) {
+  const { user, ...rights } = useRights();
+  const { parts } = useRoute();
+  const [open, fold] = useState(false);
+  const [theme, paint] = useSetting("theme", "auto");
+  const [seconds, refresh] = useSetting("refresh", REFRESH);
+  const { data: overview, error } = usePoll((signal) => get("overview", { columns: "cluster_name,rabbitmq_version" }, signal), []);
+  useEffect(() => fold(false), [parts.join("/")]);
+  const may = (/** @type {Page} */ page) =>
+    !page.who || { administrator: rights.administrator, monitor: rights.monitor, policymaker: rights.policymaker }[page.who];
+  const here = parts[0] ?? "";
+  const page = [...MAIN, ...ADMIN, ...HIDDEN].find((one) => one.path === here);
+  const inside = page?.detail !== undefined && parts.length > (page.parts ?? 0);
+  const title = page ? (inside ? parts.slice(1).join(" / ") : page.label) : "Not found";
+  useEffect(() => {
+    document.title = `${title} · WarrenMQ`;
+  }, [title]);
+  const logout = () => call("DELETE", "session").then(onLogout, failed);
+  const entry = (/** @type {Page} */ one) => html`<li><a href=${link(...(one.path ? [one.path] : []))}
+    aria-current=${here === one.path ? "page" : undefined}>${one.label}</a></li>`;
+  return html`<a class="skip" href="#content" onClick=${(event) => (event.preventDefault(), document.getElementById("content")?.focus())}>To the content</a>
+    <header class="top">
+      <button class="burger" aria-label="Menu" aria-expanded=${open} onClick=${() => fold(!open)}>☰</button>
+      <a class="brand" href="#/">WarrenMQ</a>
+      <span class="cluster name" title="Cluster name">${overview?.cluster_name}</span>
+      <span class="spacer"></span>
+      <label class="inline">Refresh
+        <select value=${seconds} onChange=${(event) => refresh(Number(event.target.value))}>
+          ${[1, 5, 10, 30].map((one) => html`<option value=${one}>${one} s</option>`)}<option value="0">off</option>
+        </select></label>
+      <label class="inline">Theme
+        <select value=${theme} onChange=${(event) => paint(event.target.value)}>
+          ${THEMES.map((one) => html`<option>${one}</option>`)}</select></label>
+      <span class="who name" title=${user.tags.join(", ")}>${user.name}</span>
+      <button onClick=${logout}>Log out</button>
+    </header>
+    <div class="frame">
+      <nav class=${`side${open ? " open" : ""}`} aria-label="Pages">
+        <ul>${MAIN.map(entry)}</ul>
+        <h2>Admin</h2>
+        <ul>${ADMIN.filter(may).map(entry)}</ul>
+      </nav>
+      <main id="content" tabindex="-1">
+        <${Problem} error=${error} />
+        ${page && may(page)
+          ? html`<${inside ? page.detail : page.list} key=${parts.join("/")} parts=${parts.slice(1)} />`
+          : html`<h1>${page ? "Not for this user" : "There is no such page"}</h1>
+              <p>${page ? "This page needs another user tag." : html`Go to the <a href="#/">overview</a>.`}</p>`}
+      </main>
+    </div>
+    <${Toasts} /><${Dialogs} />`;
+}
+
+render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
