@@ -12,6 +12,8 @@ pub(crate) struct Broker {
     child: Child,
     /// Where it listens, for example `amqp://127.0.0.1:40123`.
     pub(crate) uri: String,
+    /// Where its HTTP API and web UI are.
+    pub(crate) http: String,
     /// Where its data is.
     pub(crate) folder: PathBuf,
 }
@@ -50,16 +52,19 @@ impl Broker {
             .spawn()
             .context("start warren server")?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let found = lines
-            .find_map(|line| line.map_or_else(|error| Some(Err(error)), |line| uri(&line).map(Ok)));
+        let found = lines.find_map(|line| match line {
+            Ok(line) => address(&line, "amqp://").zip(address(&line, "http://")).map(Ok),
+            Err(error) => Some(Err(error)),
+        });
         // Nobody reads what comes later, and the broker must not wait for a reader.
         std::thread::spawn(move || lines.for_each(drop));
         let mut broker = Self {
             child,
             uri: String::new(),
+            http: String::new(),
             folder,
         };
-        broker.uri = found
+        (broker.uri, broker.http) = found
             .context("the broker ended before it was ready")?
             .context("read the broker's output")?;
         Ok(broker)
@@ -98,11 +103,11 @@ pub(crate) fn empty_folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The first address in the line that says the broker is ready.
-fn uri(line: &str) -> Option<String> {
+/// The first address of a kind in the line that says the broker is ready.
+fn address(line: &str, scheme: &str) -> Option<String> {
     let address = line
         .split_whitespace()
-        .find(|word| word.starts_with("amqp://"))?;
+        .find(|word| word.starts_with(scheme))?;
     Some(address.trim_end_matches(',').to_owned())
 }
 
@@ -113,8 +118,15 @@ mod tests {
     #[test]
     fn the_ready_line_holds_the_address() {
         let line =
-            "rabbit@box is ready in 12 ms: amqp://127.0.0.1:4000, amqp://[::1]:4001 (data in /x)";
-        assert_eq!(uri(line).as_deref(), Some("amqp://127.0.0.1:4000"));
-        assert_eq!(uri("2026-01-01 info starting"), None);
+            "rabbit@box is ready in 12 ms: amqp://127.0.0.1:4000, http://127.0.0.1:4001 (data in /x)";
+        assert_eq!(
+            address(line, "amqp://").as_deref(),
+            Some("amqp://127.0.0.1:4000")
+        );
+        assert_eq!(
+            address(line, "http://").as_deref(),
+            Some("http://127.0.0.1:4001")
+        );
+        assert_eq!(address("2026-01-01 info starting", "amqp://"), None);
     }
 }

@@ -11,6 +11,7 @@ mod performance;
 mod shell;
 mod steps;
 mod tidy;
+mod ui;
 mod verbs;
 
 use anyhow::{Result, bail};
@@ -30,6 +31,9 @@ cargo xtask VERB
   codegen [--check]   write or compare the generated AMQP methods
   tidy                the rules that no compiler knows
   interop [CLIENT]    other people's client libraries against our binary
+  ui                  get the web UI's modules from npm, so that the next build has them
+  ui test [--screenshots]
+                      the web UI's types and pages, in Chromium; with --screenshots write the pictures in docs/ui
   fuzz TARGET [ARGS]  fuzz one decoder or state machine (nightly, cargo-fuzz)
 ";
 
@@ -60,6 +64,9 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("tidy", []) => tidy::run(&shell::root()),
         ("interop", []) => verbs::interop(None),
         ("interop", [client]) => verbs::interop(Some(client)),
+        ("ui", []) => ui::install(),
+        ("ui", [test]) if test == "test" => verbs::ui(false),
+        ("ui", [test, flag]) if test == "test" && flag == "--screenshots" => verbs::ui(true),
         ("fuzz", [target, args @ ..]) => verbs::fuzz(target, args),
         ("help" | "-h" | "--help", _) => {
             eprint!("{USAGE}");

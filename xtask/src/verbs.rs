@@ -2,7 +2,7 @@
 
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
-use crate::{codegen as amqp, interop, performance, tidy};
+use crate::{codegen as amqp, interop, performance, tidy, ui as pages};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -16,12 +16,25 @@ pub(crate) enum Generated {
 
 /// Builds for release and becomes the broker.
 pub(crate) fn run(args: &[String]) -> Result<()> {
+    if pages::has_npm() {
+        // Without its pages the broker is as good; the start page says what is missing.
+        if let Err(error) = pages::install() {
+            eprintln!("the web UI is not in this build: {error:#}");
+        }
+    }
     build_release()?;
     become_program(
         Command::new(shell::warren("release"))
             .arg("server")
             .args(args),
     )
+}
+
+/// Types and pages of the web UI.
+pub(crate) fn ui(screenshots: bool) -> Result<()> {
+    pages::install()?;
+    build_release()?;
+    pages::test(screenshots)
 }
 
 /// A debug node whose data, configuration and log stay below `target/dev`.
@@ -56,7 +69,9 @@ pub(crate) fn test() -> Result<()> {
             Step::new("format", check_format),
             Step::new("lints", check_lints),
             Step::new("tests", test_crates),
+            Step::new("web UI modules", pages::install),
             Step::new("release build", build_release),
+            Step::new("web UI", || pages::test(false)).needs(&["web UI modules", "release build"]),
             Step::new("broker tests", test_broker).needs(&["release build"]),
             Step::new("interop", || run_interop(None)).needs(&["release build"]),
             Step::new("documentation", check_documentation),

@@ -43,6 +43,7 @@ const GET_PUT_DELETE: &str = "HEAD, GET, PUT, DELETE, OPTIONS";
 const GET_DELETE: &str = "HEAD, GET, DELETE, OPTIONS";
 const GET_POST: &str = "HEAD, GET, POST, OPTIONS";
 const PUT_DELETE: &str = "PUT, DELETE, OPTIONS";
+const GET_POST_DELETE: &str = "HEAD, GET, POST, DELETE, OPTIONS";
 const POST_DELETE: &str = "POST, DELETE, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 const PUT: &str = "PUT, OPTIONS";
@@ -69,7 +70,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "version", GET, Management, overview::version;
     "whoami", GET, Management, users::whoami;
     "login", POST_DELETE, Open, users::login;
-    "session", POST_DELETE, Open, users::session;
+    "session", GET_POST_DELETE, Open, users::session;
     "nodes", GET, Monitoring, nodes::list;
     "nodes/*", GET, Monitoring, nodes::one;
     "nodes/*/memory", GET, Monitoring, nodes::memory;
@@ -116,7 +117,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "bindings/*/e/*/e/*", GET_POST, Management, bindings::between_exchanges;
     "bindings/*/e/*/e/*/*", GET_DELETE, Management, bindings::one_to_exchange;
     "vhosts", GET, Management, vhosts::list;
-    "vhosts/*", GET_PUT_DELETE, Administrator, vhosts::one;
+    "vhosts/*", GET_PUT_DELETE, Management / Administrator, vhosts::one;
     "vhosts/*/deletion/protection", POST_DELETE, Administrator, vhosts::protection;
     "vhosts/*/start/*", POST, Administrator, vhosts::start;
     "vhosts/*/permissions", GET, Administrator, permissions::of_vhost;

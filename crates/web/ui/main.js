@@ -63,7 +63,7 @@ function App() {
   }, [theme]);
   useEffect(() => {
     whenSignedOut(() => change(null));
-    get("whoami").then(change, (error) => (error.status === 401 ? change(null) : report(error)));
+    get("session").then((found) => change(found ?? null), report);
   }, []);
   if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
   if (user === undefined) return null;
@@ -104,7 +104,7 @@ function Frame({ onLogout }) {
         </select></label>
       <label class="inline">Theme
         <select value=${theme} onChange=${(event) => paint(event.target.value)}>
-          ${THEMES.map((one) => html`<option>${one}</option>`)}</select></label>
+          ${THEMES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
       <span class="who name" title=${user.tags.join(", ")}>${user.name}</span>
       <button onClick=${logout}>Log out</button>
     </header>

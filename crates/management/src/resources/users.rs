@@ -138,11 +138,29 @@ pub(crate) async fn login(call: Call) -> Outcome {
     .into())
 }
 
-/// Opens and closes sessions of the web UI.
+/// Whose session the request has.
+fn of_session(call: &Call) -> Result<Arc<User>, ApiError> {
+    let state = &call.state;
+    let credentials = state.sessions.credentials(&call.session, Instant::now())?;
+    access::login(
+        &call.metadata,
+        Some(&credentials),
+        call.peer.ip(),
+        &state.loopback_users,
+    )
+}
+
+/// Tells whose session it is, opens and closes sessions of the web UI.
 pub(crate) async fn session(call: Call) -> Outcome {
     if call.method == Method::DELETE {
         let forget = call.state.sessions.close(&call.session);
         return Ok(Answer::Cookie(forget, None));
+    }
+    if call.method == Method::GET {
+        return Ok(match of_session(&call) {
+            Ok(user) => who(&user).into(),
+            Err(_) => Answer::NoContent,
+        });
     }
     let body = call.body()?;
     let name = body.require("username")?.as_str().unwrap_or_default();

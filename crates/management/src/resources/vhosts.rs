@@ -119,7 +119,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
             Ok(Answer::NoContent)
         }
         _ => {
-            let vhost = known.ok_or(ApiError::NoObject)?;
+            let vhost = call.vhost()?;
             let details = Details::new(&call.query)?;
             let mut item = item(vhost, &call.state.node_name());
             if let Some(totals) = totals(&call, std::slice::from_ref(vhost)).await.get(&name) {

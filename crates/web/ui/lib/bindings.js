@@ -49,7 +49,7 @@ export function BindingTable({ rows, side, reload, name }) {
       other,
       { name: "Routing key", fixed: true, sort: "routing_key", cell: (/** @type {Binding} */ row) => html`<span class="name">${row.routing_key}</span>` },
       { name: "Arguments", fixed: true, cell: (/** @type {Binding} */ row) => html`<${Arguments} of=${row.arguments} />` },
-      { name: "", fixed: true, cell: (/** @type {Binding} */ row) => row.source !== "" && html`<button class="small" onClick=${() => unbind(row)}>Unbind…</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {Binding} */ row) => row.source !== "" && html`<button class="small" onClick=${() => unbind(row)}>Unbind…</button>` },
     ]} />`;
 }
 

@@ -128,7 +128,7 @@ export function Chart({ title, lines, growth = false, format = short }) {
   });
 
   return html`<section class="card chart" aria-label=${title}>
-    <h3>${title}</h3>
+    <h2>${title}</h2>
     <div class="plot" ref=${place} aria-hidden="true"></div>
     <ul class="legend">
       ${shown.map(

@@ -19,7 +19,7 @@ export function Drawing({ bindings, vhost }) {
   const width = Math.max(...[...nodes.values()].map((node) => node.x)) + BOX + 2;
   const height = Math.max(...[...nodes.values()].map((node) => node.y)) + HEIGHT + 4;
   return html`<div class="scroll drawing" tabindex="0" role="region" aria-label="Bindings as a picture; the table says the same">
-    <svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="img" aria-label="Bindings">
+    <svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`}>
       ${drawn.map((binding) => {
         const from = nodes.get(`e ${binding.source}`);
         const to = nodes.get(keyOf(binding));

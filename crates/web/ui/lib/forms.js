@@ -75,11 +75,11 @@ function Input({ field, value, onChange }) {
       )}</select>${hint}</label>`;
   }
   if (field.kind === "area") {
-    return html`<label class="wide">${field.label}<textarea ...${common} rows="5" spellcheck="false"
+    return html`<label class="wide">${field.label}<textarea ...${common} rows="5" spellcheck=${false}
       onInput=${(event) => onChange(event.target.value)}></textarea>${hint}</label>`;
   }
   return html`<label class=${field.wide ? "wide" : ""}>${field.label}<input ...${common} type=${field.kind ?? "text"}
-    autocomplete=${field.kind === "password" ? "new-password" : "off"} spellcheck="false"
+    autocomplete=${field.kind === "password" ? "new-password" : "off"} spellcheck=${false}
     onInput=${(event) => onChange(event.target.value)} />${hint}</label>`;
 }
 
@@ -95,13 +95,13 @@ function ArgumentRows({ field, rows, onChange }) {
   return html`<fieldset class="wide arguments"><legend>${field.label}</legend>
     ${shown.map(
       (row, index) => html`<div class="argument">
-        <input aria-label=${`${field.label}: name`} placeholder="name" value=${row.name} spellcheck="false"
+        <input aria-label=${`${field.label}: name`} placeholder="name" value=${row.name} spellcheck=${false}
           onInput=${(event) => set(index, { name: event.target.value })} />
         <span aria-hidden="true">=</span>
-        <input aria-label=${`${field.label}: value`} placeholder="value" value=${row.value} spellcheck="false"
+        <input aria-label=${`${field.label}: value`} placeholder="value" value=${row.value} spellcheck=${false}
           onInput=${(event) => set(index, { value: event.target.value })} />
         <select aria-label=${`${field.label}: type`} value=${row.type} onChange=${(event) => set(index, { type: event.target.value })}>
-          ${TYPES.map((type) => html`<option>${type}</option>`)}</select>
+          ${TYPES.map((type) => html`<option value=${type}>${type}</option>`)}</select>
         ${index < rows.length &&
         html`<button type="button" class="plain" aria-label="Remove" onClick=${() => onChange(rows.filter((_, at) => at !== index))}>×</button>`}
       </div>`,

@@ -118,7 +118,7 @@ export function MessageBrowser({ vhost, queue, reload }) {
   return html`<form class="table-tools" onSubmit=${(event) => (event.preventDefault(), look(undefined))}>
       <label class="inline">Show <select value=${kind} onChange=${(event) => choose(event.target.value)}>
         ${KINDS.map(([name, label]) => html`<option value=${name}>${label}</option>`)}</select></label>
-      ${needsText && html`<input class="grow" aria-label="Filter" value=${text} spellcheck="false"
+      ${needsText && html`<input class="grow" aria-label="Filter" value=${text} spellcheck=${false}
         placeholder=${kind === "expert" ? '{"all": [{"routing_key": "order.*"}, {"json": "$.price", "min": 100}]}' : ""}
         onInput=${(event) => type(event.target.value)} />`}
       <button class="primary" disabled=${busy !== ""}>Look</button>

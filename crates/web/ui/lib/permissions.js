@@ -29,7 +29,7 @@ export function PermissionTable({ rows, other, reload }) {
   return html`<${PlainTable} name="permissions" rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.user}`}
     empty=${other === "user" ? "Nobody may enter." : "No permissions: this user can enter no virtual host."} columns=${[
       whose(other), pattern("Configure", "configure"), pattern("Write", "write"), pattern("Read", "read"),
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
     ]} />`;
 }
 
@@ -49,6 +49,6 @@ export function TopicPermissionTable({ rows, other, reload }) {
       whose(other),
       { name: "Exchange", fixed: true, sort: "exchange", cell: (/** @type {any} */ row) => html`<span class="name">${row.exchange}</span>` },
       pattern("Write", "write"), pattern("Read", "read"),
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
     ]} />`;
 }

@@ -95,7 +95,7 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
       <button class="plain" onClick=${() => select(new Map())}>Clear</button></div>`}
     ${data && rows.length === 0
       ? html`<p class="empty">${at.name ? "Nothing has such a name." : empty}</p>`
-      : html`<${Rows} columns=${shown} rows=${rows} rowKey=${rowKey} sort=${at.sort} reverse=${Boolean(at.reverse)}
+      : html`<${Rows} columns=${shown} rows=${rows} rowKey=${rowKey} sort=${at.sort} reverse=${Boolean(at.reverse)} caption=${name}
           onSort=${(/** @type {string} */ by) => refine(sorted(at, by))}
           select=${selectable && { all, has: (/** @type {any} */ row) => selected.has(rowKey(row)), toggle }} />`}
     ${data && data.page_count > 1 && html`<${Pages} page=${data.page} count=${data.page_count} />`}`;
@@ -123,7 +123,7 @@ export function PlainTable({ name, columns, rows, rowKey, empty, caption }) {
   const by = sort.by;
   const ordered = by ? [...rows].sort((a, b) => compare(field(a, by), field(b, by))) : rows;
   if (sort.reverse) ordered.reverse();
-  return html`<${Rows} columns=${shown} rows=${ordered} rowKey=${rowKey} sort=${by} reverse=${sort.reverse} caption=${caption}
+  return html`<${Rows} columns=${shown} rows=${ordered} rowKey=${rowKey} sort=${by} reverse=${sort.reverse} caption=${caption ?? name}
     onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : sort.reverse ? {} : { by, reverse: true })} />`;
 }
 

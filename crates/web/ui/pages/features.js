@@ -24,7 +24,7 @@ export function Features() {
     <h2>Feature flags</h2><${Problem} error=${flags.error} />
     <${PlainTable} name="flags" rows=${flags.data} rowKey=${(/** @type {any} */ row) => row.name} empty="There are no feature flags: all features of this version are on." columns=${[name,
       { name: "State", fixed: true, sort: "state", cell: (/** @type {any} */ row) => html`<${State} state=${row.state} />` }, text,
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => administrator && row.state !== "enabled" && html`<button class="small" onClick=${() => enable(row.name)}>Enable</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => administrator && row.state !== "enabled" && html`<button class="small" onClick=${() => enable(row.name)}>Enable</button>` },
     ]} />
     <h2>Deprecated features</h2><${Problem} error=${deprecated.error} />
     <${PlainTable} name="deprecated" rows=${deprecated.data} rowKey=${(/** @type {any} */ row) => row.name} empty="None." columns=${[name,

@@ -34,7 +34,7 @@ function LimitsOf({ kind, names }) {
       { name: label, fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<span class="name">${row.name}</span>` },
       { name: "Limit", fixed: true, sort: "limit", cell: (/** @type {any} */ row) => row.limit },
       { name: "Value", fixed: true, figure: true, sort: "value", cell: (/** @type {any} */ row) => (row.value < 0 ? "unlimited" : number(row.value)) },
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => administrator && html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => administrator && html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
     ]} />
     ${administrator && names.length > 0 && html`<${Section} title=${`Set a limit for a ${label.toLowerCase()}`}><${Form} submit="Set limit" onSubmit=${async (/** @type {any} */ values) => {
       const set = await attempt("Limit set.", () => call("PUT", path(source, values.name, values.limit), { value: Number(values.value) }));

@@ -38,14 +38,14 @@ export function Node({ parts: [name] }) {
         .map(([part, size]) => html`<li><span>${part}</span>
           <meter aria-label=${part} min="0" max=${sum} value=${size}></meter><b>${bytes(/** @type {number} */ (size))}</b></li>`)}</ul>
     <//>
-    <${Section} title="Authentication mechanisms"><${Named} rows=${data.auth_mechanisms} /><//>
-    <${Section} title="Exchange types"><${Named} rows=${data.exchange_types} /><//>
-    <${Section} title="Applications"><${Named} rows=${data.applications} /><//>`;
+    <${Section} title="Authentication mechanisms"><${Named} name="mechanisms" rows=${data.auth_mechanisms} /><//>
+    <${Section} title="Exchange types"><${Named} name="exchange-types" rows=${data.exchange_types} /><//>
+    <${Section} title="Applications"><${Named} name="applications" rows=${data.applications} /><//>`;
 }
 
-/** @param {{rows: any[]}} props */
-function Named({ rows }) {
-  return html`<${PlainTable} name="named" rows=${rows} rowKey=${(/** @type {any} */ row) => row.name} empty="None." columns=${[
+/** @param {{name: string, rows: any[]}} props */
+function Named({ name, rows }) {
+  return html`<${PlainTable} name=${name} rows=${rows} rowKey=${(/** @type {any} */ row) => row.name} empty="None." columns=${[
     { name: "Name", sort: "name", fixed: true, cell: (/** @type {any} */ row) => row.name },
     { name: "Description", fixed: true, cell: (/** @type {any} */ row) => row.description },
     { name: "Version", fixed: true, cell: (/** @type {any} */ row) => row.version ?? "" },

@@ -49,7 +49,7 @@ export function Parameters() {
     <${PlainTable} name="parameters" rows=${own.data} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.component} ${row.name}`} empty="No parameters." columns=${[
       { name: "Virtual host", fixed: true, sort: "vhost", cell: (/** @type {any} */ row) => html`<span class="name">${row.vhost}</span>` },
       { name: "Component", fixed: true, sort: "component", cell: (/** @type {any} */ row) => row.component }, name, shown,
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("parameters", row.component, row.vhost, row.name), row, own.reload)}>Clear…</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("parameters", row.component, row.vhost, row.name), row, own.reload)}>Clear…</button>` },
     ]} />
     ${vhosts.length > 0 && html`<${Section} title="Set a parameter"><${Form} submit="Set parameter" onSubmit=${(/** @type {any} */ values) => set(path("parameters", values.component, values.vhost, values.name), values.value, own.reload)} fields=${[
       { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
@@ -59,7 +59,7 @@ export function Parameters() {
     ]} /><//>`}
     <h2>Global parameters</h2><${Problem} error=${global.error} />
     <${PlainTable} name="global-parameters" rows=${global.data} rowKey=${(/** @type {any} */ row) => row.name} empty="No global parameters." columns=${[name, shown,
-      { name: "", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("global-parameters", row.name), row, global.reload)}>Clear…</button>` },
+      { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("global-parameters", row.name), row, global.reload)}>Clear…</button>` },
     ]} />
     <${Section} title="Set a global parameter"><${Form} submit="Set global parameter" onSubmit=${(/** @type {any} */ values) => set(path("global-parameters", values.name), values.value, global.reload)} fields=${[
       { name: "name", label: "Name", required: true },

@@ -62,14 +62,14 @@ function PolicyTable({ operator, rows, reload, editable }) {
     });
     reload();
   };
-  return html`<${PlainTable} name="policies" rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
+  return html`<${PlainTable} name=${operator ? "operator-policies" : "policies"} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
     { name: "Virtual host", fixed: true, sort: "vhost", cell: (/** @type {any} */ row) => html`<span class="name">${row.vhost}</span>` },
     { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => (operator ? html`<span class="name">${row.name}</span>` : html`<${Link} to=${["policies", row.vhost, row.name]}>${row.name}<//>`) },
     { name: "Pattern", fixed: true, cell: (/** @type {any} */ row) => html`<code>${row.pattern}</code>` },
     { name: "Applies to", fixed: true, sort: "apply-to", cell: (/** @type {any} */ row) => row["apply-to"] },
     { name: "Definition", fixed: true, cell: (/** @type {any} */ row) => html`<${Arguments} of=${row.definition} />` },
     { name: "Priority", fixed: true, figure: true, sort: "priority", cell: (/** @type {any} */ row) => number(row.priority) },
-    { name: "", fixed: true, cell: (/** @type {any} */ row) => editable && html`<button class="small" onClick=${() => clear(row)}>Clear…</button>` },
+    { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => editable && html`<button class="small" onClick=${() => clear(row)}>Clear…</button>` },
   ]} />`;
 }
 

@@ -27,7 +27,7 @@ export function Topology() {
   return html`<h1>Topology</h1>
     <div class="table-tools">
       <label class="inline">Virtual host <select value=${vhost} onChange=${(event) => refine({ vhost: event.target.value })}>
-        ${vhosts.map((one) => html`<option>${one}</option>`)}</select></label>
+        ${vhosts.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
       <input type="search" aria-label="Filter by name or key" placeholder="Filter by name or key" value=${query.name ?? ""}
         onInput=${(event) => refine({ name: event.target.value })} />
       <span class="count">${number(shown.length)} bindings</span>

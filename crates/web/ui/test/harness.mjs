@@ -1,0 +1,126 @@
+// A browser, a broker with something in it, and what every page must hold.
+import assert from "node:assert/strict";
+import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+export const URL_OF_UI = (process.env.UI_URL ?? "http://127.0.0.1:15672").replace(/\/$/, "");
+/** How long anything may take that a test waits for. */
+export const PATIENCE_MS = 20_000;
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
+
+/** Asks the API as the administrator. */
+export async function api(method, path, body, user = "guest:guest") {
+  const response = await fetch(`${URL_OF_UI}/api/${path}`, {
+    method,
+    headers: { Authorization: `Basic ${Buffer.from(user).toString("base64")}`, "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
+  return text === "" ? undefined : JSON.parse(text);
+}
+
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+
+/**
+ * A page with a user logged in. Whatever the page complains about is collected.
+ * @returns {Promise<{page: import("playwright-core").Page, complaints: string[], open: (hash: string) => Promise<void>}>}
+ */
+export async function enter(browser, { user = "guest", password = "guest", dark = false, width = 1280 } = {}) {
+  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: dark ? "dark" : "light" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(`${message.text()} ${message.location().url}`));
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("dialog", (dialog) => (complaints.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
+  page.on("request", (request) => request.url().startsWith(URL_OF_UI) || request.url().startsWith("blob:") || complaints.push(`asks ${request.url()}`));
+  await page.goto(`${URL_OF_UI}/`);
+  await page.getByLabel("User name").fill(user);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+  const open = async (hash) => {
+    await page.goto(`${URL_OF_UI}/#/${hash}`);
+    await page.locator("main h1").first().waitFor();
+    // Everything that a page asks for has come when nothing says that it is still loading.
+    await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
+  };
+  return { page, complaints, open };
+}
+
+/** What axe has against the page as it is. */
+export async function axe(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 3).join(", ")}`);
+}
+
+/** Objects of every kind, so that no page is empty. */
+export async function furnish() {
+  await api("PUT", "vhosts/shop", { description: "The shop", tags: "production", default_queue_type: "classic" });
+  await api("PUT", "users/reader", { password: "reader", tags: "management" });
+  await api("PUT", "users/watcher", { password: "watcher", tags: "monitoring" });
+  await api("PUT", "permissions/shop/reader", { configure: "", write: "", read: ".*" });
+  await api("PUT", "permissions/shop/guest", { configure: ".*", write: ".*", read: ".*" });
+  await api("PUT", "topic-permissions/shop/reader", { exchange: "amq.topic", write: "^a", read: ".*" });
+  await api("PUT", "vhost-limits/shop/max-queues", { value: 1000 });
+  await api("PUT", "user-limits/reader/max-connections", { value: 10 });
+  await api("PUT", "policies/shop/short", { pattern: "^orders", definition: { "max-length": 100000 }, "apply-to": "queues", priority: 1 });
+  await api("PUT", "operator-policies/shop/ceiling", { pattern: ".*", definition: { "max-length": 1000000 }, "apply-to": "queues" });
+  await api("PUT", "global-parameters/contact", { value: "ops@example.org" });
+  for (const [name, type] of [["events", "topic"], ["audit", "fanout"], ["dead", "direct"]]) {
+    await api("PUT", `exchanges/shop/${name}`, { type, durable: true });
+  }
+  await api("POST", "bindings/shop/e/events/e/audit", { routing_key: "#" });
+  for (const name of ["orders", "orders.dlq", "invoices", "mail", "search-index"]) {
+    await api("PUT", `queues/shop/${name}`, {
+      durable: true,
+      arguments: name === "orders" ? { "x-dead-letter-exchange": "dead", "x-message-ttl": 86400000 } : {},
+    });
+  }
+  await api("POST", "bindings/shop/e/events/q/orders", { routing_key: "order.*" });
+  await api("POST", "bindings/shop/e/events/q/invoices", { routing_key: "order.paid" });
+  await api("POST", "bindings/shop/e/audit/q/search-index", { routing_key: "" });
+  await api("POST", "bindings/shop/e/dead/q/orders.dlq", { routing_key: "order.new" });
+  for (let index = 0; index < 20; index += 1) {
+    await api("POST", "exchanges/shop/events/publish", {
+      properties: { delivery_mode: 2, content_type: "application/json", headers: { tenant: index % 2 ? "blue" : "red" } },
+      routing_key: index % 3 ? "order.new" : "order.paid",
+      payload: JSON.stringify({ order: index, total: 10 * index }),
+      payload_encoding: "string",
+    });
+  }
+}
+
+/** Every page. */
+export const PAGES = [
+  ["overview", ""],
+  ["node", null],
+  ["connections", "connections"],
+  ["channels", "channels"],
+  ["exchanges", "exchanges"],
+  ["exchange", "exchanges/shop/events"],
+  ["queues", "queues"],
+  ["queue", "queues/shop/orders"],
+  ["topology", "topology?vhost=shop"],
+  ["users", "users"],
+  ["user", "users/reader"],
+  ["vhosts", "vhosts"],
+  ["vhost", "vhosts/shop"],
+  ["policies", "policies"],
+  ["policy", "policies/shop/short"],
+  ["limits", "limits"],
+  ["parameters", "parameters"],
+  ["definitions", "definitions"],
+  ["features", "feature-flags"],
+];
+
+/** The address of a page; that of the node has its name. */
+export async function addressOf(hash) {
+  if (hash !== null) return hash;
+  const [{ name }] = await api("GET", "nodes");
+  return `nodes/${encodeURIComponent(name)}`;
+}
