@@ -53,7 +53,9 @@ impl Broker {
             .context("start warren server")?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let found = lines.find_map(|line| match line {
-            Ok(line) => address(&line, "amqp://").zip(address(&line, "http://")).map(Ok),
+            Ok(line) => address(&line, "amqp://")
+                .zip(address(&line, "http://"))
+                .map(Ok),
             Err(error) => Some(Err(error)),
         });
         // Nobody reads what comes later, and the broker must not wait for a reader.
@@ -117,8 +119,7 @@ mod tests {
 
     #[test]
     fn the_ready_line_holds_the_address() {
-        let line =
-            "rabbit@box is ready in 12 ms: amqp://127.0.0.1:4000, http://127.0.0.1:4001 (data in /x)";
+        let line = "rabbit@box is ready in 12 ms: amqp://127.0.0.1:4000, http://127.0.0.1:4001 (data in /x)";
         assert_eq!(
             address(line, "amqp://").as_deref(),
             Some("amqp://127.0.0.1:4000")

@@ -51,7 +51,11 @@ pub(crate) fn install() -> Result<()> {
 pub(crate) fn test(screenshots: bool) -> Result<()> {
     let folder = folder();
     install()?;
-    check(Command::new("npx").args(["tsc", "--noEmit"]).current_dir(&folder))?;
+    check(
+        Command::new("npx")
+            .args(["tsc", "--noEmit"])
+            .current_dir(&folder),
+    )?;
     install_browser()?;
     let broker = Broker::start("ui")?;
     let mut node = Command::new("node");

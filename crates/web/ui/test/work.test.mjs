@@ -84,33 +84,33 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
 });
 
 test("an exchange, a queue and a binding; messages published, looked at, moved, taken, purged", async () => {
-  await api("PUT", "vhosts/work", {});
+  await api("PUT", "vhosts/job", {});
   const { page, open, complaints } = await enter(browser);
   await open("exchanges");
   let form = await section(page, "Add an exchange");
-  await form.getByLabel(/^Virtual host/).first().selectOption("work");
+  await form.getByLabel(/^Virtual host/).first().selectOption("job");
   await form.getByLabel("Name", { exact: true }).fill("in");
   await form.getByLabel(/^Type/).first().selectOption("topic");
   await form.getByRole("button", { name: "Add exchange" }).click();
-  assert.equal((await eventually(() => api("GET", "exchanges/work/in"))).type, "topic");
+  assert.equal((await eventually(() => api("GET", "exchanges/job/in"))).type, "topic");
 
   await open("queues");
   for (const name of ["work.a", "work.b"]) {
     form = await section(page, "Add a queue");
-    await form.getByLabel(/^Virtual host/).first().selectOption("work");
+    await form.getByLabel(/^Virtual host/).first().selectOption("job");
     await form.getByLabel("Name", { exact: true }).fill(name);
     await form.getByRole("button", { name: "Add queue" }).click();
-    await eventually(() => api("GET", `queues/work/${name}`));
+    await eventually(() => api("GET", `queues/job/${name}`));
   }
 
-  await open("queues/work/work.a");
+  await open("queues/job/work.a");
   form = await section(page, "Bindings");
   await form.getByLabel("From exchange").fill("in");
   await form.getByLabel("Routing key").fill("job.*");
   await form.getByRole("button", { name: "Bind" }).click();
-  await eventually(async () => assert.equal((await api("GET", "bindings/work/e/in/q/work.a")).length, 1));
+  await eventually(async () => assert.equal((await api("GET", "bindings/job/e/in/q/work.a")).length, 1));
 
-  await open("exchanges/work/in");
+  await open("exchanges/job/in");
   form = await section(page, "Publish a message");
   for (const payload of ["first", "second", "third"]) {
     await form.getByLabel("Routing key").fill("job.new");
@@ -118,10 +118,10 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
     await form.getByRole("button", { name: "Publish" }).click();
     await page.getByText("Published and routed.").last().waitFor();
     const count = { first: 1, second: 2, third: 3 }[payload];
-    await eventually(async () => assert.equal((await api("GET", "queues/work/work.a")).messages, count));
+    await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, count));
   }
 
-  await open("queues/work/work.a");
+  await open("queues/job/work.a");
   form = await section(page, "Messages");
   await form.getByLabel(/^Show/).first().selectOption("body");
   await form.getByRole("textbox", { name: "Filter" }).fill("second");
@@ -130,28 +130,28 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   await form.getByLabel("Name of the target").fill("work.b");
   await form.getByRole("button", { name: "Move all found…" }).click();
   await confirm(page, undefined, "Move");
-  await eventually(async () => assert.equal((await api("GET", "queues/work/work.b")).messages, 1));
-  assert.equal((await api("GET", "queues/work/work.a")).messages, 2);
+  await eventually(async () => assert.equal((await api("GET", "queues/job/work.b")).messages, 1));
+  assert.equal((await api("GET", "queues/job/work.a")).messages, 2);
 
-  await open("queues/work/work.b");
+  await open("queues/job/work.b");
   form = await section(page, "Get messages");
   await form.getByLabel(/^Ack mode/).first().selectOption("ack_requeue_false");
   await form.getByRole("button", { name: "Get messages" }).click();
   await form.getByText("second").waitFor();
-  await eventually(async () => assert.equal((await api("GET", "queues/work/work.b")).messages, 0));
+  await eventually(async () => assert.equal((await api("GET", "queues/job/work.b")).messages, 0));
 
-  await open("queues/work/work.a");
+  await open("queues/job/work.a");
   await page.getByRole("button", { name: "Pause" }).click();
   await page.getByRole("button", { name: "Resume" }).waitFor();
   await page.getByRole("button", { name: "Resume" }).click();
   await page.getByRole("button", { name: "Pause" }).waitFor();
   await page.getByRole("button", { name: "Purge…" }).click();
   await confirm(page, "work.a", "Purge");
-  await eventually(async () => assert.equal((await api("GET", "queues/work/work.a")).messages, 0));
+  await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, 0));
   await page.getByRole("button", { name: "Delete…" }).click();
   await confirm(page, "work.a", "Delete");
   await page.getByRole("heading", { name: "Queues and streams" }).waitFor();
-  await assert.rejects(api("GET", "queues/work/work.a"));
+  await assert.rejects(api("GET", "queues/job/work.a"));
   assert.deepEqual(complaints.filter((one) => !one.includes("404")), []);
 });
 
