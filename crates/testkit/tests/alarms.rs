@@ -106,7 +106,11 @@ async fn a_memory_alarm_is_raised_and_cleared_and_consumers_go_on() -> anyhow::R
     let limit = base + (48 << 20);
     let broker = Broker::start_with(&format!("vm_memory_high_watermark.absolute = {limit}\n"))?;
     let mut consumer = Client::connect(&broker).await?;
-    consumer.declare("backlog", QueueOptions::default()).await?;
+    // A queue keeps 4 MiB in memory, however much waits in it: only many of them reach the limit.
+    let backlogs: Vec<String> = (0..24).map(|index| format!("backlog-{index}")).collect();
+    for backlog in &backlogs {
+        consumer.declare(backlog, QueueOptions::default()).await?;
+    }
     consumer.declare("served", QueueOptions::default()).await?;
     let transient = BasicProperties::default();
     for _ in 0..2000 {
@@ -117,10 +121,10 @@ async fn a_memory_alarm_is_raised_and_cleared_and_consumers_go_on() -> anyhow::R
 
     let mut publisher = Client::connect(&broker).await?;
     let body = vec![7; 64 << 10];
-    let mut sent = 0_u64;
+    let mut sent = 0;
     let reason = loop {
         ensure!(sent < 20_000, "no alarm\n{}", broker.log());
-        publisher.send("", "backlog", &transient, &body);
+        publisher.send("", &backlogs[sent % backlogs.len()], &transient, &body);
         sent += 1;
         publisher.connection.try_write()?;
         let notice =
@@ -152,7 +156,9 @@ async fn a_memory_alarm_is_raised_and_cleared_and_consumers_go_on() -> anyhow::R
     late.send("", "served", &transient, b"late");
     assert_eq!(blocked(&mut late).await?, "low on memory");
 
-    consumer.connection.purge_queue(CHANNEL, "backlog").await?;
+    for backlog in &backlogs {
+        consumer.connection.purge_queue(CHANNEL, backlog).await?;
+    }
     logged(&broker, "memory resource limit alarm cleared", 1)
         .await
         .with_context(|| {
