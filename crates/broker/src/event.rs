@@ -173,6 +173,8 @@ fn push_event(events: &mut Vec<Event>, event: &MetadataEvent, change: &Change<'_
         E::UserChanged { .. }
         | E::UserDeleted { .. }
         | E::PermissionsChanged { .. }
+        | E::SchemaSet { .. }
+        | E::SchemaCleared { .. }
         | E::GlobalParameterSet { .. }
         | E::GlobalParameterCleared { .. } => {}
     }

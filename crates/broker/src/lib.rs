@@ -29,6 +29,7 @@ pub mod policy;
 pub mod queue;
 pub mod queue_arguments;
 pub mod router;
+pub mod schema;
 pub mod throttle;
 pub mod value;
 pub mod vhost;

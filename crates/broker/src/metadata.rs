@@ -157,6 +157,15 @@ pub enum MetadataEvent {
     GlobalParameterCleared {
         name: Name,
     },
+    /// A runtime parameter that is a schema.
+    SchemaSet {
+        vhost: Name,
+        name: Name,
+    },
+    SchemaCleared {
+        vhost: Name,
+        name: Name,
+    },
     VhostLimitsChanged {
         vhost: Name,
     },
@@ -499,6 +508,7 @@ impl Metadata {
         exchange.auto_delete = asked.auto_delete;
         exchange.internal = asked.internal;
         exchange.delays = vhost.delays_at(&exchange);
+        exchange.schema = vhost.schema_of(&exchange).map(Arc::new);
         exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
         applied.log.extend(asked.durable.then(|| command.clone()));

@@ -14,10 +14,11 @@ use crate::limits::{self, VhostLimits};
 use crate::persistent::PersistentMap;
 use crate::policy::{self, Effective, PolicyScope, PolicySet, Subject};
 use crate::queue_arguments::QueueArguments;
+use crate::schema::{self, OnViolation, Schema, SchemaCheck};
 use crate::value::{Arguments, Value};
 use crate::vhost_metadata::VhostMetadata;
 use base::{ConnectionId, Name, QueueId, QueueRef};
-use rpds::RedBlackTreeSetSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use std::sync::Arc;
 
 /// The exchanges that every vhost has from the start. All are durable.
@@ -110,6 +111,8 @@ pub struct Vhost {
     pub limits: VhostLimits,
     policies: PolicySet,
     operator_policies: PolicySet,
+    /// The runtime parameters that are schemas, by name.
+    schemas: RedBlackTreeMapSync<Name, Arc<Schema>>,
     queues: PersistentMap<Name, Arc<QueueRecord>>,
     exchanges: PersistentMap<Name, Arc<Exchange>>,
     /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
@@ -134,6 +137,7 @@ impl Vhost {
             limits: VhostLimits::default(),
             policies: PolicySet::default(),
             operator_policies: PolicySet::default(),
+            schemas: RedBlackTreeMapSync::new_sync(),
             queues: PersistentMap::default(),
             exchanges: PersistentMap::default(),
             by_destination: PersistentMap::default(),
@@ -225,6 +229,73 @@ impl Vhost {
                 Some(argument) => *argument == Value::Bool(true),
                 None => by_policy() == Some(true),
             }
+    }
+
+    /// The runtime parameters that are schemas, by name.
+    pub fn schemas(&self) -> impl Iterator<Item = (&Name, &Arc<Schema>)> {
+        self.schemas.iter()
+    }
+
+    /// The schema of that name.
+    pub fn schema(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.schemas.get(name)
+    }
+
+    pub(crate) fn insert_schema(&mut self, name: Name, schema: Arc<Schema>) {
+        self.schemas.insert_mut(name, schema);
+    }
+
+    pub(crate) fn remove_schema(&mut self, name: &Name) {
+        self.schemas.remove_mut(name);
+    }
+
+    /// What policies say about the messages of an exchange.
+    pub(crate) fn schema_of(&self, exchange: &Exchange) -> Option<SchemaCheck> {
+        // Replies of remote calls go through the default exchange, too.
+        if exchange.is_default() || !self.has_schema_policies() {
+            return None;
+        }
+        let policies = self.effective(Subject::Exchange(&exchange.name));
+        let policy = policies.first_with(&[schema::SCHEMA, schema::SCHEMA_PARAMETER])?;
+        let schema = match &policy.schema {
+            Some(schema) => Ok(Arc::clone(schema)),
+            None => {
+                let name = policies.get(schema::SCHEMA_PARAMETER)?.as_str()?;
+                self.schema(name).cloned().ok_or_else(|| name.into())
+            }
+        };
+        let text = |key: &str| policies.get(key).and_then(Json::as_str);
+        let on_violation = match (text(schema::SCHEMA_ACTION), text(schema::SCHEMA_EXCHANGE)) {
+            (Some("dead-letter"), Some(exchange)) => OnViolation::DeadLetter(exchange.into()),
+            _ => OnViolation::Reject,
+        };
+        Some(SchemaCheck {
+            schema,
+            on_violation,
+        })
+    }
+
+    pub(crate) fn has_schema_policies(&self) -> bool {
+        [schema::SCHEMA, schema::SCHEMA_PARAMETER]
+            .iter()
+            .any(|key| self.policies.mentions(key))
+    }
+
+    /// Gives all exchanges the schemas that policies now say.
+    pub(crate) fn refresh_schemas(&mut self) {
+        let changed: Vec<_> = self
+            .exchanges()
+            .filter_map(|exchange| {
+                let check = self.schema_of(exchange);
+                (check.as_ref() != exchange.schema.as_deref())
+                    .then(|| (exchange.name.clone(), check.map(Arc::new)))
+            })
+            .collect();
+        for (name, check) in changed {
+            if let Some(exchange) = self.exchanges.get_mut(&name) {
+                Arc::make_mut(exchange).schema = check;
+            }
+        }
     }
 
     fn delays_before(&self, record: &QueueRecord) -> bool {

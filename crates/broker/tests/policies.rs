@@ -373,3 +373,61 @@ fn policies_that_merge_are_laid_below_the_highest() {
         json!({"max-length": 3, "message-ttl": 60_000, "expires": 20})
     );
 }
+
+#[test]
+fn schemas_are_checked_when_they_are_set_and_kept() {
+    let refused = |definition: Json| {
+        let policy = json!({"pattern": "", "priority": 0, "definition": definition});
+        let refused = Policy::from_json(PolicyScope::User, &"p".into(), &policy);
+        refused.unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(json!({"schema": 5})),
+        "Validation failed\n\nschema is not a valid JSON schema: 5 is not of types \"boolean\", \"object\"\n"
+    );
+    assert_eq!(
+        refused(json!({"schema": true, "schema-parameter": "s"})),
+        "Validation failed\n\nschema and schema-parameter exclude each other\n"
+    );
+    assert_eq!(
+        refused(json!({"schema": true, "schema-action": "dead-letter"})),
+        "Validation failed\n\nschema-dead-letter-exchange is required when schema-action is dead-letter\n"
+    );
+    assert_eq!(
+        refused(json!({"schema": true, "schema-action": "drop"})),
+        "Validation failed\n\n<<\"drop\">> is not a valid schema action. Must be one of: reject, dead-letter\n"
+    );
+    let mut metadata = fresh();
+    let put = |value: Json| Command::PutParameter {
+        vhost: "/".into(),
+        component: "json-schema".into(),
+        name: "s".into(),
+        value,
+    };
+    assert_eq!(
+        metadata
+            .apply(&put(json!({"type": "x"})))
+            .unwrap_err()
+            .to_string(),
+        "Validation failed\n\nschema is not a valid JSON schema: \"x\" is not valid under any of the schemas listed in the 'anyOf' keyword\n"
+    );
+    assert!(metadata.apply(&put(json!(true))).unwrap().durable);
+    assert!(!metadata.apply(&put(json!(true))).unwrap().durable);
+    let policy = json!({"pattern": "", "definition": {"schema-parameter": "s"}});
+    self::put(&mut metadata, PolicyScope::User, "p", &policy);
+    declare_exchange(&mut metadata, "x", Arguments::default());
+    let snapshot = metadata.to_snapshot();
+    let mut restored = Metadata::new(1);
+    for command in &snapshot.commands {
+        restored.replay(command).unwrap();
+    }
+    for metadata in [&metadata, &restored] {
+        let vhost = metadata.vhost("/").unwrap();
+        for name in ["x", "amq.topic"] {
+            let check = vhost.exchange(name).unwrap().schema.as_ref().unwrap();
+            assert_eq!(*check.schema.as_ref().unwrap().source(), json!(true));
+        }
+        // Replies of remote calls go through this one.
+        assert_eq!(vhost.exchange("").unwrap().schema, None);
+    }
+}

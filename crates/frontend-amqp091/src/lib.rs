@@ -37,6 +37,7 @@ mod publish;
 mod random;
 mod reply_to;
 mod request;
+mod schema;
 mod session;
 mod settle;
 mod throttle;

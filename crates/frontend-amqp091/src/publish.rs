@@ -17,6 +17,7 @@ use crate::exception::{Exception, ExpirationProblem, Violation};
 use crate::message_parts::Parts;
 use crate::out_buffer::COPY_SIZE_MAX;
 use crate::reply_to;
+use crate::schema::{self, Refused, Verdict};
 use crate::session::{Session, Turn};
 use crate::trace;
 use crate::tx;
@@ -474,11 +475,34 @@ impl Channel {
             &extra_keys.keys,
         )?;
         check_user_id(turn, scan)?;
+        let mut exchange = &allowed.exchange;
+        let elsewhere;
+        if let Some(check) = &exchange.schema {
+            match schema::judge(turn, exchange, check, &properties, &content.body) {
+                Verdict::Fits => {}
+                Verdict::Elsewhere(other, changed) => {
+                    elsewhere = other;
+                    exchange = &elsewhere;
+                    properties = changed;
+                }
+                Verdict::Refused(violation) => {
+                    let refused = Refused {
+                        exchange,
+                        routing_key: method.routing_key,
+                        mandatory: method.mandatory,
+                        properties,
+                        body: content.body.clone(),
+                        violation: &violation,
+                    };
+                    return schema::refuse(&mut self.mode, self.id, turn.session, refused);
+                }
+            }
+        }
         let known = self.routes.find(method.exchange, method.routing_key);
         let address = match known {
             Some(index) => Arc::clone(&self.routes.routes[index].address),
             None => Address::new(
-                allowed.exchange.name.clone(),
+                exchange.name.clone(),
                 Bytes::copy_from_slice(method.routing_key),
             ),
         };
@@ -516,7 +540,7 @@ impl Channel {
                 method.mandatory,
             );
         }
-        let targets = self.route(turn, &allowed, &extra_keys.keys, &message)?;
+        let targets = self.route(turn, &allowed, exchange, &extra_keys.keys, &message)?;
         let once: SmallVec<[Target; 2]>;
         let credits = &mut self.routes.credits;
         if let Found::Once = targets
@@ -559,6 +583,7 @@ impl Channel {
         &mut self,
         turn: &mut Turn<'_>,
         allowed: &Allowed,
+        exchange: &Exchange,
         extra_keys: &[&[u8]],
         message: &SharedMessage,
     ) -> Result<Found, Exception> {
@@ -574,15 +599,14 @@ impl Channel {
             random: &mut turn.session.random,
         };
         let targets = &mut self.routes.targets.0;
-        let info = router::route(
-            vhost,
-            &allowed.exchange,
-            &allowed.permit,
-            &keys,
-            &mut parts,
-            targets,
-        );
-        if info.once || !extra_keys.is_empty() {
+        let is_elsewhere = exchange.name != allowed.exchange.name;
+        let info = if is_elsewhere {
+            router::route_dead_letter(vhost, exchange, &keys, &mut parts, targets)
+        } else {
+            router::route(vhost, exchange, &allowed.permit, &keys, &mut parts, targets)
+        };
+        let is_checked = allowed.exchange.schema.is_some();
+        if info.once || !extra_keys.is_empty() || is_checked {
             targets.remember(message);
             return Ok(Found::Once);
         }
@@ -724,9 +748,21 @@ pub(crate) fn pay(
 }
 
 fn return_unroutable(channel: ChannelNumber, session: &mut Session, message: &Message) {
+    let code = reply_code::NO_ROUTE;
+    return_message(channel, session, message, code, reply_code::name(code));
+}
+
+/// Gives a message back to its publisher.
+pub(crate) fn return_message(
+    channel: ChannelNumber,
+    session: &mut Session,
+    message: &Message,
+    reply_code: u16,
+    reply_text: &str,
+) {
     basic::Return {
-        reply_code: reply_code::NO_ROUTE,
-        reply_text: reply_code::name(reply_code::NO_ROUTE).as_bytes(),
+        reply_code,
+        reply_text: reply_text.as_bytes(),
         exchange: message.exchange().as_bytes(),
         routing_key: message.routing_key(),
     }

@@ -26,6 +26,7 @@ pub(crate) use target_set::{Target, TargetSet};
 
 use crate::Error;
 use crate::binding::Binding;
+use crate::schema::SchemaCheck;
 use crate::value::Arguments;
 use base::Name;
 use bytes::Bytes;
@@ -175,6 +176,8 @@ pub struct Exchange {
     pub alternate_exchange: Option<Name>,
     /// Messages that ask for it wait before they are routed from here, see [`crate::delay`].
     pub delays: bool,
+    /// What messages have to look like, if a policy says so.
+    pub schema: Option<Arc<SchemaCheck>>,
     /// Invariant: `table` holds exactly these bindings.
     bindings: RedBlackTreeSetSync<Arc<Binding>>,
     table: Table,
@@ -199,6 +202,7 @@ impl Exchange {
             internal: false,
             alternate_exchange: None,
             delays: false,
+            schema: None,
             bindings: RedBlackTreeSetSync::new_sync(),
             table: Table::new(exchange_type, &arguments)?,
             arguments,

@@ -11,6 +11,7 @@ use crate::command::MetadataCommand;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::policy::{ALTERNATE_EXCHANGE, DELAYED_PUBLISH, Policy, PolicyScope};
+use crate::schema::{self, Schema};
 use crate::value::{Arguments, Value};
 use crate::vhost::Vhost;
 use crate::vhost_metadata::{VhostChanges, VhostMetadata};
@@ -180,7 +181,8 @@ impl Metadata {
         origin: Origin,
     ) -> Result<Applied, Error> {
         if origin == Origin::Request {
-            self.check_policy_limit(scope)?;
+            let count = self.vhosts().map(|vhost| vhost.policies(scope).len()).sum();
+            self.check_parameter_limit(scope.component(), count)?;
         }
         let event = MetadataEvent::PolicySet {
             vhost: vhost.clone(),
@@ -192,7 +194,11 @@ impl Metadata {
         let vhost = self.vhost_mut(vhost);
         let had = vhost.has_alternate_exchange_policies();
         let had_delays = vhost.has_delay_policies();
+        let had_schemas = vhost.has_schema_policies();
         vhost.policies_mut(scope).insert(Arc::clone(policy));
+        if had_schemas || vhost.has_schema_policies() {
+            vhost.refresh_schemas();
+        }
         if had_delays || policy.definition.contains_key(DELAYED_PUBLISH) {
             vhost.refresh_delays();
         }
@@ -202,19 +208,14 @@ impl Metadata {
         Ok(applied)
     }
 
-    /// Compat: at the limit RabbitMQ refuses changes of policies that exist as well.
-    fn check_policy_limit(&self, scope: PolicyScope) -> Result<(), Error> {
-        let Some(max) = self.rules.policies_max(scope) else {
-            return Ok(());
-        };
-        let count: usize = self.vhosts().map(|vhost| vhost.policies(scope).len()).sum();
-        if (count as u64) < max {
-            return Ok(());
+    /// Compat: at the limit RabbitMQ refuses changes of what exists as well.
+    fn check_parameter_limit(&self, component: &str, count: usize) -> Result<(), Error> {
+        match self.rules.parameters_max(component) {
+            Some(max) if count as u64 >= max => Err(Error::validation(vec![format!(
+                "component {component} is limited to {max}"
+            )])),
+            Some(_) | None => Ok(()),
         }
-        let component = scope.component();
-        Err(Error::validation(vec![format!(
-            "component {component} is limited to {max}"
-        )]))
     }
 
     fn delete_policy(
@@ -239,7 +240,11 @@ impl Metadata {
         let vhost = self.vhost_mut(vhost);
         let had = vhost.has_alternate_exchange_policies();
         let had_delays = vhost.has_delay_policies();
+        let had_schemas = vhost.has_schema_policies();
         vhost.policies_mut(scope).remove(name);
+        if had_schemas {
+            vhost.refresh_schemas();
+        }
         if had_delays {
             vhost.refresh_delays();
         }
@@ -272,6 +277,18 @@ impl Metadata {
             component if component == VHOST_LIMITS.0 && *name == VHOST_LIMITS.1 => {
                 self.set_vhost_limits(vhost, VhostLimits::from_json(value)?)
             }
+            schema::COMPONENT => {
+                let schema = match origin {
+                    Origin::Request => {
+                        let count = self.vhosts().map(|vhost| vhost.schemas().count()).sum();
+                        self.check_parameter_limit(schema::COMPONENT, count)?;
+                        Schema::compile(value)
+                            .map_err(|problem| Error::validation(vec![problem]))?
+                    }
+                    Origin::Log => Schema::restore(value),
+                };
+                self.put_schema(vhost, name, Arc::new(schema))
+            }
             component => Err(Error::validation(vec![format!(
                 "component {component} not found"
             )])),
@@ -295,8 +312,44 @@ impl Metadata {
                 }
                 self.set_vhost_limits(vhost, VhostLimits::default())
             }
+            schema::COMPONENT => self.delete_schema(vhost, name),
             _ => Err(Error::ParameterNotFound),
         }
+    }
+
+    fn put_schema(
+        &mut self,
+        vhost: &Name,
+        name: &Name,
+        schema: Arc<Schema>,
+    ) -> Result<Applied, Error> {
+        let is_new = self.expect_vhost(vhost)?.schema(name) != Some(&schema);
+        let event = MetadataEvent::SchemaSet {
+            vhost: vhost.clone(),
+            name: name.clone(),
+        };
+        let vhost = self.vhost_mut(vhost);
+        vhost.insert_schema(name.clone(), schema);
+        if vhost.has_schema_policies() {
+            vhost.refresh_schemas();
+        }
+        Ok(Applied::changed(is_new, event))
+    }
+
+    fn delete_schema(&mut self, vhost: &Name, name: &Name) -> Result<Applied, Error> {
+        if self.expect_vhost(vhost)?.schema(name).is_none() {
+            return Err(Error::ParameterNotFound);
+        }
+        let event = MetadataEvent::SchemaCleared {
+            vhost: vhost.clone(),
+            name: name.clone(),
+        };
+        let vhost = self.vhost_mut(vhost);
+        vhost.remove_schema(name);
+        if vhost.has_schema_policies() {
+            vhost.refresh_schemas();
+        }
+        Ok(Applied::changed(true, event))
     }
 
     fn put_global_parameter(&mut self, name: &Name, value: &Json) -> Applied {

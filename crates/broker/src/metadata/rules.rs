@@ -5,7 +5,7 @@
 
 use crate::auth::Pattern;
 use crate::limits::VhostLimits;
-use crate::policy::{Policy, PolicyScope};
+use crate::policy::Policy;
 use base::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl MetadataRules {
     }
 
     /// How many policies of one kind all vhosts may have together.
-    pub(super) fn policies_max(&self, scope: PolicyScope) -> Option<u64> {
-        self.parameters_max.get(scope.component()).copied()
+    pub(super) fn parameters_max(&self, component: &str) -> Option<u64> {
+        self.parameters_max.get(component).copied()
     }
 }

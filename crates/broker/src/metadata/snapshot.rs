@@ -7,6 +7,7 @@ use crate::command::{MetadataCommand, PasswordHash};
 use crate::exchange::Exchange;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::policy::PolicyScope;
+use crate::schema;
 use crate::vhost::{QueueRecord, Vhost};
 use crate::vhost_metadata::VhostMetadata;
 use base::Name;
@@ -146,6 +147,16 @@ fn push_contents(commands: &mut Vec<MetadataCommand>, vhost: &Vhost) {
             limits: vhost.limits,
         });
     }
+    commands.extend(
+        vhost
+            .schemas()
+            .map(|(name, schema)| MetadataCommand::PutParameter {
+                vhost: vhost.name.clone(),
+                component: schema::COMPONENT.into(),
+                name: name.clone(),
+                value: schema.source().clone(),
+            }),
+    );
     for scope in [PolicyScope::User, PolicyScope::Operator] {
         let policies = vhost.policies(scope).iter();
         commands.extend(policies.map(|policy| MetadataCommand::PutPolicy {

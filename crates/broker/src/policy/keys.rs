@@ -10,6 +10,7 @@ use crate::json::{Json, Map, erlang_pairs, erlang_term};
 use crate::queue_arguments::{
     DEDUPLICATION_IDS_MAX, EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType,
 };
+use crate::schema;
 use crate::value::{Arguments, Value};
 use bytes::Bytes;
 
@@ -124,6 +125,10 @@ static KEYS: &[Key] = &[
     key!("queue-leader-locator", "queue leader locator value", leader_locator, None, &[], no_effect),
     key!("queue-mode", "queue-mode value", queue_mode, None, &[Quorum, Stream], no_effect),
     key!("queue-version", "queue-version value", queue_version, Some(Operators), &[], no_effect),
+    key!("schema", "schema", |_| true, None, &[], no_effect),
+    key!("schema-action", "schema action. Must be one of: reject, dead-letter", |value| one_of(value, &["reject", "dead-letter"]), None, &[], no_effect),
+    key!("schema-dead-letter-exchange", "schema dead letter exchange name", text, None, &[], no_effect),
+    key!("schema-parameter", "schema parameter name", text, None, &[], no_effect),
     key!("stream-filter-size-bytes", "filter size. Valid range is 16-255", |value| in_range(value, 16, 255), None, &[], no_effect),
     key!("stream-max-segment-size-bytes", "segment size", |value| in_range(value, 0, SEGMENT_BYTES_MAX), None, &[Classic, Quorum], no_effect),
     key!("target-group-size", "qq target count value", positive, Some(Larger), &[Classic, Stream], no_effect),
@@ -153,6 +158,9 @@ pub(super) fn check(scope: PolicyScope, definition: &Map<String, Json>) -> Resul
         }
     }
     check_delayed_retry(definition)?;
+    if scope == PolicyScope::User {
+        schema::check_definition(definition)?;
+    }
     if definition.keys().all(|name| known(name).is_some()) {
         return Ok(());
     }

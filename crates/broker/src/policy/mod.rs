@@ -19,6 +19,7 @@ mod read;
 use crate::auth::Pattern;
 use crate::json::{Json, Map, Number};
 use crate::queue_arguments::{QueueArguments, QueueType};
+use crate::schema::Schema;
 use crate::value::Arguments;
 use base::Name;
 use rpds::RedBlackTreeMapSync;
@@ -132,6 +133,8 @@ pub struct Policy {
     pub priority: Number,
     /// What it says.
     pub definition: Map<String, Json>,
+    /// The schema in it, compiled.
+    pub(crate) schema: Option<Arc<Schema>>,
 }
 
 impl Policy {
@@ -301,6 +304,12 @@ impl<'a> Effective<'a> {
             (Some(own), Some(operators)) => Some(keys::merge(key, own, operators)),
             (own, operators) => own.or(operators),
         }
+    }
+
+    /// The highest of the ordinary policies that has one of these keys.
+    pub(crate) fn first_with(&self, keys: &[&str]) -> Option<&'a Arc<Policy>> {
+        self.own()
+            .find(|policy| keys.iter().any(|key| policy.definition.contains_key(*key)))
     }
 
     /// All but the operator's, higher ones first.

@@ -4,7 +4,9 @@ use super::{ApplyTo, Policy, PolicyScope, keys};
 use crate::Error;
 use crate::auth::{PATTERN_BYTES_MAX, Pattern};
 use crate::json::{Json, Map, Number, erlang_pairs, erlang_term};
+use crate::schema::{SCHEMA, Schema};
 use base::Name;
+use std::sync::Arc;
 
 /// The fields of a policy in the order in which RabbitMQ looks at them. It tells of problems in the opposite order.
 const FIELDS: [&str; 4] = ["priority", "pattern", "apply-to", "definition"];
@@ -60,6 +62,11 @@ impl Policy {
             })?,
             None => ApplyTo::default(),
         };
+        let definition = field("definition")?
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        let schema = definition.get(SCHEMA).map(Schema::restore);
         Ok(Self {
             name: name.clone(),
             pattern: Pattern::of_policy(field("pattern")?.as_str().unwrap_or_default())?,
@@ -68,10 +75,8 @@ impl Policy {
                 .as_number()
                 .cloned()
                 .unwrap_or_else(|| Number::from(0)),
-            definition: field("definition")?
-                .as_object()
-                .cloned()
-                .unwrap_or_default(),
+            definition,
+            schema: schema.map(Arc::new),
         })
     }
 }

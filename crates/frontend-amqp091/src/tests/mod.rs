@@ -10,6 +10,7 @@ mod limits;
 mod methods;
 mod observing;
 mod publishing;
+mod schema;
 mod split;
 
 use crate::{Alarms, Config, Connection, Peer, Request, return_late_reply};

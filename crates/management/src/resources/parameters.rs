@@ -30,6 +30,11 @@ pub(crate) fn of_vhost(vhost: &Vhost) -> Vec<Parameter> {
     if vhost.limits != VhostLimits::default() {
         found.push(("vhost-limits", "limits".into(), vhost.limits.to_json()));
     }
+    let schemas = vhost.schemas();
+    found.extend(schemas.map(|(name, schema)| {
+        let value = schema.source().clone();
+        (broker::schema::COMPONENT, name.clone(), value)
+    }));
     found
 }
 
