@@ -398,6 +398,7 @@ impl Metadata {
                     arguments,
                 },
                 command,
+                origin,
             ),
             C::Unbind {
                 vhost,
@@ -715,13 +716,21 @@ impl Metadata {
     }
 
     /// Binding the same again changes nothing. The source is looked for first, then the destination.
-    fn bind(&mut self, key: &BindingKey<'_>, command: &MetadataCommand) -> Result<Applied, Error> {
+    fn bind(
+        &mut self,
+        key: &BindingKey<'_>,
+        command: &MetadataCommand,
+        origin: Origin,
+    ) -> Result<Applied, Error> {
         key.check_not_default()?;
         let vhost = self.expect_vhost(key.vhost)?;
         let source = vhost.expect_exchange(key.source)?;
         let (target, destination_durable) = vhost.resolve(key.destination)?;
         let binding = key.binding(source.durable && destination_durable);
         source.check_binding(&binding)?;
+        if origin == Origin::Request {
+            vhost.check_queue_type(source, key.destination)?;
+        }
         let mut applied = Applied::nothing();
         if source.binding(&binding).is_some() {
             return Ok(applied);

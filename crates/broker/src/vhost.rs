@@ -13,7 +13,7 @@ use crate::json::Json;
 use crate::limits::{self, VhostLimits};
 use crate::persistent::PersistentMap;
 use crate::policy::{self, Effective, PolicyScope, PolicySet, Subject};
-use crate::queue_arguments::QueueArguments;
+use crate::queue_arguments::{QueueArguments, QueueType};
 use crate::schema::{self, OnViolation, Schema, SchemaCheck};
 use crate::value::{Arguments, Value};
 use crate::vhost_metadata::VhostMetadata;
@@ -490,6 +490,27 @@ impl Vhost {
                 Ok((Target::Exchange(exchange.name.clone()), exchange.durable))
             }
         }
+    }
+
+    /// Checks that queues of this type can be bound to an exchange.
+    ///
+    /// # Errors
+    /// `Precondition`
+    pub(crate) fn check_queue_type(
+        &self,
+        source: &Exchange,
+        destination: &Destination,
+    ) -> Result<(), Error> {
+        let Destination::Queue(name) = destination else {
+            return Ok(());
+        };
+        let queue_type = self.expect_queue(name)?.settings.queue_type;
+        if source.exchange_type != ExchangeType::LocalRandom || queue_type == QueueType::Classic {
+            return Ok(());
+        }
+        Err(Error::Precondition(
+            format!("Queue type rabbit_{queue_type}_queue not valid for this exchange type", queue_type = queue_type.as_str()).into(),
+        ))
     }
 
     /// Adds a binding that was checked and is new.

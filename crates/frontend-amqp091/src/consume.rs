@@ -208,6 +208,10 @@ impl Channel {
         }
         let consumer_arguments = arguments::from_table(method.arguments)?;
         let queue_type = record.settings.queue_type;
+        if self.prefetch.per_channel > 0 && queue_type == QueueType::Quorum {
+            let text = format!("queue '{name}' in vhost '{vhost}' does not support global qos");
+            return Err(Error::NotImplemented(text.into()).into());
+        }
         let priority = check_arguments(&consumer_arguments, queue_type, &name, vhost)?;
         let queue = record.queue;
         let consumer = Consumer {
