@@ -508,9 +508,9 @@ impl Vhost {
         if source.exchange_type != ExchangeType::LocalRandom || queue_type == QueueType::Classic {
             return Ok(());
         }
-        Err(Error::Precondition(
-            format!("Queue type rabbit_{queue_type}_queue not valid for this exchange type", queue_type = queue_type.as_str()).into(),
-        ))
+        let module = queue_type.module();
+        let text = format!("Queue type {module} not valid for this exchange type");
+        Err(Error::Precondition(text.into()))
     }
 
     /// Adds a binding that was checked and is new.

@@ -316,6 +316,13 @@ impl<'m> Contents<'m> {
                 value: vhost.limits.to_json(),
             });
         }
+        self.parameters
+            .extend(vhost.schemas().map(|(schema, value)| Parameter {
+                vhost: name,
+                component: broker::schema::COMPONENT,
+                name: schema,
+                value: value.source().clone(),
+            }));
         let policies = vhost.policies(PolicyScope::User).iter();
         self.policies
             .extend(policies.map(|policy| PolicyItem::of(name, policy)));

@@ -16,6 +16,7 @@ use crate::session::{Session, Turn};
 use crate::trace;
 use crate::unacked::Delivery;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position, QueueRef};
+use broker::Error;
 use broker::auth::{self, Read};
 use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Redelivery};
 use broker::error::ResourceKind;
