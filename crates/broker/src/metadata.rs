@@ -510,6 +510,7 @@ impl Metadata {
         exchange.internal = asked.internal;
         exchange.delays = vhost.delays_at(&exchange);
         exchange.schema = vhost.schema_of(&exchange).map(Arc::new);
+        exchange.deduplication = vhost.deduplication_of(&exchange);
         exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
         applied.log.extend(asked.durable.then(|| command.clone()));

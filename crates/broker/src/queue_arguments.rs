@@ -13,6 +13,7 @@ use crate::error::ResourceKind;
 use crate::value::{Arguments, Value};
 use base::Name;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Longest `x-message-ttl` and `x-expires`, milliseconds: ten years.
 pub const EXPIRY_MS_MAX: i64 = 315_360_000_000;
@@ -55,6 +56,17 @@ pub struct QueueArguments {
     /// `x-queue-type`
     pub queue_type: QueueType,
     /// `x-message-deduplication` and what belongs to it.
+    pub deduplication: Deduplication,
+    /// Exchanges of the vhost whose messages enter once; `None` for none.
+    pub deduplicating: Option<Arc<[DeduplicatingExchange]>>,
+}
+
+/// An exchange whose messages a queue takes once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeduplicatingExchange {
+    /// Where they are published.
+    pub exchange: Name,
+    /// How many ids are known, and for how long; `None` until others take their place.
     pub deduplication: Deduplication,
 }
 
@@ -293,6 +305,7 @@ impl QueueArguments {
                 ids_max: reader.integer("x-cache-size", 1, DEDUPLICATION_IDS_MAX)?,
                 window_ms: reader.integer("x-cache-ttl", 1, EXPIRY_MS_MAX)?,
             },
+            deduplicating: None,
         };
         reader.check_placement_and_version()?;
         reader.check_group()?;

@@ -12,8 +12,8 @@ use crate::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeType, Target};
 use crate::json::Json;
 use crate::limits::{self, VhostLimits};
 use crate::persistent::PersistentMap;
-use crate::policy::{self, Effective, PolicyScope, PolicySet, Subject};
-use crate::queue_arguments::{QueueArguments, QueueType};
+use crate::policy::{self, ApplyTo, Effective, PolicyScope, PolicySet, Subject};
+use crate::queue_arguments::{DeduplicatingExchange, Deduplication, QueueArguments, QueueType};
 use crate::schema::{self, OnViolation, Schema, SchemaCheck};
 use crate::value::{Arguments, Value};
 use crate::vhost_metadata::VhostMetadata;
@@ -117,6 +117,8 @@ pub struct Vhost {
     exchanges: PersistentMap<Name, Arc<Exchange>>,
     /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
     by_destination: PersistentMap<Destination, RedBlackTreeSetSync<Arc<Binding>>>,
+    /// Invariant: holds exactly the exchanges whose messages enter queues once, by name; `None` for none.
+    deduplicating: Option<Arc<[DeduplicatingExchange]>>,
     /// Invariant: holds exactly the queues before which messages may wait.
     delaying_queues: RedBlackTreeSetSync<QueueId>,
 }
@@ -141,6 +143,7 @@ impl Vhost {
             queues: PersistentMap::default(),
             exchanges: PersistentMap::default(),
             by_destination: PersistentMap::default(),
+            deduplicating: None,
             delaying_queues: RedBlackTreeSetSync::new_sync(),
         };
         for (name, exchange_type) in PREDECLARED {
@@ -180,8 +183,10 @@ impl Vhost {
 
     /// What a queue has to do: its arguments and the policies that apply.
     pub fn queue_settings(&self, record: &QueueRecord) -> QueueArguments {
-        self.queue_policies(record)
-            .settings(&record.arguments, &record.settings)
+        let policies = self.queue_policies(record);
+        let mut settings = policies.settings(&record.arguments, &record.settings);
+        settings.deduplicating.clone_from(&self.deduplicating);
+        settings
     }
 
     /// The alternate exchange of an exchange: its argument, or what a policy says.
@@ -229,6 +234,64 @@ impl Vhost {
                 Some(argument) => *argument == Value::Bool(true),
                 None => by_policy() == Some(true),
             }
+    }
+
+    /// Whether queues take messages of an exchange once only: by its type, or by a policy that is for exchanges only, since others mean
+    /// the queues.
+    pub(crate) fn deduplication_of(&self, exchange: &Exchange) -> Option<Deduplication> {
+        let own = exchange.own_deduplication();
+        if !self.has_deduplication_policies() {
+            return own;
+        }
+        let policies = self.effective(Subject::Exchange(&exchange.name));
+        let policy = policies.first_with(&[policy::MESSAGE_DEDUPLICATION]);
+        let policy = policy.filter(|policy| policy.apply_to == ApplyTo::Exchanges);
+        let is_on = policy.and_then(|policy| policy.definition.get(policy::MESSAGE_DEDUPLICATION));
+        if is_on.and_then(Json::as_bool) != Some(true) {
+            return own;
+        }
+        let number = |key: &str| policies.get(key).and_then(Json::as_u64);
+        Some(own.unwrap_or_else(|| Deduplication {
+            enabled: true,
+            ids_max: number("deduplication-cache-size"),
+            window_ms: number("deduplication-cache-ttl"),
+        }))
+    }
+
+    pub(crate) fn has_deduplication_policies(&self) -> bool {
+        self.policies.mentions(policy::MESSAGE_DEDUPLICATION)
+    }
+
+    /// Finds out anew whose messages enter queues once.
+    pub(crate) fn refresh_deduplication(&mut self) {
+        let changed: Vec<_> = self
+            .exchanges()
+            .filter_map(|exchange| {
+                let deduplication = self.deduplication_of(exchange);
+                (deduplication != exchange.deduplication)
+                    .then(|| (exchange.name.clone(), deduplication))
+            })
+            .collect();
+        for (name, deduplication) in changed {
+            if let Some(exchange) = self.exchanges.get_mut(&name) {
+                Arc::make_mut(exchange).deduplication = deduplication;
+            }
+        }
+        self.list_deduplicating();
+    }
+
+    fn list_deduplicating(&mut self) {
+        let mut list: Vec<_> = self
+            .exchanges()
+            .filter_map(|exchange| {
+                Some(DeduplicatingExchange {
+                    exchange: exchange.name.clone(),
+                    deduplication: exchange.deduplication?,
+                })
+            })
+            .collect();
+        list.sort_unstable_by(|a, b| a.exchange.cmp(&b.exchange));
+        self.deduplicating = (!list.is_empty()).then(|| list.into());
     }
 
     /// The runtime parameters that are schemas, by name.
@@ -464,8 +527,12 @@ impl Vhost {
     }
 
     pub(crate) fn insert_exchange(&mut self, exchange: Exchange) {
+        let deduplicates = exchange.deduplication.is_some();
         self.exchanges
             .insert_mut(exchange.name.clone(), Arc::new(exchange));
+        if deduplicates {
+            self.list_deduplicating();
+        }
     }
 
     pub(crate) fn insert_queue(&mut self, record: Arc<QueueRecord>) {
@@ -582,6 +649,10 @@ impl Vhost {
                 cascade,
             );
             self.exchanges.remove_mut(&exchange.name);
+        }
+        let deduplicated = |exchange: &Arc<Exchange>| exchange.deduplication.is_some();
+        if removed.exchanges.iter().any(deduplicated) {
+            self.list_deduplicating();
         }
     }
 

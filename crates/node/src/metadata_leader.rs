@@ -335,6 +335,14 @@ impl Proposed {
             if let MetadataEvent::QueueDeleted { record } = event {
                 self.deleted_queues.push(record.queue);
             }
+            // Queues are told of exchanges whose messages they take once.
+            if let MetadataEvent::ExchangeCreated { vhost, exchange }
+            | MetadataEvent::ExchangeDeleted { vhost, exchange } = event
+                && exchange.deduplication.is_some()
+                && !self.changed_policies.contains(vhost)
+            {
+                self.changed_policies.push(vhost.clone());
+            }
             if let MetadataEvent::PolicySet { vhost, .. }
             | MetadataEvent::PolicyCleared { vhost, .. } = event
                 && !self.changed_policies.contains(vhost)

@@ -7,6 +7,7 @@
 
 mod conditions;
 mod consistent_hash;
+mod deduplicating;
 mod delayed;
 mod direct;
 mod erlang_hash;
@@ -26,6 +27,7 @@ pub(crate) use target_set::{Target, TargetSet};
 
 use crate::Error;
 use crate::binding::Binding;
+use crate::queue_arguments::Deduplication;
 use crate::schema::SchemaCheck;
 use crate::value::Arguments;
 use base::Name;
@@ -149,6 +151,7 @@ exchange_types! {
     DelayedMessage "x-delayed-message" "Delayed Message Exchange." delayed::Table,
     JmsTopic "x-jms-topic" "JMS selector exchange" jms_topic::Table,
     LocalRandom "x-local-random" "Picks one random local binding (queue) to route via (to)." random::LocalTable,
+    MessageDeduplication "x-message-deduplication" "Message Deduplication Exchange." deduplicating::Table,
     ModulusHash "x-modulus-hash" "Modulus Hashing Exchange" modulus_hash::Table,
     Random "x-random" "Randomly picks a binding (queue) to route via (to)." random::Table,
     RecentHistory "x-recent-history" "Recent History Exchange." recent_history::Table,
@@ -176,6 +179,8 @@ pub struct Exchange {
     pub alternate_exchange: Option<Name>,
     /// Messages that ask for it wait before they are routed from here, see [`crate::delay`].
     pub delays: bool,
+    /// Whether queues take a message that is published here once only, and for how long they know it.
+    pub deduplication: Option<Deduplication>,
     /// What messages have to look like, if a policy says so.
     pub schema: Option<Arc<SchemaCheck>>,
     /// Invariant: `table` holds exactly these bindings.
@@ -202,11 +207,20 @@ impl Exchange {
             internal: false,
             alternate_exchange: None,
             delays: false,
+            deduplication: None,
             schema: None,
             bindings: RedBlackTreeSetSync::new_sync(),
             table: Table::new(exchange_type, &arguments)?,
             arguments,
         })
+    }
+
+    /// What its own arguments say about messages that come twice: `Some` for `x-message-deduplication`.
+    pub(crate) fn own_deduplication(&self) -> Option<Deduplication> {
+        match self.exchange_type {
+            ExchangeType::MessageDeduplication => deduplicating::settings(&self.arguments).ok(),
+            _ => None,
+        }
     }
 
     /// Whether this is the nameless exchange, to which every queue is bound by its name.

@@ -195,9 +195,13 @@ impl Metadata {
         let had = vhost.has_alternate_exchange_policies();
         let had_delays = vhost.has_delay_policies();
         let had_schemas = vhost.has_schema_policies();
+        let had_deduplication = vhost.has_deduplication_policies();
         vhost.policies_mut(scope).insert(Arc::clone(policy));
         if had_schemas || vhost.has_schema_policies() {
             vhost.refresh_schemas();
+        }
+        if had_deduplication || vhost.has_deduplication_policies() {
+            vhost.refresh_deduplication();
         }
         if had_delays || policy.definition.contains_key(DELAYED_PUBLISH) {
             vhost.refresh_delays();
@@ -241,9 +245,13 @@ impl Metadata {
         let had = vhost.has_alternate_exchange_policies();
         let had_delays = vhost.has_delay_policies();
         let had_schemas = vhost.has_schema_policies();
+        let had_deduplication = vhost.has_deduplication_policies();
         vhost.policies_mut(scope).remove(name);
         if had_schemas {
             vhost.refresh_schemas();
+        }
+        if had_deduplication {
+            vhost.refresh_deduplication();
         }
         if had_delays {
             vhost.refresh_delays();

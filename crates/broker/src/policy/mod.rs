@@ -35,6 +35,9 @@ pub const MERGE: &str = "merge";
 /// Key of a policy that lets messages wait at exchanges and before queues, see [`crate::delay`].
 pub const DELAYED_PUBLISH: &str = "delayed-publish";
 
+/// Key of a policy that lets queues, or queues behind exchanges, drop what they have had before.
+pub const MESSAGE_DEDUPLICATION: &str = "message-deduplication";
+
 /// Who sets a policy: whoever may manage the vhost, or the operator of the node, who has the last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyScope {

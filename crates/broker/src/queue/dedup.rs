@@ -1,4 +1,5 @@
-//! Duplicates: a queue that is asked to remembers the ids of its messages and drops a message whose id it knows.
+//! Duplicates: a queue that is asked to remembers the ids of its messages and drops a message whose id it knows. It may be asked for all
+//! of its messages, or only for those that were published to some exchange; then ids of different exchanges differ.
 //!
 //! The id is the header `x-deduplication-header`, as in the community's plugin for RabbitMQ. Without a window an id is known while
 //! its message is in the queue. With one (`x-cache-ttl` of the queue or of the message) it is known for that time, whether or not the
@@ -15,7 +16,7 @@ use super::{Queue, RecordSink, Stored, Windows};
 use crate::command::ConfirmTo;
 use crate::effect::{Effect, Effects};
 use crate::message::{Address, Message, SharedMessage};
-use crate::queue_arguments::{Deduplication, value_text};
+use crate::queue_arguments::{DeduplicatingExchange, Deduplication, QueueArguments, value_text};
 use crate::value::{Arguments, Value};
 use base::{Name, Now, Position, QueueId};
 use bytes::Bytes;
@@ -32,6 +33,9 @@ pub const STASH_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of ids asked for in one read.
 const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Wall clock, milliseconds: the end of the year 9999, until which an id of an exchange without a window is known.
+const FOR_EVER_MS: u64 = 253_402_300_799_999;
 
 /// The header that holds the id.
 const ID_HEADER: &str = "x-deduplication-header";
@@ -87,6 +91,37 @@ pub(super) struct NewId {
     expires_at_ms: Option<u64>,
 }
 
+/// Among which messages an id is looked for.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    /// All of the queue.
+    Queue(Deduplication),
+    /// Those of this exchange.
+    Exchange(&'a DeduplicatingExchange),
+}
+
+impl<'a> Scope<'a> {
+    fn of(arguments: &'a QueueArguments, message: &Message) -> Option<Self> {
+        if arguments.deduplication.enabled {
+            return Some(Self::Queue(arguments.deduplication));
+        }
+        let published_to = message.exchange();
+        let mut exchanges = arguments.deduplicating.iter().flat_map(|list| list.iter());
+        exchanges
+            .find(|of| of.exchange == *published_to)
+            .map(Self::Exchange)
+    }
+}
+
+/// How many ids the queue remembers in all.
+fn ids_max(arguments: &QueueArguments) -> u64 {
+    if arguments.deduplication.enabled {
+        return arguments.deduplication.ids_max();
+    }
+    let exchanges = arguments.deduplicating.iter().flat_map(|list| list.iter());
+    exchanges.map(|of| of.deduplication.ids_max()).sum()
+}
+
 /// What becomes of a publish.
 pub(super) enum Arrival {
     /// It goes on; its id, if it has one, is remembered when it has a position.
@@ -109,16 +144,23 @@ impl Dedup {
         }
     }
 
-    fn identify(&self, now: Now, settings: &Deduplication, message: &Message) -> Option<NewId> {
+    fn identify(&self, now: Now, scope: Scope<'_>, message: &Message) -> Option<NewId> {
         let headers = (self.read_headers)(message);
-        let id = encode(headers.get(ID_HEADER)?);
+        let (settings, exchange) = match scope {
+            Scope::Queue(settings) => (settings, None),
+            Scope::Exchange(of) => (of.deduplication, Some(&of.exchange)),
+        };
+        let id = encode(headers.get(ID_HEADER)?, exchange);
         let own = headers.get(WINDOW_HEADER).and_then(Value::as_int);
         let window_ms = own
             .and_then(|window_ms| u64::try_from(window_ms).ok())
             .or(settings.window_ms);
+        let for_ever = exchange.map(|_| FOR_EVER_MS);
         Some(NewId {
             id,
-            expires_at_ms: window_ms.map(|window_ms| now.wall_ms.saturating_add(window_ms)),
+            expires_at_ms: window_ms
+                .map(|window_ms| now.wall_ms.saturating_add(window_ms))
+                .or(for_ever),
         })
     }
 
@@ -244,7 +286,8 @@ impl Queue {
 
     /// The settings may have changed.
     pub(super) fn follow_deduplication(&mut self) {
-        let is_on = self.settings.arguments.deduplication.enabled;
+        let arguments = &self.settings.arguments;
+        let is_on = arguments.deduplication.enabled || arguments.deduplicating.is_some();
         match (&mut self.dedup, self.read_headers) {
             (None, Some(read_headers)) if is_on => {
                 self.dedup = Some(Box::new(Dedup::new(read_headers, self.next)));
@@ -267,7 +310,7 @@ impl Queue {
         confirm: Option<ConfirmTo>,
         effects: &mut Effects,
     ) -> Arrival {
-        let settings = self.settings.arguments.deduplication;
+        let arguments = &self.settings.arguments;
         let Some(dedup) = &mut self.dedup else {
             return Arrival::Goes(message, None);
         };
@@ -281,10 +324,10 @@ impl Queue {
             dedup.stash.push_back((message, confirm));
             return Arrival::Handled;
         }
-        if !settings.enabled {
+        let Some(scope) = Scope::of(arguments, &message) else {
             return Arrival::Goes(message, None);
-        }
-        let new = dedup.identify(now, &settings, &message);
+        };
+        let new = dedup.identify(now, scope, &message);
         if !new.as_ref().is_some_and(|new| dedup.knows(now, &new.id)) {
             return Arrival::Goes(message, new);
         }
@@ -316,7 +359,7 @@ impl Queue {
         logged: bool,
         effects: &mut Effects,
     ) {
-        let ids_max = self.settings.arguments.deduplication.ids_max();
+        let ids_max = ids_max(&self.settings.arguments);
         if let Some(dedup) = &mut self.dedup {
             dedup.insert(position, new, logged);
             dedup.trim(now, ids_max);
@@ -336,7 +379,7 @@ impl Queue {
         windows: &mut impl Windows,
         effects: &mut Effects,
     ) {
-        let settings = self.settings.arguments.deduplication;
+        let ids_max = ids_max(&self.settings.arguments);
         let Some(dedup) = &mut self.dedup else { return };
         let Some((_, until)) = dedup.unread else {
             return;
@@ -349,7 +392,7 @@ impl Queue {
             dedup.insert(position, new, true);
         }
         dedup.unread = (reached < until).then_some((reached, until));
-        dedup.trim(now, settings.ids_max());
+        dedup.trim(now, ids_max);
         if dedup.unread.is_some() {
             return self.read_ids(effects);
         }
@@ -414,8 +457,8 @@ fn id_message(id: &Bytes) -> Message {
     }
 }
 
-/// Type and value of a header, so that 1 and "1" differ.
-fn encode(value: &Value) -> Bytes {
+/// Type and value of a header, so that 1 and "1" differ, and the exchange if it counts.
+fn encode(value: &Value, exchange: Option<&Name>) -> Bytes {
     let text = if matches!(value, Value::Array(_) | Value::Table(_)) {
         format!("{value:?}")
     } else {
@@ -427,7 +470,10 @@ fn encode(value: &Value) -> Bytes {
     } else {
         value.type_name()
     };
-    let id = format!("{kind}:{text}");
+    let id = match exchange {
+        None => format!("{kind}:{text}"),
+        Some(exchange) => format!("{kind}@{}:{exchange}:{text}", exchange.len()),
+    };
     if id.len() <= ID_BYTES_MAX {
         return Bytes::from(id);
     }

@@ -3,7 +3,7 @@
 use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
 use broker::command::{Outcome, QueueCommand};
 use broker::message::Message;
-use broker::queue_arguments::{Deduplication, QueueArguments};
+use broker::queue_arguments::{DeduplicatingExchange, Deduplication, QueueArguments};
 
 fn with_id(id: &'static str) -> Message {
     let mut message = message(true, 10);
@@ -155,4 +155,69 @@ fn purging_forgets_and_switching_it_off_forgets_everything() {
     });
     assert!(enters(&mut rig, with_id("a")));
     assert!(!enters(&mut rig, with_id("a")));
+}
+
+/// A queue that takes messages of the exchanges "x" and "y" once.
+fn behind_exchanges(window_ms: Option<u64>, ids_max: Option<u64>) -> Rig {
+    let exchange = |name: &str| DeduplicatingExchange {
+        exchange: name.into(),
+        deduplication: Deduplication {
+            enabled: true,
+            ids_max,
+            window_ms,
+        },
+    };
+    let arguments = QueueArguments {
+        deduplicating: Some([exchange("x"), exchange("y")].into()),
+        ..QueueArguments::default()
+    };
+    Rig::new(settings(true, arguments))
+}
+
+fn published_to(exchange: &str, id: &'static str) -> Message {
+    let mut message = with_id(id);
+    message.address = broker::message::Address::new(exchange.into(), bytes::Bytes::new());
+    message
+}
+
+#[test]
+fn messages_of_an_exchange_enter_once_even_when_they_have_left() {
+    let mut rig = behind_exchanges(None, None);
+    assert!(enters(&mut rig, published_to("x", "a")));
+    assert!(enters(&mut rig, published_to("y", "a")), "another exchange");
+    for _ in 0..2 {
+        assert!(
+            enters(&mut rig, published_to("z", "a")),
+            "it asks for nothing"
+        );
+    }
+    for _ in 0..4 {
+        consume_one(&mut rig);
+    }
+    assert!(!enters(&mut rig, published_to("x", "a")));
+    rig.pass_ms(1_000_000_000);
+    assert!(!enters(&mut rig, published_to("y", "a")));
+    rig.catch_up();
+    rig.crash();
+    rig.catch_up();
+    assert!(!enters(&mut rig, published_to("x", "a")));
+    assert!(enters(&mut rig, published_to("x", "b")));
+    rig.queue.check_invariants();
+}
+
+#[test]
+fn exchanges_have_windows_and_sizes() {
+    let mut rig = behind_exchanges(Some(1_000), None);
+    assert!(enters(&mut rig, published_to("x", "a")));
+    rig.pass_ms(999);
+    assert!(!enters(&mut rig, published_to("x", "a")));
+    rig.pass_ms(1);
+    assert!(enters(&mut rig, published_to("x", "a")));
+    let mut rig = behind_exchanges(None, Some(1));
+    for id in ["a", "b", "c"] {
+        assert!(enters(&mut rig, published_to("x", id)));
+    }
+    assert!(!enters(&mut rig, published_to("x", "c")));
+    assert!(!enters(&mut rig, published_to("x", "b")));
+    assert!(enters(&mut rig, published_to("x", "a")));
 }
