@@ -224,7 +224,8 @@ impl Metadata {
         self.version
     }
 
-    /// Counts the changes that every open connection has to look at: whether its vhost is traced, and how fast it may publish.
+    /// Counts the changes that every open connection has to look at: whether its vhost is traced, how fast it
+    /// may publish, and whether its vhost and its user are still there.
     pub fn connection_version(&self) -> u64 {
         self.connection_version
     }
@@ -457,6 +458,7 @@ impl Metadata {
             applied.events.push(MetadataEvent::QueueDeleted { record });
         }
         self.vhosts.remove_mut(name);
+        self.connection_version += 1;
         let mut affected: Vec<_> = self
             .users
             .values()

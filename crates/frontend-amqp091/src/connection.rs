@@ -418,6 +418,10 @@ impl Connection {
             State::Closing { until, .. } | State::Silent { until } if until <= now.monotonic => {
                 self.finish()
             }
+            State::Running if self.session.expelled.is_some() => {
+                let reason = self.session.expelled.take().unwrap_or_default();
+                self.fail(now, Exception::forced(&reason));
+            }
             State::Running | State::Handshake(Handshake::Open) => {
                 self.handle_heartbeat_timeout(now);
                 if let Some(throttle) = &mut self.session.throttle {
@@ -459,6 +463,9 @@ impl Connection {
         self.session.is_observed = are_there;
         self.session.refresh_taps(metadata);
         self.session.refresh_throttle(metadata);
+        if let State::Running = self.state {
+            self.session.refresh_expulsion(metadata);
+        }
     }
 
     /// The driver forgets the connection: the last that observers hear of it.
@@ -506,6 +513,7 @@ impl Connection {
                 }))
             }
             State::Handshake(_) => Some(self.handshake_until),
+            State::Running if self.session.expelled.is_some() => Some(Duration::ZERO),
             State::Running => match &self.session.throttle {
                 None => heartbeat,
                 Some(throttle) => heartbeat.into_iter().chain(throttle.poll_deadline()).min(),

@@ -379,6 +379,7 @@ fn open(turn: &mut Turn<'_>, method: &connection::Open<'_>) -> Result<Step, Fail
     turn.session.seat = Some(seat);
     turn.session.refresh_taps(turn.metadata);
     turn.session.refresh_throttle(turn.metadata);
+    turn.session.has_own_user = turn.metadata.user(&turn.session.user).is_some();
     connection::OpenOk::default().encode(0, turn.session.encoded());
     Ok(Step::Open)
 }

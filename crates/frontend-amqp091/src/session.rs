@@ -66,6 +66,10 @@ pub(crate) struct Session {
     pub(crate) is_traced: bool,
     /// Publishes take the long way: something looks at them or adds to them.
     pub(crate) has_taps: bool,
+    /// The user is one of the metadata's, and not known from elsewhere.
+    pub(crate) has_own_user: bool,
+    /// Why it has to go: its vhost or its user was deleted.
+    pub(crate) expelled: Option<Box<str>>,
     /// How fast it may publish, if that is limited.
     pub(crate) throttle: Option<Box<Throttle>>,
     /// Complete frames were left in the input because of that.
@@ -130,6 +134,8 @@ impl Session {
             declared_exclusive: false,
             is_traced: false,
             has_taps: config_taps,
+            has_own_user: false,
+            expelled: None,
             throttle: None,
             holds_input: false,
             wall_ms: 0,
@@ -155,6 +161,16 @@ impl Session {
         let vhost = metadata.vhost(&self.vhost);
         self.is_traced = vhost.is_some_and(|vhost| vhost.metadata.tracing);
         self.has_taps = self.is_traced || self.config.interceptors.any();
+    }
+
+    /// Whether the vhost and the user of this connection are still there.
+    pub(crate) fn refresh_expulsion(&mut self, metadata: &Metadata) {
+        let (vhost, user) = (&self.vhost, &self.user);
+        if metadata.vhost(vhost).is_none() {
+            self.expelled = Some(format!("vhost '{vhost}' is down").into());
+        } else if self.has_own_user && metadata.user(user).is_none() {
+            self.expelled = Some(format!("user '{user}' is deleted").into());
+        }
     }
 
     /// What the metadata says about the rate of this connection.

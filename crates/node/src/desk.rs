@@ -153,6 +153,9 @@ impl Shared {
         for queue in proposed.started_queues {
             self.mailboxes[queue.shard.index()].send(Mail::QueueStart { queue: queue.id });
         }
+        if proposed.changed_connections {
+            self.connections_changed();
+        }
         for vhost in &proposed.changed_policies {
             self.policies_changed(vhost);
         }
@@ -298,6 +301,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 | Mail::QueueStart { .. }
                 | Mail::QueueDeleted { .. }
                 | Mail::PoliciesChanged { .. }
+                | Mail::ConnectionsChanged
                 | Mail::DelaysEnded(_)
                 | Mail::Account { .. }
                 | Mail::Shutdown { .. }

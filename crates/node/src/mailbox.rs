@@ -50,6 +50,8 @@ pub(crate) enum Mail {
     QueueDeleted { queue: QueueId },
     /// What applies to the queues of the vhost may be different now.
     PoliciesChanged { vhost: Name },
+    /// The metadata says something else about connections. A batch of mail begins with a look at it, so there is nothing more to do.
+    ConnectionsChanged,
     /// The target of these delayed messages was deleted.
     DelaysEnded(Selector),
     /// Something from the log.

@@ -53,6 +53,8 @@ pub(crate) struct Proposed {
     pub(crate) deleted_queues: Vec<QueueRef>,
     /// The vhosts of policies that were set or cleared.
     pub(crate) changed_policies: Vec<Name>,
+    /// Connections have to look at the metadata.
+    pub(crate) changed_connections: bool,
     /// Messages for queues that were bound to an exchange with a history.
     pub(crate) replays: Vec<(QueueRef, SharedMessage)>,
     /// Delayed messages that nobody will get any more.
@@ -318,6 +320,7 @@ impl Proposed {
             started_queues: Vec::new(),
             deleted_queues: Vec::new(),
             changed_policies: Vec::new(),
+            changed_connections: false,
             replays,
             delays_ended: Vec::new(),
         }
@@ -335,6 +338,14 @@ impl Proposed {
             if let MetadataEvent::QueueDeleted { record } = event {
                 self.deleted_queues.push(record.queue);
             }
+            self.changed_connections |= matches!(
+                event,
+                MetadataEvent::VhostDeleted { .. }
+                    | MetadataEvent::VhostLimitsChanged { .. }
+                    | MetadataEvent::VhostUpdated { .. }
+                    | MetadataEvent::UserDeleted { .. }
+                    | MetadataEvent::UserLimitsChanged { .. }
+            );
             // Queues are told of exchanges whose messages they take once.
             if let MetadataEvent::ExchangeCreated { vhost, exchange }
             | MetadataEvent::ExchangeDeleted { vhost, exchange } = event

@@ -389,7 +389,7 @@ impl Shard {
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),
             Mail::Shutdown { reason } => self.shutdown(now, reason),
-            Mail::Socket(_) | Mail::Account { .. } | Mail::Stop => {}
+            Mail::Socket(_) | Mail::Account { .. } | Mail::ConnectionsChanged | Mail::Stop => {}
         }
     }
 
@@ -515,8 +515,17 @@ impl Shard {
         if std::mem::replace(&mut self.observers, now) == now {
             return;
         }
-        for (_, slot) in &mut self.connections {
-            slot.machine.handle_observers(&self.metadata, now.0);
+        let mut concerned = Vec::new();
+        for (index, slot) in &mut self.connections {
+            let machine = &mut slot.machine;
+            let before = machine.poll_deadline();
+            machine.handle_observers(&self.metadata, now.0);
+            if machine.poll_deadline() != before {
+                concerned.push(index);
+            }
+        }
+        for slot in concerned {
+            self.touch(slot);
         }
     }
 

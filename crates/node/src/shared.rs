@@ -63,6 +63,13 @@ impl Shared {
         }
     }
 
+    /// Tells all shards that the metadata says something else about connections.
+    pub(crate) fn connections_changed(&self) {
+        for mailbox in self.shard_mailboxes() {
+            mailbox.send(Mail::ConnectionsChanged);
+        }
+    }
+
     /// The shard with the fewest connections; of equals the first.
     pub(crate) fn least_loaded_shard(&self) -> usize {
         let counts = self.connection_counts.iter().enumerate();

@@ -34,6 +34,7 @@ impl Metadata {
             C::DeleteUser { name } => {
                 self.check_user(name)?;
                 self.users.remove_mut(name);
+                self.connection_version += 1;
                 MetadataEvent::UserDeleted { user: name.clone() }
             }
             C::SetPermissions {

@@ -68,7 +68,8 @@ impl Queue {
                 self.ready.pop()
             };
             let Some(entry) = entry else { break };
-            self.drop_entry(now, entry, Drop::Expired, effects);
+            let cause = self.cause_of_expiry(entry.position);
+            self.drop_entry(now, entry, cause, effects);
             self.in_expired_run = true;
             dropped = true;
         }

@@ -430,3 +430,33 @@ fn messages_of_a_dying_connection_do_not_visit_its_other_consumers() {
         ["1 basic.get-ok #1 again '' 'q' 0 left [2] m1"]
     );
 }
+
+#[test]
+fn quorum_queues_refuse_consumers_of_a_channel_with_a_limit() {
+    let mut world = World::with_config(Config {
+        global_qos_permitted: true,
+        ..Config::default()
+    });
+    let id = world.connect();
+    let mut arguments = Vec::new();
+    TableWriter::new(&mut arguments).field(b"x-queue-type", &Value::LongStr(b"quorum"));
+    let declare = queue::Declare {
+        durable: true,
+        arguments: Table::new(&arguments),
+        ..declare("q")
+    };
+    world.send(id, 1, Method::QueueDeclare(declare));
+    let qos = basic::Qos {
+        prefetch_count: 5,
+        global: true,
+        ..Default::default()
+    };
+    world.send(id, 1, Method::BasicQos(qos));
+    world.hear(id);
+    assert_eq!(
+        world.ask(id, 1, Method::BasicConsume(consume("q", "c"))),
+        [
+            "0 connection.close 540 NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos (60,20)"
+        ]
+    );
+}

@@ -273,3 +273,29 @@ fn a_connection_that_waits_can_be_closed() {
     world.feed(id, b"");
     assert!(world.machine(id).is_finished());
 }
+
+#[test]
+fn connections_end_with_their_vhost_and_with_their_user() {
+    let mut world = World::new();
+    world.add_user("u", [".*", ".*", ".*"]);
+    let of_user = world.connect_as("u");
+    let other = world.connect();
+    let look = |world: &mut World| {
+        let metadata = Arc::clone(&world.metadata);
+        for id in [of_user, other] {
+            world.machine(id).handle_observers(&metadata, false);
+        }
+        world.pass(Duration::ZERO);
+        [of_user, other].map(|id| world.hear(id))
+    };
+    assert_eq!(look(&mut world), [vec![], Vec::<String>::new()]);
+    world.apply(MetadataCommand::DeleteUser { name: "u".into() });
+    let closed = |text: &str| {
+        vec![format!(
+            "0 connection.close 320 CONNECTION_FORCED - {text} (0,0)"
+        )]
+    };
+    assert_eq!(look(&mut world), [closed("user 'u' is deleted"), vec![]]);
+    world.apply(MetadataCommand::DeleteVhost { name: "/".into() });
+    assert_eq!(look(&mut world), [vec![], closed("vhost '/' is down")]);
+}

@@ -44,6 +44,9 @@ impl Shard {
                 self.outgoing[queue.shard.index()].push(Mail::QueueStart { queue: queue.id });
             }
         }
+        if proposed.changed_connections {
+            self.shared.connections_changed();
+        }
         for vhost in &proposed.changed_policies {
             self.shared.policies_changed(vhost);
         }
