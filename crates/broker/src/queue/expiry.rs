@@ -4,7 +4,7 @@
 //! still counted. Nothing here reads a clock.
 
 use super::entry::{Deadline, Entry};
-use super::{Drop, Queue};
+use super::Queue;
 use crate::effect::{Effect, Effects};
 use crate::message::SharedMessage;
 use base::Now;

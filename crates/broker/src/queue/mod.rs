@@ -997,7 +997,7 @@ impl Queue {
     }
 
     /// What a message at the front dies of.
-    pub(super) fn cause_of_expiry(&mut self, position: Position) -> Drop {
+    fn cause_of_expiry(&mut self, position: Position) -> Drop {
         let condemned = self.condemned.as_mut();
         match condemned.and_then(|condemned| condemned.remove(&position)) {
             Some(failed) => Drop::Rejected { failed },
