@@ -15,8 +15,8 @@ fn a_schema_holds_at_once_and_after_a_crash() {
     let mut broker = Broker::start().unwrap();
     let http = Http::new(&broker);
     http.put("/queues/%2F/q", json!({"durable": true})).unwrap();
-    http.put("/exchanges/%2F/orders", json!({"type": "fanout"}))
-        .unwrap();
+    let exchange = json!({"type": "fanout", "durable": true});
+    http.put("/exchanges/%2F/orders", exchange).unwrap();
     http.post("/bindings/%2F/e/orders/q/q", json!({})).unwrap();
     assert_eq!(publish(&http, "no JSON").unwrap(), json!({"routed": true}));
     let schema = json!({"type": "object", "required": ["id"]});

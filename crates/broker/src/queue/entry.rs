@@ -54,9 +54,6 @@ impl Deadline {
         self.0 <= nanos(now.monotonic)
     }
 
-    /// It passed long ago.
-    pub(super) const PASSED: Self = Self(0);
-
     /// The moment, if there is one.
     pub(super) fn moment(self) -> Option<Duration> {
         (self != Self::NEVER).then(|| Duration::from_nanos(self.0))

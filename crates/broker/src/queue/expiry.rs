@@ -4,7 +4,7 @@
 //! still counted. Nothing here reads a clock.
 
 use super::entry::{Deadline, Entry};
-use super::Queue;
+use super::{Drop, Queue};
 use crate::effect::{Effect, Effects};
 use crate::message::SharedMessage;
 use base::Now;
@@ -68,8 +68,7 @@ impl Queue {
                 self.ready.pop()
             };
             let Some(entry) = entry else { break };
-            let cause = self.cause_of_expiry(entry.position);
-            self.drop_entry(now, entry, cause, effects);
+            self.drop_entry(now, entry, Drop::Expired, effects);
             self.in_expired_run = true;
             dropped = true;
         }

@@ -65,7 +65,7 @@ use entry::{Deadline, Entry};
 use intake::Intake;
 use journal::Journal;
 use ready::{Front, Load, Ready};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 use timeout::Leases;
 use unacked::{Delivered, Unacked};
@@ -196,8 +196,6 @@ pub struct Queue {
     has_other_levels: bool,
     /// Messages that died and whose new queues have not all got them.
     undead: Undead,
-    /// Messages that were rejected and have to be read before they can be dead letters, and whether a consumer failed with them.
-    condemned: Option<Box<BTreeMap<Position, bool>>>,
     /// How long messages are out, if that is limited.
     leases: Option<Box<Leases>>,
     counters: Counters,
@@ -246,7 +244,6 @@ impl Queue {
             attempts: is_quorum.then(Box::default),
             has_other_levels: false,
             undead: Undead::default(),
-            condemned: None,
             leases: is_quorum.then(Box::default),
             counters: Counters {
                 recovered: ready.count(),
@@ -892,12 +889,7 @@ impl Queue {
                         continue;
                     };
                     self.consumers.settled(delivered.consumer);
-                    if self.can_drop(&delivered.entry) {
-                        let cause = Drop::Rejected { failed };
-                        self.drop_entry(now, delivered.entry, cause, effects);
-                    } else {
-                        self.condemn(delivered.entry, failed);
-                    }
+                    self.drop_entry(now, delivered.entry, Drop::Rejected { failed }, effects);
                 }
             }
             Outcome::Requeue | Outcome::Fail
@@ -986,25 +978,6 @@ impl Queue {
         self.enqueue(entry, effects);
     }
 
-    /// A message was rejected whose payload left RAM before there was a dead-letter exchange: it goes to the front, as one that has
-    /// expired, and dies there of what it died of as soon as it is read.
-    fn condemn(&mut self, mut entry: Entry, failed: bool) {
-        entry.redelivered = true;
-        entry.deadline = Deadline::PASSED;
-        let condemned = self.condemned.get_or_insert_default();
-        condemned.insert(entry.position, failed);
-        self.put_back(entry);
-    }
-
-    /// What a message at the front dies of.
-    fn cause_of_expiry(&mut self, position: Position) -> Drop {
-        let condemned = self.condemned.as_mut();
-        match condemned.and_then(|condemned| condemned.remove(&position)) {
-            Some(failed) => Drop::Rejected { failed },
-            None => Drop::Expired,
-        }
-    }
-
     /// A message that was out waits again.
     fn put_back(&mut self, entry: Entry) {
         self.expiring |= entry.deadline != Deadline::NEVER;
@@ -1088,7 +1061,6 @@ impl Queue {
         for (from, until) in cold {
             self.journal.settle_range(from, until, effects);
         }
-        self.condemned = None;
         if let Some(dedup) = &mut self.dedup {
             dedup.all_left(|position| self.unacked.get(position).is_some());
         }

@@ -131,28 +131,3 @@ fn dead_letters_go_where_the_policy_says_now() {
     let effects = rig.command(settle(1, &[1], Outcome::Discard));
     assert_eq!(show(&effects), "dead-letter rejected to dlx");
 }
-
-#[test]
-fn a_message_whose_payload_left_memory_is_dead_lettered_when_it_is_rejected() {
-    let mut rig = Rig::new(settings(true, QueueArguments::default()));
-    for _ in 0..10 {
-        rig.command(publish(message(true, 32_768), None));
-    }
-    rig.command(consume(consumer(1), false, 10, 0));
-    rig.catch_up();
-    rig.evict(0);
-    let dlx = QueueArguments {
-        dead_letter_exchange: Some("dlx".into()),
-        ..QueueArguments::default()
-    };
-    reconfigure(&mut rig, dlx, "");
-    let mut effects = rig.command(settle(1, &[1], Outcome::Reject));
-    effects.extend(rig.catch_up());
-    let seen = show(&effects);
-    assert!(seen.contains("dead-letter rejected to dlx"), "{seen}");
-    assert_eq!(rig.queue.counters().rejected, 1);
-    rig.command(settle(1, &[0, 2, 3, 4, 5, 6, 7, 8, 9], Outcome::Ack));
-    rig.catch_up();
-    rig.queue.check_invariants();
-    ready(&mut rig, 0);
-}
