@@ -17,7 +17,8 @@ fn a_schema_holds_at_once_and_after_a_crash() {
     http.put("/queues/%2F/q", json!({"durable": true})).unwrap();
     let exchange = json!({"type": "fanout", "durable": true});
     http.put("/exchanges/%2F/orders", exchange).unwrap();
-    http.post("/bindings/%2F/e/orders/q/q", json!({})).unwrap();
+    http.post("/bindings/%2F/e/orders/q/q", json!({"routing_key": ""}))
+        .unwrap();
     assert_eq!(publish(&http, "no JSON").unwrap(), json!({"routed": true}));
     let schema = json!({"type": "object", "required": ["id"]});
     let parameter = "/parameters/json-schema/%2F/order";
