@@ -46,6 +46,9 @@ pub const CLUSTER_NAME: &str = "cluster_name";
 /// The global parameter that no other cluster has the same value of.
 pub const INTERNAL_CLUSTER_ID: &str = "internal_cluster_id";
 
+/// The global parameter that says which definitions were imported last; it is not part of definitions itself.
+pub const IMPORTED_DEFINITIONS_HASH: &str = "imported_definition_hash_value";
+
 /// What names that belong to the server start with.
 const RESERVED_PREFIX: &str = "amq.";
 

@@ -21,8 +21,9 @@ mod surroundings;
 pub use error::{ConfigError, Problem};
 pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use settings::{
-    AuthMechanism, DiskFreeLimit, ListenAddress, LogLevel, LogSettings, ManagementSettings,
-    MemoryHighWatermark, Permissions, Secret, Settings, TcpListenOptions,
+    AuthMechanism, ContentHash, DefinitionsSettings, DiskFreeLimit, ListenAddress, LogLevel,
+    LogSettings, ManagementSettings, MemoryHighWatermark, Permissions, Secret, Settings,
+    TcpListenOptions,
 };
 pub use surroundings::{Process, Surroundings};
 

@@ -86,10 +86,37 @@ pub struct Settings {
     pub deprecated_features: BTreeMap<String, bool>,
     /// The HTTP API.
     pub management: ManagementSettings,
+    /// What is imported at each start.
+    pub definitions: DefinitionsSettings,
     /// What is logged.
     pub log: LogSettings,
     /// Number of shards; `None` leaves it to the node.
     pub shards: Option<NonZeroU16>,
+}
+
+/// Definitions that are imported at each start (RabbitMQ docs: definitions#import-on-boot).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefinitionsSettings {
+    /// A file, or a directory whose files are taken in the order of their names; `None` for nothing to import.
+    pub path: Option<PathBuf>,
+    /// Nothing is imported while the files have the content that was imported last.
+    pub skip_if_unchanged: bool,
+    /// How the content is compared.
+    pub hashing: ContentHash,
+}
+
+/// The digests that RabbitMQ offers for comparing definitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentHash {
+    /// `sha224`
+    Sha224,
+    /// `sha256`, the default.
+    #[default]
+    Sha256,
+    /// `sha384`
+    Sha384,
+    /// `sha512`
+    Sha512,
 }
 
 impl Default for Settings {
@@ -138,6 +165,7 @@ impl Default for Settings {
             event_exchange_vhost: None,
             deprecated_features: BTreeMap::new(),
             management: ManagementSettings::default(),
+            definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
             shards: None,
         }

@@ -210,9 +210,16 @@ fn every_key_can_be_set() {
          runtime_parameters.limits.policy = 5\n\
          event_exchange.vhost = events\nevent_exchange.protocol = amqp_0_9_1\n\
          message_interceptors.incoming.set_header_timestamp.overwrite = false\n\
-         message_interceptors.incoming.set_header_routing_node.overwrite = true\nlog.exchange = true\nlog.exchange.level = error\n",
+         message_interceptors.incoming.set_header_routing_node.overwrite = true\nlog.exchange = true\nlog.exchange.level = error\n\
+         load_definitions = /etc/definitions\ndefinitions.skip_if_unchanged = true\ndefinitions.hashing.algorithm = sha384\n\
+         definitions.import_backend = local_filesystem\n",
     );
     let expected = Settings {
+        definitions: DefinitionsSettings {
+            path: Some("/etc/definitions".into()),
+            skip_if_unchanged: true,
+            hashing: ContentHash::Sha384,
+        },
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
         tcp_listeners: Vec::new(),

@@ -7,7 +7,7 @@ use broker::auth::{Permission, TopicPermission, User};
 use broker::command::{Destination, HashAlgorithm};
 use broker::json::{Json, Map, Number};
 use broker::limits::VhostLimits;
-use broker::metadata::{CLUSTER_NAME, INTERNAL_CLUSTER_ID, Metadata};
+use broker::metadata::{CLUSTER_NAME, IMPORTED_DEFINITIONS_HASH, INTERNAL_CLUSTER_ID, Metadata};
 use broker::policy::{Policy, PolicyScope};
 use broker::value::{Arguments, Value};
 use broker::vhost::Vhost;
@@ -34,7 +34,9 @@ pub fn cluster<'m>(metadata: &'m Metadata, product: Product) -> impl Serialize +
         .unwrap_or_default();
     let globals = metadata
         .global_parameters()
-        .filter(|(name, _)| **name != INTERNAL_CLUSTER_ID)
+        .filter(|(name, _)| {
+            ![INTERNAL_CLUSTER_ID, IMPORTED_DEFINITIONS_HASH].contains(&name.as_str())
+        })
         .map(|(name, value)| GlobalParameter { name, value });
     Cluster {
         header: Header::new(product),

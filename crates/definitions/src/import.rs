@@ -10,7 +10,7 @@ use base::Name;
 use broker::command::{Destination, HashAlgorithm, MetadataCommand};
 use broker::json::Json;
 use broker::limits::{UserLimits, VhostLimits};
-use broker::metadata::INTERNAL_CLUSTER_ID;
+use broker::metadata::{IMPORTED_DEFINITIONS_HASH, INTERNAL_CLUSTER_ID};
 use broker::policy::PolicyScope;
 use broker::value::Value;
 use bytes::Bytes;
@@ -206,7 +206,7 @@ impl Import<'_, '_> {
     /// The identity of another cluster stays with it.
     fn global_parameter(&mut self, parameter: &Object) -> Result<(), Error> {
         let name = parameter.require_text("name")?;
-        if name != INTERNAL_CLUSTER_ID {
+        if ![INTERNAL_CLUSTER_ID, IMPORTED_DEFINITIONS_HASH].contains(&name) {
             self.commands.push(MetadataCommand::PutGlobalParameter {
                 name: name.into(),
                 value: parameter.require("value")?.clone(),

@@ -2,6 +2,7 @@
 
 use crate::alarms::{self, Accountant, AlarmRules};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
+use crate::definitions;
 use crate::desk::{self, Desk};
 use crate::edge::Edge;
 use crate::events::EventBus;
@@ -53,6 +54,14 @@ pub enum NodeError {
     /// The metadata in the data directory cannot be read; nothing was changed.
     #[error("read metadata: {0}")]
     Metadata(String),
+    /// The definitions that are to be imported at the start cannot be; nothing of them was.
+    #[error("import definitions from {}: {reason}", file.display())]
+    Definitions {
+        /// The file or directory.
+        file: std::path::PathBuf,
+        /// What about it.
+        reason: String,
+    },
     /// A listener's address cannot be bound.
     #[error("listen on {address}")]
     Listen {
@@ -207,10 +216,12 @@ impl Node {
             started,
             release_memory,
         });
-        if is_new {
+        // Whoever brings definitions brings users as well.
+        if is_new && settings.definitions.path.is_none() {
             bootstrap(&shared.leader, settings);
         }
         name_cluster(&shared.leader, settings);
+        definitions::import_at_start(&shared.leader, &settings.definitions)?;
         create_system_exchange(&shared.leader, shared.events.vhost(), EVENT_EXCHANGE);
         if settings.log.exchange {
             let vhost = settings.default_vhost.as_str().into();

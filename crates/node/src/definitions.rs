@@ -2,11 +2,23 @@
 //!
 //! What such a file says is [`definitions`](::definitions)' matter; this reads, hashes and carries out.
 
-use crate::metadata_leader::BatchError;
+use crate::boot::NodeError;
+use crate::metadata_leader::{BatchError, BatchKind, MetadataLeader};
 use base::Name;
 use broker::Error;
 use broker::command::MetadataCommand;
+use broker::event::INTERNAL_USER;
+use broker::json::Json;
+use broker::metadata::IMPORTED_DEFINITIONS_HASH;
+use config::{ContentHash, DefinitionsSettings};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use thiserror::Error as ThisError;
+
+/// Definitions that a node reads at its start at most, over all files; more is an error.
+const DEFINITIONS_BYTES_MAX: u64 = 512 << 20;
 
 /// Why definitions were not imported; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, ThisError)]
@@ -47,4 +59,127 @@ pub(crate) fn read(
         random: &mut rand::random,
     };
     ::definitions::read(file, &mut context)
+}
+
+/// Imports what the configuration says, all files together or nothing.
+///
+/// # Errors
+/// A file cannot be read, or something in it is refused: a node must not run with less than its operator asked for.
+pub(crate) fn import_at_start(
+    leader: &MetadataLeader,
+    settings: &DefinitionsSettings,
+) -> Result<(), NodeError> {
+    let Some(path) = &settings.path else {
+        return Ok(());
+    };
+    let files = files(path)?;
+    let hash = Json::from(hash_of(&files, settings.hashing));
+    let name = Name::from(IMPORTED_DEFINITIONS_HASH);
+    if settings.skip_if_unchanged && leader.snapshot().global_parameter(&name) == Some(&hash) {
+        tracing::info!(path = %path.display(), "definitions are those that were imported last");
+        return Ok(());
+    }
+    let (mut commands, mut ranges) = (Vec::new(), Vec::new());
+    for (file, content) in &files {
+        let read = read(content, None, &INTERNAL_USER.into());
+        let start = commands.len();
+        commands.extend(read.map_err(|error| refused(file, &error))?);
+        ranges.push((file, start..commands.len()));
+    }
+    if settings.skip_if_unchanged {
+        commands.push(MetadataCommand::PutGlobalParameter { name, value: hash });
+    }
+    let imported = leader.bootstrap(&commands, BatchKind::Definitions);
+    imported.map_err(|error| {
+        let is_in = |range: &Range<usize>| error.index.is_some_and(|index| range.contains(&index));
+        let found = ranges.iter().find(|(_, range)| is_in(range));
+        let file = found.map_or(path, |(file, _)| file);
+        refused(file, &ImportError::refused(&commands, error))
+    })?;
+    tracing::info!(path = %path.display(), objects = commands.len(), "definitions imported");
+    Ok(())
+}
+
+fn refused(file: &Path, reason: &dyn std::error::Error) -> NodeError {
+    NodeError::Definitions {
+        file: file.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The files that a path means, with what is in them.
+fn files(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, NodeError> {
+    let mut paths = Vec::new();
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(|error| refused(path, &error))?;
+        for entry in entries {
+            let file = entry.map_err(|error| refused(path, &error))?.path();
+            let name = file.file_name().unwrap_or_default();
+            // What mounts and editors leave beside the files begins with a dot.
+            if file.is_file() && !name.as_encoded_bytes().starts_with(b".") {
+                paths.push(file);
+            }
+        }
+        paths.sort();
+    } else {
+        paths.push(path.to_owned());
+    }
+    let mut left = DEFINITIONS_BYTES_MAX;
+    let mut files = Vec::new();
+    for file in paths {
+        let content = content(&file, &mut left).map_err(|error| refused(&file, &error))?;
+        files.push((file, content));
+    }
+    Ok(files)
+}
+
+fn content(file: &Path, left: &mut u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(file)?
+        .take(*left + 1)
+        .read_to_end(&mut content)?;
+    *left = left.checked_sub(content.len() as u64).ok_or_else(|| {
+        let limit = DEFINITIONS_BYTES_MAX >> 20;
+        io::Error::other(format!("definitions are larger than {limit} MiB"))
+    })?;
+    Ok(content)
+}
+
+/// What changes with any of the files, in hexadecimal, with the name of the digest in front.
+fn hash_of(files: &[(PathBuf, Vec<u8>)], hashing: ContentHash) -> String {
+    fn digest<D: sha2::Digest>(files: &[(PathBuf, Vec<u8>)]) -> String {
+        let mut digest = D::new();
+        for (_, content) in files {
+            digest.update((content.len() as u64).to_be_bytes());
+            digest.update(content);
+        }
+        let bytes = digest.finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+    match hashing {
+        ContentHash::Sha224 => format!("sha224:{}", digest::<sha2::Sha224>(files)),
+        ContentHash::Sha256 => format!("sha256:{}", digest::<sha2::Sha256>(files)),
+        ContentHash::Sha384 => format!("sha384:{}", digest::<sha2::Sha384>(files)),
+        ContentHash::Sha512 => format!("sha512:{}", digest::<sha2::Sha512>(files)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_tells_files_apart() {
+        let of = |contents: &[&str]| {
+            let files: Vec<_> = contents
+                .iter()
+                .map(|content| (PathBuf::new(), content.as_bytes().to_vec()))
+                .collect();
+            hash_of(&files, ContentHash::Sha256)
+        };
+        assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
+        assert_ne!(of(&["a", "b"]), of(&["ab"]));
+        assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
+        assert!(of(&[]).starts_with("sha256:"));
+    }
 }

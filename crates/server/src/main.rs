@@ -57,6 +57,20 @@ enum Command {
         #[command(subcommand)]
         command: TlsCommand,
     },
+    /// Move in from a running RabbitMQ; `warren import --help` tells more.
+    #[command(disable_help_flag = true)]
+    Import {
+        /// Arguments of the command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check this host, the configuration and the data directory, and say what to fix.
+    #[command(disable_help_flag = true)]
+    Doctor {
+        /// Arguments of the command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Generate load and measure a broker; `warren perf --help` tells more.
     #[command(disable_help_flag = true)]
     Perf {
@@ -114,6 +128,18 @@ fn warren(started: Instant) -> anyhow::Result<()> {
                     user,
                 },
         } => Ok(transport::generate(&directory, &host, &user)?),
+        Command::Import { arguments } => {
+            import::run(std::iter::once(OsString::from("warren import")).chain(arguments))
+        }
+        Command::Doctor { arguments } => {
+            let name = OsString::from("warren doctor");
+            if doctor::run(std::iter::once(name).chain(arguments))? {
+                Ok(())
+            } else {
+                // What is wrong is said already.
+                std::process::exit(1)
+            }
+        }
         Command::Perf { arguments } => {
             perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))
         }

@@ -28,6 +28,7 @@ mod error;
 mod event;
 mod format;
 mod index;
+mod inspect;
 mod kept;
 mod mover;
 mod options;
@@ -47,6 +48,7 @@ pub use batch::{BATCH_BYTES_MAX, Batch, MetadataIndex, Payload, RECORD_BYTES_MAX
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::StoreError;
 pub use event::{Event, EventSink, Loaded};
+pub use inspect::inspect;
 pub use options::Options;
 pub use recovered::{Damage, Recovered, RecoveredQueue};
 pub use store::{Handle, LoadRequest, Statistics, Store, open};

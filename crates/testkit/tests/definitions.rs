@@ -10,8 +10,11 @@
 
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use testkit::{Broker, Http};
+
+/// How long something that another thread does may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const LISTS: [&str; 9] = [
     "users",
@@ -341,4 +344,71 @@ fn many_objects_survive_a_kill_right_after_the_import() {
     let export = Http::new(&broker).get("/definitions").unwrap();
     assert_eq!(items(&export, "queues").len(), count);
     assert_eq!(items(&export, "bindings").len(), count);
+}
+
+#[test]
+fn definitions_are_imported_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, file: Value| {
+        std::fs::write(folder.path().join(name), file.to_string()).unwrap();
+    };
+    let user = json!({"name": "admin", "password": "p", "tags": ["administrator"]});
+    let permission =
+        json!({"user": "admin", "vhost": "v", "configure": ".*", "write": ".*", "read": ".*"});
+    write(
+        "10-users.json",
+        json!({"users": [user], "vhosts": [{"name": "v"}], "permissions": [permission]}),
+    );
+    write(
+        "20-queues.json",
+        json!({"queues": [{"name": "q", "vhost": "v", "durable": true}]}),
+    );
+    write(".hidden", json!("none"));
+    let settings = format!(
+        "load_definitions = {}\ndefinitions.skip_if_unchanged = true\n",
+        folder.path().display()
+    );
+    let mut broker = Broker::start_with(&settings).unwrap();
+    let http = |broker: &Broker| Http::new(broker).login("admin", "p");
+    let names = |broker: &Broker, path: &str| -> Vec<String> {
+        let list = http(broker).get(path).unwrap();
+        let items = list.as_array().unwrap().iter();
+        items
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // There is no default user and no default virtual host.
+    assert_eq!(names(&broker, "/users"), ["admin"]);
+    assert_eq!(names(&broker, "/vhosts"), ["v"]);
+    // What is unchanged is not imported again.
+    http(&broker).delete("/queues/v/q").unwrap();
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    assert!(names(&broker, "/queues/v").is_empty());
+    write(
+        "30-more.json",
+        json!({"queues": [{"name": "r", "vhost": "v", "durable": true}]}),
+    );
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    assert_eq!(names(&broker, "/queues/v"), ["q", "r"]);
+    // A file that is refused keeps the node from starting, and nothing of the others is imported.
+    write("05-first.json", json!({"vhosts": [{"name": "w"}]}));
+    write(
+        "40-bad.json",
+        json!({"queues": [{"name": "s", "vhost": "nope"}]}),
+    );
+    broker.stop().unwrap();
+    assert!(broker.restart().is_err());
+    assert!(!broker.wait().unwrap().success());
+    let refusal = "40-bad.json: Please create virtual host \"nope\"";
+    let deadline = Instant::now() + PATIENCE;
+    while !broker.log().contains(refusal) {
+        assert!(Instant::now() < deadline, "{}", broker.log());
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(folder.path().join("40-bad.json")).unwrap();
+    std::fs::remove_file(folder.path().join("05-first.json")).unwrap();
+    broker.restart().unwrap();
+    assert_eq!(names(&broker, "/vhosts"), ["v"]);
 }

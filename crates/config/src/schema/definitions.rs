@@ -3,15 +3,65 @@
 use super::kind::*;
 use super::*;
 
-pub(super) static KEYS: &[Key] = &[];
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "load_definitions",
+        alias: Some("definitions.local.path"),
+        env: "rabbit.load_definitions",
+        kind: TEXT,
+        default: "",
+        meaning: "File of definitions that is imported at each start, all of it or nothing, or a directory of such files, which are taken together in the order of their names. With it no default user and virtual host are made.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.definitions.path = Some(value.into());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "definitions.import_backend",
+        alias: None,
+        env: "rabbit.definitions.import_backend",
+        kind: TEXT,
+        default: "local_filesystem",
+        meaning: "Where definitions come from; `https` is not supported yet.",
+        state: State::Honoured(|_, _, value| match value {
+            "local_filesystem" | "rabbit_definitions_import_local_filesystem" => Ok(()),
+            _ => Err("local_filesystem; https is not supported yet".to_owned()),
+        }),
+    },
+    Key {
+        name: "definitions.skip_if_unchanged",
+        alias: None,
+        env: "rabbit.definitions.skip_if_unchanged",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether nothing is imported while the files have the content that was imported last.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.definitions.skip_if_unchanged = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "definitions.hashing.algorithm",
+        alias: None,
+        env: "rabbit.definitions.hashing_algorithm",
+        kind: &[Type::OneOf(&["sha224", "sha256", "sha384", "sha512"])],
+        default: "sha256",
+        meaning: "The digest by which the content of files is compared.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.definitions.hashing = match value {
+                "sha224" => ContentHash::Sha224,
+                "sha256" => ContentHash::Sha256,
+                "sha384" => ContentHash::Sha384,
+                "sha512" => ContentHash::Sha512,
+                _ => return Err("sha224, sha256, sha384 or sha512".to_owned()),
+            };
+            Ok(())
+        }),
+    },
+];
 
 rows! {
     State::Refused(NOT_YET) => {
-        "load_definitions", "rabbit.load_definitions", TEXT, "";
-        "definitions.local.path", "rabbit.definitions.local_path", TEXT, "";
-        "definitions.import_backend", "rabbit.definitions.import_backend", TEXT, "";
-        "definitions.skip_if_unchanged", "rabbit.definitions.skip_if_unchanged", BOOLEAN, "";
-        "definitions.hashing.algorithm", "rabbit.definitions.hashing_algorithm", &[Type::OneOf(&["sha", "sha224", "sha256", "sha384", "sha512"])], "";
         "definitions.https.url", "rabbit.definitions.url", SECRET, "";
         "definitions.tls.verify", "rabbit.definitions.ssl_options.verify", VERIFY, "";
         "definitions.tls.fail_if_no_peer_cert", "rabbit.definitions.ssl_options.fail_if_no_peer_cert", BOOLEAN, "";

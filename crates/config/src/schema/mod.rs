@@ -21,8 +21,8 @@ mod tls;
 
 use crate::error::{Place, Problem};
 use crate::{
-    AuthMechanism, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress, LogLevel,
-    MemoryHighWatermark, Secret, Settings, size,
+    AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
+    LogLevel, MemoryHighWatermark, Secret, Settings, size,
 };
 use frontend_amqp091::Existing;
 use kind::Kind;
