@@ -1,5 +1,6 @@
 //! What the HTTP API does to a running broker, beyond the recorded answers of `http.rs`.
 
+use client_amqp091::ConnectOptions;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::{Broker, Client, Http};
@@ -138,7 +139,13 @@ fn a_file_of_rabbitmq_3_is_imported() {
 async fn connections_are_listed_and_closed() {
     let broker = Broker::start().unwrap();
     let http = Http::new(&broker);
-    let client = Client::connect(&broker).await.unwrap();
+    let options = ConnectOptions {
+        connection_name: Some("a name of its own".to_owned()),
+        ..ConnectOptions::default()
+    };
+    let client = Client::connect_with(broker.address(), &options)
+        .await
+        .unwrap();
     let listed = until("a connection", || {
         let list = http.get("/connections").unwrap();
         list.get(0)
@@ -146,6 +153,11 @@ async fn connections_are_listed_and_closed() {
             .cloned()
     });
     assert_eq!(listed["user"], "guest");
+    assert_eq!(listed["user_provided_name"], "a name of its own");
+    assert_eq!(
+        listed["client_properties"]["connection_name"],
+        "a name of its own"
+    );
     assert_eq!(listed["protocol"], "AMQP 0-9-1");
     assert!(listed["recv_oct"].as_u64().unwrap() > 0);
     let name = listed["name"].as_str().unwrap();
