@@ -1,7 +1,7 @@
 //! Duplicates over the life of a broker: what a queue knows after it stopped or crashed.
 
 use anyhow::ensure;
-use client_amqp091::codec::{BasicProperties, Table, TableWriter, Value};
+use client_amqp091::codec::{BasicProperties, Table, TableWriter, Value, exchange};
 use serde_json::json;
 use testkit::client::{CHANNEL, DURABLE, PERSISTENT};
 use testkit::{Broker, Client, Http};
@@ -27,6 +27,13 @@ async fn publish(
     queue: &str,
     ids: std::ops::Range<u32>,
 ) -> anyhow::Result<()> {
+    let last = send(client, "", queue, ids);
+    client.confirmed_until(last).await?;
+    Ok(())
+}
+
+/// Publishes messages with these ids; the number of the last.
+fn send(client: &mut Client, exchange: &str, queue: &str, ids: std::ops::Range<u32>) -> u64 {
     let mut last = 0;
     for id in ids {
         let mut headers = Vec::new();
@@ -37,10 +44,9 @@ async fn publish(
             headers: Some(Table::new(&headers)),
             ..PERSISTENT
         };
-        last = client.send("", queue, &properties, text.as_bytes());
+        last = client.send(exchange, queue, &properties, text.as_bytes());
     }
-    client.confirmed_until(last).await?;
-    Ok(())
+    last
 }
 
 async fn count(client: &mut Client, queue: &str) -> anyhow::Result<u32> {
@@ -114,5 +120,81 @@ async fn a_policy_switches_it_on_and_off() -> anyhow::Result<()> {
     publish(&mut client, "q", 100..110).await?;
     publish(&mut client, "q", 7..8).await?;
     ensure!(count(&mut client, "q").await? == entered + 11);
+    Ok(())
+}
+
+async fn exchange_of(client: &mut Client, name: &str) -> anyhow::Result<()> {
+    let mut arguments = Vec::new();
+    TableWriter::new(&mut arguments).field(b"x-cache-size", &Value::I32(100_000));
+    let declare = exchange::Declare {
+        exchange: name.as_bytes(),
+        exchange_type: b"x-message-deduplication",
+        durable: true,
+        arguments: Table::new(&arguments),
+        ..exchange::Declare::default()
+    };
+    client
+        .connection
+        .declare_exchange(CHANNEL, &declare)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_exchange_gives_each_queue_each_id_once_whenever_the_broker_is_killed()
+-> anyhow::Result<()> {
+    let mut broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    exchange_of(&mut client, "once").await?;
+    let queues = ["one", "two"];
+    for queue in queues {
+        client.declare(queue, DURABLE).await?;
+        client.bind(queue, "once", "").await?;
+    }
+    client.close().await?;
+    for round in 0..5 {
+        let mut client = Client::connect(&broker).await?;
+        client.confirm_select().await?;
+        // Some of it may be on the disk when the broker dies, and some ids may not.
+        let ids = round * 1000..(round + 1) * 1000;
+        let last = send(&mut client, "once", "", ids);
+        client.confirmed_until(last / 3).await?;
+        broker.kill()?;
+        broker.restart()?;
+        let mut client = Client::connect(&broker).await?;
+        client.confirm_select().await?;
+        let last = send(&mut client, "once", "", 0..(round + 1) * 1000);
+        client.confirmed_until(last).await?;
+        for queue in queues {
+            let count = count(&mut client, queue).await?;
+            ensure!(count == (round + 1) * 1000 - round * 10, "{queue}: {count}");
+            // What has left is known as well.
+            for _ in 0..10 {
+                ensure!(client.get(queue, true).await?.is_some());
+            }
+        }
+        client.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_for_exchanges_deduplicates_what_any_of_them_takes() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let http = Http::new(&broker);
+    let policy = json!({
+        "pattern": "^amq.topic$", "apply-to": "exchanges",
+        "definition": {"message-deduplication": true, "deduplication-cache-ttl": 600_000},
+    });
+    tokio::task::spawn_blocking(move || http.put("/policies/%2F/once", policy)).await??;
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    client.declare("q", DURABLE).await?;
+    client.bind("q", "amq.topic", "#").await?;
+    for (exchange, expected) in [("amq.topic", 10), ("amq.topic", 10), ("", 20), ("", 30)] {
+        let last = send(&mut client, exchange, "q", 0..10);
+        client.confirmed_until(last).await?;
+        ensure!(count(&mut client, "q").await? == expected);
+    }
     Ok(())
 }
