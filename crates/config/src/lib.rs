@@ -15,11 +15,13 @@ pub mod schema;
 pub mod size;
 
 mod metadata;
+mod place;
 mod settings;
 mod surroundings;
 
 pub use error::{ConfigError, Problem};
 pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
+pub use place::Place;
 pub use settings::{
     AuthMechanism, ContentHash, DefinitionsSettings, DiskFreeLimit, ListenAddress, LogLevel,
     LogSettings, ManagementSettings, MemoryHighWatermark, Permissions, Secret, Settings,
@@ -259,7 +261,7 @@ fn apply_variables(
         Ok(name) => draft.settings.node_name = name,
         Err(problem) => return problems.push(problem),
     }
-    match data_dir(surroundings, &draft.settings.node_name) {
+    match data_dir(surroundings, &draft.settings.node_name, true) {
         Some(path) => draft.settings.data_dir = path,
         None => problems.push(Problem::NoDataDirectory),
     }
@@ -317,8 +319,13 @@ fn node_name(surroundings: &dyn Surroundings) -> Result<String, Problem> {
     let given = surroundings
         .variable("RABBITMQ_NODENAME")
         .unwrap_or_else(|| "rabbit".to_owned());
+    full_node_name(surroundings, &given)
+}
+
+/// A node's name with the host's short name behind it if it has no `@`.
+fn full_node_name(surroundings: &dyn Surroundings, given: &str) -> Result<String, Problem> {
     let name = if given.contains('@') {
-        given
+        given.to_owned()
     } else {
         let host_name = surroundings.host_name();
         let short = host_name
@@ -346,9 +353,11 @@ fn node_name(surroundings: &dyn Surroundings) -> Result<String, Problem> {
     }
 }
 
-/// `RABBITMQ_MNESIA_DIR`, or the node's name below `RABBITMQ_MNESIA_BASE`, the package's directory or the user's own.
-fn data_dir(surroundings: &dyn Surroundings, node_name: &str) -> Option<PathBuf> {
-    if let Some(directory) = surroundings.variable("RABBITMQ_MNESIA_DIR") {
+/// `RABBITMQ_MNESIA_DIR`, if that is about this node, or the node's name below `RABBITMQ_MNESIA_BASE`, the package's directory or the
+/// user's own.
+fn data_dir(surroundings: &dyn Surroundings, node_name: &str, is_own: bool) -> Option<PathBuf> {
+    let directory = surroundings.variable("RABBITMQ_MNESIA_DIR");
+    if let Some(directory) = directory.filter(|_| is_own) {
         return Some(PathBuf::from(directory));
     }
     let base = surroundings

@@ -12,7 +12,7 @@ use broker::vhost::Vhost;
 use bytes::Bytes;
 use definitions::fields::is_too_deep;
 use hyper::Method;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Longest name in a path; longer ones are nobody's.
@@ -23,6 +23,25 @@ pub(crate) use definitions::fields::Object as Body;
 
 /// What handlers read from it.
 pub(crate) use definitions::fields::Fields;
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The network: whoever it is has to say so.
+    Network(SocketAddr),
+    /// The control socket: the node's operator.
+    Operator,
+}
+
+impl Caller {
+    /// The client's address.
+    pub(crate) fn peer(self) -> SocketAddr {
+        match self {
+            Self::Network(peer) => peer,
+            Self::Operator => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+}
 
 /// What a handler gets.
 pub(crate) struct Call {
@@ -40,8 +59,7 @@ pub(crate) struct Call {
     pub(crate) reason: Option<String>,
     /// The session that the cookies name, valid or not; empty without one.
     pub(crate) session: String,
-    /// The client's address.
-    pub(crate) peer: SocketAddr,
+    pub(crate) caller: Caller,
     pub(crate) body: Bytes,
 }
 
@@ -92,6 +110,11 @@ impl Call {
         self.user
             .as_ref()
             .expect("the table lets nobody in without a name")
+    }
+
+    /// Whether it is the node's operator who calls, who may do everything and has no permissions of a user.
+    pub(crate) fn is_operator(&self) -> bool {
+        self.caller == Caller::Operator
     }
 
     /// A part of the path, by its place among those that vary.

@@ -2,6 +2,7 @@
 //!
 //! It reads the metadata snapshot and asks shards for figures through a [`node::Handle`], and changes things by metadata commands or
 //! by AMQP on a connection of the node to itself, so every rule is the broker's own. It never touches messages on their way.
+//! The same answers, and some for operators on this host, come over the [`Control`] socket.
 //! It runs on threads of its own; nothing here can hold up a shard for longer than one slice of figures.
 //!
 //! Suggested reading order: `table` (all paths), `call`, `access`, `server`, `listing`, `amqp`, then `resources`.
@@ -11,6 +12,7 @@
 mod access;
 mod amqp;
 mod call;
+mod control;
 mod error;
 mod json;
 mod listing;
@@ -23,4 +25,5 @@ mod state;
 mod statistics;
 mod table;
 
+pub use control::Control;
 pub use service::start;

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only. What the API answers is `table`'s matter; here are the limits that hold for all of it: connections, header
 //! size and time, body size and time.
 
-use crate::call::Answer;
+use crate::call::{Answer, Caller};
 use crate::error::ApiError;
 use crate::state::State;
 use crate::table;
@@ -54,20 +54,28 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 
+/// The body of a response.
+pub(crate) type Body = Full<Bytes>;
+
 /// What all connections share.
-struct Server {
+pub(crate) struct Server {
     state: Arc<State>,
     connections: Arc<Semaphore>,
     requests: Semaphore,
 }
 
+impl Server {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self {
+            state,
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            requests: Semaphore::new(REQUESTS_MAX),
+        }
+    }
+}
+
 /// Accepts on all listeners until the task is dropped.
-pub(crate) async fn serve(state: Arc<State>, listeners: Vec<(TcpListener, Entrance)>) {
-    let server = Arc::new(Server {
-        state,
-        connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        requests: Semaphore::new(REQUESTS_MAX),
-    });
+pub(crate) async fn serve(server: Arc<Server>, listeners: Vec<(TcpListener, Entrance)>) {
     let mut accepting = tokio::task::JoinSet::new();
     for (listener, entrance) in listeners {
         accepting.spawn(accept(Arc::clone(&server), listener, entrance));
@@ -138,12 +146,8 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
-    let compressed = accepts_gzip(&head.headers);
     let origin = head.headers.get(header::ORIGIN).cloned();
-    let mut response = match outcome(&server, &head, body, peer).await {
-        Ok((answer, allow)) => written(answer, allow, compressed),
-        Err((error, allow)) => refused(error, allow),
-    };
+    let mut response = answer(&server, &head, body, Caller::Network(peer)).await;
     allow_origin(&server.state, origin, &mut response);
     if is_head {
         let length = response.body().as_bytes_len();
@@ -153,6 +157,27 @@ async fn respond(
             .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(response)
+}
+
+/// What the path of a request answers.
+pub(crate) async fn answer(
+    server: &Server,
+    head: &hyper::http::request::Parts,
+    body: Incoming,
+    caller: Caller,
+) -> Response<Body> {
+    let compressed = accepts_gzip(&head.headers);
+    match outcome(server, head, body, caller).await {
+        Ok((answer, allow)) => written(answer, allow, compressed),
+        Err((error, allow)) => refused(error, allow),
+    }
+}
+
+/// A response that no path gives.
+pub(crate) fn json(status: StatusCode, body: impl Into<crate::json::Json>) -> Response<Body> {
+    let mut response = written(Answer::Json(body.into()), "", false);
+    *response.status_mut() = status;
+    response
 }
 
 /// The length of a body that is there as a whole.
@@ -172,12 +197,12 @@ async fn outcome(
     server: &Server,
     head: &hyper::http::request::Parts,
     body: Incoming,
-    peer: SocketAddr,
+    caller: Caller,
 ) -> Result<(Answer, Allow), (ApiError, Allow)> {
     if is_ambiguous(&head.headers) {
         return Err((ApiError::bad("ambiguous request"), ""));
     }
-    let found = table::find(&server.state, head.uri.path());
+    let found = table::find(&server.state, head.uri.path(), caller);
     let Some(found) = found else {
         if let Some(target) = table::moved(head.uri.path()) {
             return Ok((Answer::Moved(target), ""));
@@ -192,12 +217,12 @@ async fn outcome(
         return Ok((Answer::Json(crate::json::Json::Null), allow));
     }
     let result = async {
-        let user = found.admit(&server.state, &head.method, &head.headers, peer)?;
+        let user = found.admit(&server.state, &head.method, &head.headers, caller)?;
         let body = read(server, body).await?;
         let _permit = server.requests.acquire().await.expect("it is never closed");
         let reason = head.headers.get(X_REASON).map(reason);
         found
-            .carry_out(&server.state, head, user, reason, peer, body)
+            .carry_out(&server.state, head, user, reason, caller, body)
             .await
     };
     match result.await {

@@ -5,7 +5,8 @@ use crate::statistics::Statistics;
 use base::Name;
 use node::config::ManagementSettings;
 use node::{Handle, Listeners};
-use std::sync::OnceLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Runtime;
 
 /// Shared by all requests.
 pub(crate) struct State {
@@ -14,8 +15,10 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
-    /// Where the API listens; set before the first request.
-    pub(crate) listeners: OnceLock<Listeners>,
+    /// Where the API listens now.
+    listeners: RwLock<Listeners>,
+    /// What serves the listeners, while there are any.
+    pub(crate) threads: Mutex<Option<Runtime>>,
 }
 
 impl State {
@@ -25,7 +28,8 @@ impl State {
             loopback_users: users.map(|user| user.as_str().into()).collect(),
             statistics: Statistics::default(),
             sessions: Sessions::default(),
-            listeners: OnceLock::new(),
+            listeners: RwLock::default(),
+            threads: Mutex::default(),
             node,
         }
     }
@@ -42,6 +46,11 @@ impl State {
 
     /// Where the API listens.
     pub(crate) fn http_listeners(&self) -> Listeners {
-        self.listeners.get().cloned().unwrap_or_default()
+        self.listeners.read().clone()
+    }
+
+    /// Says where the API listens.
+    pub(crate) fn set_http_listeners(&self, listeners: Listeners) {
+        *self.listeners.write() = listeners;
     }
 }

@@ -4,7 +4,7 @@
 //! walked from the front, so what is fixed stands before what varies.
 
 use crate::access::{self, Access};
-use crate::call::{Answer, Call, NAME_BYTES_MAX, Outcome};
+use crate::call::{Answer, Call, Caller, NAME_BYTES_MAX, Outcome};
 use crate::error::ApiError;
 use crate::query::{self, Query};
 use crate::resources::*;
@@ -17,7 +17,6 @@ use hyper::Method;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -185,6 +184,20 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "health/checks/metadata-store/initialized/with-data", GET, Management, health::ok;
 };
 
+/// Paths of the control socket, below `/control/`.
+static CONTROL_ENDPOINTS: &[Endpoint] = endpoints! {
+    "status", GET, Administrator, control::status;
+    "authenticate", POST, Administrator, control::authenticate_user;
+    "plugins", GET_PUT, Administrator, plugins::enabled;
+    "watermarks", PUT, Administrator, control::watermarks;
+    "queues/*/*/purge", POST, Administrator, control::purge;
+    "queues/*/*/delete", POST, Administrator, control::delete;
+    "connections/close", POST, Administrator, control::close_connection;
+};
+
+/// Who changes things over the control socket, in events.
+const OPERATOR: &str = "rmq-cli";
+
 /// Paths outside the API that lead somewhere else.
 const MOVED: [(&str, &str); 3] = [
     ("/api", "/api/index.html"),
@@ -198,13 +211,22 @@ pub(crate) struct Found {
     parameters: Vec<Name>,
 }
 
-/// Looks a path up. What has a prefix (`management.path_prefix`) is looked up without it.
-pub(crate) fn find(state: &State, path: &str) -> Option<Found> {
-    let path = path.strip_prefix(state.settings().path_prefix.as_str())?;
-    let below = path.strip_prefix("/api/")?;
+/// Looks a path up. What has a prefix (`management.path_prefix`) is looked up without it; the control socket has none, and paths of
+/// its own.
+pub(crate) fn find(state: &State, path: &str, caller: Caller) -> Option<Found> {
+    let (endpoints, below) = match caller {
+        Caller::Network(_) => {
+            let path = path.strip_prefix(state.settings().path_prefix.as_str())?;
+            (ENDPOINTS, path.strip_prefix("/api/")?)
+        }
+        Caller::Operator => match path.strip_prefix("/control/") {
+            Some(below) => (CONTROL_ENDPOINTS, below),
+            None => (ENDPOINTS, path.strip_prefix("/api/")?),
+        },
+    };
     let below = below.strip_suffix('/').unwrap_or(below);
     let segments: Vec<&str> = below.split('/').collect();
-    ENDPOINTS.iter().find_map(|endpoint| {
+    endpoints.iter().find_map(|endpoint| {
         let parameters = endpoint.matches(&segments)?;
         Some(Found {
             endpoint,
@@ -270,11 +292,14 @@ impl Found {
         state: &State,
         method: &Method,
         headers: &HeaderMap,
-        peer: SocketAddr,
+        caller: Caller,
     ) -> Result<Option<Arc<User>>, ApiError> {
         if !self.allow().split(", ").any(|own| own == method.as_str()) {
             return Err(ApiError::MethodNotAllowed);
         }
+        let Caller::Network(peer) = caller else {
+            return Ok(Some(Arc::new(User::operator(OPERATOR.into()))));
+        };
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let access = if reads {
             self.endpoint.read
@@ -314,7 +339,7 @@ impl Found {
         head: &Parts,
         user: Option<Arc<User>>,
         reason: Option<String>,
-        peer: SocketAddr,
+        caller: Caller,
         body: Bytes,
     ) -> Outcome {
         if self
@@ -337,7 +362,7 @@ impl Found {
             query: Query::parse(head.uri.query().unwrap_or_default()),
             reason,
             session: sessions::id(&head.headers).unwrap_or_default().to_owned(),
-            peer,
+            caller,
             body,
         };
         (self.endpoint.handler)(call).await

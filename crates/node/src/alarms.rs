@@ -57,24 +57,59 @@ pub(crate) struct AlarmRules {
     pub(crate) alarms: Alarms,
 }
 
+/// Where the alarms begin, as an operator says it. It holds until the node starts again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Watermarks {
+    /// Memory use above which publishers are blocked.
+    pub memory: MemoryHighWatermark,
+    /// Free disk space below which publishers are blocked.
+    pub disk: DiskFreeLimit,
+    /// The machine's memory in bytes, of which shares are taken.
+    total_memory_bytes: u64,
+}
+
+impl Watermarks {
+    /// Those of the configuration.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            memory: settings.memory_high_watermark,
+            disk: settings.disk_free_limit,
+            total_memory_bytes: settings
+                .total_memory_override_bytes
+                .or_else(total_memory_bytes)
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    fn memory_limit_bytes(&self) -> u64 {
+        match self.memory {
+            MemoryHighWatermark::Relative(ratio) => scale(self.total_memory_bytes, ratio),
+            MemoryHighWatermark::Absolute(bytes) => bytes,
+        }
+    }
+
+    fn disk_free_limit_bytes(&self) -> u64 {
+        match self.disk {
+            DiskFreeLimit::Relative(ratio) => scale(self.total_memory_bytes, ratio),
+            DiskFreeLimit::Absolute(bytes) => bytes,
+        }
+    }
+}
+
 impl AlarmRules {
     /// The rules that the settings ask for, with no alarm raised.
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let total = settings
-            .total_memory_override_bytes
-            .or_else(total_memory_bytes)
-            .unwrap_or(u64::MAX);
+    pub(crate) fn new(watermarks: &Watermarks) -> Self {
         Self {
-            memory_limit_bytes: match settings.memory_high_watermark {
-                MemoryHighWatermark::Relative(ratio) => scale(total, ratio),
-                MemoryHighWatermark::Absolute(bytes) => bytes,
-            },
-            disk_free_limit_bytes: match settings.disk_free_limit {
-                DiskFreeLimit::Relative(ratio) => scale(total, ratio),
-                DiskFreeLimit::Absolute(bytes) => bytes,
-            },
+            memory_limit_bytes: watermarks.memory_limit_bytes(),
+            disk_free_limit_bytes: watermarks.disk_free_limit_bytes(),
             alarms: Alarms::default(),
         }
+    }
+
+    /// Other limits from now on.
+    fn set_limits(&mut self, watermarks: &Watermarks) {
+        self.memory_limit_bytes = watermarks.memory_limit_bytes();
+        self.disk_free_limit_bytes = watermarks.disk_free_limit_bytes();
     }
 
     /// New figures; returns the alarms if they changed. `disk_full` is the log's own word and overrides the free space.
@@ -160,6 +195,7 @@ pub(crate) fn monitor(
     stop: &AtomicBool,
 ) {
     while !stop.load(Ordering::Relaxed) {
+        rules.set_limits(&shared.watermarks.lock());
         let memory = shared.accountant.totals();
         let log_bytes = shared.log.pending_bytes();
         let accounted = (memory.connection_bytes + memory.queue_bytes) as u64 + log_bytes;
@@ -247,7 +283,7 @@ fn log_change(
 impl Shared {
     /// What the alarms look at, as of now.
     pub(crate) fn resources(&self, settings: &Settings) -> Resources {
-        let rules = AlarmRules::new(settings);
+        let rules = AlarmRules::new(&self.watermarks.lock());
         let memory = self.accountant.totals();
         let accounted =
             (memory.connection_bytes + memory.queue_bytes) as u64 + self.log.pending_bytes();

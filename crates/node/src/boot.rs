@@ -1,12 +1,13 @@
 //! Starting and stopping a node: data directory, recovery, shards, listeners, signals.
 
-use crate::alarms::{self, Accountant, AlarmRules};
+use crate::alarms::{self, Accountant, AlarmRules, Watermarks};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::definitions;
 use crate::desk::{self, Desk};
 use crate::edge::Edge;
 use crate::events::EventBus;
 use crate::handle::{self, Listeners};
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::listener::{self, Entrance, ListenOptions};
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
@@ -33,7 +34,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store::{Damage, Event, EventSink, Handle, RealDisk, Recovered, Store, StoreError};
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use transport::{TlsAcceptor, TlsError};
 
 /// The RabbitMQ release whose behaviour clients are told to expect.
@@ -126,18 +129,20 @@ impl EventSink for Events {
     }
 }
 
-/// Runs a node until it is told to stop (SIGTERM, SIGINT), then drains and returns.
+/// Runs a node until it is told to end (SIGTERM, SIGINT, [`Lifecycle::end`]), then drains and returns. While `lifecycle` wants it
+/// stopped, the process goes on without it.
 ///
 /// `started` is when the process started, for the ready line. `release_memory` gives memory that the calling thread has freed back
-/// to the operating system; only the program knows its allocator. `services` is called once, when the node can be used.
+/// to the operating system; only the program knows its allocator. `services` is called at each start, when the node can be used.
 ///
 /// # Errors
-/// It cannot start, or its log failed.
+/// It cannot start the first time, or its log failed.
 pub fn run(
     settings: &Settings,
     started: Instant,
     release_memory: fn(),
     services: StartServices<'_>,
+    lifecycle: &Lifecycle,
 ) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -147,10 +152,60 @@ pub fn run(
             source,
         })?;
     runtime.block_on(async {
-        Node::start(settings, started, release_memory, services)?
-            .serve()
-            .await
+        let mut signals = Signals::watch()?;
+        let mut node = Node::start(settings, started, release_memory, services)?;
+        loop {
+            lifecycle.enter(Phase::Running);
+            if node.serve(&mut signals, lifecycle).await? {
+                return Ok(());
+            }
+            node = loop {
+                let wanted = tokio::select! {
+                    () = signals.end() => false,
+                    wanted = lifecycle.start_wanted() => wanted,
+                };
+                if !wanted {
+                    return Ok(());
+                }
+                lifecycle.enter(Phase::Booting);
+                match Node::start(settings, Instant::now(), release_memory, services) {
+                    Ok(node) => break node,
+                    Err(error) => {
+                        tracing::error!(%error, "the broker does not start");
+                        lifecycle.failed(error.to_string());
+                    }
+                }
+            };
+        }
     })
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Self, NodeError> {
+        let watch = |kind| {
+            signal(kind).map_err(|source| NodeError::System {
+                what: "watch signals",
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 struct Node {
@@ -161,6 +216,8 @@ struct Node {
     monitor_stop: Arc<AtomicBool>,
     services: Vec<Box<dyn Service>>,
     edge: Edge,
+    listeners: JoinSet<()>,
+    desk: JoinSet<()>,
     /// Open as long as the node runs.
     store: Store<StoredMessage>,
 }
@@ -208,6 +265,7 @@ impl Node {
             frontend: Arc::new(frontend_config(settings)),
             consumer_timeout_ms: settings.consumer_timeout_ms,
             accountant: Accountant::new(usize::from(shards), disk_full),
+            watermarks: parking_lot::Mutex::new(Watermarks::new(settings)),
             mailboxes,
             desk: Desk::default(),
             retired: parking_lot::Mutex::default(),
@@ -272,7 +330,7 @@ impl Node {
             let (shared, stop, rules) = (
                 Arc::clone(&shared),
                 Arc::clone(&monitor_stop),
-                AlarmRules::new(settings),
+                AlarmRules::new(&shared.watermarks.lock()),
             );
             let data_dir = settings.data_dir.clone();
             threads.push(spawn("monitor".to_owned(), move || {
@@ -280,6 +338,7 @@ impl Node {
             })?);
         }
         let mut addresses = Listeners::default();
+        let mut accepting = JoinSet::new();
         for (entrance, listeners) in entrances {
             if let Some(tls) = &entrance.tls {
                 edge.spawn(Arc::clone(tls).watch());
@@ -297,14 +356,15 @@ impl Node {
                 let (shared, entrance) = (Arc::clone(&shared), entrance.clone());
                 if entrance.is_open() {
                     let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-                    tokio::spawn(listener::accept(listener, shared, listen, entrance));
+                    accepting.spawn(listener::accept(listener, shared, listen, entrance));
                 } else {
                     edge.accept(listener, shared, listen, entrance)
                         .map_err(system)?;
                 }
             }
         }
-        tokio::spawn(desk::run(Arc::clone(&shared)));
+        let mut desk = JoinSet::new();
+        desk.spawn(desk::run(Arc::clone(&shared)));
         let handle = handle::Handle::new(
             Arc::clone(&shared),
             Arc::new(settings.clone()),
@@ -314,6 +374,8 @@ impl Node {
         announce(settings, &addresses, &services, started);
         Ok(Self {
             services,
+            listeners: accepting,
+            desk,
             shared,
             threads,
             reports,
@@ -324,35 +386,34 @@ impl Node {
         })
     }
 
-    async fn serve(mut self) -> Result<(), NodeError> {
-        let system = |source| NodeError::System {
-            what: "watch signals",
-            source,
+    /// Serves until the broker has to stop. True if its process has to end, too.
+    async fn serve(
+        mut self,
+        signals: &mut Signals,
+        lifecycle: &Lifecycle,
+    ) -> Result<bool, NodeError> {
+        let (ends, failure) = tokio::select! {
+            () = signals.end() => (true, None),
+            ends = lifecycle.stop_wanted() => (ends, None),
+            failure = self.failures.recv() => (true, failure),
         };
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(system)?;
-        let mut interrupt =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-                .map_err(system)?;
-        let failure = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            failure = self.failures.recv() => failure,
-        };
+        lifecycle.enter(Phase::Stopping);
         match &failure {
             None => tracing::info!("stopping: closing connections"),
             Some(error) => tracing::error!(%error, "stopping because the log has failed"),
         }
         self.stop().await;
-        match failure {
-            Some(error) => Err(NodeError::LogFailed(error)),
-            None => self.close(),
+        if let Some(error) = failure {
+            return Err(NodeError::LogFailed(error));
         }
+        self.close().await?;
+        lifecycle.enter(Phase::Stopped { failure: None });
+        Ok(ends)
     }
 
     /// Closes all connections and waits until the shards have given everything to the log.
     async fn stop(&mut self) {
+        self.listeners.shutdown().await;
         self.services.drain(..).for_each(Service::stop);
         self.edge.stop();
         for mailbox in self.shared.shard_mailboxes() {
@@ -385,8 +446,9 @@ impl Node {
         }
     }
 
-    fn close(self) -> Result<(), NodeError> {
+    async fn close(mut self) -> Result<(), NodeError> {
         self.store.handle().shutdown()?;
+        self.desk.shutdown().await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! shard, so that listing everything never holds up messages for long. Changes are metadata commands or frames of a
 //! [`DirectConnection`].
 
+use crate::alarms::Watermarks;
 use crate::boot::{self, NodeError};
 use crate::config::{ListenAddress, Settings};
 use crate::definitions::ImportError;
@@ -16,7 +17,7 @@ use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, Queu
 use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
-use broker::command::{MetadataCommand, MetadataReply};
+use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay::{DelayTarget, Listed, Selector};
 use broker::event::INTERNAL_USER;
 use broker::metadata::Metadata;
@@ -134,6 +135,16 @@ impl Handle {
     /// Memory, disk and alarms as of now.
     pub fn resources(&self) -> Resources {
         self.shared.resources(&self.settings)
+    }
+
+    /// Where the alarms begin.
+    pub fn watermarks(&self) -> Watermarks {
+        *self.shared.watermarks.lock()
+    }
+
+    /// Says where the alarms begin, until the node starts again. The monitor looks at it within a second.
+    pub fn set_watermarks(&self, watermarks: Watermarks) {
+        *self.shared.watermarks.lock() = watermarks;
     }
 
     /// Carries out a metadata command; durable things are on stable storage when it returns. Permissions are the caller's matter.
@@ -306,6 +317,66 @@ impl Handle {
         closed.await.unwrap_or(false)
     }
 
+    /// Drops all ready messages of a queue and returns how many.
+    ///
+    /// # Errors
+    /// The queue is gone, or the log has failed.
+    pub async fn purge(&self, queue: QueueRef) -> Result<u64, Error> {
+        match self
+            .command(queue, |channel| QueueCommand::Purge { channel })
+            .await?
+        {
+            Reply::Purged { count } => Ok(count),
+            other => Err(refusal(other)),
+        }
+    }
+
+    /// Deletes a queue, if the conditions hold, and returns how many ready messages went with it.
+    ///
+    /// # Errors
+    /// The queue is gone, a condition does not hold, or the log has failed.
+    pub async fn delete_queue(
+        &self,
+        queue: QueueRef,
+        conditions: DeleteConditions,
+    ) -> Result<u64, Error> {
+        let DeleteConditions {
+            if_unused,
+            if_empty,
+        } = conditions;
+        let command = |channel| QueueCommand::Delete {
+            channel,
+            if_unused,
+            if_empty,
+        };
+        match self.command(queue, command).await? {
+            Reply::Deleted { ready } => Ok(ready),
+            other => Err(refusal(other)),
+        }
+    }
+
+    /// Gives a queue a command of the node's own and waits for the first reply.
+    async fn command(
+        &self,
+        queue: QueueRef,
+        command: impl FnOnce(ChannelId) -> QueueCommand,
+    ) -> Result<Reply, Error> {
+        let (connection, mut replies) = self.shared.desk.open(self.shared.desk_id());
+        let channel = ChannelId {
+            connection,
+            number: 1,
+            epoch: 0,
+        };
+        let mail = Mail::Queue {
+            queue: queue.id,
+            command: command(channel),
+        };
+        self.shared.mailboxes[queue.shard.index()].send(mail);
+        let reply = replies.recv().await;
+        self.shared.desk.close(connection);
+        reply.map(|(_, reply)| reply).ok_or_else(stopping)
+    }
+
     /// Asks each shard in turn.
     async fn ask_all<T>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Vec<T> {
         let mut found = Vec::new();
@@ -340,8 +411,30 @@ impl Handle {
     }
 }
 
+/// When a queue may be deleted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeleteConditions {
+    /// Only without consumers.
+    pub if_unused: bool,
+    /// Only without ready messages.
+    pub if_empty: bool,
+}
+
+fn stopping() -> Error {
+    Error::Storage("the node is stopping".into())
+}
+
+/// Why a queue did not do what it was told.
+fn refusal(reply: Reply) -> Error {
+    if let Reply::Failed(error) = reply {
+        *error
+    } else {
+        Error::Invalid("the queue gave an answer to something else".into())
+    }
+}
+
 fn settled(
     answer: Result<Result<MetadataReply, Error>, oneshot::error::RecvError>,
 ) -> Result<MetadataReply, Error> {
-    answer.unwrap_or_else(|_| Err(Error::Storage("the node is stopping".into())))
+    answer.unwrap_or_else(|_| Err(stopping()))
 }

@@ -24,8 +24,10 @@ mod definitions;
 mod desk;
 mod direct;
 mod edge;
+mod erase;
 mod events;
 mod handle;
+mod lifecycle;
 mod listener;
 mod mailbox;
 mod message_codec;
@@ -42,14 +44,17 @@ mod tls_stream;
 mod windows;
 
 pub use self::definitions::ImportError;
+pub use alarms::Watermarks;
 pub use boot::{NodeError, RABBITMQ_VERSION, run};
 pub use browsing::{
     Acted, Action, BATCH_MESSAGES_MAX, EXAMINED_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, Page,
     Route, Selection,
 };
 pub use direct::DirectConnection;
+pub use erase::erase_data;
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
-pub use handle::{Handle, Listeners, Resources};
+pub use handle::{DeleteConditions, Handle, Listeners, Resources};
+pub use lifecycle::{Lifecycle, Phase};
 pub use listener::{Entered, EnteredStream, Entrance};
 pub use metadata_leader::{BatchError, BatchKind};
 pub use process::ProcessFigures;

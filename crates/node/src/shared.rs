@@ -1,6 +1,6 @@
 //! What all threads of a node share: handles, never message state.
 
-use crate::alarms::Accountant;
+use crate::alarms::{Accountant, Watermarks};
 use crate::desk::Desk;
 use crate::events::EventBus;
 use crate::mailbox::{Mail, Mailbox};
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     /// How long a consumer of a quorum queue may keep a message, unless the queue says otherwise.
     pub(crate) consumer_timeout_ms: u64,
     pub(crate) accountant: Accountant,
+    pub(crate) watermarks: Mutex<Watermarks>,
     /// What happened in queues that are gone.
     pub(crate) retired: Mutex<Counters>,
     pub(crate) started: Instant,

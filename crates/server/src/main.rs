@@ -8,12 +8,15 @@ mod log_exchange;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use node::NodeError;
+use cli::Tool;
+use management::Control;
 use node::config::{self, Process};
+use node::{Handle, Lifecycle, NodeError};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 #[global_allocator]
@@ -71,6 +74,24 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Control a node, as rabbitmqctl does; `warren ctl help` tells more.
+    #[command(disable_help_flag = true)]
+    Ctl(Words),
+    /// Look at a node, as rabbitmq-diagnostics does.
+    #[command(disable_help_flag = true)]
+    Diagnostics(Words),
+    /// Enable and disable plugins, as rabbitmq-plugins does.
+    #[command(disable_help_flag = true)]
+    Plugins(Words),
+    /// Control replicated queues, as rabbitmq-queues does.
+    #[command(disable_help_flag = true)]
+    Queues(Words),
+    /// Control streams, as rabbitmq-streams does.
+    #[command(disable_help_flag = true)]
+    Streams(Words),
+    /// Prepare a node for an upgrade, as rabbitmq-upgrade does.
+    #[command(disable_help_flag = true)]
+    Upgrade(Words),
     /// Generate load and measure a broker; `warren perf --help` tells more.
     #[command(disable_help_flag = true)]
     Perf {
@@ -95,6 +116,14 @@ enum TlsCommand {
     },
 }
 
+/// What another tool reads by itself.
+#[derive(Debug, clap::Args)]
+struct Words {
+    /// A command and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
 fn main() -> ExitCode {
     let started = Instant::now();
     let mut arguments = std::env::args_os();
@@ -103,13 +132,16 @@ fn main() -> ExitCode {
         .file_name()
         .unwrap_or_default()
         .to_os_string();
+    if let Some(tool) = name.to_str().and_then(Tool::find) {
+        return cli::run(tool, arguments);
+    }
     let result = if name == "rabbitmq-server" {
-        rabbitmq_server(arguments, started)
+        rabbitmq_server(arguments, started).map(|()| ExitCode::SUCCESS)
     } else {
         warren(started)
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{}: {error:#}", name.to_string_lossy());
             ExitCode::FAILURE
@@ -117,9 +149,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn warren(started: Instant) -> anyhow::Result<()> {
+fn warren(started: Instant) -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Server => serve(started),
+        Command::Server => serve(started)?,
         Command::Tls {
             command:
                 TlsCommand::Generate {
@@ -127,23 +159,28 @@ fn warren(started: Instant) -> anyhow::Result<()> {
                     host,
                     user,
                 },
-        } => Ok(transport::generate(&directory, &host, &user)?),
+        } => transport::generate(&directory, &host, &user)?,
         Command::Import { arguments } => {
-            import::run(std::iter::once(OsString::from("warren import")).chain(arguments))
+            import::run(std::iter::once(OsString::from("warren import")).chain(arguments))?;
         }
         Command::Doctor { arguments } => {
             let name = OsString::from("warren doctor");
-            if doctor::run(std::iter::once(name).chain(arguments))? {
-                Ok(())
-            } else {
+            if !doctor::run(std::iter::once(name).chain(arguments))? {
                 // What is wrong is said already.
-                std::process::exit(1)
+                return Ok(ExitCode::FAILURE);
             }
         }
         Command::Perf { arguments } => {
-            perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))
+            perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))?;
         }
+        Command::Ctl(Words { words }) => return Ok(cli::run(Tool::Ctl, words)),
+        Command::Diagnostics(Words { words }) => return Ok(cli::run(Tool::Diagnostics, words)),
+        Command::Plugins(Words { words }) => return Ok(cli::run(Tool::Plugins, words)),
+        Command::Queues(Words { words }) => return Ok(cli::run(Tool::Queues, words)),
+        Command::Streams(Words { words }) => return Ok(cli::run(Tool::Streams, words)),
+        Command::Upgrade(Words { words }) => return Ok(cli::run(Tool::Upgrade, words)),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `rabbitmq-server` takes its configuration from files and the environment only.
@@ -167,8 +204,10 @@ fn serve(started: Instant) -> anyhow::Result<()> {
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    node::run(&loaded.settings, started, release_memory, &|handle| {
-        let mut services = management::start(handle)?;
+    let lifecycle = Arc::new(Lifecycle::default());
+    let control = Control::open(&loaded.settings, Arc::clone(&lifecycle), started);
+    let services = |handle: &Handle| {
+        let mut services = management::start(handle, control.as_ref())?;
         if let Some(publisher) = log_publisher.take() {
             let started = publisher.start(handle.clone());
             services.push(started.map_err(|source| NodeError::System {
@@ -177,6 +216,8 @@ fn serve(started: Instant) -> anyhow::Result<()> {
             })?);
         }
         Ok(services)
-    })?;
+    };
+    let settings = &loaded.settings;
+    node::run(settings, started, release_memory, &services, &lifecycle)?;
     Ok(())
 }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long a broker may take to start or to stop before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The name of every broker; each has a data directory of its own.
+const NODE_NAME: &str = "rabbit@localhost";
+
 /// A running (or killed) broker.
 #[derive(Debug)]
 pub struct Broker {
@@ -121,7 +124,7 @@ impl Broker {
             .arg("server")
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.address.port().to_string())
-            .env("RABBITMQ_NODENAME", "rabbit@localhost")
+            .env("RABBITMQ_NODENAME", NODE_NAME)
             .env("RABBITMQ_MNESIA_DIR", self.data_directory())
             .env("RABBITMQ_CONFIG_FILE", &conf)
             .stdin(Stdio::null())
@@ -129,6 +132,20 @@ impl Broker {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("start {}", binary.display()))
+    }
+
+    /// A command line tool for this broker, by the name that RabbitMQ's tool has.
+    ///
+    /// # Errors
+    /// The binary is missing.
+    pub fn tool(&self, name: &str) -> anyhow::Result<Command> {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(binary()?);
+        command
+            .arg0(name)
+            .env("RABBITMQ_NODENAME", NODE_NAME)
+            .env("RABBITMQ_MNESIA_DIR", self.data_directory());
+        Ok(command)
     }
 
     /// Starts a process on a data directory that it must refuse; returns what it says.

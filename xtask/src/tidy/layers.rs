@@ -45,12 +45,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("client-amqp091", &["base", "codec-amqp091"]),
     ("perf", &["base", "client-amqp091"]),
+    ("cli", &["broker", "config"]),
     ("import", &["client-amqp091", "codec-amqp091"]),
     ("doctor", &["config", "store"]),
     (
         "server",
         &[
             "base",
+            "cli",
             "doctor",
             "import",
             "management",

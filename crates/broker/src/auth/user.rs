@@ -56,6 +56,14 @@ impl User {
         }
     }
 
+    /// An administrator that is in no database, for tools that act for the node's operator.
+    pub fn operator(name: Name) -> Self {
+        Self {
+            tags: vec!["administrator".into()],
+            ..Self::new(name)
+        }
+    }
+
     /// Whether the user has this tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| **own == *tag)

@@ -37,7 +37,7 @@ enum Shown {
 }
 
 impl Shown {
-    fn item(&self) -> Object {
+    fn item(&self, call: &Call) -> Object {
         match self {
             Self::Implicit(vhost, queue) => object! {
                 "source" => "",
@@ -45,7 +45,7 @@ impl Shown {
                 "destination" => queue,
                 "destination_type" => "queue",
                 "routing_key" => queue,
-                "arguments" => Object::default(),
+                "arguments" => call.arguments(&Arguments::default()),
                 "properties_key" => query::encode(queue.as_bytes()),
             },
             Self::Explicit(vhost, binding) => {
@@ -59,7 +59,7 @@ impl Shown {
                     "destination" => name,
                     "destination_type" => kind,
                     "routing_key" => crate::json::text(&binding.binding_key),
-                    "arguments" => &binding.arguments,
+                    "arguments" => call.arguments(&binding.arguments),
                     "properties_key" => properties_key(&binding.binding_key, &binding.arguments),
                 }
             }
@@ -102,7 +102,7 @@ fn of_vhost(vhost: &Vhost) -> Vec<Shown> {
 }
 
 fn show(call: &Call, bindings: Vec<Shown>) -> Outcome {
-    Listing::new(&call.query)?.list(bindings, |_| "", Shown::item)
+    Listing::new(&call.query)?.list(bindings, |_| "", |shown| shown.item(call))
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
@@ -236,14 +236,14 @@ async fn one(call: Call, to: To) -> Outcome {
     let binding = found(&call, to)?
         .into_iter()
         .find(|binding| {
-            let item = binding.item();
+            let item = binding.item(&call);
             let key = item.get("properties_key").and_then(Json::as_str);
             // Clients send the key as it is in listings, or encoded once more.
             key == Some(&**wanted) || key == Some(&encoded.replace("%7E", "~"))
         })
         .ok_or(ApiError::NoObject)?;
     if call.method == Method::GET {
-        return Ok(binding.item().into());
+        return Ok(binding.item(&call).into());
     }
     let Shown::Explicit(_, binding) = binding else {
         return Err(ApiError::NotAuthorised("Access refused."));

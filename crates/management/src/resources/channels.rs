@@ -58,11 +58,11 @@ fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
     Listing::new(&call.query)?.list(
         sources(connections),
         |source| &source.name,
-        |source| item(source, &node),
+        |source| item(call, source, &node),
     )
 }
 
-fn item(source: &Source, node: &str) -> Object {
+fn item(call: &Call, source: &Source, node: &str) -> Object {
     let Source {
         name,
         connection,
@@ -77,7 +77,7 @@ fn item(source: &Source, node: &str) -> Object {
         | ConnectionState::Blocking
         | ConnectionState::Blocked => "running",
     };
-    object! {
+    let mut item = object! {
         "acks_uncommitted" => 0_u64,
         "confirm" => channel.confirm,
         "connection_details" => connections::short(connection),
@@ -99,7 +99,12 @@ fn item(source: &Source, node: &str) -> Object {
         "user" => &own.user,
         "user_who_performed_action" => &own.user,
         "vhost" => &own.vhost,
+    };
+    if call.is_operator() {
+        item.push("pid", call.pid(own.id, channel.number));
+        item.push("connection", call.pid(own.id, 0));
     }
+    item
 }
 
 pub(crate) async fn one(call: Call) -> Outcome {
@@ -109,7 +114,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
         .find(|source| *call.parameter(0) == *source.name)
         .ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();
-    let mut item = item(&source, &node);
+    let mut item = item(&call, &source, &node);
     let consumers =
         super::consumers::of_channel(&call, &source.connection, source.channel.number).await;
     item.append(object! {

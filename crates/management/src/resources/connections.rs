@@ -104,7 +104,11 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
         "auth_mechanism" => own.mechanism.clone(),
         "channel_max" => own.channel_max,
         "channels" => own.channels,
-        "client_properties" => client_properties(own),
+        "client_properties" => if call.is_operator() {
+            call.arguments(&own.client_properties)
+        } else {
+            client_properties(own).into()
+        },
         "connected_at" => own.connected_at_ms,
         "frame_max" => own.frame_max,
         "garbage_collection" => super::queues::garbage_collection(),
@@ -136,6 +140,9 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
     };
     if own.throttled {
         item.push("throttled", true);
+    }
+    if call.is_operator() {
+        item.push("pid", call.pid(own.id, 0));
     }
     for (key, value) in [
         ("recv_oct", own.received_bytes),

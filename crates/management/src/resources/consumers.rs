@@ -52,8 +52,8 @@ pub(crate) fn item(
     } else {
         activity
     };
-    object! {
-        "arguments" => &consumer.arguments,
+    let mut item = object! {
+        "arguments" => call.arguments(&consumer.arguments),
         "ack_required" => !consumer.no_ack,
         "active" => consumer.is_active,
         "activity_status" => activity,
@@ -65,7 +65,12 @@ pub(crate) fn item(
             "name" => queue.map(|record| Json::from(&record.name)),
             "vhost" => queue.map(|record| Json::from(&record.vhost)),
         },
+    };
+    if call.is_operator() {
+        let channel = consumer.id.channel;
+        item.push("channel_pid", call.pid(channel.connection, channel.number));
     }
+    item
 }
 
 fn channel(

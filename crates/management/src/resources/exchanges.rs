@@ -34,13 +34,13 @@ pub(crate) async fn list(call: Call) -> Outcome {
     listing.list(
         exchanges,
         |(_, exchange)| &exchange.name,
-        |(vhost, exchange)| item(vhost, exchange),
+        |(vhost, exchange)| item(&call, vhost, exchange),
     )
 }
 
-fn item(vhost: &Vhost, exchange: &Exchange) -> Object {
+fn item(call: &Call, vhost: &Vhost, exchange: &Exchange) -> Object {
     let mut item = object! {
-        "arguments" => &exchange.arguments,
+        "arguments" => call.arguments(&exchange.arguments),
         "auto_delete" => exchange.auto_delete,
         "durable" => exchange.durable,
         "internal" => exchange.internal,
@@ -82,7 +82,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
         Method::PUT => declare(&call).await,
         Method::DELETE => delete(&call).await,
         _ => {
-            let mut item = item(call.vhost()?, expect_exchange(&call)?);
+            let mut item = item(&call, call.vhost()?, expect_exchange(&call)?);
             item.append(object! { "incoming" => nothing(), "outgoing" => nothing() });
             Ok(Columns::new(&call.query).apply(item).into())
         }

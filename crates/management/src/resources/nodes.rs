@@ -180,7 +180,7 @@ fn applications() -> Vec<Object> {
 }
 
 /// What memory is used for, under the names that clients know.
-fn breakdown(call: &Call) -> Object {
+pub(crate) fn breakdown(call: &Call) -> Object {
     let resources = call.state.node.resources();
     let used = resources.memory_used_bytes;
     let other = used.saturating_sub(resources.connection_bytes + resources.queue_bytes);

@@ -50,7 +50,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
 
 pub(crate) async fn operator_one(call: Call) -> Outcome {
     let disabled = call.state.settings().operator_policy_changes_disabled;
-    if disabled && call.method != Method::GET {
+    if disabled && call.method != Method::GET && !call.is_operator() {
         return Err(ApiError::MethodNotAllowed);
     }
     one_of(&call, PolicyScope::Operator).await

@@ -134,7 +134,7 @@ impl Shown<'_> {
             );
         }
         let mut item = object! {
-            "arguments" => &arguments,
+            "arguments" => self.call.arguments(&arguments),
             "auto_delete" => record.auto_delete,
             "durable" => record.durable,
             "exclusive" => record.exclusive_owner.is_some(),
@@ -148,6 +148,9 @@ impl Shown<'_> {
         };
         if let Some(owner) = record.exclusive_owner.and_then(|id| self.owners.get(&id)) {
             item.push("owner_pid_details", super::connections::short(owner));
+        }
+        if let Some(owner) = record.exclusive_owner.filter(|_| self.call.is_operator()) {
+            item.push("owner_pid", self.call.pid(owner, 0));
         }
         item
     }

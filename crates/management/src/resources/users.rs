@@ -125,7 +125,7 @@ pub(crate) async fn login(call: Call) -> Outcome {
     let user = access::login(
         &call.metadata,
         Some(header.as_bytes()),
-        call.peer.ip(),
+        call.caller.peer().ip(),
         &call.state.loopback_users,
     );
     call.state.statistics.count_login(user.is_ok());
@@ -145,7 +145,7 @@ fn of_session(call: &Call) -> Result<Arc<User>, ApiError> {
     access::login(
         &call.metadata,
         Some(&credentials),
-        call.peer.ip(),
+        call.caller.peer().ip(),
         &state.loopback_users,
     )
 }
@@ -169,7 +169,7 @@ pub(crate) async fn session(call: Call) -> Outcome {
     let user = access::login(
         &call.metadata,
         Some(credentials.as_bytes()),
-        call.peer.ip(),
+        call.caller.peer().ip(),
         &call.state.loopback_users,
     );
     call.state.statistics.count_login(user.is_ok());

@@ -130,7 +130,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
     }
 }
 
-/// A new vhost belongs to whoever makes it; what is not said about one that exists is as if it were new.
+/// A new vhost belongs to the user who makes it; what is not said about one that exists is as if it were new.
 fn put(
     call: &Call,
     name: &Name,
@@ -153,19 +153,20 @@ fn put(
             changes,
         }]);
     }
-    Ok(vec![
-        MetadataCommand::CreateVhost {
-            name: name.clone(),
-            metadata,
-        },
-        MetadataCommand::SetPermissions {
+    let mut commands = vec![MetadataCommand::CreateVhost {
+        name: name.clone(),
+        metadata,
+    }];
+    if !call.is_operator() {
+        commands.push(MetadataCommand::SetPermissions {
             vhost: name.clone(),
             user: call.user().name.clone(),
             configure: ".*".into(),
             write: ".*".into(),
             read: ".*".into(),
-        },
-    ])
+        });
+    }
+    Ok(commands)
 }
 
 pub(crate) async fn protection(call: Call) -> Outcome {

@@ -1,0 +1,285 @@
+//! Replicas of queues and streams, which have one each so far, and preparing a node for an upgrade.
+
+use super::Done;
+use crate::Failure;
+use crate::call::Call;
+use crate::failure::{DATA, UNAVAILABLE};
+use crate::node::encode;
+use crate::output::Output;
+use crate::term::Term;
+use serde_json::{Value as Json, json};
+
+/// Bytes of a message that `peek` shows.
+const PEEK_BYTES: usize = 64;
+
+/// The queue in the first argument, if there is one.
+fn find(call: &mut Call) -> Result<Option<Json>, Failure> {
+    let path = format!(
+        "/api/queues/{}/{}",
+        call.vhost_path(),
+        encode(call.value(0))
+    );
+    let answer = call.node.get(&path)?;
+    if answer.is_missing() {
+        return Ok(None);
+    }
+    answer.ok().map(Some)
+}
+
+fn expect(call: &mut Call) -> Result<Json, Failure> {
+    find(call)?.ok_or_else(|| {
+        Failure::plain(
+            DATA,
+            format!(
+                "queue '{}' was not found in virtual host '{}'",
+                call.value(0),
+                call.vhost()
+            ),
+        )
+    })
+}
+
+fn not_quorum() -> Failure {
+    Failure::error(UNAVAILABLE, "Cannot get quorum status of a classic queue")
+}
+
+const STATUS_COLUMNS: [&str; 10] = [
+    "Node Name",
+    "Raft State",
+    "Membership",
+    "Last Log Index",
+    "Last Written",
+    "Last Applied",
+    "Commit Index",
+    "Snapshot Index",
+    "Term",
+    "Machine Version",
+];
+
+pub(crate) fn quorum_status(call: &mut Call) -> Done {
+    call.say(&format!(
+        "Status of queue {} on node {} ...",
+        call.value(0),
+        call.node.name()
+    ));
+    let queue = expect(call)?;
+    if queue["type"] != "quorum" {
+        return Err(not_quorum());
+    }
+    // One copy needs no log of its own: it is always the leader, and what it has is committed.
+    let mut row = vec![
+        Term::atom(call.node.name()),
+        Term::atom("leader"),
+        Term::atom("voter"),
+    ];
+    row.resize(STATUS_COLUMNS.len(), Term::int(0));
+    Ok(Output::rows(&STATUS_COLUMNS, vec![row]))
+}
+
+/// Membership of a queue that has one member, on this node.
+fn change_member(call: &mut Call, banner: &str) -> Done {
+    call.say(banner);
+    let queue = expect(call)?;
+    if queue["type"] == "classic" {
+        return Err(Failure::error(
+            UNAVAILABLE,
+            "Cannot change members of a classic queue",
+        ));
+    }
+    if call.value(1) == call.node.name() {
+        return Err(Failure::error(
+            UNAVAILABLE,
+            "the only member of a queue is on its node: there is nothing to add and none to remove",
+        ));
+    }
+    Err(Failure::error(
+        UNAVAILABLE,
+        format!("{} is not a member of this cluster", call.value(1)),
+    ))
+}
+
+pub(crate) fn add_member(call: &mut Call) -> Done {
+    let banner = format!(
+        "Adding a member for queue {} on node {}...",
+        call.value(0),
+        call.value(1)
+    );
+    change_member(call, &banner)
+}
+
+pub(crate) fn delete_member(call: &mut Call) -> Done {
+    let banner = format!(
+        "Removing a replica of queue {} on node {}...",
+        call.value(0),
+        call.value(1)
+    );
+    change_member(call, &banner)
+}
+
+const CHANGE_COLUMNS: [&str; 4] = ["vhost", "name", "size", "result"];
+
+/// Every queue has its one member already.
+pub(crate) fn grow(call: &mut Call) -> Done {
+    let (node, which) = (call.value(0).to_owned(), call.value(1).to_owned());
+    if which != "all" && which != "even" {
+        return Err(Failure::usage(format!(
+            "{which} is no strategy: all or even"
+        )));
+    }
+    call.say(&format!("Growing {which} queues on {node}..."));
+    Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
+}
+
+pub(crate) fn shrink(call: &mut Call) -> Done {
+    call.say(&format!("Shrinking queues on {}...", call.value(0)));
+    if call.value(0) != call.node.name() {
+        return Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty());
+    }
+    let queues = call.list("/api/queues?columns=name,vhost,type")?;
+    let rows = queues
+        .iter()
+        .filter(|queue| queue["type"] != "classic")
+        .map(|queue| {
+            let mut row = super::cells(queue, &["vhost", "name"]);
+            row.push(Term::int(1));
+            row.push(Term::text("error: last node"));
+            row
+        });
+    Ok(Output::rows(&CHANGE_COLUMNS, rows.collect()).marking_empty())
+}
+
+pub(crate) fn rebalance(call: &mut Call) -> Done {
+    let kind = call.value(0).to_owned();
+    if !["all", "quorum", "stream", "classic"].contains(&kind.as_str()) {
+        return Err(Failure::usage(format!(
+            "type {kind} is not supported. Try one of all, quorum, stream"
+        )));
+    }
+    call.say(&format!("Re-balancing leaders of {kind} queues..."));
+    Ok(Output::rows(
+        &["Output"],
+        vec![vec![Term::List(Vec::new())]],
+    ))
+}
+
+pub(crate) fn reclaim_quorum_memory(call: &mut Call) -> Done {
+    call.say(&format!(
+        "Will garbage collect quorum queue {} ...",
+        call.value(0)
+    ));
+    let queue = find(call)?.ok_or_else(|| no_target(call))?;
+    if queue["type"] != "quorum" {
+        return Err(not_quorum());
+    }
+    Ok(Output::Nothing)
+}
+
+fn no_target(call: &Call) -> Failure {
+    Failure::error(
+        UNAVAILABLE,
+        format!(
+            "Target queue was not found in virtual host '{}'",
+            call.vhost()
+        ),
+    )
+}
+
+/// Shows the message at a place of a quorum queue, counted from 1, and changes nothing.
+pub(crate) fn peek(call: &mut Call) -> Done {
+    let place: usize = call
+        .value(1)
+        .parse()
+        .ok()
+        .filter(|place| *place >= 1)
+        .ok_or_else(|| Failure::argument("position value must be greater than 0"))?;
+    call.say(&format!(
+        "Peeking at quorum queue {} at position {place} on node {} ...",
+        call.value(0),
+        call.node.name()
+    ));
+    let queue = find(call)?.ok_or_else(|| no_target(call))?;
+    if queue["type"] != "quorum" {
+        return Err(Failure::error(
+            UNAVAILABLE,
+            "Cannot peek into a classic queue",
+        ));
+    }
+    let path = format!(
+        "/api/queues/{}/{}/browse",
+        call.vhost_path(),
+        encode(call.value(0))
+    );
+    let page = call.node.post(&path, &json!({ "limit": place }))?.ok()?;
+    let Some(message) = page["messages"]
+        .as_array()
+        .and_then(|all| all.get(place - 1))
+    else {
+        return Err(Failure::error(
+            UNAVAILABLE,
+            "Message at target position was not found",
+        ));
+    };
+    let payload = message["payload"].as_str().unwrap_or_default();
+    let payload: String = payload.chars().take(PEEK_BYTES).collect();
+    let mut rows = vec![
+        vec![
+            Term::text("routing_keys"),
+            Term::List(vec![Term::from_json(&message["routing_key"])]),
+        ],
+        vec![
+            Term::text("exchange"),
+            Term::from_json(&message["exchange"]),
+        ],
+        vec![Term::text("payload"), Term::text(payload)],
+    ];
+    let headers = message["properties"]["headers"].as_object();
+    for (name, value) in headers.into_iter().flatten() {
+        rows.push(vec![
+            Term::text(format!("header.{name}")),
+            Term::from_json(value),
+        ]);
+    }
+    Ok(Output::rows(&["keys", "values"], rows))
+}
+
+pub(crate) fn stream_status(call: &mut Call) -> Done {
+    call.say(&format!(
+        "Status of stream {} on node {} ...",
+        call.value(0),
+        call.node.name()
+    ));
+    match find(call)? {
+        None => Err(Failure::plain(
+            DATA,
+            "Object (queue, stream, exchange, etc) was not found",
+        )),
+        Some(_) => Err(Failure::error(
+            UNAVAILABLE,
+            "Cannot get stream status of a queue that is no stream",
+        )),
+    }
+}
+
+/// Streams are not there yet.
+pub(crate) fn no_streams(call: &mut Call) -> Done {
+    Err(Failure::error(
+        UNAVAILABLE,
+        format!("{}: WarrenMQ has no streams yet", call.command.name),
+    ))
+}
+
+pub(crate) fn await_online_quorum_plus_one(call: &mut Call) -> Done {
+    let seconds = call.arguments.timeout().map_or(120, |wait| wait.as_secs());
+    call.say(&format!(
+        "Will wait for a quorum + 1 of nodes to be online for all quorum queues and streams for {seconds} seconds..."
+    ));
+    Ok(Output::line(
+        "Target node seems to be the only one in a single node cluster, the command does not apply",
+    ))
+}
+
+pub(crate) fn post_upgrade(call: &mut Call) -> Done {
+    call.say("Executing post upgrade tasks...");
+    call.say("Rebalancing queue masters...");
+    Ok(Output::line("\n"))
+}

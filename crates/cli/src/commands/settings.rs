@@ -1,0 +1,137 @@
+//! Settings of a running node, and definitions.
+
+use super::Done;
+use crate::Failure;
+use crate::call::Call;
+use crate::failure::{DATA, FILE, UNAVAILABLE};
+use crate::output::Output;
+use config::size;
+use serde_json::{Value as Json, json};
+
+fn fraction(text: &str) -> Option<f64> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|value| value.is_finite() && *value >= 0.0)
+}
+
+fn bytes(text: &str) -> Result<u64, Failure> {
+    size::parse_information_unit(text)
+        .ok_or_else(|| Failure::argument("Bad argument: Invalid units."))
+}
+
+pub(crate) fn set_vm_memory_high_watermark(call: &mut Call) -> Done {
+    let node = call.node.name().to_owned();
+    let limit = if call.value(0) == "absolute" {
+        let text = call.value(1).to_owned();
+        if text.is_empty() {
+            return Err(Failure::usage("not enough arguments."));
+        }
+        let bytes = bytes(&text)?;
+        call.say(&format!(
+            "Setting memory threshold on {node} to {text} bytes ..."
+        ));
+        json!({ "absolute": bytes })
+    } else {
+        if call.arguments.values.len() > 1 {
+            return Err(Failure::usage("too many arguments."));
+        }
+        let share = fraction(call.value(0)).ok_or_else(|| Failure::argument("Bad argument."))?;
+        if share > 1.0 {
+            return Err(Failure::argument(
+                "Bad argument: The threshold should be a fraction between 0.0 and 1.0",
+            ));
+        }
+        call.say(&format!(
+            "Setting memory threshold on {node} to {} ...",
+            crate::term::float(share)
+        ));
+        json!({ "relative": share })
+    };
+    Call::done(
+        call.node
+            .put("/control/watermarks", &json!({ "memory": limit }))?,
+    )?;
+    Ok(Output::Nothing)
+}
+
+pub(crate) fn set_disk_free_limit(call: &mut Call) -> Done {
+    let node = call.node.name().to_owned();
+    let limit = if call.value(0) == "mem_relative" {
+        let share = fraction(call.value(1)).ok_or_else(|| Failure::argument("Bad argument."))?;
+        call.say(&format!(
+            "Setting disk free limit on {node} to {} times the total RAM ...",
+            crate::term::float(share)
+        ));
+        json!({ "relative": share })
+    } else {
+        if call.arguments.values.len() > 1 {
+            return Err(Failure::usage("too many arguments."));
+        }
+        let text = call.value(0).to_owned();
+        let bytes = size::parse_information_unit(&text)
+            .ok_or_else(|| Failure::argument("Bad argument."))?;
+        call.say(&format!(
+            "Setting disk free limit on {node} to {text} bytes ..."
+        ));
+        json!({ "absolute": bytes })
+    };
+    Call::done(
+        call.node
+            .put("/control/watermarks", &json!({ "disk": limit }))?,
+    )?;
+    Ok(Output::Nothing)
+}
+
+pub(crate) fn export_definitions(call: &mut Call) -> Done {
+    let target = call.value(0).to_owned();
+    expect_json(call)?;
+    if target != "-" {
+        call.say(&format!(
+            "Exporting definitions in JSON to a file at \"{target}\" ..."
+        ));
+    }
+    let definitions = call.node.get("/api/definitions")?.ok()?.to_string();
+    if target == "-" {
+        return Ok(Output::line(definitions));
+    }
+    std::fs::write(&target, definitions)
+        .map_err(|error| Failure::error(FILE, format!("cannot write {target}: {error}")))?;
+    Ok(Output::Nothing)
+}
+
+fn expect_json(call: &Call) -> Result<(), Failure> {
+    match call.arguments.option("format") {
+        None => Ok(()),
+        Some(format) if format.eq_ignore_ascii_case("json") => Ok(()),
+        Some(other) => Err(Failure::usage(format!(
+            "format '{other}' is not supported: definitions are JSON here"
+        ))),
+    }
+}
+
+pub(crate) fn import_definitions(call: &mut Call) -> Done {
+    expect_json(call)?;
+    let source = call.value(0).to_owned();
+    let text = if source.is_empty() || source == "-" {
+        call.say("Importing definitions in JSON from standard input ...");
+        call.input()?
+    } else {
+        call.say(&format!(
+            "Importing definitions in JSON from a file at \"{source}\" ..."
+        ));
+        std::fs::read(&source)
+            .map_err(|error| Failure::error(FILE, format!("cannot read {source}: {error}")))?
+    };
+    let definitions: Json = serde_json::from_slice(&text).map_err(|error| {
+        Failure::error(
+            DATA,
+            format!("Failed to parse JSON of definitions: {error}"),
+        )
+    })?;
+    match call.node.post("/api/definitions", &definitions)?.refused() {
+        None => Ok(Output::line(
+            "Successfully started definition import. This process is asynchronous and can take some time.",
+        )),
+        Some(reason) => Err(Failure::error(UNAVAILABLE, reason)),
+    }
+}

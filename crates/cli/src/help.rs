@@ -1,0 +1,192 @@
+//! What the tools say about themselves.
+
+use crate::Tool;
+use crate::arguments::{Arguments, GLOBAL, Opt, Value};
+use crate::catalogue::{self, Command, Group, State};
+use crate::failure::USAGE;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Width of the column of command names.
+const NAME_WIDTH: usize = 45;
+
+/// Changes of one letter after which a word is still meant.
+const DISTANCE_MAX: usize = 3;
+
+/// How a command is used, on one line.
+pub(crate) fn usage(tool: Tool, command: &Command) -> String {
+    let usage = format!(
+        "{} [--node <node>] [--longnames] [--quiet] {} {}",
+        tool.name(),
+        command.name,
+        command.usage
+    );
+    usage.trim_end().to_owned()
+}
+
+/// All about a command.
+pub(crate) fn of_command(tool: Tool, command: &Command) -> String {
+    let mut text = format!(
+        "\nUsage\n\n{}\n\n{}\n",
+        usage(tool, command),
+        command.summary
+    );
+    if let Some(details) = command.details {
+        text.push_str(&format!("\n{details}\n"));
+    }
+    if !command.options.is_empty() {
+        text.push_str("\nOptions\n\n");
+        command
+            .options
+            .iter()
+            .for_each(|own| option(&mut text, own));
+    }
+    text.push_str("\nGeneral options\n\n");
+    GLOBAL.iter().for_each(|own| option(&mut text, own));
+    match command.state {
+        State::Done => {}
+        State::OneNode => text.push_str("\nA cluster of WarrenMQ has one node so far.\n"),
+        State::NoEffect(why) | State::Missing(why) => text.push_str(&format!("\n{why}\n")),
+    }
+    text
+}
+
+fn option(text: &mut String, option: &Opt) {
+    let value = match option.value {
+        Value::None => "",
+        Value::Text => " <text>",
+        Value::Number => " <number>",
+    };
+    let short = option
+        .short
+        .map_or_else(String::new, |short| format!(", -{short}"));
+    let name = format!("--{}{value}{short}", option.name);
+    text.push_str(&format!("   {name:<32}  {}\n", option.help));
+}
+
+/// All commands of a tool.
+pub(crate) fn overview(tool: Tool) -> String {
+    let mut text = format!(
+        "\nUsage\n\n{} [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> [<command options>]\n\nAvailable commands:\n",
+        tool.name()
+    );
+    for group in Group::ALL {
+        let mut own: Vec<_> = catalogue::of(tool)
+            .filter(|command| command.group == group)
+            .collect();
+        if own.is_empty() {
+            continue;
+        }
+        own.sort_unstable_by_key(|command| command.name);
+        text.push_str(&format!("\n{}:\n\n", group.title()));
+        for command in own {
+            text.push_str(&format!(
+                "   {:<NAME_WIDTH$} {}\n",
+                command.name, command.summary
+            ));
+        }
+    }
+    text.push_str(&format!(
+        "\nUse '{} help <command>' to learn more about a specific command\n",
+        tool.name()
+    ));
+    text
+}
+
+pub(crate) fn print(text: &str) -> ExitCode {
+    // Whoever closed it does not want to read any more.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// There is no command on the command line.
+pub(crate) fn without_command(tool: Tool, arguments: &Arguments) -> ExitCode {
+    if arguments.has("help") {
+        return print(&overview(tool));
+    }
+    complain(&overview(tool))
+}
+
+/// There is no command of that name: the one that was meant, or all there are.
+pub(crate) fn unknown_command(tool: Tool, name: &str) -> ExitCode {
+    let text = match suggestion(tool, name) {
+        Some(meant) => {
+            format!("\nCommand '{name}' not found. \nDid you mean '{meant}'? \n\n")
+        }
+        None => match elsewhere(name) {
+            Some(other) => format!(
+                "\nCommand '{name}' not found. \nDid you mean '{} {name}'? \n\n",
+                other.name()
+            ),
+            None => format!("\nCommand '{name}' not found. \n{}", overview(tool)),
+        },
+    };
+    complain(&text)
+}
+
+fn complain(text: &str) -> ExitCode {
+    // There is nobody else to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(USAGE)
+}
+
+/// The command whose name is nearest, if it is near.
+fn suggestion(tool: Tool, name: &str) -> Option<&'static str> {
+    catalogue::of(tool)
+        .map(|command| (distance(command.name, name), command.name))
+        .filter(|(distance, own)| *distance <= DISTANCE_MAX.min(own.len() / 3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Another tool that has the command.
+fn elsewhere(name: &str) -> Option<Tool> {
+    Tool::ALL
+        .into_iter()
+        .find(|tool| catalogue::find(*tool, name).is_some())
+}
+
+/// Letters to insert, delete or replace until one word is the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, own) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(own != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The names that begin with a prefix.
+pub(crate) fn beginning_with(tool: Tool, prefix: &str) -> Vec<&'static str> {
+    let mut names: Vec<_> = catalogue::of(tool)
+        .map(|command| command.name)
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_misses_are_suggested() {
+        assert_eq!(suggestion(Tool::Ctl, "list_queuez"), Some("list_queues"));
+        assert_eq!(suggestion(Tool::Ctl, "lst_users"), Some("list_users"));
+        assert_eq!(suggestion(Tool::Ctl, "nosuchcommand"), None);
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        assert_eq!(distance("status", "status"), 0);
+        assert_eq!(distance("status", "statu"), 1);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line tools: `rabbitmqctl`, `rabbitmq-plugins`, `rabbitmq-diagnostics`, `rabbitmq-queues`, `rabbitmq-streams` and
+//! `rabbitmq-upgrade`, each a view of one table of commands.
+//!
+//! A command reads its arguments, asks a node over its control socket, mostly in the words of the HTTP API, and prints what it hears
+//! in one of several formats. What may be done is the node's to decide; nothing here validates what the node validates.
+//!
+//! Suggested reading order: `catalogue` (all commands), `arguments`, `call`, `node`, `output`, then `commands`.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON, terms and kinds of errors are data: what is not named is treated alike, also what may be added"
+)]
+
+mod arguments;
+mod call;
+mod catalogue;
+mod commands;
+pub mod document;
+mod failure;
+mod help;
+mod node;
+mod output;
+mod pretty;
+mod term;
+
+use arguments::Arguments;
+use call::Call;
+use catalogue::{Command, Needs};
+use config::{Place, Process};
+use failure::{Failure, Shape};
+use node::Node;
+use output::Formatter;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// A tool, by the name it is called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// `rabbitmqctl`
+    Ctl,
+    /// `rabbitmq-plugins`
+    Plugins,
+    /// `rabbitmq-diagnostics`
+    Diagnostics,
+    /// `rabbitmq-queues`
+    Queues,
+    /// `rabbitmq-streams`
+    Streams,
+    /// `rabbitmq-upgrade`
+    Upgrade,
+}
+
+impl Tool {
+    /// All tools.
+    pub const ALL: [Self; 6] = [
+        Self::Ctl,
+        Self::Plugins,
+        Self::Diagnostics,
+        Self::Queues,
+        Self::Streams,
+        Self::Upgrade,
+    ];
+
+    /// The name of its program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ctl => "rabbitmqctl",
+            Self::Plugins => "rabbitmq-plugins",
+            Self::Diagnostics => "rabbitmq-diagnostics",
+            Self::Queues => "rabbitmq-queues",
+            Self::Streams => "rabbitmq-streams",
+            Self::Upgrade => "rabbitmq-upgrade",
+        }
+    }
+
+    /// The word for it behind `warren`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ctl => "ctl",
+            Self::Plugins => "plugins",
+            Self::Diagnostics => "diagnostics",
+            Self::Queues => "queues",
+            Self::Streams => "streams",
+            Self::Upgrade => "upgrade",
+        }
+    }
+
+    /// The tool of a program's name.
+    pub fn find(program: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == program)
+    }
+}
+
+/// Runs a tool with the words behind its name. What it says goes to the standard streams.
+pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words = words
+        .into_iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let arguments = Arguments::read(tool, words);
+    let Some(name) = arguments.name.clone() else {
+        return help::without_command(tool, &arguments);
+    };
+    let Some(command) = arguments.command else {
+        return help::unknown_command(tool, &name);
+    };
+    if arguments.has("help") {
+        return help::print(&help::of_command(tool, command));
+    }
+    match execute(tool, command, arguments.clone()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(tool, command, &arguments, &failure),
+    }
+}
+
+fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Result<(), Failure> {
+    arguments.check(command)?;
+    let formatter = match arguments.option("formatter") {
+        Some(name) => Formatter::find(name)
+            .ok_or_else(|| Failure::usage(format!("Formatter {name} does not exist")))?,
+        None => command.formatter,
+    };
+    let place = Place::find(&Process, arguments.option("node"))
+        .map_err(|problem| Failure::argument(problem.to_string()))?;
+    let secret = arguments
+        .option("erlang-cookie")
+        .map(str::to_owned)
+        .or_else(|| std::env::var("RABBITMQ_ERLANG_COOKIE").ok());
+    let node = Node::new(place, secret, arguments.timeout(), command.name);
+    let mut call = Call {
+        tool,
+        command,
+        arguments,
+        formatter,
+        node,
+    };
+    if call.arguments.has("dry-run") {
+        call.say(&format!(
+            "Would run {} and change nothing now",
+            command.name
+        ));
+        return Ok(());
+    }
+    check_state(&mut call, command.needs)?;
+    let output = (command.run)(&mut call)?;
+    let with_headers = !call.arguments.has("silent") && !call.arguments.has("no-table-headers");
+    call.print(&call.formatter.format(&output, with_headers));
+    Ok(())
+}
+
+/// Checks that the broker is as the command needs it.
+fn check_state(call: &mut Call, needs: Needs) -> Result<(), Failure> {
+    let (running, verb, remedy) = match needs {
+        Needs::Nothing => return Ok(()),
+        Needs::Node => {
+            call.node.get("/control/node/ping")?.ok()?;
+            return Ok(());
+        }
+        Needs::Running => (true, "running", "Start it with 'rabbitmqctl start_app'."),
+        Needs::Stopped => (false, "stopped", "Stop it with 'rabbitmqctl stop_app'."),
+    };
+    let state = call.node.get("/control/node/ping")?.ok()?;
+    if (state["phase"] == "running") == running {
+        return Ok(());
+    }
+    Err(Failure::state(format!(
+        "this command requires the 'rabbit' app to be {verb} on the target node. {remedy}"
+    )))
+}
+
+fn report(tool: Tool, command: &Command, arguments: &Arguments, failure: &Failure) -> ExitCode {
+    let Failure { code, text, shape } = failure;
+    let usage = || {
+        format!(
+            "Arguments given:\n\t{}\n\nUsage\n\n{}\n",
+            arguments.raw.join(" "),
+            help::usage(tool, command)
+        )
+    };
+    let text = match shape {
+        Shape::Validation => format!("Error (argument validation): {text}\n{}", usage()),
+        Shape::State => format!("Error: {text}\n{}", usage()),
+        Shape::Error => format!("Error:\n{text}\n"),
+        Shape::Plain => format!("{text}\n"),
+    };
+    // There is nobody else to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(*code)
+}

@@ -1,0 +1,346 @@
+//! What a command found out, and the formats in which it is printed.
+
+use crate::pretty::pretty;
+use crate::term::Term;
+
+/// What a command has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Output {
+    /// Nothing.
+    Nothing,
+    /// Text for people, and the same as a value for programs.
+    Report {
+        /// For people; without a line feed at its end.
+        text: String,
+        /// For programs.
+        value: Term,
+    },
+    /// A table.
+    Rows {
+        /// The names of the columns.
+        columns: Vec<String>,
+        /// The cells, as many a row as there are columns.
+        rows: Vec<Vec<Term>>,
+        /// Whether a table without rows is an empty line; RabbitMQ's tools do so for some commands.
+        marks_empty: bool,
+    },
+    /// A value, in Erlang's syntax unless told otherwise.
+    Value(Term),
+}
+
+impl Output {
+    /// A line for people that is nothing but text for programs.
+    pub(crate) fn line(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Report {
+            value: Term::text(&text),
+            text,
+        }
+    }
+
+    /// A table of these columns.
+    pub(crate) fn rows(columns: &[&str], rows: Vec<Vec<Term>>) -> Self {
+        Self::Rows {
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            rows,
+            marks_empty: false,
+        }
+    }
+
+    /// The same, with an empty line in the place of no rows.
+    pub(crate) fn marking_empty(self) -> Self {
+        match self {
+            Self::Rows { columns, rows, .. } => Self::Rows {
+                columns,
+                rows,
+                marks_empty: true,
+            },
+            other => other,
+        }
+    }
+}
+
+/// A format of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Formatter {
+    /// Text, with tables in columns between tabulators.
+    Table,
+    /// Tables with frames.
+    PrettyTable,
+    /// One JSON document.
+    Json,
+    /// A JSON document a row.
+    JsonStream,
+    /// Comma-separated values, all in quotes.
+    Csv,
+    /// A term in Erlang's syntax.
+    Erlang,
+    /// The same in Elixir's.
+    Inspect,
+}
+
+/// Names of formats.
+pub(crate) const FORMATTERS: [(&str, Formatter); 8] = [
+    ("table", Formatter::Table),
+    ("string", Formatter::Table),
+    ("pretty_table", Formatter::PrettyTable),
+    ("json", Formatter::Json),
+    ("json_stream", Formatter::JsonStream),
+    ("csv", Formatter::Csv),
+    ("erlang", Formatter::Erlang),
+    ("inspect", Formatter::Inspect),
+];
+
+impl Formatter {
+    /// The format of a name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        FORMATTERS
+            .iter()
+            .find(|(own, _)| *own == name)
+            .map(|(_, formatter)| *formatter)
+    }
+
+    /// Whether programs read it, so that nothing else may be on the standard output.
+    pub(crate) fn is_machine_readable(self) -> bool {
+        match self {
+            Self::Json | Self::JsonStream | Self::Csv => true,
+            Self::Table | Self::PrettyTable | Self::Erlang | Self::Inspect => false,
+        }
+    }
+
+    /// The text of some output, with all its line feeds.
+    pub(crate) fn format(self, output: &Output, with_headers: bool) -> String {
+        match output {
+            Output::Nothing => String::new(),
+            Output::Report { text, value } => self.report(text, value),
+            Output::Value(value) => self.report(&pretty(value), value),
+            Output::Rows {
+                columns,
+                rows,
+                marks_empty,
+            } => {
+                if rows.is_empty() && *marks_empty && self == Self::Table {
+                    return "\n".to_owned();
+                }
+                self.table(columns, rows, with_headers)
+            }
+        }
+    }
+
+    fn report(self, text: &str, value: &Term) -> String {
+        let text = match self {
+            Self::Table | Self::PrettyTable | Self::Csv => text.to_owned(),
+            Self::Json | Self::JsonStream => value.to_json().to_string(),
+            Self::Erlang => pretty(value),
+            Self::Inspect => value.inspect(),
+        };
+        if text.is_empty() || text.ends_with('\n') {
+            text
+        } else {
+            format!("{text}\n")
+        }
+    }
+
+    fn table(self, columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
+        match self {
+            Self::Table => tabbed(columns, rows, with_headers),
+            Self::PrettyTable => framed(columns, rows),
+            Self::Csv => comma_separated(columns, rows, with_headers),
+            Self::Json => {
+                let rows: Vec<_> = rows.iter().map(|row| json_row(columns, row)).collect();
+                if rows.is_empty() {
+                    return "[\n]\n".to_owned();
+                }
+                format!("[\n{}\n]\n", rows.join("\n,"))
+            }
+            Self::JsonStream => {
+                let rows = rows.iter().map(|row| json_row(columns, row) + "\n\n");
+                rows.collect()
+            }
+            Self::Erlang => {
+                let rows = rows.iter().map(|row| term_row(columns, row));
+                pretty(&Term::List(rows.collect())) + "\n"
+            }
+            Self::Inspect => {
+                let row = |row: &Vec<Term>| {
+                    let cells: Vec<_> = columns
+                        .iter()
+                        .zip(row)
+                        .map(|(column, cell)| format!("{column}: {}", cell.inspect()))
+                        .collect();
+                    format!("[{}]", cells.join(", "))
+                };
+                let rows: Vec<_> = rows.iter().map(row).collect();
+                format!("[\n{}\n]\n", rows.join("\n,"))
+            }
+        }
+    }
+}
+
+fn tabbed(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
+    // Compat: a table without rows has no header either.
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut out = String::new();
+    if with_headers {
+        out.push_str(&columns.join("\t"));
+        out.push('\n');
+    }
+    for row in rows {
+        let cells: Vec<_> = row.iter().map(Term::cell).collect();
+        out.push_str(&cells.join("\t"));
+        out.push('\n');
+    }
+    out
+}
+
+fn comma_separated(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
+    let quoted = |text: String| format!("\"{}\"", text.replace('"', "\"\""));
+    let line = |cells: Vec<String>| {
+        let cells: Vec<_> = cells.into_iter().map(quoted).collect();
+        cells.join(",") + "\n"
+    };
+    let mut out = String::new();
+    if with_headers {
+        out.push_str(&line(columns.to_vec()));
+    }
+    for row in rows {
+        out.push_str(&line(row.iter().map(Term::cell).collect()));
+    }
+    out
+}
+
+fn json_row(columns: &[String], row: &[Term]) -> String {
+    let fields = columns.iter().cloned().zip(row.iter().map(Term::to_json));
+    serde_json::Value::Object(fields.collect()).to_string()
+}
+
+fn term_row(columns: &[String], row: &[Term]) -> Term {
+    let pairs = columns.iter().zip(row);
+    Term::List(
+        pairs
+            .map(|(column, cell)| Term::pair(column, cell.clone()))
+            .collect(),
+    )
+}
+
+/// Frames in the line-drawing characters of terminals, headers in bold.
+fn framed(columns: &[String], rows: &[Vec<Term>]) -> String {
+    const ON: &str = "\u{1b}(0";
+    const OFF: &str = "\u{1b}(B";
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(framed_cell).collect())
+        .collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            let widest = cells.iter().map(|row| row[index].chars().count()).max();
+            widest.unwrap_or(0).max(column.chars().count())
+        })
+        .collect();
+    let rule = |left: char, middle: char, right: char| {
+        let dashes: Vec<_> = widths.iter().map(|width| "q".repeat(width + 2)).collect();
+        let dashes = dashes.join(&middle.to_string());
+        format!("{ON}{left}{dashes}{right}{OFF}\n")
+    };
+    let bar = format!("{ON}x{OFF}");
+    let line = |cells: &[String], is_header: bool| {
+        let cells: Vec<_> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| {
+                let padding = " ".repeat(width - cell.chars().count());
+                if is_header {
+                    format!(" \u{1b}[1m{cell}\u{1b}[0m{padding} ")
+                } else {
+                    format!(" {cell}{padding} ")
+                }
+            })
+            .collect();
+        format!("{bar}{}{bar}\n", cells.join(&bar))
+    };
+    let mut out = rule('l', 'w', 'k');
+    out.push_str(&line(columns, true));
+    for row in &cells {
+        out.push_str(&rule('t', 'n', 'u'));
+        out.push_str(&line(row, false));
+    }
+    out.push_str(&rule('m', 'v', 'j'));
+    out
+}
+
+fn framed_cell(cell: &Term) -> String {
+    match cell {
+        // Lists stand without their brackets.
+        Term::List(items) if items.iter().all(|item| matches!(item, Term::Atom(_))) => {
+            let items: Vec<_> = items.iter().map(Term::cell).collect();
+            items.join(", ")
+        }
+        other => other.cell().replace(['\t', '\n'], " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Output {
+        Output::rows(
+            &["name", "messages"],
+            vec![
+                vec![Term::text("q2"), Term::int(0)],
+                vec![Term::text("say \"hi\""), Term::int(1)],
+            ],
+        )
+    }
+
+    #[test]
+    fn each_format_has_its_form() {
+        let formatted = |formatter: Formatter| formatter.format(&sample(), true);
+        assert_eq!(
+            formatted(Formatter::Table),
+            "name\tmessages\nq2\t0\nsay \"hi\"\t1\n"
+        );
+        assert_eq!(
+            formatted(Formatter::Csv),
+            "\"name\",\"messages\"\n\"q2\",\"0\"\n\"say \"\"hi\"\"\",\"1\"\n"
+        );
+        assert_eq!(
+            formatted(Formatter::Json),
+            "[\n{\"messages\":0,\"name\":\"q2\"}\n,{\"messages\":1,\"name\":\"say \\\"hi\\\"\"}\n]\n"
+        );
+        assert_eq!(
+            formatted(Formatter::Erlang),
+            "[[{name,<<\"q2\">>},{messages,0}],[{name,<<\"say \\\"hi\\\"\">>},{messages,1}]]\n"
+        );
+        assert_eq!(
+            formatted(Formatter::Inspect),
+            "[\n[name: \"q2\", messages: 0]\n,[name: \"say \\\"hi\\\"\", messages: 1]\n]\n"
+        );
+    }
+
+    #[test]
+    fn frames_are_as_wide_as_what_is_in_them() {
+        let output = Output::rows(&["user"], vec![vec![Term::text("guest")]]);
+        assert_eq!(
+            Formatter::PrettyTable.format(&output, true),
+            "\u{1b}(0lqqqqqqqk\u{1b}(B\n\
+             \u{1b}(0x\u{1b}(B \u{1b}[1muser\u{1b}[0m  \u{1b}(0x\u{1b}(B\n\
+             \u{1b}(0tqqqqqqqu\u{1b}(B\n\
+             \u{1b}(0x\u{1b}(B guest \u{1b}(0x\u{1b}(B\n\
+             \u{1b}(0mqqqqqqqj\u{1b}(B\n"
+        );
+    }
+
+    #[test]
+    fn no_rows_are_no_lines_but_for_json() {
+        let none = Output::rows(&["name"], Vec::new());
+        assert_eq!(Formatter::Table.format(&none, true), "");
+        assert_eq!(Formatter::Json.format(&none, true), "[\n]\n");
+        let marked = none.marking_empty();
+        assert_eq!(Formatter::Table.format(&marked, true), "\n");
+    }
+}

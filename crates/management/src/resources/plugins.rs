@@ -1,0 +1,103 @@
+//! RabbitMQ's plugins, whose work this program does itself: which of them are enabled, and which of them run.
+//!
+//! One can be switched while the node runs: `rabbitmq_management`, the API's listeners. The list of what is enabled is a file, in
+//! RabbitMQ's form; without it everything that is built in is enabled.
+
+use crate::call::{Answer, Call, Fields as _, Outcome};
+use crate::error::ApiError;
+use crate::json::object;
+use crate::service;
+use crate::state::State;
+use hyper::Method;
+use node::config::Place;
+use std::io;
+use std::path::PathBuf;
+
+/// The plugin whose work the listeners of the API are.
+pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
+
+/// Plugins whose work is always done.
+const BUILT_IN: [&str; 6] = [
+    "rabbitmq_auth_mechanism_ssl",
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_event_exchange",
+    "rabbitmq_jms_topic_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+];
+
+/// Plugins that run while the API listens.
+const OF_MANAGEMENT: [&str; 3] = [
+    MANAGEMENT,
+    "rabbitmq_management_agent",
+    "rabbitmq_web_dispatch",
+];
+
+/// Names that the file may hold.
+const NAMES_MAX: usize = 256;
+
+/// The file with the list.
+pub(crate) fn file(state: &State) -> PathBuf {
+    let settings = state.node.settings();
+    let place = Place {
+        node_name: settings.node_name.clone(),
+        data_dir: settings.data_dir.clone(),
+    };
+    place.enabled_plugins()
+}
+
+/// The plugins that were enabled by name. `None` without a file.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn listed(state: &State) -> io::Result<Option<Vec<String>>> {
+    let text = match std::fs::read_to_string(file(state)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names = words.filter(|word| !word.is_empty()).map(str::to_owned);
+    Ok(Some(names.take(NAMES_MAX).collect()))
+}
+
+/// Those that are running.
+pub(crate) fn running(state: &State) -> Vec<&'static str> {
+    let listeners = state.http_listeners();
+    let http = !listeners.plain.is_empty() || !listeners.tls.is_empty();
+    let of_management = OF_MANAGEMENT.into_iter().filter(|_| http);
+    of_management.chain(BUILT_IN).collect()
+}
+
+/// What is enabled by name and what runs; PUT replaces the former and switches what can be switched.
+pub(crate) async fn enabled(call: Call) -> Outcome {
+    let state = &call.state;
+    let unavailable = |error: io::Error| ApiError::bad(format!("enabled_plugins: {error}"));
+    if call.method != Method::PUT {
+        let listed = listed(state).map_err(unavailable)?;
+        let listed = listed.unwrap_or_else(|| {
+            let all = BUILT_IN.into_iter().chain([MANAGEMENT]);
+            all.map(str::to_owned).collect()
+        });
+        return Ok(object! { "enabled" => listed, "running" => running(state) }.into());
+    }
+    let body = call.body()?;
+    let names = body.require("enabled")?.as_array();
+    let names = names.ok_or_else(|| ApiError::bad("enabled must be a list"))?;
+    let names: Vec<&str> = names.iter().filter_map(serde_json::Value::as_str).collect();
+    let is_plain = |name: &&str| {
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    if names.len() > NAMES_MAX || !names.iter().all(is_plain) {
+        return Err(ApiError::bad("enabled must be a list of plugins"));
+    }
+    std::fs::write(file(state), format!("[{}].\n", names.join(","))).map_err(unavailable)?;
+    if names.contains(&MANAGEMENT) {
+        service::open_listeners(state).map_err(|error| ApiError::bad(error.to_string()))?;
+    } else {
+        service::close_listeners(state);
+    }
+    tracing::info!(enabled = names.join(","), "plugins were switched");
+    Ok(Answer::NoContent)
+}
