@@ -4,7 +4,7 @@ use crate::Tool;
 use crate::arguments::GLOBAL;
 use crate::catalogue::{self, COMMANDS, Command, Group, State};
 
-/// The part of `docs/cli.md` behind its introduction: each command with its state.
+/// The tables of `docs/cli.md`: each command with its state.
 pub fn table() -> String {
     let mut text = String::new();
     for group in Group::ALL {
@@ -118,20 +118,6 @@ pub fn completion(shell: Shell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
-    /// What `docs/cli.md` says before the table.
-    const INTRODUCTION: &str = include_str!("document/introduction.md");
-
-    #[test]
-    fn the_document_lists_every_command() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
-        let expected = format!("{INTRODUCTION}{}", table());
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(&path, &expected).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), expected);
-    }
 
     #[test]
     fn manuals_and_completions_name_every_tool_and_command() {

@@ -442,7 +442,7 @@ async fn the_tools_print_what_rabbitmqs_tools_print() -> anyhow::Result<()> {
                         got = normal(*mode, &got);
                     }
                     if records {
-                        *recorded = got;
+                        *recorded = got.clone();
                     }
                     // Nothing more is kept than is compared.
                     if matches!(mode, Mode::Shape | Mode::Code) {
