@@ -4,6 +4,7 @@
 //! Dependencies go to `target/interop/SUITE` and are installed again only when the files that pin them change.
 //! With `AMQP_URL` set, the suites run against that broker instead and none is started: that is how they are compared with RabbitMQ.
 
+use crate::shell;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -44,12 +45,14 @@ enum Kind {
     Maven,
     Go,
     Cargo,
+    /// The same, with proxies from Debian; the program starts its brokers itself.
+    Proxies,
     /// A Debian package, as the other registries have no counterpart for it.
     Ruby,
 }
 
 const SUITES: &[Suite] = &[
-    Suite::new("pika", Kind::Python(&["suite.py", "pages.py"])),
+    Suite::new("pika", Kind::Python(&["suite.py", "pages.py", "tls.py"])),
     Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
     Suite::new("py-amqp", Kind::Python(&["suite.py"])),
     Suite::new("kombu", Kind::Python(&["suite.py"])),
@@ -60,6 +63,7 @@ const SUITES: &[Suite] = &[
     Suite::new("amqp091-go", Kind::Go),
     Suite::new("lapin", Kind::Cargo),
     Suite::new("bunny", Kind::Ruby),
+    Suite::new("proxies", Kind::Proxies),
 ];
 
 /// Runs all suites, or the one called `only`: a line each on the standard error stream, and the totals.
@@ -110,7 +114,7 @@ struct Place {
 impl Place {
     fn new(root: &Path, name: &str) -> Result<Self> {
         let suites = root.join("tests/interop");
-        let build = crate::shell::target().join("interop").join(name);
+        let build = shell::target().join("interop").join(name);
         fs::create_dir_all(&build).with_context(|| format!("create {}", build.display()))?;
         Ok(Self {
             source: suites.join(name),
@@ -163,10 +167,21 @@ impl Suite {
     fn check(&self, place: &Place, warren: &Path) -> Result<()> {
         let programs = self.install(place)?;
         if let Ok(url) = std::env::var("AMQP_URL") {
-            return run_programs(place, programs, &url);
+            return run_programs(place, programs, &[("AMQP_URL", url)]);
         }
         let broker = Broker::start(place, warren)?;
-        let outcome = run_programs(place, programs, &broker.url());
+        let plain = [
+            ("AMQP_URL", broker.url()),
+            ("AMQPS_URL", broker.tls_url()),
+            ("TLS_DIRECTORY", broker.certificates.display().to_string()),
+            ("WARREN", warren.display().to_string()),
+        ];
+        let outcome = run_programs(place, programs, &plain).and_then(|()| {
+            let Some(variables) = self.tls_variables(&broker)? else {
+                return Ok(());
+            };
+            run_programs(place, self.install(place)?, &variables).context("over TLS")
+        });
         let stopped = broker.stop();
         outcome.and(stopped)
     }
@@ -179,9 +194,87 @@ impl Suite {
             Kind::Maven => maven(place),
             Kind::Go => go(place),
             Kind::Cargo => cargo(place),
+            Kind::Proxies => {
+                debian(
+                    place,
+                    &["haproxy", "nginx", "libnginx-mod-stream"],
+                    PROXIES_ARE_THERE,
+                )?;
+                python(place, &["suite.py"])
+            }
             Kind::Ruby => ruby(place),
         }
     }
+
+    /// What makes the programs of a suite do all they do over TLS, with a certificate of the client; `None` if they have
+    /// checks of their own for that, or none.
+    fn tls_variables(&self, broker: &Broker) -> Result<Option<Vec<(&'static str, String)>>> {
+        let url = broker.tls_url();
+        let file = |name: &str| broker.certificates.join(name).display().to_string();
+        match self.kind {
+            Kind::Go => {
+                let (ca, certificate, key) = (
+                    file("ca_certificate.pem"),
+                    file("client_certificate.pem"),
+                    file("client_key.pem"),
+                );
+                let url = format!("{url}?cacertfile={ca}&certfile={certificate}&keyfile={key}");
+                Ok(Some(vec![("AMQP_URL", url)]))
+            }
+            Kind::Maven => {
+                key_stores(broker)?;
+                let options = format!(
+                    "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStorePassword={STORE_PASSWORD} \
+                     -Djavax.net.ssl.keyStore={} -Djavax.net.ssl.keyStorePassword={STORE_PASSWORD}",
+                    file("trust.p12"),
+                    file("client.p12")
+                );
+                Ok(Some(vec![
+                    ("AMQP_URL", url),
+                    ("JAVA_TOOL_OPTIONS", options),
+                ]))
+            }
+            Kind::Python(_) | Kind::Node | Kind::Cargo | Kind::Proxies | Kind::Ruby => Ok(None),
+        }
+    }
+}
+
+/// Looks for both proxies and nginx's part for TCP.
+const PROXIES_ARE_THERE: &str =
+    "haproxy -v && nginx -v && test -e /usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// What protects the key stores of a test.
+const STORE_PASSWORD: &str = "interop";
+
+/// Java takes no PEM files.
+fn key_stores(broker: &Broker) -> Result<()> {
+    let at = &broker.certificates;
+    shell::check(
+        Command::new("keytool")
+            .args([
+                "-importcert",
+                "-noprompt",
+                "-alias",
+                "ca",
+                "-storetype",
+                "PKCS12",
+            ])
+            .args(["-storepass", STORE_PASSWORD, "-keystore"])
+            .arg(at.join("trust.p12"))
+            .arg("-file")
+            .arg(at.join("ca_certificate.pem")),
+    )?;
+    shell::check(
+        Command::new("openssl")
+            .args(["pkcs12", "-export", "-passout"])
+            .arg(format!("pass:{STORE_PASSWORD}"))
+            .arg("-in")
+            .arg(at.join("client_certificate.pem"))
+            .arg("-inkey")
+            .arg(at.join("client_key.pem"))
+            .arg("-out")
+            .arg(at.join("client.p12")),
+    )
 }
 
 fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
@@ -283,39 +376,56 @@ fn cargo(place: &Place) -> Result<Vec<Command>> {
     Ok(vec![place.command(place.build.join("debug/interop-lapin"))])
 }
 
-fn ruby(place: &Place) -> Result<Vec<Command>> {
-    let has_bunny = || {
-        let mut probe = place.command("ruby");
-        probe.args(["-e", "require 'bunny'"]);
-        install_step(place, &mut probe).is_ok()
+/// Installs Debian packages, unless a line of shell says that what they bring is there.
+fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
+    let is_there = || {
+        let mut shell = place.command("sh");
+        install_step(place, shell.args(["-c", probe])).is_ok()
     };
-    if !has_bunny() {
-        for arguments in [&["update"][..], &["install", "--yes", "ruby", "ruby-bunny"]] {
-            install_step(
-                place,
-                place
-                    .command("apt-get")
-                    .args(arguments)
-                    .env("DEBIAN_FRONTEND", "noninteractive"),
-            )
-            .context("install the Debian packages ruby and ruby-bunny, or run this as root")?;
-        }
-        ensure!(
-            has_bunny(),
-            "ruby cannot load bunny after its package was installed"
-        );
+    if is_there() {
+        return Ok(());
     }
+    let update = ["update"];
+    let install: Vec<&str> = ["install", "--yes"]
+        .iter()
+        .chain(packages)
+        .copied()
+        .collect();
+    for arguments in [&update[..], &install] {
+        let mut apt = place.command("apt-get");
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        install_step(place, &mut apt).with_context(|| {
+            let packages = packages.join(" ");
+            format!("install the Debian packages {packages}, or run this as root")
+        })?;
+    }
+    ensure!(
+        is_there(),
+        "this fails after the packages were installed: {probe}"
+    );
+    Ok(())
+}
+
+fn ruby(place: &Place) -> Result<Vec<Command>> {
+    debian(
+        place,
+        &["ruby", "ruby-bunny"],
+        "ruby -e \"require 'bunny'\"",
+    )?;
     let mut ruby = place.command("ruby");
     ruby.arg("suite.rb");
     Ok(vec![ruby])
 }
 
 /// Runs all programs, also after one failed, so that one run shows all that is wrong.
-fn run_programs(place: &Place, programs: Vec<Command>, url: &str) -> Result<()> {
+fn run_programs(place: &Place, programs: Vec<Command>, variables: &[(&str, String)]) -> Result<()> {
     let failures: Vec<String> = programs
         .into_iter()
         .filter_map(|mut program| {
-            finish(place, program.env("AMQP_URL", url), PROGRAM_TIMEOUT).err()
+            for (name, value) in variables {
+                program.env(name, value);
+            }
+            finish(place, &mut program, PROGRAM_TIMEOUT).err()
         })
         .map(|error| format!("{error:#}"))
         .collect();
@@ -387,6 +497,9 @@ fn signal(name: &str, target: &str) -> Result<()> {
 struct Broker {
     child: Child,
     address: SocketAddr,
+    tls_address: SocketAddr,
+    /// Where the certificates are.
+    certificates: PathBuf,
     log: PathBuf,
 }
 
@@ -397,9 +510,28 @@ impl Broker {
             fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))?;
         }
         fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
-        // An empty file of its own, so that a configuration of this machine has no say.
+        let certificates = place.build.join("tls");
+        if certificates.exists() {
+            fs::remove_dir_all(&certificates)
+                .with_context(|| format!("remove {}", certificates.display()))?;
+        }
+        shell::check(
+            Command::new(warren)
+                .args(["tls", "generate", "--user", "guest"])
+                .arg(&certificates),
+        )?;
+        let tls_address = free_address()?;
+        let at = certificates.display();
+        // A file of its own, so that a configuration of this machine has no say.
         let configuration = place.build.join("rabbitmq.conf");
-        fs::write(&configuration, "management.tcp.port = 0\n").context("write rabbitmq.conf")?;
+        let settings = format!(
+            "management.tcp.port = 0\nlisteners.ssl.1 = {tls_address}\n\
+             ssl_options.cacertfile = {at}/ca_certificate.pem\nssl_options.certfile = {at}/server_certificate.pem\n\
+             ssl_options.keyfile = {at}/server_key.pem\nssl_options.verify = verify_peer\n\
+             ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN\n\
+             auth_mechanisms.3 = ANONYMOUS\nauth_mechanisms.4 = EXTERNAL\n"
+        );
+        fs::write(&configuration, settings).context("write rabbitmq.conf")?;
         let log = place.build.join("broker.log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let address = free_address()?;
@@ -418,6 +550,8 @@ impl Broker {
         let mut broker = Self {
             child,
             address,
+            tls_address,
+            certificates,
             log,
         };
         broker.await_ready()?;
@@ -426,6 +560,10 @@ impl Broker {
 
     fn url(&self) -> String {
         format!("amqp://guest:guest@{}/", self.address)
+    }
+
+    fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@localhost:{}/", self.tls_address.port())
     }
 
     fn await_ready(&mut self) -> Result<()> {
@@ -486,7 +624,7 @@ mod tests {
 
     #[test]
     fn every_suite_has_a_folder_and_every_folder_a_suite() {
-        let folder = crate::shell::root().join("tests/interop");
+        let folder = shell::root().join("tests/interop");
         let mut found: Vec<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap())
@@ -501,7 +639,7 @@ mod tests {
 
     #[test]
     fn an_unknown_suite_is_an_error() {
-        let root = crate::shell::root();
+        let root = shell::root();
         assert!(run(&root, Path::new("warren"), Some("no-such-suite")).is_err());
     }
 }

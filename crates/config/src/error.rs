@@ -83,6 +83,11 @@ pub enum Problem {
     UnsupportedFile { file: String, reason: &'static str },
     #[error("read configuration file {file}: {reason}")]
     Unreadable { file: String, reason: String },
+    #[error("{because} needs {key}")]
+    Missing {
+        key: &'static str,
+        because: &'static str,
+    },
     #[error("set {first} or {second}, not both")]
     Conflict {
         first: &'static str,

@@ -2,6 +2,8 @@
 
 use super::metadata::MetadataSettings;
 use super::{AMQP_PORT, MANAGEMENT_PORT};
+use broker::auth::CredentialValidator;
+use broker::command::HashAlgorithm;
 use frontend_amqp091::Interceptors;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,6 +78,12 @@ pub struct Settings {
     pub auth_mechanisms: Vec<AuthMechanism>,
     /// User behind SASL ANONYMOUS; `None` refuses it.
     pub anonymous_login_user: Option<String>,
+    /// That user's password.
+    pub anonymous_login_pass: Secret,
+    /// What new passwords have to be like.
+    pub credential_validator: CredentialValidator,
+    /// How new passwords are hashed.
+    pub password_hashing: HashAlgorithm,
     /// Shown to clients; `None` stands for the node name.
     pub cluster_name: Option<String>,
     /// What is added to messages that come in.
@@ -160,6 +168,9 @@ impl Default for Settings {
                 AuthMechanism::Anonymous,
             ],
             anonymous_login_user: Some("guest".to_owned()),
+            anonymous_login_pass: Secret::from("guest"),
+            credential_validator: CredentialValidator::default(),
+            password_hashing: HashAlgorithm::Sha256,
             cluster_name: None,
             interceptors: Interceptors::default(),
             event_exchange_vhost: None,

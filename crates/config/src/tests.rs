@@ -208,7 +208,9 @@ fn every_key_can_be_set() {
          tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n\
          max_connections = 10\nchannel_max_per_node = 20\nvhost_max = 30\ndefault_queue_type = quorum\n\
          runtime_parameters.limits.policy = 5\n\
-         event_exchange.vhost = events\nevent_exchange.protocol = amqp_0_9_1\n\
+         credential_validator.validation_backend = rabbit_credential_validator_min_password_length\n\
+         credential_validator.min_length = 8\nanonymous_login_pass = secret\n\
+         password_hashing_module = rabbit_password_hashing_sha512\nevent_exchange.vhost = events\nevent_exchange.protocol = amqp_0_9_1\n\
          message_interceptors.incoming.set_header_timestamp.overwrite = false\n\
          message_interceptors.incoming.set_header_routing_node.overwrite = true\nlog.exchange = true\nlog.exchange.level = error\n\
          load_definitions = /etc/definitions\ndefinitions.skip_if_unchanged = true\ndefinitions.hashing.algorithm = sha384\n\
@@ -270,6 +272,9 @@ fn every_key_can_be_set() {
             AuthMechanism::Anonymous,
         ],
         anonymous_login_user: None,
+        anonymous_login_pass: Secret::from("secret"),
+        credential_validator: broker::auth::CredentialValidator::MinLength(8),
+        password_hashing: broker::command::HashAlgorithm::Sha512,
         cluster_name: Some("warren".to_owned()),
         interceptors: Interceptors {
             timestamp: Some(Existing::Keep),

@@ -49,6 +49,8 @@ pub struct Config {
     pub mechanisms: Vec<String>,
     /// Who clients of `ANONYMOUS` are; `None` withdraws the mechanism (`anonymous_login_user`).
     pub anonymous_login_user: Option<String>,
+    /// Their password (`anonymous_login_pass`).
+    pub anonymous_login_pass: String,
     /// Users who may connect from this host only (`loopback_users`).
     pub loopback_users: Vec<String>,
     /// Whether basic.qos with global=true limits the channel; otherwise it means the same as global=false
@@ -88,6 +90,7 @@ impl Default for Config {
                 "ANONYMOUS".to_owned(),
             ],
             anonymous_login_user: Some("guest".to_owned()),
+            anonymous_login_pass: "guest".to_owned(),
             loopback_users: vec!["guest".to_owned()],
             global_qos_permitted: false,
             consumer_prefetch_default: 0,

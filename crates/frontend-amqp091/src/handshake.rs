@@ -17,6 +17,7 @@ use base::Name;
 use broker::auth;
 use broker::metadata::Metadata;
 use codec_amqp091::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, Table, Value, connection};
+use std::sync::Arc;
 
 /// The protocol header we answer with when we cannot speak what was asked for: AMQP 1.0 with SASL.
 ///
@@ -239,21 +240,12 @@ fn log_in(
 }
 
 fn log_in_anonymous(turn: &mut Turn<'_>) -> Result<Step, Failure> {
-    let config = &turn.session.config;
-    let known = config
-        .anonymous_login_user
-        .as_deref()
-        .and_then(|name| known_user(turn.metadata, name));
-    let may_come = |name: &Name| {
-        turn.session.peer.is_loopback || !config.loopback_users.iter().any(|user| *name == **user)
+    let config = Arc::clone(&turn.session.config);
+    let Some(user) = &config.anonymous_login_user else {
+        return Err(refuse_login(turn.session, "ANONYMOUS"));
     };
-    match known {
-        Some(user) if may_come(&user) => {
-            turn.session.observe_login(&user, "ANONYMOUS", None);
-            Ok(tune(turn.session, user))
-        }
-        Some(_) | None => Err(refuse_login(turn.session, "ANONYMOUS")),
-    }
+    let password = config.anonymous_login_pass.as_bytes();
+    log_in(turn, "ANONYMOUS", user.as_bytes(), password)
 }
 
 /// The user is who the client's certificate stands for; that it holds was seen to before.
@@ -270,12 +262,7 @@ fn log_in_by_certificate(turn: &mut Turn<'_>) -> Result<Step, Failure> {
         Some(Some(name)) => (&**name, "no such user"),
     };
     let name = name.to_owned();
-    let is_restricted = turn
-        .session
-        .config
-        .loopback_users
-        .iter()
-        .any(|user| *user == name);
+    let is_restricted = turn.session.config.loopback_users.contains(&name);
     match known_user(turn.metadata, &name) {
         Some(user) if turn.session.peer.is_loopback || !is_restricted => {
             turn.session.observe_login(&user, "EXTERNAL", None);

@@ -83,7 +83,7 @@ pub(crate) fn open_listeners(state: &Arc<State>) -> Result<(), NodeError> {
     }
     let secure = Entrance {
         tls: acceptor,
-        ..open.clone()
+        ..open
     };
     let listeners = {
         let _runtime = runtime.enter();

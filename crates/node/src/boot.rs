@@ -520,7 +520,11 @@ fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
     let permissions = &settings.default_permissions;
     let user = DefaultUser {
         name: settings.default_user.as_str().into(),
-        password_hash: PasswordHash::new(settings.default_pass.expose().as_bytes(), rand::random()),
+        password_hash: PasswordHash::with_algorithm(
+            settings.password_hashing,
+            settings.default_pass.expose().as_bytes(),
+            rand::random(),
+        ),
         tags: settings
             .default_user_tags
             .iter()
@@ -670,6 +674,7 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
             .map(str::to_owned)
             .collect(),
         anonymous_login_user: settings.anonymous_login_user.clone(),
+        anonymous_login_pass: settings.anonymous_login_pass.expose().to_owned(),
         loopback_users: settings.loopback_users.clone(),
         global_qos_permitted: settings
             .deprecated_features

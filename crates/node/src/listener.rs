@@ -149,11 +149,13 @@ impl Entrance {
 
     /// Logs why a client did not get in. Who only connects and leaves, as health checks do, is not worth a line.
     pub fn log_refusal(&self, peer: SocketAddr, error: &io::Error) {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                tracing::debug!(%peer, %error, "client left before it was served");
-            }
-            _ => tracing::warn!(%peer, %error, "connection refused before its protocol began"),
+        if matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+        ) {
+            tracing::debug!(%peer, %error, "client left before it was served");
+        } else {
+            tracing::warn!(%peer, %error, "connection refused before its protocol began");
         }
     }
 }

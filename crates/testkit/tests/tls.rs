@@ -428,6 +428,31 @@ async fn header_and_tls_come_in_this_order() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn certificates_that_expire_are_told_of() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    certificates(directory.path(), "guest")?;
+    let broker = Broker::start_with(&listener(directory.path()))?;
+    let http = Http::new(&broker);
+    let check = |within: &str| {
+        let path = format!("/health/checks/certificate-expiration/{within}");
+        http.request("GET", &path, None)
+    };
+    let well = check("1/months")?;
+    ensure!(well.status == 200, "{well:?}");
+    let soon = check("5000/years")?;
+    ensure!(soon.status == 503, "{soon:?}");
+    let expired = soon.json()?;
+    let listener = &expired["expired"][0];
+    ensure!(
+        expired["reason"] == "Certificates expiring"
+            && listener["protocol"] == "amqp/ssl"
+            && listener["certfile_expires_on"][0] == "4096-01-01 00:00:00",
+        "{expired}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_http_api_speaks_tls_behind_a_proxy() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     certificates(directory.path(), "guest")?;

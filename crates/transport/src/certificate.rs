@@ -2,14 +2,15 @@
 //!
 //! The certificate was verified before. RFC 4514 for names; RabbitMQ docs: ssl, access-control#certificate-authentication.
 
+use crate::acceptor::TlsError;
+use crate::keys;
 use crate::settings::{LoginFrom, SanType};
 use base::tls::ClientCertificate;
 use rustls_pki_types::CertificateDer;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use x509_parser::prelude::{
-    ASN1Time, FromDer as _, GeneralName, ParsedExtension, X509Certificate, X509Name,
-};
+use std::path::Path;
+use x509_parser::prelude::{ASN1Time, FromDer as _, GeneralName, X509Certificate, X509Name};
 
 /// Object identifiers of a name's parts and how they are written.
 const ATTRIBUTES: [(&str, &str); 17] = [
@@ -52,6 +53,28 @@ pub(crate) fn read(
     })
 }
 
+/// When each certificate of a PEM file ceases to hold, in seconds since 1970.
+///
+/// # Errors
+/// The file cannot be read or holds something else.
+pub fn expiry_times(file: &Path) -> Result<Vec<i64>, TlsError> {
+    let chain = keys::certificates(file)?;
+    let ends = chain.iter().map(|certificate| {
+        let (_, certificate) =
+            X509Certificate::from_der(certificate).map_err(|error| TlsError::file(file, error))?;
+        Ok(certificate.validity().not_after.timestamp())
+    });
+    ends.collect()
+}
+
+/// A time in seconds since 1970 as RabbitMQ's health check shows it.
+pub fn shown_time(seconds: i64) -> String {
+    ASN1Time::from_timestamp(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |at| time(at).replace('T', " ").replace('Z', ""),
+    )
+}
+
 fn login(certificate: &X509Certificate<'_>, from: LoginFrom) -> Option<String> {
     match from {
         LoginFrom::DistinguishedName => Some(distinguished_name(certificate.subject())),
@@ -64,12 +87,9 @@ fn login(certificate: &X509Certificate<'_>, from: LoginFrom) -> Option<String> {
             (!names.is_empty()).then(|| names.join(","))
         }
         LoginFrom::SubjectAlternativeName(kind, index) => certificate
-            .extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectAlternativeName(names) => Some(names),
-                _ => None,
-            })?
+            .subject_alternative_name()
+            .ok()??
+            .value
             .general_names
             .iter()
             .filter_map(|name| alternative_name(name, kind))

@@ -15,6 +15,7 @@ pub mod proxy_header;
 mod settings;
 
 pub use acceptor::{Handshaken, TlsAcceptor, TlsError};
+pub use certificate::{expiry_times, shown_time};
 pub use generate::{GenerateError, generate};
 pub use rustls::ServerConnection;
 pub use settings::{LoginFrom, SanType, TlsSettings, TlsVersion};

@@ -9,10 +9,12 @@
 mod password;
 mod pattern;
 mod user;
+mod validator;
 
 pub use password::{AuthFailure, authenticate};
 pub use pattern::{BACKTRACK_LIMIT, PATTERN_BYTES_MAX, Pattern};
 pub use user::{Permission, TopicPermission, User};
+pub use validator::CredentialValidator;
 
 use crate::Error;
 use crate::error::ResourceKind;

@@ -2,6 +2,8 @@
 
 use super::kind::*;
 use super::*;
+use ::broker::auth::Pattern;
+use ::broker::command::HashAlgorithm;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -152,6 +154,77 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }),
     },
+    Key {
+        name: "anonymous_login_pass",
+        alias: None,
+        env: "rabbit.anonymous_login_pass",
+        kind: SECRET,
+        default: "guest",
+        meaning: "Password of that user; such logins are refused if it is another one.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.anonymous_login_pass = Secret::parse(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "password_hashing_module",
+        alias: None,
+        env: "rabbit.password_hashing_module",
+        kind: TEXT,
+        default: "rabbit_password_hashing_sha256",
+        meaning: "How new passwords are hashed: `rabbit_password_hashing_sha256`, `rabbit_password_hashing_sha512` or `rabbit_password_hashing_md5`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.password_hashing = match value {
+                "rabbit_password_hashing_sha256" => HashAlgorithm::Sha256,
+                "rabbit_password_hashing_sha512" => HashAlgorithm::Sha512,
+                "rabbit_password_hashing_md5" => HashAlgorithm::Md5,
+                _ => return Err("rabbit_password_hashing_sha256, …_sha512 or …_md5".to_owned()),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "credential_validator.validation_backend",
+        alias: None,
+        env: "rabbit.credential_validator.validation_backend",
+        kind: TEXT,
+        default: "rabbit_credential_validator_accept_everything",
+        meaning: "What new passwords have to be like: `rabbit_credential_validator_accept_everything`, `rabbit_credential_validator_min_password_length` or `rabbit_credential_validator_password_regexp`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.validation_backend = match value {
+                "rabbit_credential_validator_accept_everything" => ValidationBackend::AcceptEverything,
+                "rabbit_credential_validator_min_password_length" => ValidationBackend::MinLength,
+                "rabbit_credential_validator_password_regexp" => ValidationBackend::Regexp,
+                _ => return Err("rabbit_credential_validator_accept_everything, …_min_password_length or …_password_regexp".to_owned()),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "credential_validator.min_length",
+        alias: None,
+        env: "rabbit.credential_validator.min_length",
+        kind: NON_NEGATIVE,
+        default: "1",
+        meaning: "Bytes of a new password, for the validator `…_min_password_length`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.validation_min_length = Some(value.parse().map_err(|_| "a number from 0")?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "credential_validator.regexp",
+        alias: None,
+        env: "rabbit.credential_validator.regexp",
+        kind: TEXT,
+        default: "",
+        meaning: "What has to be found in a new password, for the validator `…_password_regexp`.",
+        state: State::Honoured(|draft, _, value| {
+            let pattern = Pattern::of_policy(value).map_err(|error| error.to_string())?;
+            draft.validation_regexp = Some(pattern);
+            Ok(())
+        }),
+    },
 ];
 
 rows! {
@@ -165,17 +238,12 @@ rows! {
         "auth_backends.$num", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
         "auth_backends.$num.authn", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
         "auth_backends.$num.authz", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
-        "password_hashing_module", "rabbit.password_hashing_module", TEXT, "rabbit_password_hashing_sha256";
-        "credential_validator.validation_backend", "rabbit.credential_validator.validation_backend", TEXT, "";
-        "credential_validator.min_length", "rabbit.credential_validator.min_length", NON_NEGATIVE, "";
-        "credential_validator.regexp", "rabbit.credential_validator.regexp", TEXT, "";
         "default_users.$name.vhost_pattern", "rabbit.default_users", TEXT, "";
         "default_users.$name.password", "rabbit.default_users", SECRET, "";
         "default_users.$name.configure", "rabbit.default_users", TEXT, "";
         "default_users.$name.read", "rabbit.default_users", TEXT, "";
         "default_users.$name.write", "rabbit.default_users", TEXT, "";
         "default_users.$name.tags", "rabbit.default_users", TEXT, "";
-        "anonymous_login_pass", "rabbit.anonymous_login_pass", SECRET, "<<\"guest\">>";
     }
     State::Refused(NO_AUTH_CACHE) => {
         "auth_cache.cached_backend", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";

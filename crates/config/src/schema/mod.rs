@@ -24,6 +24,7 @@ use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
     LogLevel, MemoryHighWatermark, Secret, Settings, size,
 };
+use ::broker::auth::{CredentialValidator, Pattern};
 use frontend_amqp091::Existing;
 use kind::Kind;
 use std::collections::BTreeMap;
@@ -157,6 +158,9 @@ pub struct Draft {
     pub(crate) settings: Settings,
     listeners_off: bool,
     listeners: BTreeMap<String, ListenAddress>,
+    validation_backend: ValidationBackend,
+    validation_min_length: Option<usize>,
+    validation_regexp: Option<Pattern>,
     tls_listeners_off: bool,
     tls_listeners: BTreeMap<String, ListenAddress>,
     login_san_type: Option<SanType>,
@@ -177,6 +181,18 @@ pub struct Draft {
     disk_absolute: Option<u64>,
 }
 
+/// What judges new passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ValidationBackend {
+    #[default]
+    AcceptEverything,
+    MinLength,
+    Regexp,
+}
+
+/// Bytes of a password where `credential_validator.min_length` does not say.
+const PASSWORD_LENGTH_MIN: usize = 1;
+
 impl Draft {
     /// Whether a file says where to listen; then the environment does not.
     pub(crate) fn has_listeners(&self) -> bool {
@@ -192,6 +208,23 @@ impl Draft {
         } else if !self.listeners.is_empty() {
             settings.tcp_listeners = self.listeners.into_values().collect();
         }
+        settings.credential_validator = match self.validation_backend {
+            ValidationBackend::AcceptEverything => CredentialValidator::AcceptEverything,
+            ValidationBackend::MinLength => {
+                let min = self.validation_min_length;
+                CredentialValidator::MinLength(min.unwrap_or(PASSWORD_LENGTH_MIN))
+            }
+            ValidationBackend::Regexp => match self.validation_regexp {
+                Some(pattern) => CredentialValidator::Regexp(pattern),
+                None => {
+                    problems.push(Problem::Missing {
+                        key: "credential_validator.regexp",
+                        because: "credential_validator.validation_backend",
+                    });
+                    CredentialValidator::AcceptEverything
+                }
+            },
+        };
         if !self.tls_listeners_off {
             settings.tls_listeners = self.tls_listeners.into_values().collect();
         }

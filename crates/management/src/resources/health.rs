@@ -4,9 +4,16 @@ use crate::call::{Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::resources::overview;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Time units of certificate checks.
-const UNITS: [&str; 4] = ["days", "weeks", "months", "years"];
+/// Time units of certificate checks, in seconds.
+const UNITS: [(&str, i64); 4] = [
+    ("days", 86_400),
+    ("weeks", 7 * 86_400),
+    ("months", 365 * 86_400 / 12),
+    ("years", 365 * 86_400),
+];
 
 fn well() -> Object {
     object! { "status" => "ok" }
@@ -40,17 +47,75 @@ pub(crate) async fn alarms(call: Call) -> Outcome {
     ))
 }
 
-/// There are no certificates that could expire.
+/// Certificates of listeners that cease to hold within a time.
 pub(crate) async fn certificates(call: Call) -> Outcome {
-    if !UNITS.iter().any(|unit| *call.parameter(1) == *unit) {
+    let unit = UNITS.iter().find(|(unit, _)| *call.parameter(1) == **unit);
+    let Some((_, seconds)) = unit else {
         return Err(ApiError::bad(
             "Time unit not recognised. Supported units: days, weeks, months, years.",
         ));
-    }
-    if call.parameter(0).parse::<u32>().is_err() {
+    };
+    let Ok(count) = call.parameter(0).parse::<u32>() else {
         return Err(ApiError::bad("Invalid expiration value"));
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs()).cast_signed();
+    let before = now.saturating_add(i64::from(count) * seconds);
+    let settings = call.state.node.settings();
+    let expired: Vec<Object> = overview::listeners(&call)
+        .into_iter()
+        .filter_map(|(protocol, address)| {
+            let tls = match protocol {
+                "amqp/ssl" => &settings.tls,
+                "https" => &settings.management.tls,
+                _ => return None,
+            };
+            let certfile = expiring(tls.certfile.as_deref(), before);
+            let cacertfile = expiring(tls.cacertfile.as_deref(), before);
+            (!certfile.is_empty() || !cacertfile.is_empty()).then(|| {
+                object! {
+                    "node" => call.state.node_name(),
+                    "protocol" => protocol,
+                    "interface" => address.ip().to_string(),
+                    "port" => address.port(),
+                    "certfile" => shown(tls.certfile.as_deref()),
+                    "cacertfile" => shown(tls.cacertfile.as_deref()),
+                    "certfile_expires_on" => certfile,
+                    "cacertfile_expires_on" => cacertfile,
+                }
+            })
+        })
+        .collect();
+    if expired.is_empty() {
+        return Ok(well().into());
     }
-    Ok(well().into())
+    Err(ApiError::Unavailable(
+        object! {
+            "status" => "failed",
+            "reason" => "Certificates expiring",
+            "expired" => expired,
+        }
+        .into(),
+    ))
+}
+
+/// What ceases to hold in a file before a time; what is wrong with it counts, too.
+fn expiring(file: Option<&Path>, before: i64) -> Vec<String> {
+    let Some(file) = file else {
+        return Vec::new();
+    };
+    match transport::expiry_times(file) {
+        Ok(ends) => {
+            let soon = ends.into_iter().filter(|end| *end < before);
+            soon.map(transport::shown_time).collect()
+        }
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+fn shown(file: Option<&Path>) -> String {
+    file.map(|file| file.display().to_string())
+        .unwrap_or_default()
 }
 
 pub(crate) async fn port(call: Call) -> Outcome {

@@ -65,7 +65,27 @@ pub(crate) async fn one(call: Call) -> Outcome {
         Method::PUT => {
             let created = known.is_none();
             let body = call.body()?;
-            let command = objects::user(&name, &body, HASHING_DEFAULT, rand::random())?;
+            let settings = call.state.node.settings();
+            let is_hashed = body.contains_key("password_hash");
+            let password = body.get("password").and_then(|value| value.as_str());
+            if password.is_some() || (created && !is_hashed) {
+                settings
+                    .credential_validator
+                    .check(password)
+                    .map_err(|reason| {
+                        tracing::warn!(user = %name, "credential validation failed: {reason}");
+                        ApiError::bad("credential_validation_failed")
+                    })?;
+            }
+            let hashing = settings.password_hashing;
+            let mut command = objects::user(&name, &body, hashing, rand::random())?;
+            if let (Some(password), MetadataCommand::PutUser { password_hash, .. }) =
+                (password, &mut command)
+            {
+                let password = password.as_bytes();
+                let hash = PasswordHash::with_algorithm(hashing, password, rand::random());
+                *password_hash = Some(hash);
+            }
             call.propose(command).await?;
             Ok(Answer::put(created))
         }
@@ -183,7 +203,9 @@ pub(crate) async fn session(call: Call) -> Outcome {
 }
 
 pub(crate) async fn hash_password(call: Call) -> Outcome {
-    let hash = PasswordHash::new(call.parameter(0).as_bytes(), rand::random());
+    let algorithm = call.state.node.settings().password_hashing;
+    let password = call.parameter(0).as_bytes();
+    let hash = PasswordHash::with_algorithm(algorithm, password, rand::random());
     Ok(object! { "ok" => BASE64.encode(&hash.salted) }.into())
 }
 
