@@ -7,6 +7,7 @@
 mod broker;
 mod codegen;
 mod interop;
+mod package;
 mod performance;
 mod shell;
 mod steps;
@@ -34,6 +35,7 @@ cargo xtask VERB
   ui                  get the web UI's modules from npm, so that the next build has them
   ui test [--screenshots]
                       the web UI's types and pages, in Chromium; with --screenshots write the pictures in docs/ui
+  package [BINARY]    the Debian package, of a release build or of BINARY, in target/package
   fuzz TARGET [ARGS]  fuzz one decoder or state machine (nightly, cargo-fuzz)
 ";
 
@@ -67,6 +69,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("ui", []) => ui::install(),
         ("ui", [test]) if test == "test" => verbs::ui(false),
         ("ui", [test, flag]) if test == "test" && flag == "--screenshots" => verbs::ui(true),
+        ("package", []) => verbs::package(None),
+        ("package", [binary]) => verbs::package(Some(binary)),
         ("fuzz", [target, args @ ..]) => verbs::fuzz(target, args),
         ("help" | "-h" | "--help", _) => {
             eprint!("{USAGE}");

@@ -2,10 +2,11 @@
 
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
-use crate::{codegen as amqp, interop, performance, tidy, ui as pages};
+use crate::{codegen as amqp, interop, package as debian, performance, tidy, ui as pages};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 /// Whether generated code is written or compared with what is there.
@@ -35,6 +36,19 @@ pub(crate) fn ui(screenshots: bool) -> Result<()> {
     pages::install()?;
     build_release()?;
     pages::test(screenshots)
+}
+
+/// Makes the Debian package of a binary, or of a release build.
+pub(crate) fn package(binary: Option<&str>) -> Result<()> {
+    let archive = match binary {
+        Some(binary) => debian::build(Path::new(binary))?,
+        None => {
+            build_release()?;
+            debian::build(&shell::warren("release"))?
+        }
+    };
+    eprintln!("{}", archive.display());
+    Ok(())
 }
 
 /// A debug node whose data, configuration and log stay below `target/dev`.

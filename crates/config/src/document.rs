@@ -1,6 +1,7 @@
 //! What the documents say about keys, written from the schema.
 
 use crate::schema::{self, Key, State, kind};
+use crate::variables::{VARIABLES, VariableState};
 
 /// The tables of `docs/configuration.md`, one for each area.
 pub fn keys() -> String {
@@ -9,7 +10,7 @@ pub fn keys() -> String {
         text += &format!(
             "\n### {title}\n\n| key | values | default | state | meaning |\n|---|---|---|---|---|\n"
         );
-        for key in keys {
+        for key in keys.into_iter().flatten() {
             text += &row(key);
         }
     }
@@ -36,4 +37,67 @@ fn row(key: &Key) -> String {
         "| `{}`{alias} | {values} | {default} | {state} | {meaning} |\n",
         key.name
     )
+}
+
+/// The table of variables.
+pub fn variables() -> String {
+    let mut text = "| variable | default | state | meaning |\n|---|---|---|---|\n".to_owned();
+    for variable in VARIABLES {
+        let state = match variable.state {
+            VariableState::Honoured => "yes",
+            VariableState::Accepted => "no effect",
+            VariableState::Refused => "refused",
+        };
+        text += &format!(
+            "| `{}` | {} | {state} | {} |\n",
+            variable.name, variable.default, variable.meaning
+        );
+    }
+    text
+}
+
+/// What a key or variable means, in a few lines for a terminal. `None` if there is none of that name.
+pub fn explain(name: &str) -> Option<String> {
+    if let Some(variable) = VARIABLES.iter().find(|variable| variable.name == name) {
+        let state = match variable.state {
+            VariableState::Honoured => "honoured",
+            VariableState::Accepted => "accepted without effect",
+            VariableState::Refused => "refused",
+        };
+        let mut text = format!("{name}: an environment variable\n  state    {state}\n");
+        if !variable.default.is_empty() {
+            text += &format!("  default  {}\n", variable.default.replace('`', ""));
+        }
+        return Some(text + &format!("  {}\n", variable.meaning.replace('`', "")));
+    }
+    let (key, _) = schema::find(name)?;
+    let (state, meaning) = match key.state {
+        State::Honoured(_) => ("honoured", key.meaning),
+        State::Accepted => (
+            "accepted without effect: it tunes a runtime that is not here",
+            key.meaning,
+        ),
+        State::Refused(reason) => ("refused", reason),
+    };
+    let mut text = format!("{}\n", key.name);
+    if let Some(alias) = key.alias {
+        text += &format!("  also     {alias}\n");
+    }
+    text += &format!("  values   {}\n", kind::describe(key.kind).replace('`', ""));
+    if !key.default.is_empty() {
+        text += &format!("  default  {}\n", key.default);
+    }
+    text += &format!("  state    {state}\n");
+    if !key.env.is_empty() {
+        text += &format!("  Erlang   {}\n", key.env);
+    }
+    if !meaning.is_empty() {
+        text += &format!("  {}\n", meaning.replace('`', ""));
+    }
+    Some(text)
+}
+
+/// Names like this one, nearest first.
+pub fn similar(name: &str) -> Vec<&'static str> {
+    schema::similar(name)
 }

@@ -79,8 +79,36 @@ pub enum Problem {
         value: String,
         expected: String,
     },
-    #[error("{file} is not supported yet: {reason}")]
-    UnsupportedFile { file: String, reason: &'static str },
+    #[error("environment variable {name} cannot be set: {reason}")]
+    RefusedVariable {
+        name: &'static str,
+        reason: &'static str,
+    },
+    #[error("{place}: expected {expected}")]
+    ErlangSyntax {
+        place: Place,
+        expected: &'static str,
+    },
+    #[error("{place}: {path}: expected {expected}")]
+    ErlangSetting {
+        place: Place,
+        path: String,
+        expected: &'static str,
+    },
+    #[error("{place}: You've tried to set {path}, but there is no setting with that name.")]
+    ErlangUnknown { place: Place, path: String },
+    /// The wording is RabbitMQ's.
+    #[error(
+        "{place}: {{{{invalid_cluster_node_type,{kind}}},\"In the 'cluster_nodes' configuration key, the node type is \
+         invalid (expected 'disc'): {kind}\"}}"
+    )]
+    NodeType { place: Place, kind: String },
+    #[error("{place}: {key} cannot be decrypted: {reason}")]
+    Encrypted {
+        place: Place,
+        key: String,
+        reason: &'static str,
+    },
     #[error("read configuration file {file}: {reason}")]
     Unreadable { file: String, reason: String },
     #[error("{because} needs {key}")]

@@ -1,4 +1,4 @@
-//! The settings of a node: defaults, then `rabbitmq.conf`, then environment variables.
+//! The settings of a node: defaults, then `rabbitmq.conf`, then files of Erlang terms, then environment variables.
 //!
 //! [`load`] makes [`Settings`]; everything foreign that it needs (files, variables, the host's name) comes through
 //! [`Surroundings`], so the rules are tested without a file or a process environment.
@@ -6,74 +6,59 @@
 //!
 //! A new key is a row in the file of its area below [`schema`], a field of [`Settings`], and the code elsewhere that honours it.
 //!
-//! Suggested reading order: [`conf_file`] (syntax), [`schema`] (keys), [`size`] (units), [`error`].
+//! Suggested reading order: [`conf_file`] and [`erlang`] (syntax), [`schema`] (keys), `classic` (Erlang's names for them),
+//! [`variables`], [`size`] (units), [`error`].
 
 pub mod conf_file;
 pub mod document;
+pub mod encrypted;
+pub mod erlang;
 pub mod error;
 pub mod schema;
 pub mod size;
+pub mod variables;
 
+mod classic;
+mod env_file;
+pub mod log;
 mod metadata;
 mod place;
+mod report;
 mod settings;
 mod surroundings;
 
 pub use error::{ConfigError, Problem};
+pub use log::{LogLevel, LogSettings};
 pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use place::Place;
+pub use report::BootFailure;
 pub use settings::{
-    AuthMechanism, ContentHash, DefinitionsSettings, DiskFreeLimit, ListenAddress, LogLevel,
-    LogSettings, ManagementSettings, MemoryHighWatermark, Permissions, Secret, Settings,
-    TcpListenOptions,
+    AuthMechanism, ContentHash, DefinitionsSettings, DiskFreeLimit, ListenAddress,
+    ManagementSettings, MemoryHighWatermark, Permissions, Secret, Settings, TcpListenOptions,
 };
 pub use surroundings::{Process, Surroundings};
 
+use classic::PassphraseSource;
 use conf_file::Entry;
+use encrypted::Decoder;
+use log::LogDraft;
 use schema::Draft;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use variables::WithEnvFile;
 
 /// The port of AMQP 0-9-1.
 const AMQP_PORT: u16 = 5672;
 /// The port of the HTTP API.
 const MANAGEMENT_PORT: u16 = 15_672;
 /// Where packages keep the configuration.
-const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq.conf";
+const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq";
+/// Settings in Erlang terms beside it, read last.
+const SYSTEM_ADVANCED_FILE: &str = "/etc/rabbitmq/advanced.config";
 /// Further files, read in the order of their names.
 const SYSTEM_CONFIG_DIR: &str = "/etc/rabbitmq/conf.d";
 /// Where packages keep data.
 const SYSTEM_DATA_BASE: &str = "/var/lib/rabbitmq/mnesia";
-
-/// Variables that RabbitMQ reads and this node does not.
-const VARIABLES_WITHOUT_EFFECT: &[&str] = &[
-    "RABBITMQ_BASE",
-    "RABBITMQ_CONF_ENV_FILE",
-    "RABBITMQ_CONSOLE_LOG",
-    "RABBITMQ_CTL_ERL_ARGS",
-    "RABBITMQ_DIST_PORT",
-    "RABBITMQ_DISTRIBUTION_BUFFER_SIZE",
-    "RABBITMQ_ENABLED_PLUGINS",
-    "RABBITMQ_ENABLED_PLUGINS_FILE",
-    "RABBITMQ_ERLANG_COOKIE",
-    "RABBITMQ_FEATURE_FLAGS_FILE",
-    "RABBITMQ_IO_THREAD_POOL_SIZE",
-    "RABBITMQ_LOG",
-    "RABBITMQ_LOGS",
-    "RABBITMQ_LOG_BASE",
-    "RABBITMQ_MAX_NUMBER_OF_ATOMS",
-    "RABBITMQ_MAX_NUMBER_OF_PROCESSES",
-    "RABBITMQ_MAX_OPEN_FILES",
-    "RABBITMQ_PID_FILE",
-    "RABBITMQ_PLUGINS_DIR",
-    "RABBITMQ_PLUGINS_EXPAND_DIR",
-    "RABBITMQ_SASL_LOGS",
-    "RABBITMQ_SCHEDULER_BIND_TYPE",
-    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-    "RABBITMQ_SERVER_ERL_ARGS",
-    "RABBITMQ_SERVICENAME",
-    "RABBITMQ_USE_LONGNAME",
-];
 
 /// Settings and how they came about.
 #[derive(Clone, Debug)]
@@ -82,8 +67,21 @@ pub struct Loaded {
     pub settings: Settings,
     /// Files that were read, in order.
     pub files: Vec<PathBuf>,
+    /// What the files set, in their order; a key is there once.
+    pub values: Vec<Value>,
     /// What an operator should know though the node starts: one sentence each, for the log.
     pub notes: Vec<String>,
+}
+
+/// A key that a file sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The key.
+    pub key: String,
+    /// Its value; `***` if it is secret.
+    pub value: String,
+    /// File and line.
+    pub place: String,
 }
 
 /// Reads the configuration.
@@ -92,23 +90,74 @@ pub struct Loaded {
 /// All problems at once, if there is any; then the node must not start.
 pub fn load(surroundings: &dyn Surroundings) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
-    let mut notes = Vec::new();
-    let files = config_files(surroundings, &mut notes, &mut problems);
+    let variables = WithEnvFile::new(surroundings, &mut problems);
+    let files = Files::find(&variables, &mut problems);
+    load_files(&variables, files, problems)
+}
+
+/// Reads these files instead of those that the environment names; those that end in `.config` hold Erlang terms.
+///
+/// # Errors
+/// All problems at once, if there is any.
+pub fn load_named(
+    surroundings: &dyn Surroundings,
+    files: &[PathBuf],
+) -> Result<Loaded, ConfigError> {
+    let mut problems = Vec::new();
+    let variables = WithEnvFile::new(surroundings, &mut problems);
+    let is_classic = |path: &&PathBuf| path.extension().is_some_and(|end| end == "config");
+    let (classic, conf) = files.iter().partition::<Vec<_>, _>(is_classic);
+    let files = Files {
+        conf: conf.into_iter().cloned().collect(),
+        classic: classic.into_iter().cloned().collect(),
+        notes: Vec::new(),
+    };
+    load_files(&variables, files, problems)
+}
+
+fn load_files(
+    surroundings: &WithEnvFile<'_>,
+    files: Files,
+    mut problems: Vec<Problem>,
+) -> Result<Loaded, ConfigError> {
+    let mut notes = files.notes;
+    let mut entries = read_files(surroundings, &files.conf, &mut problems);
+    let mut decoder = None;
+    for path in &files.classic {
+        let Some(text) = read_file(surroundings, path, &mut problems) else {
+            continue;
+        };
+        let classic = classic::read(&path.display().to_string(), &text);
+        problems.extend(classic.problems);
+        notes.extend(classic.notes);
+        entries.retain(|entry| !is_replaced(&entry.key, &classic.replaced));
+        entries.extend(classic.entries);
+        decoder = classic.decoder.or(decoder);
+    }
+    let decoder = decoder.and_then(|source| passphrase(surroundings, source, &mut problems));
 
     let mut draft = Draft::default();
-    for entry in last_of_each_key(read_files(surroundings, &files, &mut problems)) {
-        match schema::apply(&mut draft, &entry.place, &entry.key, &entry.value) {
+    let mut values = Vec::new();
+    for entry in last_of_each_key(entries) {
+        values.push(shown(&entry));
+        let applied = decrypted(&entry, decoder.as_ref())
+            .and_then(|value| schema::apply(&mut draft, &entry.place, &entry.key, &value));
+        match applied {
             Ok(note) => notes.extend(note),
             Err(problem) => problems.push(problem),
         }
     }
     apply_variables(&mut draft, surroundings, &mut problems);
-    notes.extend(variables_without_effect(surroundings));
+    surroundings.check(&mut notes, &mut problems);
 
+    let read = [files.conf, files.classic].concat();
+    let log = std::mem::take(&mut draft.log);
+    finish_log(&mut draft, log, surroundings, &mut problems);
     match draft.finish() {
         Ok(settings) if problems.is_empty() => Ok(Loaded {
             settings,
-            files,
+            files: surroundings.file.iter().cloned().chain(read).collect(),
+            values,
             notes,
         }),
         Ok(_) => Err(ConfigError { problems }),
@@ -119,36 +168,65 @@ pub fn load(surroundings: &dyn Surroundings) -> Result<Loaded, ConfigError> {
     }
 }
 
-/// The main file, if there is one, and those of the further directory.
-fn config_files(
-    surroundings: &dyn Surroundings,
-    notes: &mut Vec<String>,
-    problems: &mut Vec<Problem>,
-) -> Vec<PathBuf> {
-    for path in [
-        surroundings.variable("RABBITMQ_ADVANCED_CONFIG_FILE"),
-        Some("/etc/rabbitmq/advanced.config".to_owned()),
-    ] {
-        let Some(path) = path.filter(|path| surroundings.is_file(Path::new(path))) else {
-            continue;
-        };
-        problems.push(Problem::UnsupportedFile {
-            file: path,
-            reason: ERLANG_TERMS,
-        });
-    }
-    let mut files = Vec::new();
-    match surroundings.variable("RABBITMQ_CONFIG_FILE") {
-        None => {
-            let system = PathBuf::from(SYSTEM_CONFIG_FILE);
-            files.extend(surroundings.is_file(&system).then_some(system));
+/// The files of a configuration, in the order in which they are read.
+#[derive(Default)]
+struct Files {
+    /// Of `key = value`.
+    conf: Vec<PathBuf>,
+    /// Of Erlang terms.
+    classic: Vec<PathBuf>,
+    notes: Vec<String>,
+}
+
+impl Files {
+    fn find(surroundings: &dyn Surroundings, problems: &mut Vec<Problem>) -> Self {
+        let mut files = Self::default();
+        let named = surroundings.variable("RABBITMQ_CONFIG_FILE");
+        match main_file(surroundings, named.as_deref().unwrap_or(SYSTEM_CONFIG_FILE)) {
+            Some(file) if file.extension().is_some_and(|end| end == "config") => {
+                files.classic.push(file);
+            }
+            Some(file) => files.conf.push(file),
+            None => files
+                .notes
+                .extend(named.map(|path| format!("configuration file {path} does not exist"))),
         }
-        Some(path) => match main_file(surroundings, &path) {
-            Ok(Some(file)) => files.push(file),
-            Ok(None) => notes.push(format!("configuration file {path} does not exist")),
-            Err(problem) => problems.push(problem),
-        },
+        files.conf.extend(further_files(surroundings));
+        let named = surroundings.variable("RABBITMQ_ADVANCED_CONFIG_FILE");
+        let advanced = named.as_deref().unwrap_or(SYSTEM_ADVANCED_FILE);
+        let with_suffix = format!("{advanced}.config");
+        let found = [advanced, &with_suffix]
+            .into_iter()
+            .find(|path| surroundings.is_file(Path::new(path)));
+        match (found, &named) {
+            (Some(path), _) => files.classic.push(PathBuf::from(path)),
+            (None, Some(path)) => problems.push(Problem::Unreadable {
+                file: path.clone(),
+                reason: "there is no such file".to_owned(),
+            }),
+            (None, None) => {}
+        }
+        files
     }
+}
+
+/// The file that RABBITMQ_CONFIG_FILE means: itself or with `.conf` or, as before 3.7, `.config` behind it.
+fn main_file(surroundings: &dyn Surroundings, path: &str) -> Option<PathBuf> {
+    let candidates = if path.ends_with(".conf") || path.ends_with(".config") {
+        vec![path.to_owned()]
+    } else {
+        vec![
+            format!("{path}.conf"),
+            path.to_owned(),
+            format!("{path}.config"),
+        ]
+    };
+    let mut candidates = candidates.into_iter().map(PathBuf::from);
+    candidates.find(|file| surroundings.is_file(file))
+}
+
+/// Files of the directory beside the main file.
+fn further_files(surroundings: &dyn Surroundings) -> Vec<PathBuf> {
     let directory = surroundings
         .variable("RABBITMQ_CONFIG_FILES")
         .unwrap_or_else(|| SYSTEM_CONFIG_DIR.to_owned());
@@ -159,38 +237,71 @@ fn config_files(
             .is_some_and(|extension| extension == "conf")
     });
     further.sort();
-    files.extend(further);
-    files
+    further
 }
 
-/// Why an Erlang file is refused.
-const ERLANG_TERMS: &str =
-    "it holds Erlang terms; write its settings as key = value into rabbitmq.conf";
-
-/// The file that RABBITMQ_CONFIG_FILE means: itself or with `.conf` behind it.
-fn main_file(surroundings: &dyn Surroundings, path: &str) -> Result<Option<PathBuf>, Problem> {
-    let erlang = |file: String| Problem::UnsupportedFile {
-        file,
-        reason: ERLANG_TERMS,
+/// Whether a file of Erlang terms sets the same thing.
+fn is_replaced(key: &str, replaced: &[String]) -> bool {
+    let Some((row, _)) = schema::find(key) else {
+        return false;
     };
-    if path.ends_with(".config") {
-        return Err(erlang(path.to_owned()));
-    }
-    if path.ends_with(".conf") {
-        let file = PathBuf::from(path);
-        return Ok(surroundings.is_file(&file).then_some(file));
-    }
-    for file in [format!("{path}.conf"), path.to_owned()] {
-        if surroundings.is_file(Path::new(&file)) {
-            return Ok(Some(PathBuf::from(file)));
+    replaced.iter().any(|path| {
+        row.env
+            .strip_prefix(path.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+fn passphrase(
+    surroundings: &dyn Surroundings,
+    source: PassphraseSource,
+    problems: &mut Vec<Problem>,
+) -> Option<Decoder> {
+    match source {
+        PassphraseSource::Here(decoder) => Some(decoder),
+        PassphraseSource::File(path, scheme) => {
+            let text = read_file(surroundings, Path::new(&path), problems)?;
+            let passphrase = text.lines().next().unwrap_or_default().trim().to_owned();
+            Some(Decoder { passphrase, scheme })
         }
     }
-    let old = format!("{path}.config");
-    if surroundings.is_file(Path::new(&old)) {
-        Err(erlang(old))
-    } else {
-        Ok(None)
+}
+
+fn is_secret(key: &str) -> bool {
+    schema::find(key).is_none_or(|(row, _)| schema::kind::is_secret(row.kind))
+}
+
+fn shown(entry: &Entry) -> Value {
+    Value {
+        key: entry.key.clone(),
+        value: if is_secret(&entry.key) {
+            "***".to_owned()
+        } else {
+            entry.value.clone()
+        },
+        place: entry.place.to_string(),
     }
+}
+
+/// The value in clear; one that was encrypted has `plain:` in front, so that it is not read as encrypted again.
+fn decrypted(entry: &Entry, decoder: Option<&Decoder>) -> Result<String, Problem> {
+    let Some(base64) = entry.value.strip_prefix("encrypted:") else {
+        return Ok(entry.value.clone());
+    };
+    if !is_secret(&entry.key) {
+        return Ok(entry.value.clone());
+    }
+    let decoded = match decoder {
+        Some(decoder) => decoder.decode(base64),
+        None => Err("no config_entry_decoder in advanced.config says the passphrase"),
+    };
+    decoded
+        .map(|text| format!("plain:{text}"))
+        .map_err(|reason| Problem::Encrypted {
+            place: entry.place.clone(),
+            key: entry.key.clone(),
+            reason,
+        })
 }
 
 fn read_files(
@@ -200,21 +311,30 @@ fn read_files(
 ) -> Vec<Entry> {
     let mut entries = Vec::new();
     for path in files {
-        let file = path.display().to_string();
-        match surroundings.read(path) {
-            Ok(text) => {
-                let (more, bad) =
-                    conf_file::parse(&file, &text, &|name| surroundings.variable(name));
-                entries.extend(more);
-                problems.extend(bad);
-            }
-            Err(error) => problems.push(Problem::Unreadable {
-                file,
-                reason: error.to_string(),
-            }),
+        if let Some(text) = read_file(surroundings, path, problems) {
+            let file = path.display().to_string();
+            let (more, bad) = conf_file::parse(&file, &text, &|name| surroundings.variable(name));
+            entries.extend(more);
+            problems.extend(bad);
         }
     }
     entries
+}
+
+fn read_file(
+    surroundings: &dyn Surroundings,
+    path: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    surroundings
+        .read(path)
+        .map_err(|error| {
+            problems.push(Problem::Unreadable {
+                file: path.display().to_string(),
+                reason: error.to_string(),
+            });
+        })
+        .ok()
 }
 
 /// A key that is set twice has its last value; the order of what remains is that of the files.
@@ -244,18 +364,30 @@ fn apply_variables(
             Err(problem) => problems.push(problem),
         }
     }
-    match variable_name(surroundings, "RABBITMQ_DEFAULT_USER") {
+    let user = variable_or_file(
+        surroundings,
+        "RABBITMQ_DEFAULT_USER",
+        "RABBITMQ_DEFAULT_USER_FILE",
+    );
+    match user.and_then(|user| name_of_variable("RABBITMQ_DEFAULT_USER", user)) {
         Ok(Some(user)) => draft.settings.default_user = user,
         Ok(None) => {}
         Err(problem) => problems.push(problem),
     }
-    match variable_name(surroundings, "RABBITMQ_DEFAULT_VHOST") {
+    let vhost = surroundings.variable("RABBITMQ_DEFAULT_VHOST");
+    match name_of_variable("RABBITMQ_DEFAULT_VHOST", vhost) {
         Ok(Some(vhost)) => draft.settings.default_vhost = vhost,
         Ok(None) => {}
         Err(problem) => problems.push(problem),
     }
-    if let Some(pass) = surroundings.variable("RABBITMQ_DEFAULT_PASS") {
-        draft.settings.default_pass = Secret::from(pass.as_str());
+    match variable_or_file(
+        surroundings,
+        "RABBITMQ_DEFAULT_PASS",
+        "RABBITMQ_DEFAULT_PASS_FILE",
+    ) {
+        Ok(Some(pass)) => draft.settings.default_pass = Secret::from(pass.as_str()),
+        Ok(None) => {}
+        Err(problem) => problems.push(problem),
     }
     match node_name(surroundings) {
         Ok(name) => draft.settings.node_name = name,
@@ -265,21 +397,87 @@ fn apply_variables(
         Some(path) => draft.settings.data_dir = path,
         None => problems.push(Problem::NoDataDirectory),
     }
+    let settings = &mut draft.settings;
+    if let Some(path) = surroundings.variable("RABBITMQ_MOTD_FILE") {
+        settings.motd_file = Some(path.into());
+    }
+    settings.pid_file = surroundings
+        .variable("RABBITMQ_PID_FILE")
+        .map_or_else(|| with_suffix(&settings.data_dir, ".pid"), PathBuf::from);
+    settings.keeps_pid_file = surroundings
+        .variable("RABBITMQ_KEEP_PID_FILE_ON_EXIT")
+        .as_deref()
+        == Some("true");
+    for name in ["RABBITMQ_LIMIT_NOFILE", "RABBITMQ_MAX_OPEN_FILES"] {
+        let Some(value) = surroundings.variable(name) else {
+            continue;
+        };
+        match value.parse() {
+            Ok(count) => settings.open_files_max = Some(count),
+            Err(_) => problems.push(Problem::BadVariable {
+                name,
+                value,
+                expected: "an integer".to_owned(),
+            }),
+        }
+    }
 }
 
-/// RabbitMQ's other variables: an operator who sets one hears that nothing follows from it.
-fn variables_without_effect(surroundings: &dyn Surroundings) -> impl Iterator<Item = String> {
-    let set = |name: &&&str| surroundings.variable(name).is_some();
-    let names = VARIABLES_WITHOUT_EFFECT.iter().filter(set);
-    names.map(|name| format!("environment variable {name} is set but has no effect"))
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn finish_log(
+    draft: &mut Draft,
+    log: LogDraft,
+    surroundings: &dyn Surroundings,
+    problems: &mut Vec<Problem>,
+) {
+    let settings = &mut draft.settings;
+    if let Some(value) = surroundings.variable("RABBITMQ_LOG")
+        && let Err(expected) = LogDraft::set_levels(&mut settings.log, &value)
+    {
+        problems.push(Problem::BadVariable {
+            name: "RABBITMQ_LOG",
+            value,
+            expected,
+        });
+    }
+    let base = surroundings
+        .variable("RABBITMQ_LOG_BASE")
+        .map(PathBuf::from);
+    let base =
+        base.or_else(|| Some(PathBuf::from(surroundings.variable("RABBITMQ_BASE")?).join("log")));
+    let logs = surroundings.variable("RABBITMQ_LOGS");
+    log.finish(&mut settings.log, &settings.node_name, logs, base);
+}
+
+/// A variable, or the first line of the file that another one names.
+fn variable_or_file(
+    surroundings: &dyn Surroundings,
+    name: &str,
+    file: &str,
+) -> Result<Option<String>, Problem> {
+    if let Some(value) = surroundings.variable(name) {
+        return Ok(Some(value));
+    }
+    let Some(path) = surroundings.variable(file) else {
+        return Ok(None);
+    };
+    match surroundings.read(Path::new(&path)) {
+        Ok(text) => Ok(text.lines().next().map(str::to_owned)),
+        Err(error) => Err(Problem::Unreadable {
+            file: path,
+            reason: error.to_string(),
+        }),
+    }
 }
 
 /// The name of a user or vhost in a variable.
-fn variable_name(
-    surroundings: &dyn Surroundings,
-    name: &'static str,
-) -> Result<Option<String>, Problem> {
-    let Some(value) = surroundings.variable(name) else {
+fn name_of_variable(name: &'static str, value: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(value) = value else {
         return Ok(None);
     };
     schema::name(&value)
@@ -328,12 +526,14 @@ fn full_node_name(surroundings: &dyn Surroundings, given: &str) -> Result<String
         given.to_owned()
     } else {
         let host_name = surroundings.host_name();
-        let short = host_name
-            .split('.')
-            .next()
-            .filter(|host| !host.is_empty())
-            .unwrap_or("localhost");
-        format!("{given}@{short}")
+        let is_long = surroundings.variable("RABBITMQ_USE_LONGNAME").as_deref() == Some("true");
+        let host = if is_long {
+            host_name.as_str()
+        } else {
+            host_name.split('.').next().unwrap_or_default()
+        };
+        let host = if host.is_empty() { "localhost" } else { host };
+        format!("{given}@{host}")
     };
     // The name becomes part of a path.
     let is_plain = |part: &str| {
@@ -363,6 +563,7 @@ fn data_dir(surroundings: &dyn Surroundings, node_name: &str, is_own: bool) -> O
     let base = surroundings
         .variable("RABBITMQ_MNESIA_BASE")
         .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(surroundings.variable("RABBITMQ_BASE")?).join("db")))
         .or_else(|| {
             let system = PathBuf::from(SYSTEM_DATA_BASE);
             surroundings

@@ -1,5 +1,6 @@
 //! The settings themselves: plain data with defaults, which the rest of the node trusts.
 
+use super::log::LogSettings;
 use super::metadata::MetadataSettings;
 use super::{AMQP_PORT, MANAGEMENT_PORT};
 use broker::auth::CredentialValidator;
@@ -98,6 +99,14 @@ pub struct Settings {
     pub definitions: DefinitionsSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Text that is logged at start.
+    pub motd_file: Option<PathBuf>,
+    /// Where `rabbitmq-server` writes its process id.
+    pub pid_file: PathBuf,
+    /// That file stays when the node stops.
+    pub keeps_pid_file: bool,
+    /// Open files that the process asks for; `None` leaves the limit as it is.
+    pub open_files_max: Option<u64>,
     /// Number of shards; `None` leaves it to the node.
     pub shards: Option<NonZeroU16>,
 }
@@ -178,6 +187,10 @@ impl Default for Settings {
             management: ManagementSettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
+            motd_file: None,
+            pid_file: PathBuf::new(),
+            keeps_pid_file: false,
+            open_files_max: None,
             shards: None,
         }
     }
@@ -353,62 +366,6 @@ impl AuthMechanism {
     }
 }
 
-/// What is logged and where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Least severe level that is logged.
-    pub level: LogLevel,
-    /// Whether the log goes to the standard error stream.
-    pub console: bool,
-    /// Overrides `level` there.
-    pub console_level: Option<LogLevel>,
-    /// Whether the log goes to an exchange.
-    pub exchange: bool,
-    /// Overrides `level` there.
-    pub exchange_level: Option<LogLevel>,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            console: true,
-            console_level: None,
-            exchange: false,
-            exchange_level: None,
-        }
-    }
-}
-
-/// Severity of a log line. RabbitMQ's finer steps map to the next one here that loses nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Debug,
-    /// Also `notice`.
-    Info,
-    Warning,
-    /// Also `critical`, `alert` and `emergency`.
-    Error,
-    None,
-}
-
-impl LogLevel {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "debug" => Ok(Self::Debug),
-            "info" | "notice" => Ok(Self::Info),
-            "warning" => Ok(Self::Warning),
-            "error" | "critical" | "alert" | "emergency" => Ok(Self::Error),
-            "none" => Ok(Self::None),
-            _ => Err(
-                "debug, info, notice, warning, error, critical, alert, emergency or none"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
 /// A password, kept out of logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -419,13 +376,9 @@ impl Secret {
         &self.0
     }
 
-    pub(crate) fn parse(value: &str) -> Result<Self, String> {
-        if value.starts_with("encrypted:") {
-            return Err("a password in clear: encrypted values are not supported yet".to_owned());
-        }
-        Ok(Self(
-            value.strip_prefix("plain:").unwrap_or(value).to_owned(),
-        ))
+    /// Reads a value that is in clear.
+    pub(crate) fn parse(value: &str) -> Self {
+        Self(value.strip_prefix("plain:").unwrap_or(value).to_owned())
     }
 }
 

@@ -92,6 +92,7 @@ fn nothing_given_gives_the_defaults() {
     let expected = Settings {
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
+        pid_file: "/home/anna/.local/state/warrenmq/rabbit@box.pid".into(),
         ..Settings::default()
     };
     assert_eq!(loaded.settings, expected);
@@ -285,11 +286,24 @@ fn every_key_can_be_set() {
         management: ManagementSettings::default(),
         log: LogSettings {
             level: LogLevel::Warning,
-            console: false,
-            console_level: Some(LogLevel::Debug),
-            exchange: true,
-            exchange_level: Some(LogLevel::Error),
+            console: log::ConsoleLog {
+                is_on: false,
+                output: log::LogOutput {
+                    level: Some(LogLevel::Debug),
+                    ..log::LogOutput::default()
+                },
+                ..log::ConsoleLog::default()
+            },
+            exchange: Some(log::LogOutput {
+                level: Some(LogLevel::Error),
+                ..log::LogOutput::default()
+            }),
+            ..LogSettings::default()
         },
+        motd_file: None,
+        pid_file: "/home/anna/.local/state/warrenmq/rabbit@box.pid".into(),
+        keeps_pid_file: false,
+        open_files_max: None,
         shards: NonZeroU16::new(3),
     };
     assert_eq!(settings, expected);
@@ -440,17 +454,14 @@ fn values_of_a_wrong_type_are_refused_in_rabbitmqs_words() {
 #[test]
 fn all_problems_are_reported_at_once_and_passwords_are_not() {
     assert_eq!(
-        problems(
-            "bogus.key = 1\nheartbaet = 3\nmqtt.vhost = x\ndefault_pass = encrypted:abc\nfoo\nheartbeat = 60"
-        ),
+        problems("bogus.key = 1\nheartbaet = 3\nmqtt.vhost = x\nfoo\nheartbeat = 60"),
         [
-            "/etc/rabbitmq/rabbitmq.conf:5: cannot read \"foo\": expected key = value",
+            "/etc/rabbitmq/rabbitmq.conf:4: cannot read \"foo\": expected key = value",
             "/etc/rabbitmq/rabbitmq.conf:1: You've tried to set bogus.key, but there is no setting with that name. \
              Did you mean one of these? log.dir, log.file, log.level",
             "/etc/rabbitmq/rabbitmq.conf:2: You've tried to set heartbaet, but there is no setting with that name. \
              Did you mean one of these? heartbeat, default_pass, default_user",
             "/etc/rabbitmq/rabbitmq.conf:3: mqtt.vhost cannot be set: MQTT is not supported yet",
-            "/etc/rabbitmq/rabbitmq.conf:4: default_pass = ***: expected a password in clear: encrypted values are not supported yet",
         ]
     );
 }
@@ -521,19 +532,226 @@ fn the_main_file_may_be_named_without_its_suffix() {
 }
 
 #[test]
-fn erlang_term_files_are_refused() {
-    let mut written = around(&[("RABBITMQ_CONFIG_FILE", "/x/old")], "");
-    written.files.insert("/x/old.config", "[].");
-    written.files.insert("/etc/rabbitmq/advanced.config", "[].");
-    let error = load(&written).unwrap_err().to_string();
-    assert!(
-        error.contains("/x/old.config is not supported yet"),
-        "{error}"
+fn erlang_terms_say_the_same_and_the_advanced_file_wins() {
+    let mut written = around(&[("RABBITMQ_CONFIG_FILE", "/x/old")], "heartbeat = 9");
+    written.files.insert(
+        "/x/old.config",
+        "[{rabbit, [{heartbeat, 1}, {channel_max, 5}, {auth_mechanisms, ['PLAIN','AMQPLAIN']},
+                    {tcp_listeners, [{\"127.0.0.1\", 5999}]}]}].",
     );
-    assert!(
-        error.contains("/etc/rabbitmq/advanced.config is not supported yet"),
-        "{error}"
+    written.files.insert(
+        "/etc/rabbitmq/conf.d/10.conf",
+        "heartbeat = 2\nauth_mechanisms.3 = ANONYMOUS",
     );
+    written.files.insert(
+        "/etc/rabbitmq/advanced.config",
+        "[{rabbit, [{heartbeat, 3}, {auth_mechanisms, ['AMQPLAIN']}, {msg_store_file_size_limit, 16777216}]}].",
+    );
+    let loaded = load(&written).unwrap();
+    let settings = &loaded.settings;
+    assert_eq!((settings.heartbeat_s, settings.channel_max), (3, 5));
+    assert_eq!(settings.auth_mechanisms, [AuthMechanism::AmqPlain]);
+    assert_eq!(settings.tcp_listeners[0].to_string(), "127.0.0.1:5999");
+    assert_eq!(
+        loaded.notes,
+        ["/etc/rabbitmq/advanced.config:1: rabbit.msg_store_file_size_limit has no effect here"]
+    );
+}
+
+#[test]
+fn a_broken_erlang_file_stops_the_start() {
+    let mut written = around(&[], "");
+    written
+        .files
+        .insert("/etc/rabbitmq/advanced.config", "[{rabbit, [}].");
+    let missing = around(&[("RABBITMQ_ADVANCED_CONFIG_FILE", "/x/none")], "");
+    for (surroundings, expected) in [
+        (
+            written,
+            "/etc/rabbitmq/advanced.config:1: expected an atom, number, string, binary, list or tuple",
+        ),
+        (
+            missing,
+            "read configuration file /x/none: there is no such file",
+        ),
+    ] {
+        assert_eq!(load(&surroundings).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn variables_may_stand_in_their_file_and_the_environment_wins() {
+    let mut written = around(
+        &[
+            ("RABBITMQ_CONF_ENV_FILE", "/x/env"),
+            ("RABBITMQ_NODE_PORT", "5001"),
+        ],
+        "",
+    );
+    written.files.insert(
+        "/x/env",
+        "NODENAME=rabbit2\nNODE_PORT=5000\nCONFIG_FILE=/x/my\nMNESIA_BASE=$HOME/db\n",
+    );
+    written.files.insert("/x/my.conf", "heartbeat = 4");
+    let loaded = load(&written).unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.node_name, "rabbit2@box");
+    assert_eq!(settings.tcp_listeners[0].port, 5001);
+    assert_eq!(settings.heartbeat_s, 4);
+    assert_eq!(settings.data_dir, Path::new("/home/anna/db/rabbit2@box"));
+    assert_eq!(loaded.files, [Path::new("/x/env"), Path::new("/x/my.conf")]);
+}
+
+#[test]
+fn encrypted_values_need_a_passphrase() {
+    const VALUE: &str =
+        "default_pass = encrypted:X+vBOtLCH6EWT7Uor+UegcH0UPZWawc+tept3KCmyyeDrsuZX+8WHRq52c35mKJS";
+    let decoder = "[{rabbit, [{config_entry_decoder, [{passphrase, {file, \"/x/pass\"}}]}]}].";
+    let mut written = around(&[], VALUE);
+    assert_eq!(
+        load(&written).unwrap_err().to_string(),
+        "/etc/rabbitmq/rabbitmq.conf:1: default_pass cannot be decrypted: no config_entry_decoder in advanced.config says the passphrase"
+    );
+    written
+        .files
+        .insert("/etc/rabbitmq/advanced.config", decoder);
+    written.files.insert("/x/pass", "pass phrase\n");
+    let loaded = load(&written).unwrap();
+    assert_eq!(loaded.settings.default_pass.expose(), "s3cr#t");
+    assert_eq!(loaded.values[0].value, "***");
+    written.files.insert("/x/pass", "another\n");
+    assert_eq!(
+        load(&written).unwrap_err().to_string(),
+        "/etc/rabbitmq/rabbitmq.conf:1: default_pass cannot be decrypted: the value or the passphrase is wrong"
+    );
+}
+
+#[test]
+fn a_password_may_come_from_a_file() {
+    let mut written = around(
+        &[
+            ("RABBITMQ_DEFAULT_USER_FILE", "/run/user"),
+            ("RABBITMQ_DEFAULT_PASS_FILE", "/run/pass"),
+        ],
+        "",
+    );
+    written.files.insert("/run/user", "anna\n");
+    written.files.insert("/run/pass", "s3cr#t\n");
+    let settings = load(&written).unwrap().settings;
+    assert_eq!(settings.default_user, "anna");
+    assert_eq!(settings.default_pass.expose(), "s3cr#t");
+}
+
+#[test]
+fn the_log_goes_where_files_and_variables_say() {
+    let log = |variables: &[(&'static str, &'static str)], conf| {
+        let log = load(&around(variables, conf)).unwrap().settings.log;
+        let file = log.file.map(|path| path.display().to_string());
+        (log.console.is_on, file.unwrap_or_default())
+    };
+    let base = ("RABBITMQ_LOG_BASE", "/var/log/rabbitmq");
+    for (variables, conf, console, file) in [
+        (&[][..], "", true, ""),
+        (&[base], "", false, "/var/log/rabbitmq/rabbit@box.log"),
+        (
+            &[base],
+            "log.console = true",
+            true,
+            "/var/log/rabbitmq/rabbit@box.log",
+        ),
+        (
+            &[base],
+            "log.file = my.log",
+            false,
+            "/var/log/rabbitmq/my.log",
+        ),
+        (&[base], "log.file = false", true, ""),
+        (&[base], "log.dir = /x", false, "/x/rabbit@box.log"),
+        (
+            &[base, ("RABBITMQ_LOGS", "/y.log")],
+            "log.file = my.log",
+            false,
+            "/y.log",
+        ),
+        (
+            &[base, ("RABBITMQ_LOGS", "-")],
+            "log.console = false",
+            true,
+            "",
+        ),
+        (
+            &[("RABBITMQ_BASE", "/b"), ("RABBITMQ_MNESIA_DIR", "/d")],
+            "",
+            false,
+            "/b/log/rabbit@box.log",
+        ),
+        (&[], "log.file = /z.log", false, "/z.log"),
+    ] {
+        assert_eq!(
+            log(variables, conf),
+            (console, file.to_owned()),
+            "{variables:?} {conf}"
+        );
+    }
+}
+
+#[test]
+fn the_variable_for_levels_wins_over_files() {
+    let variables = [("RABBITMQ_LOG", "warning,connection=debug,+json,-color")];
+    let log = load(&around(
+        &variables,
+        "log.level = error\nlog.queue.level = none",
+    ))
+    .unwrap()
+    .settings
+    .log;
+    assert_eq!(log.level, LogLevel::Warning);
+    assert_eq!(log.categories["connection"].level, Some(LogLevel::Debug));
+    assert_eq!(log.categories["queue"].level, Some(LogLevel::None));
+    assert!(log.console.output.format.json);
+    assert_eq!(log.console.colors, Some(false));
+    assert!(load(&around(&[("RABBITMQ_LOG", "nonsense=debug")], "")).is_err());
+}
+
+#[test]
+fn outputs_have_forms_and_files_rotate() {
+    let log = settings(
+        "log.file = a.log\nlog.file.rotation.date = $W0D23\nlog.file.rotation.size = 10485760\nlog.file.rotation.count = 5\n\
+         log.file.formatter = json\nlog.file.formatter.json.field_map = level:severity pid:-\n\
+         log.console = true\nlog.console.formatter.plaintext.format = $level $msg\nlog.console.formatter.level_format = uc4\n\
+         log.connection.level = debug\nlog.connection.file = conn.log\nlog.connection.rotation.size = 5\nlog.dir = /l\n\
+         log.syslog = true\nlog.syslog.host = /dev/log\nlog.syslog.protocol = rfc5424\nlog.syslog.facility = local3",
+    )
+    .log;
+    assert_eq!(log.file.as_deref(), Some(Path::new("/l/a.log")));
+    assert_eq!(
+        (log.rotation.size_bytes, log.rotation.count),
+        (Some(10_485_760), 5)
+    );
+    assert_eq!(log.rotation.date.unwrap().week_day, Some(0));
+    let fields = &log.file_output.format.json_fields;
+    assert!(fields.contains(&("level".to_owned(), "severity".to_owned())));
+    assert!(!fields.iter().any(|(name, _)| name == "pid"));
+    assert_eq!(log.console.output.format.plaintext, "$level $msg");
+    let connection = &log.categories["connection"];
+    assert_eq!(connection.file.as_deref(), Some(Path::new("/l/conn.log")));
+    assert_eq!(connection.rotation.as_ref().unwrap().size_bytes, Some(5));
+    let syslog = log.syslog.unwrap();
+    assert_eq!((syslog.host.as_str(), syslog.facility), ("/dev/log", 19));
+    assert!(syslog.is_rfc5424);
+}
+
+#[test]
+fn every_key_has_one_row() {
+    let mut names: Vec<_> = schema::keys()
+        .flat_map(|row| [Some(row.name), row.alias])
+        .flatten()
+        .collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert!(count > 1_100, "{count}");
 }
 
 #[test]
@@ -542,29 +760,43 @@ fn a_password_is_not_in_debug_output() {
     assert!(!text.contains("swordfish"), "{text}");
 }
 
-/// `UPDATE_EXPECT=1 cargo test -p config` rewrites the table.
+/// `UPDATE_EXPECT=1 cargo test -p config` rewrites the tables.
 #[test]
 fn the_document_lists_every_key() {
-    const BEGIN: &str = "<!-- keys: begin (written by a test from the schema) -->\n";
-    const END: &str = "<!-- keys: end -->";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
     let document = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = document.split_once(BEGIN).unwrap();
-    let (table, tail) = rest.split_once(END).unwrap();
-
-    let expected = document::keys();
+    let mut expected = document.clone();
+    for (name, table) in [
+        ("variables", document::variables()),
+        ("keys", document::keys()),
+    ] {
+        let begin = format!("<!-- {name}: begin (written by a test from the schema) -->\n");
+        let end = format!("<!-- {name}: end -->");
+        let (head, rest) = expected.split_once(&begin).unwrap();
+        let (_, tail) = rest.split_once(&end).unwrap();
+        expected = format!("{head}{begin}{table}{end}{tail}");
+    }
     if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, format!("{head}{BEGIN}{expected}{END}{tail}")).unwrap();
+        std::fs::write(&path, expected).unwrap();
     } else {
-        assert_eq!(table, expected, "run with UPDATE_EXPECT=1");
+        assert!(document == expected, "run with UPDATE_EXPECT=1");
     }
 }
 
 #[test]
-fn a_variable_without_effect_is_named_in_a_note() {
-    let loaded = load(&around(&[("RABBITMQ_LOGS", "-")], "")).unwrap();
+fn variables_without_effect_are_named_and_those_of_others_left_alone() {
+    let variables = [
+        ("RABBITMQ_SASL_LOGS", "/x"),
+        ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let loaded = load(&around(&variables, "")).unwrap();
     assert_eq!(
         loaded.notes,
-        ["environment variable RABBITMQ_LOGS is set but has no effect"]
+        ["environment variable RABBITMQ_SASL_LOGS is set but has no effect"]
+    );
+    let refused = load(&around(&[("RABBITMQ_SSL_CERTFILE", "/x")], "")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "environment variable RABBITMQ_SSL_CERTFILE cannot be set: set ssl_options.certfile in rabbitmq.conf"
     );
 }

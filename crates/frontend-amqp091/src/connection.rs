@@ -16,9 +16,10 @@
 use crate::channel::{Channel, Farewell, decode_method};
 use crate::config::{Alarms, Config, Peer};
 use crate::content::Whole;
-use crate::exception::{Exception, SILENT_CLOSE_DELAY, Scope, Violation};
+use crate::exception::{Exception, Refusal, SILENT_CLOSE_DELAY, Scope, Violation};
 use crate::handshake::{self, Failure, Handshake, Header, Step};
 use crate::heartbeat::{Beat, Heartbeat};
+use crate::log::End;
 use crate::out_buffer::OutBuffer;
 use crate::request::{Request, connection_address, return_late_reply};
 use crate::session::{Session, Turn};
@@ -412,7 +413,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Now, _metadata: &Arc<Metadata>) {
         match self.state {
             State::Handshake(_) if self.handshake_until <= now.monotonic => {
-                tracing::warn!(connection = %self.session.id, peer = %self.session.peer.address, "handshake timeout");
+                self.session.log_end(self.age_ms(now), End::Slow);
                 self.finish();
             }
             State::Closing { until, .. } | State::Silent { until } if until <= now.monotonic => {
@@ -437,8 +438,15 @@ impl Connection {
     }
 
     /// The client is gone, or its socket failed.
-    pub fn handle_eof(&mut self, _now: Now) {
+    pub fn handle_eof(&mut self, now: Now) {
+        if matches!(self.state, State::Handshake(_) | State::Running) {
+            self.session.log_end(self.age_ms(now), End::Lost);
+        }
         self.finish();
+    }
+
+    fn age_ms(&self, now: Now) -> u64 {
+        now.wall_ms.saturating_sub(self.connected_at_ms)
     }
 
     /// Alarms of the node changed.
@@ -470,6 +478,8 @@ impl Connection {
 
     /// The driver forgets the connection: the last that observers hear of it.
     pub fn handle_removed(&mut self) {
+        let age_ms = self.session.wall_ms.saturating_sub(self.connected_at_ms);
+        self.session.log_closed(age_ms);
         self.session.observe_closed();
     }
 
@@ -541,6 +551,7 @@ impl Connection {
             None => false,
             Some(Header::Accepted) => {
                 let _header = input.split_to(codec_amqp091::PROTOCOL_HEADER.len());
+                self.session.log_accepted();
                 self.state = State::Handshake(handshake::start(metadata, &mut self.session));
                 true
             }
@@ -748,7 +759,11 @@ impl Connection {
             }
             Err(Failure::Told(exception)) => self.fail_handshake(now, exception),
             Err(Failure::Untold(refusal)) => {
-                tracing::warn!(connection = %self.session.id, peer = %self.session.peer.address, "handshake failed: {refusal}");
+                // A refused login is in the log already.
+                if !matches!(refusal, Refusal::Login) {
+                    self.session
+                        .log_end(self.age_ms(now), End::Broken(&refusal));
+                }
                 self.state = State::Silent {
                     until: now.monotonic + SILENT_CLOSE_DELAY,
                 };
@@ -762,7 +777,8 @@ impl Connection {
             matches!(&self.state, State::Handshake(handshake) if handshake.is_before_tuning());
         let is_login = exception.reply_code == codec_amqp091::reply_code::ACCESS_REFUSED;
         if is_early && !is_login {
-            tracing::warn!(connection = %self.session.id, "handshake failed: {}", exception.reply_text);
+            let reason = &exception.reply_text;
+            self.session.log_end(self.age_ms(now), End::Broken(reason));
             self.state = State::Silent {
                 until: now.monotonic + SILENT_CLOSE_DELAY,
             };
@@ -808,7 +824,8 @@ impl Connection {
             }
             Beat::Dead => {
                 let interval_s = heartbeat.interval().as_secs();
-                tracing::warn!(connection = %self.session.id, "missed heartbeats from client, timeout: {interval_s}s");
+                self.session
+                    .log_end(self.age_ms(now), End::Silent { interval_s });
                 self.finish();
             }
         }
@@ -907,7 +924,7 @@ impl Connection {
             return;
         }
         if let Some(channel) = self.channels.get_mut(&number) {
-            tracing::debug!(connection = %self.session.id, channel = number, "channel exception: {}", exception.reply_text);
+            self.session.log_channel_failed(number, &exception);
             channel.close(&mut self.session, &exception);
         }
     }
@@ -926,12 +943,7 @@ impl Connection {
             }
             State::Silent { .. } | State::Finished => return,
         }
-        tracing::warn!(
-            connection = %self.session.id,
-            peer = %self.session.peer.address,
-            "connection closed: {}",
-            exception.reply_text
-        );
+        self.log_failure(now, &exception);
         if exception.scope == Scope::Socket {
             self.finish();
             return;
@@ -963,6 +975,24 @@ impl Connection {
             until: now.monotonic + wait,
             reads,
         };
+    }
+
+    fn log_failure(&mut self, now: Now, exception: &Exception) {
+        match &self.state {
+            State::Handshake(handshake) if handshake.is_before_tuning() => {
+                // A refused login is in the log already.
+                if exception.reply_code != codec_amqp091::reply_code::ACCESS_REFUSED {
+                    let reason = &exception.reply_text;
+                    self.session.log_end(self.age_ms(now), End::Broken(reason));
+                }
+            }
+            State::Handshake(_) => self.session.log_failed("opening", exception),
+            State::Running
+            | State::Leaving(_)
+            | State::Closing { .. }
+            | State::Silent { .. }
+            | State::Finished => self.session.log_failed("running", exception),
+        }
     }
 
     fn close_ok_timeout(&self) -> Duration {

@@ -36,6 +36,7 @@ impl Session {
 
     /// Somebody tried to log in; `error` says why that failed.
     pub(crate) fn observe_login(&mut self, user: &str, mechanism: &str, error: Option<&str>) {
+        self.log_login(user, mechanism, error);
         if !self.is_observed {
             return;
         }
@@ -70,6 +71,7 @@ impl Session {
 
     /// The connection is open.
     pub(crate) fn observe_opened(&mut self, connected_at_ms: u64, heartbeat_s: u64) {
+        self.log_opened();
         if !self.is_observed {
             return;
         }

@@ -231,9 +231,8 @@ fn log_in(
             Ok(tune(turn.session, found.name.clone()))
         }
         Err(failure) => {
-            let error = format!("user '{user}' - invalid credentials");
+            let error = failure.to_string();
             turn.session.observe_login(&user, mechanism, Some(&error));
-            tracing::warn!(connection = %turn.session.id, peer = %turn.session.peer.address, "login refused: {failure}");
             Err(refuse_login(turn.session, mechanism))
         }
     }
@@ -272,7 +271,6 @@ fn log_in_by_certificate(turn: &mut Turn<'_>) -> Result<Step, Failure> {
             let reason = found.map_or(reason, |_| "the user can only connect via localhost");
             let error = format!("user '{name}' - {reason}");
             turn.session.observe_login(&name, "EXTERNAL", Some(&error));
-            tracing::warn!(connection = %turn.session.id, peer = %turn.session.peer.address, "login refused: {error}");
             Err(refuse_login(turn.session, "EXTERNAL"))
         }
     }

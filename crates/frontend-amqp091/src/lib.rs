@@ -31,6 +31,7 @@ mod handshake;
 mod heartbeat;
 mod interceptor;
 pub mod internal;
+mod log;
 mod message_parts;
 mod out_buffer;
 mod publish;

@@ -78,6 +78,8 @@ pub(crate) struct Session {
     pub(crate) wall_ms: u64,
     /// Somebody wants to hear of events.
     pub(crate) is_observed: bool,
+    /// The log has the end of the connection, or will not have it.
+    pub(crate) is_end_told: bool,
 }
 
 /// What the client said about itself.
@@ -140,6 +142,7 @@ impl Session {
             holds_input: false,
             wall_ms: 0,
             is_observed: false,
+            is_end_told: true,
         }
     }
 

@@ -205,7 +205,8 @@ pub(crate) fn monitor(
         let disk_full = shared.accountant.disk_full.load(Ordering::Relaxed);
         let before = rules.alarms;
         if let Some(alarms) = rules.update(used, disk_free, disk_full) {
-            log_change(before, alarms, used, &rules, disk_free, memory);
+            let node = &shared.frontend.node_name;
+            log_change(node, before, alarms, used, &rules, disk_free, memory);
             publish_change(shared, before, alarms);
             shared
                 .mailboxes
@@ -236,7 +237,9 @@ fn publish_change(shared: &Shared, before: Alarms, now: Alarms) {
     }
 }
 
+/// RabbitMQ's words: operators search for them. What uses the memory is said beside them.
 fn log_change(
+    node: &str,
     before: Alarms,
     now: Alarms,
     used: u64,
@@ -245,38 +248,39 @@ fn log_change(
     memory: ShardMemory,
 ) {
     if before.memory != now.memory {
-        let limit = rules.memory_limit_bytes;
-        if now.memory {
-            tracing::warn!(
-                used_bytes = used,
-                limit_bytes = limit,
-                connection_bytes = memory.connection_bytes,
-                queue_bytes = memory.queue_bytes,
-                "memory resource limit alarm set: publishers are blocked"
-            );
-        } else {
-            tracing::warn!(
-                used_bytes = used,
-                limit_bytes = limit,
-                "memory resource limit alarm cleared"
-            );
-        }
+        tracing::info!(
+            connection_bytes = memory.connection_bytes,
+            queue_bytes = memory.queue_bytes,
+            "vm_memory_high_watermark {}. Memory used:{used} allowed:{}",
+            if now.memory { "set" } else { "clear" },
+            rules.memory_limit_bytes
+        );
+        log_alarm(node, "memory", now.memory);
     }
     if before.disk != now.disk {
-        let limit = rules.disk_free_limit_bytes;
-        if now.disk {
-            tracing::warn!(
-                free_bytes = disk_free,
-                limit_bytes = limit,
-                "free disk space alarm set: publishers are blocked"
-            );
-        } else {
-            tracing::warn!(
-                free_bytes = disk_free,
-                limit_bytes = limit,
-                "free disk space alarm cleared"
-            );
-        }
+        tracing::info!(
+            "Free disk space is {}. Free bytes: {disk_free}. Limit: {}",
+            if now.disk {
+                "insufficient"
+            } else {
+                "sufficient"
+            },
+            rules.disk_free_limit_bytes
+        );
+        log_alarm(node, "disk", now.disk);
+    }
+}
+
+fn log_alarm(node: &str, resource: &str, is_set: bool) {
+    if is_set {
+        tracing::warn!(
+            "{resource} resource limit alarm set on node {node}.\n\n\
+             **********************************************************\n\
+             *** Publishers will be blocked until this alarm clears ***\n\
+             **********************************************************\n"
+        );
+    } else {
+        tracing::warn!("{resource} resource limit alarm cleared on node {node}");
     }
 }
 

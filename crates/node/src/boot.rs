@@ -13,6 +13,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{self, MetadataDecodeError};
 use crate::metadata_leader::{BatchKind, MetadataLeader};
+use crate::notify::notify;
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
@@ -281,7 +282,7 @@ impl Node {
         name_cluster(&shared.leader, settings);
         definitions::import_at_start(&shared.leader, &settings.definitions)?;
         create_system_exchange(&shared.leader, shared.events.vhost(), EVENT_EXCHANGE);
-        if settings.log.exchange {
+        if settings.log.exchange.is_some() {
             let vhost = settings.default_vhost.as_str().into();
             create_system_exchange(&shared.leader, &vhost, LOG_EXCHANGE);
         }
@@ -372,6 +373,7 @@ impl Node {
         );
         let services = services(&handle)?;
         announce(settings, &addresses, &services, started);
+        notify("READY=1");
         Ok(Self {
             services,
             listeners: accepting,
@@ -399,7 +401,10 @@ impl Node {
         };
         lifecycle.enter(Phase::Stopping);
         match &failure {
-            None => tracing::info!("stopping: closing connections"),
+            None => {
+                notify("STOPPING=1");
+                tracing::info!("stopping: closing connections");
+            }
             Some(error) => tracing::error!(%error, "stopping because the log has failed"),
         }
         self.stop().await;
@@ -700,6 +705,13 @@ fn announce(
     services: &[Box<dyn Service>],
     started: Instant,
 ) {
+    for address in &addresses.plain {
+        tracing::info!("started TCP listener on {address}");
+    }
+    for address in &addresses.tls {
+        tracing::info!("started TLS (SSL) listener on {address}");
+    }
+    tracing::info!("Server startup complete; 0 plugins started.");
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
         let plain = addresses.plain.iter();

@@ -3,14 +3,16 @@
 //! It answers to the names of RabbitMQ's programs when it is called by them (a link is enough), so that scripts run unchanged.
 //! This file only looks at its name and arguments; the broker is the crate `node`, the load generator the crate `perf`.
 
+mod config_command;
+mod daemon;
 mod log;
-mod log_exchange;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cli::Tool;
+use config::Process;
+use config_command::ConfigCommand;
+use daemon::PidFile;
 use management::Control;
-use node::config::{self, Process};
 use node::{Handle, Lifecycle, NodeError};
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -74,6 +76,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Control a node, as rabbitmqctl does; `warren ctl help` tells more.
     #[command(disable_help_flag = true)]
     Ctl(Words),
@@ -151,7 +156,8 @@ fn main() -> ExitCode {
 
 fn warren(started: Instant) -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Server => serve(started)?,
+        Command::Server => return serve(started, ProcessKind::Program),
+        Command::Config(command) => return Ok(config_command::run(command)),
         Command::Tls {
             command:
                 TlsCommand::Generate {
@@ -183,29 +189,55 @@ fn warren(started: Instant) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `rabbitmq-server` takes its configuration from files and the environment only.
+/// `rabbitmq-server` takes its configuration from files and the environment only; `-detached` leaves the terminal.
 fn rabbitmq_server(
-    mut arguments: impl Iterator<Item = OsString>,
+    arguments: impl Iterator<Item = OsString>,
     started: Instant,
-) -> anyhow::Result<()> {
-    if let Some(argument) = arguments.next() {
-        anyhow::bail!("argument '{}' is not supported", argument.to_string_lossy());
+) -> anyhow::Result<ExitCode> {
+    let mut detached = false;
+    for argument in arguments {
+        match argument.to_str() {
+            Some("-detached" | "--detached") => detached = true,
+            _ => anyhow::bail!("argument '{}' is not supported", argument.to_string_lossy()),
+        }
     }
-    serve(started)
+    if !detached {
+        return serve(started, ProcessKind::Service);
+    }
+    if let Err(error) = config::load(&Process) {
+        return Ok(config_command::boot_failed(&error));
+    }
+    daemon::detach()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn serve(started: Instant) -> anyhow::Result<()> {
+/// What the process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProcessKind {
+    /// Somebody's program.
+    Program,
+    /// A service, which others find by its pid file.
+    Service,
+}
+
+fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
     avoid_huge_pages();
-    let loaded = config::load(&Process).context("BOOT FAILED")?;
-    let log_publisher = Cell::new(log::start(&loaded.settings.log));
-    for file in &loaded.files {
-        tracing::info!(file = %file.display(), "configuration file read");
-    }
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
-    }
+    let is_detached = daemon::is_detached();
+    let loaded = match config::load(&Process) {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(config_command::boot_failed(&error)),
+    };
+    let settings = &loaded.settings;
+    let log = log::start(&settings.log)?;
+    node::install_log_control(Box::new(log.control.clone()));
+    daemon::reopen_at_hangup(log.control)?;
+    daemon::raise_open_files(settings);
+    let is_service = kind == ProcessKind::Service || is_detached;
+    let _pid_file = is_service.then(|| PidFile::write(settings)).transpose()?;
+    log_start(&loaded);
+    let log_publisher = Cell::new(log.publisher);
     let lifecycle = Arc::new(Lifecycle::default());
-    let control = Control::open(&loaded.settings, Arc::clone(&lifecycle), started);
+    let control = Control::open(settings, Arc::clone(&lifecycle), started);
     let services = |handle: &Handle| {
         let mut services = management::start(handle, control.as_ref())?;
         if let Some(publisher) = log_publisher.take() {
@@ -217,7 +249,29 @@ fn serve(started: Instant) -> anyhow::Result<()> {
         }
         Ok(services)
     };
-    let settings = &loaded.settings;
     node::run(settings, started, release_memory, &services, &lifecycle)?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an operator wants to find in a log first.
+fn log_start(loaded: &config::Loaded) {
+    let settings = &loaded.settings;
+    tracing::info!(
+        "Starting WarrenMQ {} as node {}, data directory {}",
+        env!("CARGO_PKG_VERSION"),
+        settings.node_name,
+        settings.data_dir.display()
+    );
+    for file in &loaded.files {
+        tracing::info!("configuration file read: {}", file.display());
+    }
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    if let Some(path) = &settings.motd_file {
+        match std::fs::read_to_string(path) {
+            Ok(text) => tracing::info!("{}", text.trim_end()),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot read motd_file"),
+        }
+    }
 }

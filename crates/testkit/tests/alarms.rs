@@ -73,7 +73,7 @@ async fn a_disk_alarm_blocks_those_who_publish_and_nobody_else() -> anyhow::Resu
     broker.stop()?;
     broker.configure("disk_free_limit.absolute = 1000000000000000\n");
     broker.restart()?;
-    logged(&broker, "free disk space alarm set", 1).await?;
+    logged(&broker, "disk resource limit alarm set", 1).await?;
 
     let mut publisher = with_heartbeat(broker.address(), 1).await?;
     publisher.confirm_select().await?;

@@ -121,13 +121,16 @@ async fn log_lines_go_to_their_exchange_by_level() -> anyhow::Result<()> {
     let broker = Broker::start_with("log.exchange = true\nlog.exchange.level = warning\n")?;
     let mut watcher = Client::connect(&broker).await?;
     watcher.declare("log", QueueOptions::default()).await?;
-    watcher.bind("log", "amq.rabbitmq.log", "warning").await?;
+    watcher.bind("log", "amq.rabbitmq.log", "error").await?;
     let uri = format!("amqp://guest:wrong@{}/", broker.address()).parse()?;
     let refused = client_amqp091::Connection::connect(&uri, &ConnectOptions::default()).await;
     ensure!(refused.is_err());
     let line = get(&mut watcher, "log").await?;
     let text = String::from_utf8_lossy(&line.body).into_owned();
-    ensure!(text.contains("login refused"), "{text}");
+    ensure!(
+        text.contains("PLAIN login refused: user 'guest' - invalid credentials"),
+        "{text}"
+    );
     ensure!(header(&line, "node")? == "rabbit@localhost");
     Ok(())
 }

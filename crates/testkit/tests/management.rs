@@ -173,7 +173,7 @@ async fn connections_are_listed_and_closed() {
     until("the end", || {
         broker
             .log()
-            .contains("CONNECTION_FORCED - enough")
+            .contains("connection_forced: \"enough\"")
             .then_some(())
     });
     drop(client);

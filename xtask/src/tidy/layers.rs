@@ -53,6 +53,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "base",
             "cli",
+            "config",
             "doctor",
             "import",
             "management",

@@ -36,9 +36,9 @@ pub(super) static KEYS: &[Key] = &[
         env: "rabbit.default_pass",
         kind: SECRET,
         default: "guest",
-        meaning: "That user's password; `encrypted:` values are not supported yet.",
+        meaning: "That user's password.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.default_pass = Secret::parse(value)?;
+            draft.settings.default_pass = Secret::parse(value);
             Ok(())
         }),
     },

@@ -63,7 +63,7 @@ pub(super) const SIZE: Kind = &[Size];
 pub(super) const UNIT: Kind = &[Unit];
 pub(super) const DURATION: Kind = &[Duration];
 pub(super) const LISTENER: Kind = &[integer(0, 65_535), Address];
-pub(super) const NONE: Kind = &[OneOf(&["none"])];
+pub(crate) const NONE: Kind = &[OneOf(&["none"])];
 pub(super) const NONE_OR_ADDRESS: Kind = &[OneOf(&["none"]), Address];
 pub(super) const OR_INFINITY: Kind = &[OneOf(&["infinity"]), integer(i64::MIN, i64::MAX)];
 pub(super) const OR_UNLIMITED: Kind = &[OneOf(&["unlimited"]), integer(i64::MIN, i64::MAX)];
@@ -80,13 +80,6 @@ pub(super) const CRL_CHECK: Kind = &[OneOf(&["true", "false", "peer", "best_effo
 pub(super) const WILDCARD: Kind = &[OneOf(&["wildcard", "none"])];
 pub(super) const FORMATTER: Kind = &[OneOf(&["plaintext", "json"])];
 pub(super) const LEVEL_FORMAT: Kind = &[OneOf(&["lc", "uc", "lc3", "uc3", "lc4", "uc4"])];
-pub(super) const TIME_FORMAT: Kind = &[OneOf(&[
-    "rfc3339_space",
-    "rfc3339_T",
-    "epoch_usecs",
-    "epoch_secs",
-    "lager_default",
-])];
 pub(super) const LOG_LEVEL: Kind = &[OneOf(&[
     "debug",
     "info",
@@ -190,7 +183,16 @@ impl Type {
                 "\"{value}\" is not a valid enum value, acceptable values are: {}",
                 words.join(", ")
             ),
-            _ => format!("Invalid duration value: {value}"),
+            Boolean
+            | Integer { .. }
+            | Float
+            | Fraction
+            | Text
+            | Secret
+            | Size
+            | Unit
+            | Duration
+            | Address => format!("Invalid duration value: {value}"),
         }))
     }
 

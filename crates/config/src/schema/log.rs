@@ -2,6 +2,130 @@
 
 use super::kind::*;
 use super::*;
+use crate::log::{self, Rotation, RotationDate, SyslogTransport};
+
+/// The keys of one output's form.
+macro_rules! format_keys {
+    ($prefix:literal, $env:literal, $draft:ident => $format:expr, $text:literal) => {
+        [
+            format_key!($prefix, $env, "formatter", "formatter", FORMATTER, "plaintext", "Form of a line: text or a JSON object.", $draft => $format),
+            format_key!($prefix, $env, "formatter.time_format", "time_format", TEXT, "rfc3339_space", "How the time is written: `rfc3339_space`, `rfc3339_T`, `epoch_usecs`, `epoch_secs` or `lager_default`.", $draft => $format),
+            format_key!($prefix, $env, "formatter.level_format", "level_format", LEVEL_FORMAT, "lc", "How the level is written: lower or upper case, whole or three or four letters.", $draft => $format),
+            format_key!($prefix, $env, "formatter.single_line", "single_line", FLAG, "off", "Whether a message of several lines stays one.", $draft => $format),
+            format_key!($prefix, $env, "formatter.plaintext.format", "plaintext.format", TEXT, $text, "A line of text, with `$time`, `$level`, `$pid` and `$msg` in it.", $draft => $format),
+            format_key!($prefix, $env, "formatter.json.field_map", "json.field_map", TEXT, "", "Fields of the object: `time level:severity pid:-` keeps, renames and removes some.", $draft => $format),
+        ]
+    };
+}
+
+macro_rules! format_key {
+    ($prefix:literal, $env:literal, $key:literal, $part:literal, $kind:expr, $default:literal, $meaning:literal, $draft:ident => $format:expr) => {
+        Key {
+            name: concat!($prefix, ".", $key),
+            alias: None,
+            env: concat!("rabbit.log.", $env, ".formatter"),
+            kind: $kind,
+            default: $default,
+            meaning: $meaning,
+            state: State::Honoured(|$draft, _, value| $format.set($part, value)),
+        }
+    };
+}
+
+/// Level, file and rotation of one category.
+macro_rules! category_keys {
+    ($name:literal) => {
+        [
+            Key {
+                name: concat!("log.", $name, ".level"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".level"),
+                kind: LOG_LEVEL,
+                default: "",
+                meaning: "Least severe level of this category where it differs from `log.level`.",
+                state: State::Honoured(|draft, _, value| {
+                    category(draft, $name).level = Some(LogLevel::parse(value)?);
+                    Ok(())
+                }),
+            },
+            Key {
+                name: concat!("log.", $name, ".file"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".file"),
+                kind: TEXT,
+                default: "",
+                meaning: "File of this category in place of the common one, from `log.dir`.",
+                state: State::Honoured(|draft, _, value| {
+                    category(draft, $name).file = Some(value.into());
+                    Ok(())
+                }),
+            },
+            Key {
+                name: concat!("log.", $name, ".rotation.date"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".rotate_on_date"),
+                kind: TEXT,
+                default: "",
+                meaning: "As `log.file.rotation.date`, for that file.",
+                state: State::Honoured(|draft, _, value| {
+                    rotation(draft, $name).date = Some(rotation_date(value)?);
+                    Ok(())
+                }),
+            },
+            Key {
+                name: concat!("log.", $name, ".rotation.size"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".max_no_bytes"),
+                kind: INTEGER_OR_UNIT,
+                default: "",
+                meaning: "As `log.file.rotation.size`, for that file.",
+                state: State::Honoured(|draft, _, value| {
+                    rotation(draft, $name).size_bytes = log::rotation_size(value)?;
+                    Ok(())
+                }),
+            },
+            Key {
+                name: concat!("log.", $name, ".rotation.count"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".max_no_files"),
+                kind: INTEGER,
+                default: "",
+                meaning: "As `log.file.rotation.count`, for that file.",
+                state: State::Honoured(|draft, _, value| {
+                    rotation(draft, $name).count = rotation_count(value)?;
+                    Ok(())
+                }),
+            },
+            Key {
+                name: concat!("log.", $name, ".rotation.compress"),
+                alias: None,
+                env: concat!("rabbit.log.categories.", $name, ".compress_on_rotate"),
+                kind: BOOLEAN,
+                default: "false",
+                meaning: "`false`: old files are not compressed.",
+                state: State::Honoured(|_, _, value| not_compressed(value)),
+            },
+        ]
+    };
+}
+
+pub(super) static CATEGORY_KEYS: &[[Key; 6]] = &[
+    category_keys!("connection"),
+    category_keys!("channel"),
+    category_keys!("mirroring"),
+    category_keys!("queue"),
+    category_keys!("federation"),
+    category_keys!("upgrade"),
+    category_keys!("user"),
+    category_keys!("ra"),
+];
+
+pub(super) static FORMAT_KEYS: &[[Key; 6]] = &[
+    format_keys!("log.console", "console", draft => draft.settings.log.console.output.format, "$time [$level] $pid $msg"),
+    format_keys!("log.file", "file", draft => draft.settings.log.file_output.format, "$time [$level] $pid $msg"),
+    format_keys!("log.exchange", "exchange", draft => draft.log.exchange.format, "$time [$level] $pid $msg"),
+    format_keys!("log.syslog", "syslog", draft => draft.log.syslog.output.format, "$msg"),
+];
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -17,14 +141,26 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "log.dir",
+        alias: None,
+        env: "rabbit.log_root",
+        kind: TEXT,
+        default: "",
+        meaning: "Directory of log files; setting it turns the log file on.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.dir = Some(value.into());
+            Ok(())
+        }),
+    },
+    Key {
         name: "log.console",
         alias: None,
         env: "rabbit.log.console.enabled",
         kind: BOOLEAN,
-        default: "true",
-        meaning: "Whether the log goes to the standard error stream.",
+        default: "",
+        meaning: "Whether the log goes to a standard stream; `true` if there is no log file.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.log.console = boolean(value)?;
+            draft.log.console = Some(boolean(value)?);
             Ok(())
         }),
     },
@@ -36,7 +172,31 @@ pub(super) static KEYS: &[Key] = &[
         default: "",
         meaning: "Level of the console log where it differs from `log.level`.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.log.console_level = Some(LogLevel::parse(value)?);
+            draft.settings.log.console.output.level = Some(LogLevel::parse(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.stdio",
+        alias: None,
+        env: "rabbit.log.console.stdio",
+        kind: &[Type::OneOf(&["stdout", "stderr"])],
+        default: "stderr",
+        meaning: "The stream; the standard output has the line that tells that the node is ready.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.to_stdout = value == "stdout";
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.use_colors",
+        alias: None,
+        env: "rabbit.log.console.formatter",
+        kind: FLAG,
+        default: "",
+        meaning: "Whether levels have colours; unset, on a terminal.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.colors = Some(value == "on");
             Ok(())
         }),
     },
@@ -45,12 +205,69 @@ pub(super) static KEYS: &[Key] = &[
         alias: None,
         env: "rabbit.log.file.file",
         kind: TEXT,
-        default: "false",
-        meaning: "`false`: there is no log file yet.",
-        state: State::Honoured(|_, _, value| match value {
-            "false" => Ok(()),
-            _ => Err("false".to_owned()),
+        default: "",
+        meaning: "Name of the log file, from `log.dir`, or `false` for none; unset, the name of the node if there is a directory.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.file = Some(value.to_owned());
+            Ok(())
         }),
+    },
+    Key {
+        name: "log.file.level",
+        alias: None,
+        env: "rabbit.log.file.level",
+        kind: LOG_LEVEL,
+        default: "",
+        meaning: "Level of the log file where it differs from `log.level`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.file_output.level = Some(LogLevel::parse(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.file.rotation.date",
+        alias: Some("log.default.rotation.date"),
+        env: "rabbit.log.file.date",
+        kind: TEXT,
+        default: "",
+        meaning: "When the file makes room for a new one: `$D0` at midnight, `$W0D23` on Sundays at 23:00, `$M1D0` on the first of a month, `$H30` each hour; in UTC.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.rotation.date = Some(rotation_date(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.file.rotation.size",
+        alias: Some("log.default.rotation.size"),
+        env: "rabbit.log.file.size",
+        kind: INTEGER_OR_UNIT,
+        default: "",
+        meaning: "Bytes at which it does; 0 for no limit.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.rotation.size_bytes = log::rotation_size(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.file.rotation.count",
+        alias: Some("log.default.rotation.count"),
+        env: "rabbit.log.file.count",
+        kind: INTEGER,
+        default: "0",
+        meaning: "Old files that stay; `.0` is the newest.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.rotation.count = rotation_count(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.file.rotation.compress",
+        alias: Some("log.default.rotation.compress"),
+        env: "rabbit.log.file.compress",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "`false`: old files are not compressed.",
+        state: State::Honoured(|_, _, value| not_compressed(value)),
     },
     Key {
         name: "log.exchange",
@@ -60,7 +277,7 @@ pub(super) static KEYS: &[Key] = &[
         default: "false",
         meaning: "Whether the log goes to the exchange `amq.rabbitmq.log` of the default vhost; the routing key of a line is its level.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.log.exchange = boolean(value)?;
+            draft.log.exchange_on = boolean(value)?;
             Ok(())
         }),
     },
@@ -72,19 +289,145 @@ pub(super) static KEYS: &[Key] = &[
         default: "",
         meaning: "Level of the log in the exchange where it differs from `log.level`.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.log.exchange_level = Some(LogLevel::parse(value)?);
+            draft.log.exchange.level = Some(LogLevel::parse(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog",
+        alias: None,
+        env: "rabbit.log.syslog.enabled",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether the log goes to a syslog server.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog_on = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.level",
+        alias: None,
+        env: "rabbit.log.syslog.level",
+        kind: LOG_LEVEL,
+        default: "",
+        meaning: "Level of the log there where it differs from `log.level`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.output.level = Some(LogLevel::parse(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.identity",
+        alias: None,
+        env: "syslog.app_name",
+        kind: TEXT,
+        default: "rabbitmq-server",
+        meaning: "Name of the program in syslog.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.identity = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.facility",
+        alias: None,
+        env: "syslog.facility",
+        kind: FACILITY,
+        default: "daemon",
+        meaning: "Facility in syslog.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.facility = log::facility(value).ok_or("a facility")?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.multiline_mode",
+        alias: None,
+        env: "syslog.multiline_mode",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether a message of several lines stays one message.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.splits_lines = !boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.host",
+        alias: None,
+        env: "syslog.dest_host",
+        kind: TEXT,
+        default: "127.0.0.1",
+        meaning: "Host name or address of the server, or the path of its socket, for example `/dev/log`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.host = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.ip",
+        alias: None,
+        env: "syslog.dest_host",
+        kind: TEXT,
+        default: "",
+        meaning: "Address of the server.",
+        state: State::Honoured(|draft, _, value| {
+            if !log::is_ip(value) {
+                return Err("value should be a valid IP address".to_owned());
+            }
+            draft.log.syslog.host = value.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.port",
+        alias: None,
+        env: "syslog.dest_port",
+        kind: INTEGER,
+        default: "514",
+        meaning: "Port of the server.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.port = value.parse().map_err(|_| "a port, 0 to 65535")?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.transport",
+        alias: None,
+        env: "syslog.protocol",
+        kind: &[Type::OneOf(&["udp", "tcp", "tls", "ssl"])],
+        default: "udp",
+        meaning: "`udp` or `tcp`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.transport = match value {
+                "udp" => SyslogTransport::Udp,
+                "tcp" => SyslogTransport::Tcp,
+                _ => return Err("udp or tcp: syslog over TLS is not supported yet".to_owned()),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.syslog.protocol",
+        alias: None,
+        env: "syslog.protocol",
+        kind: &[Type::OneOf(&["rfc3164", "rfc5424"])],
+        default: "rfc3164",
+        meaning: "Form of the messages.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.syslog.is_rfc5424 = value == "rfc5424";
             Ok(())
         }),
     },
 ];
 
 rows! {
-    State::Refused(NOT_YET) => {
+    State::Accepted => {
         "log.summarize_process_state", "rabbit.summarize_process_state_when_logged", BOOLEAN, "";
         "log.error_logger_format_depth", "kernel.error_logger_format_depth", OR_UNLIMITED, "";
-        "log.dir", "rabbit.log_root", TEXT, "";
-        "log.console.stdio", "rabbit.log.console.stdio", &[Type::OneOf(&["stdout", "stderr"])], "stdout";
-        "log.console.use_colors", "rabbit.log.console.formatter", FLAG, "on";
+    }
+    State::Refused(NOT_YET) => {
         "log.console.color_esc_seqs.debug", "rabbit.log.console.formatter", TEXT, "\\e[38;5;246m";
         "log.console.color_esc_seqs.info", "rabbit.log.console.formatter", TEXT, "";
         "log.console.color_esc_seqs.notice", "rabbit.log.console.formatter", TEXT, "\\e[38;5;87m";
@@ -93,104 +436,13 @@ rows! {
         "log.console.color_esc_seqs.critical", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;20m";
         "log.console.color_esc_seqs.alert", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;93m";
         "log.console.color_esc_seqs.emergency", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;196m";
-        "log.console.formatter", "rabbit.log.console.formatter", FORMATTER, "plaintext";
-        "log.console.formatter.time_format", "rabbit.log.console.formatter", TIME_FORMAT, "rfc3339_space";
-        "log.console.formatter.level_format", "rabbit.log.console.formatter", LEVEL_FORMAT, "lc";
-        "log.console.formatter.single_line", "rabbit.log.console.formatter", FLAG, "off";
-        "log.console.formatter.plaintext.format", "rabbit.log.console.formatter", TEXT, "$time [$level] $pid $msg";
-        "log.console.formatter.json.field_map", "rabbit.log.console.formatter", TEXT, "time level msg gl:- logger_formatter:- report_cb:- error_logger:-";
         "log.console.formatter.json.verbosity_map", "rabbit.log.console.formatter", TEXT, "";
-        "log.exchange.formatter", "rabbit.log.exchange.formatter", FORMATTER, "plaintext";
-        "log.exchange.formatter.time_format", "rabbit.log.console.formatter", TEXT, "rfc3339_space";
-        "log.exchange.formatter.level_format", "rabbit.log.exchange.formatter", LEVEL_FORMAT, "lc";
-        "log.exchange.formatter.single_line", "rabbit.log.exchange.formatter", FLAG, "off";
-        "log.exchange.formatter.plaintext.format", "rabbit.log.exchange.formatter", TEXT, "$time [$level] $pid $msg";
-        "log.exchange.formatter.json.field_map", "rabbit.log.exchange.formatter", TEXT, "time level msg gl:- logger_formatter:- report_cb:- error_logger:-";
         "log.exchange.formatter.json.verbosity_map", "rabbit.log.exchange.formatter", TEXT, "";
         "log.journald", "rabbit.log.journald.enabled", BOOLEAN, "";
         "log.journald.level", "rabbit.log.journald.level", LOG_LEVEL, "";
         "log.journald.fields", "rabbit.log.journald.fields", TEXT, "SYSLOG_IDENTIFIER=\\\"rabbitmq-server\\\" syslog_timestamp syslog_pid priority ERL_PID=pid CODE_FILE=file CODE_LINE=line CODE_MFA=mfa";
-        "log.syslog", "rabbit.log.syslog.enabled", BOOLEAN, "";
-        "log.syslog.level", "rabbit.log.syslog.level", LOG_LEVEL, "";
-        "log.syslog.formatter", "rabbit.log.syslog.formatter", FORMATTER, "plaintext";
-        "log.syslog.formatter.time_format", "rabbit.log.console.formatter", TEXT, "rfc3339_space";
-        "log.syslog.formatter.level_format", "rabbit.log.syslog.formatter", LEVEL_FORMAT, "lc";
-        "log.syslog.formatter.single_line", "rabbit.log.syslog.formatter", FLAG, "off";
-        "log.syslog.formatter.plaintext.format", "rabbit.log.syslog.formatter", TEXT, "$msg";
-        "log.syslog.formatter.json.field_map", "rabbit.log.syslog.formatter", TEXT, "time level msg gl:- logger_formatter:- report_cb:- error_logger:-";
         "log.syslog.formatter.json.verbosity_map", "rabbit.log.syslog.formatter", TEXT, "";
-        "log.syslog.identity", "syslog.app_name", TEXT, "rabbitmq-server";
-        "log.syslog.facility", "syslog.facility", FACILITY, "";
-        "log.syslog.multiline_mode", "syslog.multiline_mode", BOOLEAN, "";
-        "log.syslog.ip", "syslog.dest_host", TEXT, "";
-        "log.syslog.host", "syslog.dest_host", TEXT, "";
-        "log.syslog.port", "syslog.dest_port", INTEGER, "";
-        "log.syslog.transport", "syslog.protocol", &[Type::OneOf(&["udp", "tcp", "tls", "ssl"])], "";
-        "log.syslog.protocol", "syslog.protocol", &[Type::OneOf(&["rfc3164", "rfc5424"])], "";
-        "log.file.level", "rabbit.log.file.level", LOG_LEVEL, "";
-        "log.file.rotation.date", "rabbit.log.file.date", TEXT, "";
-        "log.file.rotation.compress", "rabbit.log.file.compress", BOOLEAN, "false";
-        "log.file.rotation.size", "rabbit.log.file.size", INTEGER, "";
-        "log.file.rotation.count", "rabbit.log.file.count", INTEGER, "";
-        "log.file.formatter", "rabbit.log.file.formatter", FORMATTER, "plaintext";
-        "log.file.formatter.time_format", "rabbit.log.file.formatter", TEXT, "rfc3339_space";
-        "log.file.formatter.level_format", "rabbit.log.file.formatter", LEVEL_FORMAT, "lc";
-        "log.file.formatter.single_line", "rabbit.log.file.formatter", FLAG, "off";
-        "log.file.formatter.plaintext.format", "rabbit.log.file.formatter", TEXT, "$time [$level] $pid $msg";
-        "log.file.formatter.json.field_map", "rabbit.log.file.formatter", TEXT, "time level msg gl:- logger_formatter:- report_cb:- error_logger:-";
         "log.file.formatter.json.verbosity_map", "rabbit.log.file.formatter", TEXT, "";
-        "log.connection.level", "rabbit.log.categories.connection.level", LOG_LEVEL, "";
-        "log.connection.file", "rabbit.log.categories.connection.file", TEXT, "";
-        "log.connection.rotation.date", "rabbit.log.categories.connection.rotate_on_date", TEXT, "";
-        "log.connection.rotation.compress", "rabbit.log.categories.connection.compress_on_rotate", BOOLEAN, "false";
-        "log.connection.rotation.size", "rabbit.log.categories.connection.max_no_bytes", INTEGER, "";
-        "log.connection.rotation.count", "rabbit.log.categories.connection.max_no_files", INTEGER, "";
-        "log.channel.level", "rabbit.log.categories.channel.level", LOG_LEVEL, "";
-        "log.channel.file", "rabbit.log.categories.channel.file", TEXT, "";
-        "log.channel.rotation.date", "rabbit.log.categories.channel.rotate_on_date", TEXT, "";
-        "log.channel.rotation.compress", "rabbit.log.categories.channel.compress_on_rotate", BOOLEAN, "false";
-        "log.channel.rotation.size", "rabbit.log.categories.channel.max_no_bytes", INTEGER, "";
-        "log.channel.rotation.count", "rabbit.log.categories.channel.max_no_files", INTEGER, "";
-        "log.mirroring.level", "rabbit.log.categories.mirroring.level", LOG_LEVEL, "";
-        "log.mirroring.file", "rabbit.log.categories.mirroring.file", TEXT, "";
-        "log.mirroring.rotation.date", "rabbit.log.categories.mirroring.rotate_on_date", TEXT, "";
-        "log.mirroring.rotation.compress", "rabbit.log.categories.mirroring.compress_on_rotate", BOOLEAN, "false";
-        "log.mirroring.rotation.size", "rabbit.log.categories.mirroring.max_no_bytes", INTEGER, "";
-        "log.mirroring.rotation.count", "rabbit.log.categories.mirroring.max_no_files", INTEGER, "";
-        "log.queue.level", "rabbit.log.categories.queue.level", LOG_LEVEL, "";
-        "log.queue.file", "rabbit.log.categories.queue.file", TEXT, "";
-        "log.queue.rotation.date", "rabbit.log.categories.queue.rotate_on_date", TEXT, "";
-        "log.queue.rotation.compress", "rabbit.log.categories.queue.compress_on_rotate", BOOLEAN, "false";
-        "log.queue.rotation.size", "rabbit.log.categories.queue.max_no_bytes", INTEGER, "";
-        "log.queue.rotation.count", "rabbit.log.categories.queue.max_no_files", INTEGER, "";
-        "log.federation.level", "rabbit.log.categories.federation.level", LOG_LEVEL, "";
-        "log.federation.file", "rabbit.log.categories.federation.file", TEXT, "";
-        "log.federation.rotation.date", "rabbit.log.categories.federation.rotate_on_date", TEXT, "";
-        "log.federation.rotation.compress", "rabbit.log.categories.federation.compress_on_rotate", BOOLEAN, "false";
-        "log.federation.rotation.size", "rabbit.log.categories.federation.max_no_bytes", INTEGER, "";
-        "log.federation.rotation.count", "rabbit.log.categories.federation.max_no_files", INTEGER, "";
-        "log.upgrade.level", "rabbit.log.categories.upgrade.level", LOG_LEVEL, "";
-        "log.upgrade.file", "rabbit.log.categories.upgrade.file", TEXT, "";
-        "log.upgrade.rotation.date", "rabbit.log.categories.upgrade.rotate_on_date", TEXT, "";
-        "log.upgrade.rotation.compress", "rabbit.log.categories.upgrade.compress_on_rotate", BOOLEAN, "false";
-        "log.upgrade.rotation.size", "rabbit.log.categories.upgrade.max_no_bytes", INTEGER, "";
-        "log.upgrade.rotation.count", "rabbit.log.categories.upgrade.max_no_files", INTEGER, "";
-        "log.user.level", "rabbit.log.categories.user.level", LOG_LEVEL, "";
-        "log.user.file", "rabbit.log.categories.user.file", TEXT, "";
-        "log.user.rotation.date", "rabbit.log.categories.user.rotate_on_date", TEXT, "";
-        "log.user.rotation.compress", "rabbit.log.categories.user.compress_on_rotate", BOOLEAN, "false";
-        "log.user.rotation.size", "rabbit.log.categories.user.max_no_bytes", INTEGER, "";
-        "log.user.rotation.count", "rabbit.log.categories.user.max_no_files", INTEGER, "";
-        "log.ra.level", "rabbit.log.categories.ra.level", LOG_LEVEL, "";
-        "log.ra.file", "rabbit.log.categories.ra.file", TEXT, "";
-        "log.ra.rotation.date", "rabbit.log.categories.ra.rotate_on_date", TEXT, "";
-        "log.ra.rotation.compress", "rabbit.log.categories.ra.compress_on_rotate", BOOLEAN, "false";
-        "log.ra.rotation.size", "rabbit.log.categories.ra.max_no_bytes", INTEGER, "";
-        "log.ra.rotation.count", "rabbit.log.categories.ra.max_no_files", INTEGER, "";
-        "log.default.rotation.date", "rabbit.log.categories.default.rotate_on_date", TEXT, "";
-        "log.default.rotation.compress", "rabbit.log.categories.default.compress_on_rotate", BOOLEAN, "false";
-        "log.default.rotation.size", "rabbit.log.categories.default.max_no_bytes", INTEGER, "";
-        "log.default.rotation.count", "rabbit.log.categories.default.max_no_files", INTEGER, "";
     }
     State::Refused(NO_TLS) => {
         "log.syslog.ssl_options.verify", "syslog.protocol", VERIFY, "";
@@ -216,4 +468,32 @@ rows! {
         "log.syslog.ssl_options.secure_renegotiate", "syslog.protocol", BOOLEAN, "";
         "log.syslog.ssl_options.versions.$version", "syslog.protocol", TEXT, "";
     }
+}
+
+fn category<'a>(draft: &'a mut Draft, name: &str) -> &'a mut log::CategoryLog {
+    let categories = &mut draft.settings.log.categories;
+    categories.entry(name.to_owned()).or_default()
+}
+
+fn rotation<'a>(draft: &'a mut Draft, name: &str) -> &'a mut Rotation {
+    let rotation = &mut category(draft, name).rotation;
+    rotation.get_or_insert_default()
+}
+
+fn rotation_date(value: &str) -> Result<RotationDate, String> {
+    RotationDate::parse(value).ok_or_else(|| "a time such as $D0, $W0D23, $M1D0 or $H30".to_owned())
+}
+
+fn rotation_count(value: &str) -> Result<u32, String> {
+    /// Each rotation renames all of them.
+    const COUNT_MAX: u32 = 1_000;
+    let count = value.parse().ok().filter(|count| *count <= COUNT_MAX);
+    count.ok_or_else(|| "an integer from 0 to 1000".to_owned())
+}
+
+fn not_compressed(value: &str) -> Result<(), String> {
+    if boolean(value)? {
+        return Err("false: old log files are not compressed yet".to_owned());
+    }
+    Ok(())
 }

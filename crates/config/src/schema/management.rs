@@ -295,10 +295,10 @@ pub(super) static KEYS: &[Key] = &[
 rows! {
     State::Accepted => {
         "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
-    }
-    State::Refused(NOT_YET) => {
         "collect_statistics", "rabbit.collect_statistics", &[Type::OneOf(&["none", "coarse", "fine"])], "fine";
         "collect_statistics_interval", "rabbit.collect_statistics_interval", INTEGER, "5000";
+    }
+    State::Refused(NOT_YET) => {
         "management.load_definitions", "rabbitmq_management.load_definitions", TEXT, "none";
         "management.http_log_dir", "rabbitmq_management.http_log_dir", TEXT, "none";
         "management.delegate_count", "rabbitmq_management.delegate_count", NON_NEGATIVE, "5";

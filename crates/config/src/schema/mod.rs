@@ -20,9 +20,10 @@ mod protocols;
 mod tls;
 
 use crate::error::{Place, Problem};
+use crate::log::{LogDraft, LogLevel};
 use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
-    LogLevel, MemoryHighWatermark, Secret, Settings, size,
+    MemoryHighWatermark, Secret, Settings, size,
 };
 use ::broker::auth::{CredentialValidator, Pattern};
 use frontend_amqp091::Existing;
@@ -113,42 +114,42 @@ const NO_CLUSTER: &str = "clusters are not supported yet";
 
 /// All keys, by area; those with an effect first in each.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    areas().flat_map(|(_, keys)| keys)
+    areas().flat_map(|(_, keys)| keys.into_iter().flatten())
 }
 
 /// The keys with the titles of their areas, for documents.
-pub fn areas() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static Key>)> {
+pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
+    let more = |families: &'static [[Key; 6]]| families.iter().map(|family| &family[..]);
+    let mut log = vec![log::KEYS];
+    log.extend(more(log::FORMAT_KEYS));
+    log.extend(more(log::CATEGORY_KEYS));
+    log.push(log::OTHERS);
     [
         (
             "Listeners and connections",
-            listeners::KEYS,
-            listeners::OTHERS,
+            vec![listeners::KEYS, listeners::OTHERS],
         ),
-        ("TLS", tls::KEYS, tls::OTHERS),
-        ("Users and logins", auth::KEYS, auth::OTHERS),
-        ("Definitions", definitions::KEYS, definitions::OTHERS),
-        ("Node", node::KEYS, node::OTHERS),
+        ("TLS", vec![tls::KEYS, tls::OTHERS]),
+        ("Users and logins", vec![auth::KEYS, auth::OTHERS]),
+        ("Definitions", vec![definitions::KEYS, definitions::OTHERS]),
+        ("Node", vec![node::KEYS, node::OTHERS]),
         (
             "Exchanges, queues, virtual hosts",
-            broker::KEYS,
-            broker::OTHERS,
+            vec![broker::KEYS, broker::OTHERS],
         ),
         (
             "HTTP API and statistics",
-            management::KEYS,
-            management::OTHERS,
+            vec![management::KEYS, management::OTHERS],
         ),
-        ("Log", log::KEYS, log::OTHERS),
-        ("Cluster", cluster::KEYS, cluster::OTHERS),
-        ("Other protocols", protocols::KEYS, protocols::OTHERS),
+        ("Log", log),
+        ("Cluster", vec![cluster::KEYS, cluster::OTHERS]),
+        ("Other protocols", vec![protocols::KEYS, protocols::OTHERS]),
         (
             "Shovel, federation, tracing",
-            plugins::KEYS,
-            plugins::OTHERS,
+            vec![plugins::KEYS, plugins::OTHERS],
         ),
     ]
     .into_iter()
-    .map(|(title, honoured, others)| (title, honoured.iter().chain(others)))
 }
 
 /// Settings while files are applied to them: what is a list in the end is a map by the operator's names until then, so
@@ -179,6 +180,7 @@ pub struct Draft {
     memory_absolute: Option<u64>,
     disk_relative: Option<f64>,
     disk_absolute: Option<u64>,
+    pub(crate) log: LogDraft,
 }
 
 /// What judges new passwords.
@@ -387,7 +389,7 @@ fn chosen_parts(name: &str, parts: &[String]) -> Option<Vec<String>> {
 }
 
 /// The three nearest names, nearest first.
-fn similar(key: &str) -> Vec<&'static str> {
+pub(crate) fn similar(key: &str) -> Vec<&'static str> {
     /// Longer keys are no typing mistake; the limit also bounds the work.
     const COMPARED_MAX_BYTES: usize = 80;
     if key.len() > COMPARED_MAX_BYTES {

@@ -80,6 +80,18 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }),
     },
+    Key {
+        name: "motd_file",
+        alias: None,
+        env: "rabbit.motd_file",
+        kind: TEXT,
+        default: "",
+        meaning: "Text that is logged at start.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.motd_file = Some(value.into());
+            Ok(())
+        }),
+    },
 ];
 
 rows! {
@@ -103,6 +115,5 @@ rows! {
     State::Refused(NOT_YET) => {
         "product.name", "rabbit.product_name", TEXT, "";
         "product.version", "rabbit.product_version", TEXT, "";
-        "motd_file", "rabbit.motd_file", TEXT, "";
     }
 }

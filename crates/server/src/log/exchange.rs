@@ -6,13 +6,11 @@
 //! Limit: [`LINES_MAX`] lines wait; what comes beyond is not in the exchange, and the next line there says how much is missing.
 
 use node::{Handle, Service};
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait to be published.
 const LINES_MAX: usize = 1024;
@@ -55,65 +53,13 @@ pub(crate) fn channel() -> (Lines, Publisher) {
     (lines, publisher)
 }
 
-/// A line that is being written; it is sent when it is dropped.
-#[derive(Debug)]
-pub(crate) struct LineWriter {
-    lines: Lines,
-    line: Line,
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = LineWriter;
-
-    fn make_writer(&'a self) -> LineWriter {
-        self.writer("info")
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter {
-        self.writer(match *metadata.level() {
-            Level::ERROR => "error",
-            Level::WARN => "warning",
-            Level::INFO => "info",
-            Level::DEBUG | Level::TRACE => "debug",
-        })
-    }
-}
-
 impl Lines {
-    fn writer(&self, level: &'static str) -> LineWriter {
-        let text = Vec::new();
-        LineWriter {
-            lines: self.clone(),
-            line: Line { level, text },
-        }
-    }
-}
-
-impl Write for LineWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = LINE_SIZE_MAX - self.line.text.len();
-        self.line
-            .text
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for LineWriter {
-    fn drop(&mut self) {
-        let level = self.line.level;
-        let text = std::mem::take(&mut self.line.text);
-        if self
-            .lines
-            .sender
-            .try_send(Some(Line { level, text }))
-            .is_err()
-        {
-            self.lines.missing.fetch_add(1, Ordering::Relaxed);
+    /// Sends a line, if there is room.
+    pub(super) fn send(&self, level: &'static str, text: String) {
+        let mut text = text.into_bytes();
+        text.truncate(LINE_SIZE_MAX);
+        if self.sender.try_send(Some(Line { level, text })).is_err() {
+            self.missing.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -173,7 +119,7 @@ mod tests {
     fn a_full_channel_loses_lines_and_counts_them() {
         let (lines, publisher) = channel();
         for number in 0..LINES_MAX + 3 {
-            write!(lines.make_writer(), "line {number}").unwrap();
+            lines.send("info", format!("line {number}"));
         }
         let first = publisher.receiver.try_recv().unwrap().unwrap();
         assert_eq!((first.level, &first.text[..]), ("info", &b"line 0"[..]));
@@ -183,11 +129,7 @@ mod tests {
     #[test]
     fn long_lines_are_cut() {
         let (lines, publisher) = channel();
-        let mut writer = lines.make_writer();
-        for _ in 0..3 {
-            writer.write_all(&[b'x'; LINE_SIZE_MAX]).unwrap();
-        }
-        drop(writer);
+        lines.send("info", "x".repeat(3 * LINE_SIZE_MAX));
         let line = publisher.receiver.try_recv().unwrap().unwrap();
         assert_eq!(line.text.len(), LINE_SIZE_MAX);
     }

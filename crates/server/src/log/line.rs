@@ -1,0 +1,365 @@
+//! One event as a line of text or a JSON object, in the forms that RabbitMQ has.
+
+use config::log::{LevelFormat, LogFormat, TimeFormat};
+use serde_json::Value;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+/// An event.
+pub(super) struct Line {
+    /// Since 1970.
+    pub(super) time: Duration,
+    level: Level,
+    category: Option<&'static str>,
+    message: String,
+    /// The other fields: in a text they stand behind the message.
+    fields: Vec<(&'static str, String)>,
+    source: Option<(&'static str, u32)>,
+}
+
+impl Line {
+    pub(super) fn new(event: &Event<'_>, category: Option<&'static str>) -> Self {
+        let metadata = event.metadata();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut line = Self {
+            time: time.unwrap_or_default(),
+            level: *metadata.level(),
+            category,
+            message: String::new(),
+            fields: Vec::new(),
+            source: metadata.file().zip(metadata.line()),
+        };
+        event.record(&mut line);
+        line
+    }
+
+    /// RabbitMQ's name of the level.
+    pub(super) fn level_name(&self) -> &'static str {
+        match self.level {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG | Level::TRACE => "debug",
+        }
+    }
+
+    /// The line, without a line end.
+    pub(super) fn text(&self, format: &LogFormat, colors: bool) -> String {
+        if format.json {
+            return self.json(format);
+        }
+        let head = self.plain(format, "");
+        let message = self.message_with_fields();
+        let mut text = String::new();
+        if format.single_line {
+            text = head + &message.replace('\n', ", ");
+        } else {
+            // Every line of a message has the head in front, so that each can be found.
+            for (index, part) in message.split('\n').enumerate() {
+                text.push_str(if index == 0 { "" } else { "\n" });
+                text.push_str(&self.plain(format, part));
+            }
+        }
+        match (colors, self.level) {
+            (true, Level::ERROR) => format!("\u{1b}[38;5;160m{text}\u{1b}[0m"),
+            (true, Level::WARN) => format!("\u{1b}[38;5;214m{text}\u{1b}[0m"),
+            (true, Level::DEBUG) => format!("\u{1b}[38;5;246m{text}\u{1b}[0m"),
+            _ => text,
+        }
+    }
+
+    fn plain(&self, format: &LogFormat, message: &str) -> String {
+        let mut out = String::new();
+        let mut rest = format.plaintext.as_str();
+        while let Some((before, behind)) = rest.split_once('$') {
+            out.push_str(before);
+            let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let (name, after) = behind.split_at(end.unwrap_or(behind.len()));
+            match name {
+                "time" => write_time(&mut out, self.time, format.time),
+                "level" => out.push_str(&self.level_as(format.level)),
+                "pid" => write_pid(&mut out),
+                "msg" => out.push_str(message),
+                other => {
+                    out.push('$');
+                    out.push_str(other);
+                }
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+
+    fn json(&self, format: &LogFormat) -> String {
+        let mut out = String::from("{");
+        for (name, shown) in &format.json_fields {
+            let mut text = String::new();
+            let value = match name.as_str() {
+                "time" => match format.time {
+                    TimeFormat::EpochMicroseconds => (self.time.as_micros() as u64).into(),
+                    TimeFormat::EpochSeconds => self.time.as_secs_f64().into(),
+                    TimeFormat::Rfc3339Space | TimeFormat::Rfc3339T | TimeFormat::LagerDefault => {
+                        write_time(&mut text, self.time, format.time);
+                        Value::from(text)
+                    }
+                },
+                "level" => self.level_as(format.level).into(),
+                "msg" => self.message_with_fields().into(),
+                "pid" => {
+                    write_pid(&mut text);
+                    text.into()
+                }
+                "domain" => match self.category {
+                    Some(category) => format!("rabbitmq.{category}").into(),
+                    None => "rabbitmq".into(),
+                },
+                "category" => self.category.unwrap_or(super::DEFAULT).into(),
+                "file" => self.source.map_or(Value::Null, |(file, _)| file.into()),
+                "line" => self.source.map_or(Value::Null, |(_, line)| line.into()),
+                other => {
+                    let field = self.fields.iter().find(|(name, _)| *name == other);
+                    field.map_or(Value::Null, |(_, value)| value.as_str().into())
+                }
+            };
+            if value.is_null() {
+                continue;
+            }
+            if out.len() > 1 {
+                out.push(',');
+            }
+            // Writing to a string does not fail.
+            let _ = write!(out, "{}:{value}", Value::from(shown.as_str()));
+        }
+        out.push('}');
+        out
+    }
+
+    fn message_with_fields(&self) -> String {
+        let mut text = self.message.clone();
+        for (name, value) in &self.fields {
+            let _ = write!(text, " {name}={value}");
+        }
+        text
+    }
+
+    fn level_as(&self, format: LevelFormat) -> String {
+        let name = self.level_name();
+        let (three, four) = match self.level {
+            Level::ERROR => ("err", "erro"),
+            Level::WARN => ("wrn", "warn"),
+            Level::INFO => ("inf", "info"),
+            Level::DEBUG | Level::TRACE => ("dbg", "dbug"),
+        };
+        match format {
+            LevelFormat::Lower => name.to_owned(),
+            LevelFormat::Upper => name.to_uppercase(),
+            LevelFormat::Lower3 => three.to_owned(),
+            LevelFormat::Upper3 => three.to_uppercase(),
+            LevelFormat::Lower4 => four.to_owned(),
+            LevelFormat::Upper4 => four.to_uppercase(),
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message.push_str(value);
+        } else {
+            self.fields.push((field.name(), value.to_owned()));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else {
+            self.fields.push((field.name(), format!("{value:?}")));
+        }
+    }
+}
+
+/// The thread in the form of an Erlang process: scripts cut lines at it.
+fn write_pid(out: &mut String) {
+    static THREADS: AtomicU32 = AtomicU32::new(1);
+    thread_local! {
+        static NUMBER: u32 = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    // A thread that is ending has no number any more.
+    let number = NUMBER.try_with(|number| *number).unwrap_or(0);
+    let _ = write!(out, "<0.{number}.0>");
+}
+
+fn write_time(out: &mut String, time: Duration, format: TimeFormat) {
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = Civil::from_unix(time.as_secs());
+    let micros = time.subsec_micros();
+    let _ = match format {
+        TimeFormat::Rfc3339Space => write!(
+            out,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"
+        ),
+        TimeFormat::Rfc3339T => write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"
+        ),
+        TimeFormat::LagerDefault => write!(
+            out,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:03}",
+            micros / 1000
+        ),
+        TimeFormat::EpochMicroseconds => write!(out, "{}", time.as_micros()),
+        TimeFormat::EpochSeconds => write!(out, "{}.{micros:06}", time.as_secs()),
+    };
+}
+
+/// A time of the calendar, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Civil {
+    pub(super) year: u64,
+    /// From 1.
+    pub(super) month: u8,
+    /// From 1.
+    pub(super) day: u8,
+    /// 0 is Sunday.
+    pub(super) week_day: u8,
+    pub(super) hour: u8,
+    pub(super) minute: u8,
+    pub(super) second: u8,
+}
+
+impl Civil {
+    /// Seconds since 1970. The calendar repeats every 400 years of 146,097 days; years begin in March, so that a leap day is the last.
+    pub(super) fn from_unix(seconds: u64) -> Self {
+        let days = seconds / 86_400;
+        let of_day = seconds % 86_400;
+        let shifted = days + 719_468;
+        let era = shifted / 146_097;
+        let day_of_era = shifted % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
+        Self {
+            year: year_of_era + era * 400 + u64::from(month <= 2),
+            month: month as u8,
+            day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u8,
+            week_day: ((days + 4) % 7) as u8,
+            hour: (of_day / 3_600) as u8,
+            minute: (of_day / 60 % 60) as u8,
+            second: (of_day % 60) as u8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line {
+        Line {
+            time: Duration::new(1_763_822_297, 635_863_000),
+            level: Level::WARN,
+            category: Some("connection"),
+            message: "two\nlines".to_owned(),
+            fields: vec![("peer", "127.0.0.1:1".to_owned())],
+            source: Some(("src/x.rs", 7)),
+        }
+    }
+
+    fn without_pid(text: String) -> String {
+        let mut out = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, behind)) = rest.split_once("<0.") {
+            out += before;
+            out += "<P>";
+            rest = behind.split_once('>').unwrap().1;
+        }
+        out + rest
+    }
+
+    #[test]
+    fn lines_look_as_rabbitmqs() {
+        let text = line().text(&LogFormat::default(), false);
+        assert_eq!(
+            without_pid(text),
+            "2025-11-22 14:38:17.635863+00:00 [warning] <P> two\n\
+             2025-11-22 14:38:17.635863+00:00 [warning] <P> lines peer=127.0.0.1:1"
+        );
+    }
+
+    #[test]
+    fn forms_can_be_chosen() {
+        for (format, expected) in [
+            (
+                LogFormat {
+                    plaintext: "$level|$msg|$other|$time".to_owned(),
+                    level: LevelFormat::Upper4,
+                    time: TimeFormat::EpochSeconds,
+                    single_line: true,
+                    ..LogFormat::default()
+                },
+                "WARN||$other|1763822297.635863two, lines peer=127.0.0.1:1",
+            ),
+            (
+                LogFormat {
+                    json: true,
+                    ..LogFormat::default()
+                },
+                "{\"time\":\"2025-11-22 14:38:17.635863+00:00\",\"level\":\"warning\",\"msg\":\"two\\nlines peer=127.0.0.1:1\",\
+                 \"domain\":\"rabbitmq.connection\",\"line\":7,\"pid\":\"<P>\",\"category\":\"connection\"}",
+            ),
+            (
+                LogFormat {
+                    json: true,
+                    time: TimeFormat::EpochMicroseconds,
+                    json_fields: vec![
+                        ("time".to_owned(), "t".to_owned()),
+                        ("peer".to_owned(), "peer".to_owned()),
+                        ("none".to_owned(), "none".to_owned()),
+                    ],
+                    ..LogFormat::default()
+                },
+                "{\"t\":1763822297635863,\"peer\":\"127.0.0.1:1\"}",
+            ),
+        ] {
+            assert_eq!(without_pid(line().text(&format, false)), expected);
+        }
+    }
+
+    #[test]
+    fn the_calendar_is_right() {
+        let date = |seconds| {
+            let civil = Civil::from_unix(seconds);
+            (
+                civil.year,
+                civil.month,
+                civil.day,
+                civil.week_day,
+                civil.hour,
+            )
+        };
+        assert_eq!(date(0), (1970, 1, 1, 4, 0));
+        assert_eq!(date(951_782_400), (2000, 2, 29, 2, 0));
+        assert_eq!(date(951_868_799), (2000, 2, 29, 2, 23));
+        assert_eq!(date(951_868_800), (2000, 3, 1, 3, 0));
+        assert_eq!(date(4_107_542_400), (2100, 3, 1, 1, 0));
+        assert_eq!(date(1_798_761_599), (2026, 12, 31, 4, 23));
+    }
+}

@@ -1,0 +1,378 @@
+//! Where log lines go: the standard streams, files, a syslog server, an exchange.
+//!
+//! One layer takes every event, looks who wants it by its category (the event's target) and level, and gives each output the line in
+//! its own form ([`line`]). A thread that logs waits for files and streams and for nothing else: [`exchange`] and [`syslog`] have
+//! threads and bounded queues of their own.
+
+pub(crate) mod exchange;
+mod file;
+mod line;
+mod syslog;
+
+use config::log::{CATEGORIES, LogFormat, LogLevel, LogSettings};
+use exchange::{Lines, Publisher};
+use file::{LogFile, Target};
+use line::Line;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use syslog::Syslog;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The category of everything that has no other.
+const DEFAULT: &str = "default";
+
+/// What is running after [`start`].
+pub(crate) struct Started {
+    /// Publishes lines to the exchange, as soon as there is a node.
+    pub(crate) publisher: Option<Publisher>,
+    /// Opens files again and changes levels.
+    pub(crate) control: Control,
+}
+
+/// Starts logging.
+///
+/// # Errors
+/// A file cannot be opened, or a thread cannot be started.
+pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
+    let log = Arc::new(Log::new(settings)?);
+    let (lines, publisher) = exchange::channel();
+    let mut outputs = Outputs {
+        log: Arc::clone(&log),
+        console: None,
+        file: settings.file_output.format.clone(),
+        exchange: None,
+        syslog: None,
+    };
+    if settings.console.is_on {
+        let to_stdout = settings.console.to_stdout;
+        let is_terminal = match to_stdout {
+            true => io::stdout().is_terminal(),
+            false => io::stderr().is_terminal(),
+        };
+        outputs.console = Some(Console {
+            format: settings.console.output.format.clone(),
+            colors: settings.console.colors.unwrap_or(is_terminal),
+            to_stdout,
+        });
+    }
+    if let Some(exchange) = &settings.exchange {
+        outputs.exchange = Some((lines, exchange.format.clone()));
+    }
+    if let Some(syslog) = &settings.syslog {
+        outputs.syslog = Some((Syslog::start(syslog)?, syslog.output.format.clone()));
+    }
+    tracing_subscriber::registry().with(outputs).init();
+    Ok(Started {
+        publisher: settings.exchange.is_some().then_some(publisher),
+        control: Control { log },
+    })
+}
+
+/// Levels and files, which can change while the log is in use.
+struct Log {
+    /// By category, [`DEFAULT`] last; the order of [`CATEGORIES`].
+    levels: Vec<[AtomicU8; OUTPUTS]>,
+    /// Files by path, and the file of each category.
+    files: BTreeMap<PathBuf, Mutex<LogFile>>,
+    file_of: Vec<Option<PathBuf>>,
+}
+
+/// Kinds of outputs, as they are counted in [`Log::levels`].
+const OUTPUTS: usize = 4;
+const CONSOLE: usize = 0;
+const FILE: usize = 1;
+const EXCHANGE: usize = 2;
+const SYSLOG: usize = 3;
+
+impl Log {
+    fn new(settings: &LogSettings) -> io::Result<Self> {
+        let is_on = [
+            settings.console.is_on,
+            true,
+            settings.exchange.is_some(),
+            settings.syslog.is_some(),
+        ];
+        let of_output = [
+            settings.console.output.level,
+            settings.file_output.level,
+            settings.exchange.as_ref().and_then(|output| output.level),
+            settings
+                .syslog
+                .as_ref()
+                .and_then(|syslog| syslog.output.level),
+        ];
+        let mut levels = Vec::new();
+        let mut file_of = Vec::new();
+        let mut files = BTreeMap::new();
+        for name in CATEGORIES.iter().chain([&DEFAULT]) {
+            let category = settings.categories.get(*name);
+            let own_level = category.and_then(|category| category.level);
+            let own_file = category.and_then(|category| category.file.clone());
+            let path = own_file.or_else(|| settings.file.clone());
+            if let Some(path) = &path
+                && !files.contains_key(path)
+            {
+                let rotation = category.and_then(|category| category.rotation.clone());
+                let rotation = rotation.unwrap_or_else(|| settings.rotation.clone());
+                files.insert(path.clone(), Mutex::new(LogFile::open(path, rotation)?));
+            }
+            let threshold = |output: usize| {
+                let has_place = output != FILE || path.is_some();
+                let rank = match (own_level, of_output[output]) {
+                    (Some(own), Some(of_output)) => rank(own).min(rank(of_output)),
+                    (Some(level), None) | (None, Some(level)) => rank(level),
+                    (None, None) => rank(settings.level),
+                };
+                AtomicU8::new(if is_on[output] && has_place { rank } else { 0 })
+            };
+            levels.push([
+                threshold(CONSOLE),
+                threshold(FILE),
+                threshold(EXCHANGE),
+                threshold(SYSLOG),
+            ]);
+            file_of.push(path);
+        }
+        Ok(Self {
+            levels,
+            files,
+            file_of,
+        })
+    }
+
+    fn wants(&self, category: usize, output: usize, level: Level) -> bool {
+        rank_of(level) <= self.levels[category][output].load(Ordering::Relaxed)
+    }
+}
+
+/// How much a level lets through; 0 is nothing.
+fn rank(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::None => 0,
+        LogLevel::Error => 1,
+        LogLevel::Warning => 2,
+        LogLevel::Info => 3,
+        LogLevel::Debug => 4,
+    }
+}
+
+fn rank_of(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => u8::MAX,
+    }
+}
+
+/// The category of an event, as an index of [`Log::levels`].
+fn category_of(metadata: &Metadata<'_>) -> usize {
+    let known = CATEGORIES
+        .iter()
+        .position(|name| *name == metadata.target());
+    known.unwrap_or(CATEGORIES.len())
+}
+
+struct Console {
+    format: LogFormat,
+    colors: bool,
+    to_stdout: bool,
+}
+
+/// The layer that gives lines to outputs.
+struct Outputs {
+    log: Arc<Log>,
+    console: Option<Console>,
+    file: LogFormat,
+    exchange: Option<(Lines, LogFormat)>,
+    syslog: Option<(Syslog, LogFormat)>,
+}
+
+impl<S: Subscriber> Layer<S> for Outputs {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let level = *metadata.level();
+        let category = category_of(metadata);
+        let line = Line::new(event, CATEGORIES.get(category).copied());
+        if let Some(console) = &self.console
+            && self.log.wants(category, CONSOLE, level)
+        {
+            let mut text = line.text(&console.format, console.colors);
+            text.push('\n');
+            // Nobody can be told that the console is gone.
+            let _gone = match console.to_stdout {
+                true => io::stdout().write_all(text.as_bytes()),
+                false => io::stderr().write_all(text.as_bytes()),
+            };
+        }
+        if self.log.wants(category, FILE, level)
+            && let Some(path) = &self.log.file_of[category]
+            && let Some(file) = self.log.files.get(path)
+        {
+            let mut text = line.text(&self.file, false);
+            text.push('\n');
+            file.lock().write(text.as_bytes(), line.time);
+        }
+        if let Some((lines, format)) = &self.exchange
+            && self.log.wants(category, EXCHANGE, level)
+        {
+            lines.send(line.level_name(), line.text(format, false));
+        }
+        if let Some((syslog, format)) = &self.syslog
+            && self.log.wants(category, SYSLOG, level)
+        {
+            syslog.send(level, line.time, line.text(format, false));
+        }
+    }
+}
+
+impl Outputs {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let category = category_of(metadata);
+        (0..OUTPUTS).any(|output| self.log.wants(category, output, *metadata.level()))
+    }
+}
+
+/// What can be done to the log while it is in use.
+#[derive(Clone)]
+pub(crate) struct Control {
+    log: Arc<Log>,
+}
+
+impl Control {
+    /// Opens all files again, after somebody has moved them.
+    pub(crate) fn reopen(&self) {
+        self.change(LogFile::reopen);
+    }
+
+    /// Whether there is a file at all.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.log.files.is_empty()
+    }
+
+    fn change(&self, change: impl Fn(&mut LogFile)) {
+        self.log
+            .files
+            .values()
+            .for_each(|file| change(&mut file.lock()));
+    }
+}
+
+impl node::LogControl for Control {
+    fn rotate(&self) {
+        self.change(LogFile::rotate);
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.log.files.keys().map(PathBuf::as_path).collect()
+    }
+
+    fn set_level(&self, category: Option<&str>, level: LogLevel) -> bool {
+        let names: Vec<_> = CATEGORIES.iter().chain([&DEFAULT]).collect();
+        let mut found = false;
+        for (name, levels) in names.into_iter().zip(&self.log.levels) {
+            if category.is_some_and(|category| category != *name) {
+                continue;
+            }
+            found = true;
+            for output in levels {
+                // An output that is off stays off; a level of `none` can be raised only where something else is not.
+                if output.load(Ordering::Relaxed) > 0 {
+                    output.store(rank(level), Ordering::Relaxed);
+                }
+            }
+        }
+        tracing::callsite::rebuild_interest_cache();
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::log::{CategoryLog, LogOutput};
+
+    fn log(settings: &LogSettings) -> Log {
+        Log::new(settings).unwrap()
+    }
+
+    #[test]
+    fn the_stricter_of_category_and_output_counts() {
+        let mut settings = LogSettings::default();
+        settings.console.output.level = Some(LogLevel::Warning);
+        settings.exchange = Some(LogOutput::default());
+        let category = CategoryLog {
+            level: Some(LogLevel::Debug),
+            ..CategoryLog::default()
+        };
+        settings
+            .categories
+            .insert("connection".to_owned(), category);
+        let log = log(&settings);
+        let default = CATEGORIES.len();
+        assert!(!log.wants(0, CONSOLE, Level::INFO));
+        assert!(log.wants(0, EXCHANGE, Level::DEBUG));
+        assert!(log.wants(default, EXCHANGE, Level::INFO));
+        assert!(!log.wants(default, EXCHANGE, Level::DEBUG));
+        assert!(!log.wants(default, FILE, Level::ERROR));
+        assert!(!log.wants(default, SYSLOG, Level::ERROR));
+        assert!(!log.wants(0, EXCHANGE, Level::TRACE));
+    }
+
+    #[test]
+    fn levels_change_while_the_log_is_in_use() {
+        use node::LogControl;
+        let control = Control {
+            log: Arc::new(log(&LogSettings::default())),
+        };
+        assert!(control.set_level(Some("queue"), LogLevel::Debug));
+        assert!(!control.set_level(Some("nonsense"), LogLevel::Debug));
+        let queue = CATEGORIES.iter().position(|name| *name == "queue").unwrap();
+        assert!(control.log.wants(queue, CONSOLE, Level::DEBUG));
+        assert!(!control.log.wants(0, CONSOLE, Level::DEBUG));
+        assert!(!control.log.wants(queue, SYSLOG, Level::ERROR));
+        assert!(control.set_level(None, LogLevel::Error));
+        assert!(!control.log.wants(queue, CONSOLE, Level::INFO));
+    }
+
+    #[test]
+    fn a_category_may_have_a_file_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let category = CategoryLog {
+            file: Some(path("queue.log")),
+            ..CategoryLog::default()
+        };
+        let settings = LogSettings {
+            file: Some(path("node.log")),
+            categories: [("queue".to_owned(), category)].into(),
+            ..LogSettings::default()
+        };
+        let log = log(&settings);
+        let queue = CATEGORIES.iter().position(|name| *name == "queue").unwrap();
+        assert_eq!(log.file_of[queue], Some(path("queue.log")));
+        assert_eq!(log.file_of[0], Some(path("node.log")));
+        assert_eq!(log.files.len(), 2);
+    }
+}

@@ -1,0 +1,116 @@
+//! The Debian package: `cargo xtask package`.
+//!
+//! It puts the files of `packaging/` and one binary below `target/package` and lets `dpkg-deb` make an archive of them. Debian's own
+//! tools for sources are not needed: there is nothing to build but the binary.
+
+use crate::shell::{self, check};
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// RabbitMQ's names for the program.
+const NAMES: &[&str] = &[
+    "rabbitmq-server",
+    "rabbitmqctl",
+    "rabbitmq-plugins",
+    "rabbitmq-diagnostics",
+    "rabbitmq-queues",
+    "rabbitmq-streams",
+    "rabbitmq-upgrade",
+];
+
+/// Files of `packaging/` and where they go.
+const FILES: &[(&str, &str)] = &[
+    ("rabbitmq.conf", "etc/rabbitmq/rabbitmq.conf"),
+    ("rabbitmq-env.conf", "etc/rabbitmq/rabbitmq-env.conf"),
+    ("logrotate", "etc/logrotate.d/rabbitmq-server"),
+    (
+        "rabbitmq-server.service",
+        "usr/lib/systemd/system/rabbitmq-server.service",
+    ),
+];
+
+/// Scripts that run when the package is installed or removed.
+const SCRIPTS: &[&str] = &["postinst", "prerm", "postrm"];
+
+/// Packs this binary; returns the archive.
+pub(crate) fn build(binary: &Path) -> Result<PathBuf> {
+    if !binary.is_file() {
+        bail!("no binary {}", binary.display());
+    }
+    let packaging = shell::root().join("packaging");
+    let folder = shell::target().join("package");
+    let tree = folder.join("tree");
+    if tree.exists() {
+        fs::remove_dir_all(&tree).with_context(|| format!("remove {}", tree.display()))?;
+    }
+    copy(binary, &tree.join("usr/bin/warren"), 0o755)?;
+    for (from, to) in FILES {
+        copy(&packaging.join(from), &tree.join(to), 0o644)?;
+    }
+    for directory in ["usr/sbin", "etc/rabbitmq/conf.d"] {
+        make_directory(&tree.join(directory))?;
+    }
+    for name in NAMES {
+        let link = tree.join("usr/sbin").join(name);
+        symlink("../bin/warren", &link).with_context(|| format!("link {}", link.display()))?;
+    }
+    let root = shell::root();
+    let documents = tree.join("usr/share/doc/warrenmq");
+    copy(&root.join("LICENSE"), &documents.join("copyright"), 0o644)?;
+    copy(
+        &root.join("docs/configuration.md"),
+        &documents.join("configuration.md"),
+        0o644,
+    )?;
+
+    let architecture = architecture()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let control = tree.join("DEBIAN");
+    let debian = packaging.join("debian");
+    let size_kib = fs::metadata(binary)?.len().div_ceil(1024) + 64;
+    let text = fs::read_to_string(debian.join("control")).context("read the control file")?;
+    let text = text
+        .replace("@VERSION@", version)
+        .replace("@ARCHITECTURE@", architecture)
+        .replace("@SIZE@", &size_kib.to_string());
+    make_directory(&control)?;
+    fs::write(control.join("control"), text).context("write the control file")?;
+    copy(&debian.join("conffiles"), &control.join("conffiles"), 0o644)?;
+    for script in SCRIPTS {
+        copy(&debian.join(script), &control.join(script), 0o755)?;
+    }
+
+    let archive = folder.join(format!("warrenmq_{version}_{architecture}.deb"));
+    check(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", "--build"])
+            .arg(&tree)
+            .arg(&archive),
+    )?;
+    Ok(archive)
+}
+
+/// Debian's name of the machine's architecture.
+fn architecture() -> Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no name for the architecture {other}"),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    if let Some(directory) = to.parent() {
+        make_directory(directory)?;
+    }
+    fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("set the mode of {}", to.display()))
+}
