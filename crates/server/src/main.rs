@@ -141,7 +141,7 @@ fn main() -> ExitCode {
         return cli::run(tool, arguments);
     }
     let result = if name == "rabbitmq-server" {
-        rabbitmq_server(arguments, started).map(|()| ExitCode::SUCCESS)
+        rabbitmq_server(arguments, started)
     } else {
         warren(started)
     };
