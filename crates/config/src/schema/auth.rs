@@ -162,7 +162,7 @@ pub(super) static KEYS: &[Key] = &[
         default: "guest",
         meaning: "Password of that user; such logins are refused if it is another one.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.anonymous_login_pass = Secret::parse(value)?;
+            draft.settings.anonymous_login_pass = Secret::parse(value);
             Ok(())
         }),
     },

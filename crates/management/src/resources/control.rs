@@ -143,11 +143,14 @@ pub(crate) async fn status(call: Call) -> Outcome {
 }
 
 fn log_files(call: &Call) -> Vec<String> {
-    if call.state.node.settings().log.console {
-        vec!["<stderr>".to_owned()]
-    } else {
-        Vec::new()
-    }
+    let log = &call.state.node.settings().log;
+    let console = match log.console.to_stdout {
+        true => "<stdout>",
+        false => "<stderr>",
+    };
+    let console = log.console.is_on.then(|| console.to_owned());
+    let file = log.file.as_ref().map(|path| path.display().to_string());
+    file.into_iter().chain(console).collect()
 }
 
 /// The alarms that are raised, in RabbitMQ's words.
