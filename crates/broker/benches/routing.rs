@@ -67,6 +67,12 @@ impl World {
         self.0 = next;
     }
 
+    fn measure(&mut self, what: &str, command: &Command) {
+        let started = Instant::now();
+        self.apply(command);
+        println!("{what}: {:?}", started.elapsed());
+    }
+
     fn bind(&mut self, exchange: &str, queue: usize, key: &str, arguments: Arguments) {
         self.apply(&Command::Bind {
             vhost: "/".into(),
@@ -135,14 +141,56 @@ fn main() {
         world.apply(&Command::DeleteQueue { id });
     });
 
-    let mut world = World::new(1);
+    delete_at_once();
+}
+
+/// What happens under the lock of the metadata while one thing goes with 100,000 bindings.
+fn delete_at_once() {
+    let none = Arguments::default;
+    let delete_queue = Command::DeleteQueue { id: QueueId(1) };
+    let mut world = World::new(2);
     for index in 0..100_000 {
-        world.bind("amq.topic", 0, &format!("k{index}.#"), Arguments::default());
+        world.bind("amq.topic", 0, &format!("k{index}.#"), none());
     }
-    let started = Instant::now();
-    world.apply(&Command::DeleteQueue { id: QueueId(1) });
-    println!(
-        "delete queue with 100,000 bindings: {:?}",
-        started.elapsed()
+    world.measure(
+        "delete queue, alone with 100,000 bindings of a topic exchange",
+        &delete_queue,
+    );
+    for exchange in ["amq.topic", "amq.direct", "amq.headers"] {
+        let mut world = World::new(2);
+        for index in 0..100_000 {
+            let key = format!("k{index}.#");
+            world.bind(exchange, 0, &key, number(index));
+            world.bind(exchange, 1, &key, number(index));
+        }
+        world.measure(
+            &format!("delete queue with 100,000 of 200,000 bindings of {exchange}"),
+            &delete_queue,
+        );
+    }
+    let mut world = World::new(100_000);
+    world.apply(&Command::DeclareExchange {
+        vhost: "/".into(),
+        name: "x".into(),
+        exchange_type: "topic".into(),
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: none(),
+    });
+    for index in 0..100_000 {
+        world.bind("x", index, &format!("k{index}.#"), none());
+    }
+    world.measure(
+        "delete exchange with bindings to 100,000 queues",
+        &Command::DeleteExchange {
+            vhost: "/".into(),
+            name: "x".into(),
+            if_unused: false,
+        },
+    );
+    world.measure(
+        "delete vhost with 100,000 queues",
+        &Command::DeleteVhost { name: "/".into() },
     );
 }

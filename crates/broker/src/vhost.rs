@@ -115,10 +115,11 @@ pub struct Vhost {
     schemas: RedBlackTreeMapSync<Name, Arc<Schema>>,
     queues: PersistentMap<Name, Arc<QueueRecord>>,
     exchanges: PersistentMap<Name, Arc<Exchange>>,
-    /// The bindings that end at a destination: what `Exchange::bindings` holds, the other way round.
-    by_destination: PersistentMap<Destination, RedBlackTreeSetSync<Arc<Binding>>>,
     /// Invariant: holds exactly the exchanges whose messages enter queues once, by name; `None` for none.
     deduplicating: Option<Arc<[DeduplicatingExchange]>>,
+    /// The exchanges from which bindings lead to a destination.
+    /// Invariant: exactly those whose `Exchange::leads_to` it; none is empty.
+    by_destination: PersistentMap<Destination, RedBlackTreeSetSync<Name>>,
     /// Invariant: holds exactly the queues before which messages may wait.
     delaying_queues: RedBlackTreeSetSync<QueueId>,
 }
@@ -474,10 +475,10 @@ impl Vhost {
         &self,
         destination: &Destination,
     ) -> impl Iterator<Item = &Arc<Binding>> {
-        self.by_destination
-            .get(destination)
-            .into_iter()
-            .flat_map(|bindings| bindings.iter())
+        let sources = self.by_destination.get(destination).into_iter().flatten();
+        sources
+            .filter_map(|source| self.exchange(source))
+            .flat_map(move |source| source.bindings_to(destination))
     }
 
     /// All bindings without the implicit ones, in no particular order of sources.
@@ -492,20 +493,23 @@ impl Vhost {
             .values()
             .map(RedBlackTreeSetSync::size)
             .sum();
-        assert_eq!(
-            self.bindings().count(),
-            indexed,
-            "both indexes hold the same bindings"
-        );
+        let leading: usize = self
+            .exchanges()
+            .map(|exchange| exchange.destinations().count())
+            .sum();
+        assert_eq!(leading, indexed, "both indexes hold the same bindings");
         assert!(
             self.by_destination
                 .values()
-                .all(|bindings| !bindings.is_empty())
+                .all(|sources| !sources.is_empty())
         );
+        for exchange in self.exchanges() {
+            assert_eq!(exchange.bindings().count(), exchange.binding_count());
+        }
         for binding in self.bindings() {
             let listed = self.by_destination.get(&binding.destination);
             assert!(
-                listed.is_some_and(|bindings| bindings.contains(binding)),
+                listed.is_some_and(|sources| sources.contains(&binding.source)),
                 "{binding:?}"
             );
             let (_, durable) = self
@@ -582,17 +586,15 @@ impl Vhost {
 
     /// Adds a binding that was checked and is new.
     pub(crate) fn insert_binding(&mut self, binding: &Arc<Binding>, target: Target) {
-        let source = self
-            .exchanges
-            .get_mut(&binding.source)
-            .expect("the source was checked");
-        Arc::make_mut(source).add_binding(Arc::clone(binding), target);
+        let source = self.source_mut(&binding.source);
+        source.add_binding(Arc::clone(binding), target);
         match self.by_destination.get_mut(&binding.destination) {
-            Some(bindings) => bindings.insert_mut(Arc::clone(binding)),
+            Some(sources) if sources.contains(&binding.source) => {}
+            Some(sources) => sources.insert_mut(binding.source.clone()),
             None => {
-                let bindings = RedBlackTreeSetSync::new_sync().insert(Arc::clone(binding));
+                let sources = RedBlackTreeSetSync::new_sync().insert(binding.source.clone());
                 self.by_destination
-                    .insert_mut(binding.destination.clone(), bindings);
+                    .insert_mut(binding.destination.clone(), sources);
             }
         }
     }
@@ -639,10 +641,7 @@ impl Vhost {
         while let Some(exchange) = removed.exchanges.get(index).cloned() {
             index += 1;
             // The list may hold the exchange as it was before its own bindings went.
-            let outgoing: Vec<_> = self.bindings_of_source(&exchange.name).cloned().collect();
-            for binding in &outgoing {
-                self.unlink(binding, removed, Cascade::Nothing);
-            }
+            self.unlink_source(&exchange.name, removed);
             self.unlink_destination(
                 &Destination::Exchange(exchange.name.clone()),
                 removed,
@@ -656,16 +655,41 @@ impl Vhost {
         }
     }
 
+    /// Takes the bindings that start at an exchange out of the index. The exchange is about to go with its own.
+    fn unlink_source(&mut self, name: &Name, removed: &mut Removed) {
+        let Some(source) = self.exchanges.get(name).cloned() else {
+            return;
+        };
+        removed.bindings.extend(source.bindings().cloned());
+        for destination in source.destinations() {
+            self.unlist(name, destination);
+        }
+        let source = self.exchanges.get_mut(name).expect("it was just seen");
+        Arc::make_mut(source).clear_bindings();
+    }
+
+    /// Takes the bindings that end at a destination, which still exists, out of both indexes, all of a source at once.
     fn unlink_destination(
         &mut self,
         destination: &Destination,
         removed: &mut Removed,
         cascade: Cascade,
     ) {
-        let incoming: Vec<_> = self.bindings_of_destination(destination).cloned().collect();
-        for binding in &incoming {
-            self.unlink(binding, removed, cascade);
+        let Some(sources) = self.by_destination.get(destination).cloned() else {
+            return;
+        };
+        removed
+            .bindings
+            .extend(self.bindings_of_destination(destination).cloned());
+        let (target, _) = self
+            .resolve(destination)
+            .expect("bindings go before their ends");
+        for name in &sources {
+            let source = self.source_mut(name);
+            source.remove_bindings_to(destination, &target);
+            self.source_lost_bindings(name, removed, cascade);
         }
+        self.by_destination.remove_mut(destination);
     }
 
     /// Takes a binding out of both indexes. Its two ends still exist.
@@ -673,30 +697,41 @@ impl Vhost {
         let (target, _) = self
             .resolve(&binding.destination)
             .expect("bindings go before their ends");
-        let source = self
-            .exchanges
-            .get_mut(&binding.source)
-            .expect("bindings go before their ends");
-        Arc::make_mut(source).remove_binding(binding, &target);
+        let source = self.source_mut(&binding.source);
+        source.remove_binding(binding, &target);
+        if !source.leads_to(&binding.destination) {
+            self.unlist(&binding.source, &binding.destination);
+        }
+        self.source_lost_bindings(&binding.source, removed, cascade);
+        removed.bindings.push(Arc::clone(binding));
+    }
+
+    /// Takes an exchange from which nothing leads to the destination any more out of the index.
+    fn unlist(&mut self, source: &Name, destination: &Destination) {
+        let Some(sources) = self.by_destination.get_mut(destination) else {
+            return;
+        };
+        sources.remove_mut(source);
+        if sources.is_empty() {
+            self.by_destination.remove_mut(destination);
+        }
+    }
+
+    /// An exchange that may have lost its last binding joins the list, if it has to go for that.
+    fn source_lost_bindings(&self, name: &Name, removed: &mut Removed, cascade: Cascade) {
+        let Some(source) = self.exchanges.get(name) else {
+            return;
+        };
         let deletes = source.auto_delete && source.binding_count() == 0;
-        if deletes
-            && cascade == Cascade::AutoDelete
-            && !removed
-                .exchanges
-                .iter()
-                .any(|known| known.name == source.name)
-        {
+        let is_listed = || removed.exchanges.iter().any(|known| known.name == *name);
+        if deletes && cascade == Cascade::AutoDelete && !is_listed() {
             removed.exchanges.push(Arc::clone(source));
         }
-        let bindings = self
-            .by_destination
-            .get_mut(&binding.destination)
-            .expect("both indexes hold the binding");
-        bindings.remove_mut(binding);
-        if bindings.is_empty() {
-            self.by_destination.remove_mut(&binding.destination);
-        }
-        removed.bindings.push(Arc::clone(binding));
+    }
+
+    fn source_mut(&mut self, name: &Name) -> &mut Exchange {
+        let source = self.exchanges.get_mut(name);
+        Arc::make_mut(source.expect("bindings go before their ends"))
     }
 }
 

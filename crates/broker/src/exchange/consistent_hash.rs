@@ -97,6 +97,11 @@ impl RoutingTable for Table {
         }
     }
 
+    fn clear(&mut self) {
+        self.ring = RankedTree::default();
+        self.places = PersistentMap::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,

@@ -37,6 +37,10 @@ impl RoutingTable for Table {
         }
     }
 
+    fn clear(&mut self) {
+        self.by_key = PersistentMap::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,

@@ -24,6 +24,10 @@ impl RoutingTable for Table {
         self.targets.remove(target);
     }
 
+    fn clear(&mut self) {
+        self.targets = TargetSet::default();
+    }
+
     fn route<'a>(
         &'a self,
         _message: &mut RoutedMessage<'_>,

@@ -37,6 +37,10 @@ impl RoutingTable for Table {
         self.conditions.remove(binding, target);
     }
 
+    fn clear(&mut self) {
+        self.conditions = ConditionTable::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,

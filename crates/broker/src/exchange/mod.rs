@@ -27,12 +27,13 @@ pub(crate) use target_set::{Target, TargetSet};
 
 use crate::Error;
 use crate::binding::Binding;
+use crate::command::Destination;
 use crate::queue_arguments::Deduplication;
 use crate::schema::SchemaCheck;
 use crate::value::Arguments;
 use base::Name;
 use bytes::Bytes;
-use rpds::RedBlackTreeSetSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ trait RoutingTable: Clone + std::fmt::Debug + Sized {
 
     /// Removes a binding that was added with the same target.
     fn remove(&mut self, binding: &Binding, target: &Target);
+
+    /// Removes all bindings, faster than one by one.
+    fn clear(&mut self);
 
     /// Calls `matched` with the targets of all bindings that take the message.
     fn route<'a>(&'a self, message: &mut RoutedMessage<'_>, matched: &mut dyn FnMut(&'a TargetSet));
@@ -127,6 +131,10 @@ macro_rules! exchange_types {
                 match self { $(Self::$variant(table) => table.remove(binding, target),)+ }
             }
 
+            fn clear(&mut self) {
+                match self { $(Self::$variant(table) => table.clear(),)+ }
+            }
+
             fn route<'a>(&'a self, message: &mut RoutedMessage<'_>, matched: &mut dyn FnMut(&'a TargetSet)) {
                 match self { $(Self::$variant(table) => table.route(message, matched),)+ }
             }
@@ -183,8 +191,10 @@ pub struct Exchange {
     pub deduplication: Option<Deduplication>,
     /// What messages have to look like, if a policy says so.
     pub schema: Option<Arc<SchemaCheck>>,
-    /// Invariant: `table` holds exactly these bindings.
-    bindings: RedBlackTreeSetSync<Arc<Binding>>,
+    /// By destination, so that all that lead to one can go at once.
+    /// Invariant: no set is empty, and `table` holds exactly these bindings.
+    bindings: RedBlackTreeMapSync<Destination, RedBlackTreeSetSync<Arc<Binding>>>,
+    binding_count: usize,
     table: Table,
 }
 
@@ -209,7 +219,8 @@ impl Exchange {
             delays: false,
             deduplication: None,
             schema: None,
-            bindings: RedBlackTreeSetSync::new_sync(),
+            bindings: RedBlackTreeMapSync::new_sync(),
+            binding_count: 0,
             table: Table::new(exchange_type, &arguments)?,
             arguments,
         })
@@ -230,17 +241,35 @@ impl Exchange {
 
     /// The bindings that start here, ordered by destination, binding key and arguments.
     pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        self.bindings.iter()
+        self.bindings.values().flatten()
+    }
+
+    /// The bindings from here to one destination, ordered by binding key and arguments.
+    pub(crate) fn bindings_to(
+        &self,
+        destination: &Destination,
+    ) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.get(destination).into_iter().flatten()
+    }
+
+    /// Where bindings lead.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.bindings.keys()
+    }
+
+    /// Whether a binding leads there.
+    pub(crate) fn leads_to(&self, destination: &Destination) -> bool {
+        self.bindings.contains_key(destination)
     }
 
     /// How many bindings start here.
     pub fn binding_count(&self) -> usize {
-        self.bindings.size()
+        self.binding_count
     }
 
     /// The binding of the same identity, if it exists.
     pub(crate) fn binding(&self, probe: &Binding) -> Option<&Arc<Binding>> {
-        self.bindings.get(probe)
+        self.bindings.get(&probe.destination)?.get(probe)
     }
 
     /// Whether every vhost has this exchange from the start.
@@ -271,13 +300,50 @@ impl Exchange {
     /// Adds a binding that was checked and is new. `target` is its destination, resolved.
     pub(crate) fn add_binding(&mut self, binding: Arc<Binding>, target: Target) {
         self.table.add(&binding, target);
-        self.bindings.insert_mut(binding);
+        self.binding_count += 1;
+        match self.bindings.get_mut(&binding.destination) {
+            Some(bindings) => bindings.insert_mut(binding),
+            None => {
+                let destination = binding.destination.clone();
+                let bindings = RedBlackTreeSetSync::new_sync().insert(binding);
+                self.bindings.insert_mut(destination, bindings);
+            }
+        }
     }
 
     /// Removes a binding that exists. `target` is what it was added with.
     pub(crate) fn remove_binding(&mut self, binding: &Binding, target: &Target) {
+        let Some(bindings) = self.bindings.get_mut(&binding.destination) else {
+            return;
+        };
         self.table.remove(binding, target);
-        self.bindings.remove_mut(binding);
+        bindings.remove_mut(binding);
+        self.binding_count -= 1;
+        if bindings.is_empty() {
+            self.bindings.remove_mut(&binding.destination);
+        }
+    }
+
+    /// Removes all bindings to a destination; `target` is what they were added with.
+    pub(crate) fn remove_bindings_to(&mut self, destination: &Destination, target: &Target) {
+        let Some(bindings) = self.bindings.get(destination).cloned() else {
+            return;
+        };
+        self.bindings.remove_mut(destination);
+        self.binding_count -= bindings.size();
+        if self.binding_count == 0 {
+            return self.table.clear();
+        }
+        for binding in &bindings {
+            self.table.remove(binding, target);
+        }
+    }
+
+    /// Removes all bindings.
+    pub(crate) fn clear_bindings(&mut self) {
+        self.bindings = RedBlackTreeMapSync::new_sync();
+        self.binding_count = 0;
+        self.table.clear();
     }
 
     /// Calls `matched` with the destinations of all bindings that take the message.

@@ -28,6 +28,10 @@ impl RoutingTable for Table {
         self.targets.remove(binding);
     }
 
+    fn clear(&mut self) {
+        self.targets = WeightedTargets::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,

@@ -29,6 +29,10 @@ impl RoutingTable for Table {
         self.targets.remove(binding);
     }
 
+    fn clear(&mut self) {
+        self.targets = WeightedTargets::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
@@ -71,6 +75,10 @@ impl RoutingTable for LocalTable {
 
     fn remove(&mut self, binding: &Binding, target: &Target) {
         self.0.remove(binding, target);
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
     }
 
     fn route<'a>(

@@ -39,6 +39,10 @@ impl RoutingTable for Table {
         self.targets.remove(target);
     }
 
+    fn clear(&mut self) {
+        self.targets = TargetSet::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,

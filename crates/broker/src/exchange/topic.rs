@@ -40,6 +40,10 @@ impl RoutingTable for Table {
         self.patterns.remove(&binding.binding_key, target);
     }
 
+    fn clear(&mut self) {
+        self.patterns = TopicTrie::default();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
