@@ -13,7 +13,7 @@ use broker::metadata::Metadata;
 use broker::router::{Targets, route_unasked};
 use broker::value::{Arguments, IntKind, Value};
 use bytes::Bytes;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Operations that one figure is the mean of.
 const ROUNDS: usize = 200;
@@ -68,9 +68,18 @@ impl World {
     }
 
     fn measure(&mut self, what: &str, command: &Command) {
-        let started = Instant::now();
-        self.apply(command);
-        println!("{what}: {:?}", started.elapsed());
+        let mut next = self.0.clone();
+        let started = cpu();
+        let applied = next.apply(command).unwrap();
+        let changed = cpu();
+        drop(applied);
+        self.0 = next;
+        let freed = cpu();
+        println!(
+            "{what}: {:?}, and {:?} to free what went",
+            changed - started,
+            freed - changed
+        );
     }
 
     fn bind(&mut self, exchange: &str, queue: usize, key: &str, arguments: Arguments) {
@@ -97,6 +106,13 @@ impl World {
         let each = started.elapsed() / ROUNDS as u32;
         println!("{what}: {each:?}, {} queues", targets.queues().len());
     }
+}
+
+/// Time that this thread has had a processor: others who want it do not count.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = text.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
 }
 
 fn number(value: usize) -> Arguments {

@@ -218,6 +218,7 @@ pub(crate) fn monitor(
             .shard_mailboxes()
             .iter()
             .for_each(|mailbox| mailbox.send(Mail::Account { evict }));
+        shared.leader.free_retired();
         std::thread::park_timeout(INTERVAL);
     }
 }

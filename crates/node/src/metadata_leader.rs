@@ -25,6 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::{Batch, Handle, MetadataIndex, Record};
 
+/// Events of one change from which on what it leaves behind is freed elsewhere.
+const RETIRED_EVENTS_MIN: usize = 1024;
+
 /// The owner of the metadata.
 pub(crate) struct MetadataLeader {
     state: Mutex<State>,
@@ -33,6 +36,14 @@ pub(crate) struct MetadataLeader {
     events: Arc<EventBus>,
     /// The last command known to be on stable storage.
     durable_index: AtomicU64,
+    /// What large changes left behind. Freeing 100,000 bindings takes longer than a shard may stand still.
+    retired: Mutex<Vec<Retired>>,
+}
+
+/// Metadata before a large change, and what went with it. The last owner frees it, so that must not be a shard.
+struct Retired {
+    before: Arc<Metadata>,
+    _events: Vec<MetadataEvent>,
 }
 
 #[derive(Debug)]
@@ -76,6 +87,7 @@ impl MetadataLeader {
             log,
             events,
             durable_index: AtomicU64::new(index.0),
+            retired: Mutex::default(),
         }
     }
 
@@ -133,7 +145,7 @@ impl MetadataLeader {
         let is_change = !applied.events.is_empty();
         let index = self.log_records(state, records, is_change, shard, ticket)?;
         let replays = replays(&next, &applied.events);
-        self.snapshot.store(Arc::new(next.clone()));
+        let before = self.snapshot.swap(Arc::new(next.clone()));
         self.events.publish_change(&Change {
             command,
             before: &state.metadata,
@@ -145,6 +157,7 @@ impl MetadataLeader {
         let mut proposed = Proposed::new(applied.reply, index, replays);
         proposed.follow_from(&next, &applied.events);
         state.metadata = next;
+        self.retire(before, applied.events);
         Ok(proposed)
     }
 
@@ -284,11 +297,37 @@ impl MetadataLeader {
         self.durable_index.fetch_max(index.0, Ordering::AcqRel);
     }
 
-    /// Gives the log a snapshot that stands for all commands submitted so far.
+    /// Gives the log a snapshot that stands for all commands submitted so far. Nobody has to stand still for it: it is made on a
+    /// thread of its own.
     pub(crate) fn write_snapshot(&self) {
-        let state = self.state.lock();
-        self.log
-            .metadata_snapshot(encode_snapshot(&state.metadata.to_snapshot()), state.index);
+        let (metadata, index) = {
+            let state = self.state.lock();
+            (state.metadata.clone(), state.index)
+        };
+        let log = self.log.clone();
+        let write = move || log.metadata_snapshot(encode_snapshot(&metadata.to_snapshot()), index);
+        let thread = std::thread::Builder::new().name("metadata-snapshot".to_owned());
+        if let Err(error) = thread.spawn(write) {
+            // The commands stay in the log, which asks again when it has grown further.
+            tracing::error!(%error, "cannot write a snapshot of the metadata");
+        }
+    }
+
+    fn retire(&self, before: Arc<Metadata>, events: Vec<MetadataEvent>) {
+        if events.len() >= RETIRED_EVENTS_MIN {
+            let _events = events;
+            self.retired.lock().push(Retired { before, _events });
+        }
+    }
+
+    /// Frees what large changes left behind and nobody reads any more. To be called now and then by a thread that may take its time.
+    pub(crate) fn free_retired(&self) {
+        let freed: Vec<_> = {
+            let mut retired = self.retired.lock();
+            let unread = |retired: &mut Retired| Arc::strong_count(&retired.before) == 1;
+            retired.extract_if(.., unread).collect()
+        };
+        drop(freed);
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) struct Shard {
     batch_under_way: bool,
     dropped_queues: Vec<QueueId>,
     outdated: policies::Outdated,
+    leaving: metadata::Leaving,
     /// Settlements of stored messages that turned out to be unreadable.
     lost: Vec<Record<StoredMessage>>,
     ticket: u64,
@@ -173,6 +174,7 @@ impl Shard {
             batch_under_way: false,
             dropped_queues: Vec::new(),
             outdated: policies::Outdated::default(),
+            leaving: metadata::Leaving::default(),
             lost: Vec::new(),
             ticket: 0,
             waiting: VecDeque::new(),
@@ -382,7 +384,7 @@ impl Shard {
             }
             Mail::WindowGone { connection } => self.windows.remove(connection),
             Mail::QueueStart { queue } => self.start_clock(queue),
-            Mail::QueueDeleted { queue } => self.queue_deleted(queue),
+            Mail::QueueDeleted { queue } => self.queue_deleted(now, queue),
             Mail::PoliciesChanged { vhost } => self.policies_changed(now, vhost),
             Mail::DelaysEnded(selector) => drop(self.cancel_delayed(now, &selector)),
             Mail::Query(query) => self.handle_query(now, query),
@@ -401,6 +403,7 @@ impl Shard {
     /// Timers of queues and of the log batch.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.follow_policies(now);
+        self.drop_leaving(now);
         let mut postponed = Vec::new();
         while let Some(Reverse((at, queue))) = self.wakes.peek().copied() {
             if at > now.monotonic {
@@ -450,7 +453,7 @@ impl Shard {
         } else {
             self.collect_at
         };
-        [wake, collect, self.outdated.at]
+        [wake, collect, self.outdated.at, self.leaving.at]
             .into_iter()
             .flatten()
             .min()
@@ -467,6 +470,7 @@ impl Shard {
             }
             self.run(now);
         }
+        self.may_drop_again();
         self.collect(now);
         for (shard, mail) in self.outgoing.iter_mut().enumerate() {
             self.shared.mailboxes[shard].send_all(mail);

@@ -7,7 +7,24 @@ use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::event::INTERNAL_USER;
 use broker::queue::{Queue, ids_of};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+/// Deleted queues whose machines one turn drops.
+const DROPPED_MAX: usize = 500;
+
+/// Before the next of them others have their turns.
+const DROP_PAUSE: Duration = Duration::from_millis(1);
+
+/// Queues that are gone from the metadata and whose machines are still there: with a vhost 100,000 can go at once.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    queues: VecDeque<QueueId>,
+    /// Of [`DROPPED_MAX`], what this turn has dropped.
+    dropped: usize,
+    /// When the next of them are due.
+    pub(super) at: Option<Duration>,
+}
 
 impl Shard {
     pub(super) fn propose(&mut self, now: Now, channel: ChannelId, command: &MetadataCommand) {
@@ -52,7 +69,7 @@ impl Shard {
         }
         for QueueRef { id, shard } in proposed.deleted_queues {
             if shard == self.id {
-                self.queue_deleted(id);
+                self.queue_deleted(now, id);
             } else {
                 self.outgoing[shard.index()].push(Mail::QueueDeleted { queue: id });
             }
@@ -122,7 +139,34 @@ impl Shard {
         }
     }
 
-    pub(super) fn queue_deleted(&mut self, queue: QueueId) {
+    /// A queue is gone from the metadata. Its machine goes now or, behind many others, soon.
+    pub(super) fn queue_deleted(&mut self, now: Now, queue: QueueId) {
+        if self.leaving.dropped < DROPPED_MAX {
+            return self.drop_queue(queue);
+        }
+        self.leaving.queues.push_back(queue);
+        self.leaving.at.get_or_insert(now.monotonic + DROP_PAUSE);
+    }
+
+    /// Drops some of the machines that have to go, if it is time for that.
+    pub(super) fn drop_leaving(&mut self, now: Now) {
+        if self.leaving.at.is_none_or(|at| at > now.monotonic) {
+            return;
+        }
+        let count = self.leaving.queues.len().min(DROPPED_MAX);
+        let queues: Vec<_> = self.leaving.queues.drain(..count).collect();
+        queues.into_iter().for_each(|queue| self.drop_queue(queue));
+        let is_done = self.leaving.queues.is_empty();
+        self.leaving.at = (!is_done).then(|| now.monotonic + DROP_PAUSE);
+    }
+
+    /// Another turn may drop as many machines again.
+    pub(super) fn may_drop_again(&mut self) {
+        self.leaving.dropped = 0;
+    }
+
+    fn drop_queue(&mut self, queue: QueueId) {
+        self.leaving.dropped += 1;
         self.stored.remove(&queue);
         self.dropped_queues.push(queue);
         let machine = self.queues.get(&queue);
