@@ -30,6 +30,7 @@ use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use broker::messages::Run;
 use broker::metadata::Metadata;
+use broker::queue::detach_for;
 use broker::router::{self, Targets};
 use bytes::Bytes;
 use codec_amqp091::{
@@ -694,9 +695,10 @@ fn send(
     id: ChannelId,
     session: &mut Session,
     queues: &[Target],
-    message: SharedMessage,
+    mut message: SharedMessage,
     mandatory: bool,
 ) -> Result<(), Exception> {
+    detach_for(&mut message, queues.len());
     if let Mode::Tx(transaction) = mode {
         return transaction.publish(tx::Publish {
             message,

@@ -133,6 +133,11 @@ impl Mailbox {
         self.wake.notified().await;
     }
 
+    /// Whether senders should wait with what is not urgent.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.content_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES / 2
+    }
+
     /// Whether senders should stop their publishers.
     pub(crate) fn is_congested(&self) -> bool {
         self.content_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES

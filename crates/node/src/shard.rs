@@ -25,14 +25,14 @@ mod policies;
 mod query;
 
 use crate::alarms::Alarms;
-use crate::mailbox::Mail;
+use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::{NameCache, StoredMessage};
 use crate::shared::Shared;
 use crate::windows::WindowTable;
 use arrivals::{Arrivals, is_dead_letter_address};
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
 use broker::Error;
-use broker::command::{ChannelId, QueueCommand, Reply};
+use broker::command::{ChannelId, MESSAGE_COST_BYTES, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
 use broker::message::SharedMessage;
@@ -60,6 +60,13 @@ pub(crate) const COLLECT_DELAY: Duration = Duration::from_millis(5);
 /// Bytes on their way to the disk above which a shard stops its publishers: what the log has not written yet, and what waits
 /// in queues for the next batch.
 pub(crate) const LOG_CONGESTED_BYTES: u64 = 64 << 20;
+
+/// Dead letters that may wait for a shard's next batch. It is small, so that a million that expire at once leave the log and the
+/// mailboxes to others.
+const DEAD_LETTERS_WAITING_BYTES: usize = 4 << 20;
+
+/// Bytes on their way to the disk above which the dead letters of one turn are all that a batch gets.
+const DEAD_LETTERS_LOG_BYTES: u64 = 8 << 20;
 
 /// Input that is handled before its messages are carried through the queues: what lies between stays in the processor's cache.
 const INPUT_STEP_BYTES: usize = 16 << 10;
@@ -138,6 +145,8 @@ pub(crate) struct Shard {
     random: u64,
     alarms: Alarms,
     congested: bool,
+    /// Dead letters that were published since the log last got a batch.
+    dead_letter_bytes: usize,
     memory_short: bool,
     shutting_down: bool,
     storage_failed: bool,
@@ -185,6 +194,7 @@ impl Shard {
             random: u64::from(id.0) << 48,
             alarms: Alarms::default(),
             congested: false,
+            dead_letter_bytes: 0,
             memory_short: false,
             shutting_down: false,
             storage_failed: false,
@@ -405,13 +415,14 @@ impl Shard {
         self.follow_policies(now);
         self.drop_leaving(now);
         let mut postponed = Vec::new();
+        let holds_dead_letters = self.holds_dead_letters();
         while let Some(Reverse((at, queue))) = self.wakes.peek().copied() {
             if at > now.monotonic {
                 break;
             }
             self.wakes.pop();
             if let Some(machine) = self.queues.get_mut(&queue) {
-                if self.congested && machine.has_dead_letters() {
+                if holds_dead_letters && machine.has_dead_letters() {
                     // What expires there would only wait elsewhere.
                     let later = now.monotonic + COLLECT_DELAY;
                     postponed.push(Reverse((later, queue)));
@@ -809,6 +820,7 @@ impl Shard {
             return;
         };
         let message = Arc::new(dead_letter::dead_letter(message, letter));
+        self.dead_letter_bytes += message.size_bytes() + MESSAGE_COST_BYTES;
         let keys: Vec<_> = message.routing_keys().map(|key| &key[..]).collect();
         let mut targets = std::mem::take(&mut self.targets);
         let mut parts = UnaskedParts {
@@ -936,6 +948,16 @@ impl Shard {
             }
             self.touch(slot);
         }
+    }
+
+    /// Whether queues have to wait with what dies in them: it would only wait elsewhere, before what others publish.
+    fn holds_dead_letters(&self) -> bool {
+        let mut mailboxes = self.shared.mailboxes.iter();
+        self.congested
+            || self.dead_letter_bytes > DEAD_LETTERS_WAITING_BYTES
+            || (self.dead_letter_bytes > 0
+                && (self.shared.log.pending_bytes() > DEAD_LETTERS_LOG_BYTES
+                    || mailboxes.any(Mailbox::is_filling)))
     }
 
     fn update_congestion(&mut self, now: Now) {

@@ -12,6 +12,12 @@ pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 256;
 /// Messages up to this size are copied when they stay in the queue, see [`detach`].
 const DETACH_BYTES_MAX: usize = 4 << 10;
 
+/// A message that goes to more queues than this is detached before it gets there, see [`detach_for`].
+const DETACHED_TARGETS_MIN: usize = 8;
+
+/// Holders of a message above which it was detached before: what they are besides queues is a few at most.
+const DETACHED_HOLDERS_MIN: usize = 2 * DETACHED_TARGETS_MIN;
+
 /// Properties that most messages have: none, or just a delivery mode.
 const COMMON_PROPERTIES: [&[u8]; 3] = [&[0, 0], &[0x10, 0, 1], &[0x10, 0, 2]];
 
@@ -110,9 +116,22 @@ impl Entry {
 /// would keep all of it. The routing key is no such slice.
 #[inline]
 pub(crate) fn detach(message: &mut SharedMessage) {
-    if message.size_bytes() > DETACH_BYTES_MAX {
+    if message.size_bytes() > DETACH_BYTES_MAX || Arc::strong_count(message) > DETACHED_HOLDERS_MIN
+    {
         return;
     }
+    copy_parts(message);
+}
+
+/// Detaches a message that is about to go to so many queues that each of them would otherwise keep a copy.
+#[inline]
+pub fn detach_for(message: &mut SharedMessage, queues: usize) {
+    if queues > DETACHED_TARGETS_MIN {
+        detach(message);
+    }
+}
+
+fn copy_parts(message: &mut SharedMessage) {
     let properties = COMMON_PROPERTIES
         .into_iter()
         .find(|common| *common == message.properties)
@@ -183,6 +202,29 @@ mod tests {
             drop(shared);
             assert_eq!(buffer.is_unique(), detached);
         }
+    }
+
+    #[test]
+    fn what_many_queues_have_is_not_copied_for_each_of_them() {
+        let buffer = Bytes::from(vec![7; 100]);
+        let mut message = Arc::new(Message {
+            address: Address::new("x".into(), Bytes::from_static(b"k")),
+            properties: buffer.slice(..3),
+            body: buffer.slice(3..),
+            persistent: false,
+            priority: 0,
+            expiration_ms: None,
+            extra_routing_keys: None,
+            deaths: None,
+        });
+        detach_for(&mut message, 1);
+        assert!(!buffer.is_unique(), "one queue does that for itself");
+        detach_for(&mut message, 1000);
+        assert!(buffer.is_unique());
+        let body = message.body.as_ptr();
+        let mut held: Vec<_> = (0..1000).map(|_| Arc::clone(&message)).collect();
+        held.iter_mut().for_each(detach);
+        assert!(held.iter().all(|held| held.body.as_ptr() == body));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(crate) use confirms::Confirms;
 pub use consumers::Consumer;
 pub use counters::Counters;
 pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
+pub use entry::detach_for;
 pub(crate) use entry::{detach, ram_bytes};
 
 use crate::Error;

@@ -29,6 +29,7 @@ impl Shard {
         }
         self.collect_at = None;
         self.records_urgent = false;
+        self.dead_letter_bytes = 0;
         let ticket = self.ticket + 1;
         let mut queues = std::mem::take(&mut self.records_waiting);
         let mut records: Vec<_> = self
