@@ -27,6 +27,10 @@ impl RoutingTable for Table {
         self.0.remove(binding, target);
     }
 
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn route<'a>(
         &'a self,
         message: &mut RoutedMessage<'_>,
