@@ -128,9 +128,7 @@ fn first_and_last(what: &str, count: usize, mut call: impl FnMut(usize)) {
         call(index);
         times.push(started.elapsed());
     }
-    let mean = |times: &[Duration]| {
-        times.iter().sum::<Duration>() / times.len() as u32
-    };
+    let mean = |times: &[Duration]| times.iter().sum::<Duration>() / times.len() as u32;
     let (first, last) = (mean(&times[..ROUNDS]), mean(&times[count - ROUNDS..]));
     println!("{what}: first {first:?}, last of {count} {last:?}");
 }

@@ -24,8 +24,6 @@ pub(crate) enum Output {
         /// Whether a table without rows is an empty line; RabbitMQ's tools do so for some commands.
         marks_empty: bool,
     },
-    /// A value, in Erlang's syntax unless told otherwise.
-    Value(Term),
 }
 
 impl Output {
@@ -113,7 +111,6 @@ impl Formatter {
         match output {
             Output::Nothing => String::new(),
             Output::Report { text, value } => self.report(text, value),
-            Output::Value(value) => self.report(&pretty(value), value),
             Output::Rows {
                 columns,
                 rows,

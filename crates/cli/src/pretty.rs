@@ -70,7 +70,6 @@ impl Printer {
             | Term::Int(_)
             | Term::Float(_)
             | Term::Binary(_)
-            | Term::Text(_)
             | Term::Pid(_)
             | Term::List(_)
             | Term::Tuple(_)
@@ -168,12 +167,7 @@ fn is_simple(term: &Term) -> bool {
     match term {
         Term::List(items) | Term::Tuple(items) => items.is_empty(),
         Term::Map(pairs) => pairs.is_empty(),
-        Term::Atom(_)
-        | Term::Int(_)
-        | Term::Float(_)
-        | Term::Binary(_)
-        | Term::Text(_)
-        | Term::Pid(_) => true,
+        Term::Atom(_) | Term::Int(_) | Term::Float(_) | Term::Binary(_) | Term::Pid(_) => true,
     }
 }
 

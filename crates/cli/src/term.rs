@@ -1,6 +1,6 @@
 //! Values as the tools show them: Erlang's terms, since scripts were written for those.
 //!
-//! Printing on one line is here, and as JSON; printing over several lines is in [`crate::pretty`], reading in [`crate::eval`].
+//! Printing on one line is here, and as JSON; printing over several lines is in [`crate::pretty`].
 
 use serde_json::Value as Json;
 use std::fmt::{self, Write as _};
@@ -16,8 +16,6 @@ pub(crate) enum Term {
     Float(f64),
     /// `<<"text">>`; bytes, mostly text.
     Binary(Vec<u8>),
-    /// `"text"`: what Erlang has as a list of characters.
-    Text(String),
     /// `[1,2]`
     List(Vec<Self>),
     /// `{a,1}`
@@ -119,7 +117,7 @@ impl Term {
         match self {
             Self::Atom(text) if text == "true" => Json::Bool(true),
             Self::Atom(text) if text == "false" => Json::Bool(false),
-            Self::Atom(text) | Self::Text(text) | Self::Pid(text) => Json::from(text.as_str()),
+            Self::Atom(text) | Self::Pid(text) => Json::from(text.as_str()),
             Self::Int(value) => i64::try_from(*value).map_or_else(
                 |_| u64::try_from(*value).map_or_else(|_| Json::from(*value as f64), Json::from),
                 Json::from,
@@ -154,7 +152,7 @@ impl Term {
     /// Without quotes and brackets, where it is text.
     pub(crate) fn plain(&self) -> String {
         match self {
-            Self::Atom(text) | Self::Text(text) | Self::Pid(text) => text.clone(),
+            Self::Atom(text) | Self::Pid(text) => text.clone(),
             Self::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Self::Int(_) | Self::Float(_) | Self::List(_) | Self::Tuple(_) | Self::Map(_) => {
                 self.to_string()
@@ -177,7 +175,7 @@ impl Term {
                 format!("#{{{pairs}}}")
             }
             Self::Float(_) | Self::Int(_) => self.to_string(),
-            Self::Atom(_) | Self::Binary(_) | Self::Text(_) | Self::Pid(_) => self.plain(),
+            Self::Atom(_) | Self::Binary(_) | Self::Pid(_) => self.plain(),
         }
     }
 
@@ -225,7 +223,6 @@ impl Term {
                 Ok(text) => format!("\"{}\"", escaped(text, '"')),
                 Err(_) => format!("<<{}>>", joined(bytes, ", ", u8::to_string)),
             },
-            Self::Text(text) => format!("~c\"{}\"", escaped(text, '"')),
             Self::List(items) => format!("[{}]", joined(items, ", ", Self::inspect)),
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::inspect)),
             Self::Map(pairs) => {
@@ -266,8 +263,6 @@ impl fmt::Display for Term {
                 }
                 Ok(_) | Err(_) => write!(f, "<<{}>>", joined(bytes, ",", u8::to_string)),
             },
-            Self::Text(text) if text.is_empty() => f.write_str("[]"),
-            Self::Text(text) => write!(f, "\"{}\"", escaped(text, '"')),
             Self::List(items) => write!(f, "[{}]", joined(items, ",", Self::to_string)),
             Self::Tuple(items) => write!(f, "{{{}}}", joined(items, ",", Self::to_string)),
             Self::Map(pairs) => {

@@ -403,18 +403,14 @@ impl Reader<'_> {
                 }
             }
             if let Some(node) = iterations {
-                match node.term {
-                    Term::Integer(n) if (1..=i64::from(ITERATIONS_MAX)).contains(&n) => {
-                        scheme.iterations = n as u32;
-                    }
-                    _ => {
-                        return self.expect(
-                            node,
-                            path,
-                            "iterations, an integer from 1 to 10000000",
-                        );
-                    }
-                }
+                let Term::Integer(n @ 1..=10_000_000) = node.term else {
+                    return self.expect(
+                        node,
+                        path,
+                        "iterations, an integer from 1 to 10000000",
+                    );
+                };
+                scheme.iterations = n as u32;
             }
             Some(scheme)
         };

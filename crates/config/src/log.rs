@@ -377,7 +377,7 @@ impl LogDraft {
         };
         log.console.is_on = match variable_logs.as_deref() {
             Some("-") => true,
-            _ => self.console.unwrap_or(log.file.is_none()),
+            _ => self.console.unwrap_or_else(|| log.file.is_none()),
         };
         for category in log.categories.values_mut() {
             if let Some(file) = &mut category.file {

@@ -85,18 +85,18 @@ impl Api {
 
     /// An object below `/api`.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Map<String, Value>> {
-        match self.json(path).await? {
-            Value::Object(object) => Ok(object),
-            _ => bail!("{path} answers with something that is no object"),
-        }
+        let Value::Object(object) = self.json(path).await? else {
+            bail!("{path} answers with something that is no object")
+        };
+        Ok(object)
     }
 
     /// A list below `/api`.
     pub(crate) async fn get_list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
-        match self.json(path).await? {
-            Value::Array(list) => Ok(list),
-            _ => bail!("{path} answers with something that is no list"),
-        }
+        let Value::Array(list) = self.json(path).await? else {
+            bail!("{path} answers with something that is no list")
+        };
+        Ok(list)
     }
 
     async fn json(&self, path: &str) -> anyhow::Result<Value> {

@@ -322,12 +322,13 @@ impl Handle {
     /// # Errors
     /// The queue is gone, or the log has failed.
     pub async fn purge(&self, queue: QueueRef) -> Result<u64, Error> {
-        match self
+        let reply = self
             .command(queue, |channel| QueueCommand::Purge { channel })
-            .await?
-        {
-            Reply::Purged { count } => Ok(count),
-            other => Err(refusal(other)),
+            .await?;
+        if let Reply::Purged { count } = reply {
+            Ok(count)
+        } else {
+            Err(refusal(reply))
         }
     }
 
@@ -349,9 +350,11 @@ impl Handle {
             if_unused,
             if_empty,
         };
-        match self.command(queue, command).await? {
-            Reply::Deleted { ready } => Ok(ready),
-            other => Err(refusal(other)),
+        let reply = self.command(queue, command).await?;
+        if let Reply::Deleted { ready } = reply {
+            Ok(ready)
+        } else {
+            Err(refusal(reply))
         }
     }
 

@@ -1,10 +1,5 @@
 //! What becomes of open connections when rights are taken away, and what new passwords have to be like.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a test names what it waits for; whatever else comes fails it"
-)]
-
 use anyhow::{Context, bail, ensure};
 use client_amqp091::codec::{BasicProperties, basic};
 use client_amqp091::{AmqpUri, ConnectOptions, Connection, Error, Event};

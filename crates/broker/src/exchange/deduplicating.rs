@@ -48,9 +48,10 @@ pub(crate) fn settings(arguments: &Arguments) -> Result<Deduplication, Error> {
     let refuse = |text: String| Err(Error::Precondition(text.into()));
     let number = |key: &str, max: i64| {
         let value = arguments.get(key)?;
-        let number = match value {
-            Value::LongStr(text) => std::str::from_utf8(text).ok()?.parse().ok(),
-            value => value.as_int(),
+        let number = if let Value::LongStr(text) = value {
+            std::str::from_utf8(text).ok()?.parse().ok()
+        } else {
+            value.as_int()
         };
         number.filter(|number| (1..=max).contains(number))
     };

@@ -228,9 +228,10 @@ impl Exchange {
 
     /// What its own arguments say about messages that come twice: `Some` for `x-message-deduplication`.
     pub(crate) fn own_deduplication(&self) -> Option<Deduplication> {
-        match self.exchange_type {
-            ExchangeType::MessageDeduplication => deduplicating::settings(&self.arguments).ok(),
-            _ => None,
+        if self.exchange_type == ExchangeType::MessageDeduplication {
+            deduplicating::settings(&self.arguments).ok()
+        } else {
+            None
         }
     }
 

@@ -116,7 +116,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "data_directory" => settings.data_dir.display().to_string(),
         "raft_data_directory" => settings.data_dir.display().to_string(),
         "config_files" => Json::List(Vec::new()),
-        "log_files" => log_files(&call),
+        "log_files" => nodes::log_files(&call),
         "alarms" => alarms(&call),
         "tags" => Json::List(Vec::new()),
         "memory" => nodes::breakdown(&call),
@@ -140,17 +140,6 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "heartbeat" => settings.heartbeat_s,
     }
     .into())
-}
-
-fn log_files(call: &Call) -> Vec<String> {
-    let log = &call.state.node.settings().log;
-    let console = match log.console.to_stdout {
-        true => "<stdout>",
-        false => "<stderr>",
-    };
-    let console = log.console.is_on.then(|| console.to_owned());
-    let file = log.file.as_ref().map(|path| path.display().to_string());
-    file.into_iter().chain(console).collect()
 }
 
 /// The alarms that are raised, in RabbitMQ's words.

@@ -100,7 +100,7 @@ async fn item(call: &Call) -> Object {
         "auth_mechanisms" => auth_mechanisms(call),
         "applications" => applications(),
         "contexts" => super::overview::contexts(call),
-        "log_files" => vec!["stdout"],
+        "log_files" => log_files(call),
         "db_dir" => settings.data_dir.display().to_string(),
         "config_files" => Json::List(Vec::new()),
         "net_ticktime" => 60_u64,
@@ -163,6 +163,31 @@ fn auth_mechanisms(call: &Call) -> Vec<Object> {
             }
         })
         .collect()
+}
+
+/// Where the log goes, in RabbitMQ's words.
+pub(crate) fn log_files(call: &Call) -> Vec<String> {
+    let log = &call.state.node.settings().log;
+    let mut places = Vec::new();
+    if log.console.is_on {
+        let stream = if log.console.to_stdout {
+            "<stdout>"
+        } else {
+            "<stderr>"
+        };
+        places.push(stream.to_owned());
+    }
+    let own = log
+        .categories
+        .values()
+        .filter_map(|category| category.file.as_ref());
+    places.extend(
+        log.file
+            .iter()
+            .chain(own)
+            .map(|path| path.display().to_string()),
+    );
+    places
 }
 
 fn applications() -> Vec<Object> {
