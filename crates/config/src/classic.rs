@@ -5,7 +5,7 @@
 //! [`special`]. What has no key is either of another runtime ([`OF_ANOTHER_RUNTIME`]: accepted, with a line in the log) or a problem.
 
 use crate::conf_file::Entry;
-use crate::encrypted::{Cipher, Decoder, Hash, ITERATIONS_MAX, Scheme};
+use crate::encrypted::{Cipher, Decoder, Hash, Scheme};
 use crate::erlang::{self, Node, Term};
 use crate::error::{Place, Problem};
 use crate::schema::{self, Key};
@@ -404,11 +404,7 @@ impl Reader<'_> {
             }
             if let Some(node) = iterations {
                 let Term::Integer(n @ 1..=10_000_000) = node.term else {
-                    return self.expect(
-                        node,
-                        path,
-                        "iterations, an integer from 1 to 10000000",
-                    );
+                    return self.expect(node, path, "iterations, an integer from 1 to 10000000");
                 };
                 scheme.iterations = n as u32;
             }
