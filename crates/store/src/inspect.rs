@@ -2,6 +2,7 @@
 //!
 //! It is recovery itself on a disk that takes no writes: what it would clean up stays, what it would write is forgotten.
 
+use crate::atomic_file::AtomicFile;
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::event::{Event, EventSink};
 use crate::options::Options;
@@ -20,7 +21,11 @@ use std::sync::Arc;
 /// As [`crate::open`]: it is in use, of a newer format, or cannot be read.
 pub fn inspect(dir: &Path) -> Result<Recovered, StoreError> {
     let disk = Arc::new(ReadOnlyDisk);
-    let (_, recovered) = recovery::recover(Options::new(dir), disk, Arc::new(Nobody))?;
+    let (_, mut recovered) = recovery::recover(Options::new(dir), disk, Arc::new(Nobody))?;
+    if !dir.join(AtomicFile::Format.name()).exists() {
+        // There is no data yet. What the first start would have made cannot be missed.
+        recovered.damage.clear();
+    }
     Ok(recovered)
 }
 

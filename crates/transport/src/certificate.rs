@@ -205,10 +205,11 @@ impl StringLike for x509_parser::der_parser::asn1_rs::Any<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType as San};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType as San};
 
     fn certificate() -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CountryName, "DE");
         params
             .distinguished_name
