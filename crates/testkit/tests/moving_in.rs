@@ -150,6 +150,7 @@ fn the_doctor_reads_a_data_directory_and_leaves_it_as_it_is() {
         let mut files: Vec<_> = std::fs::read_dir(&data)
             .unwrap()
             .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
             .map(|path| (std::fs::read(&path).unwrap(), path))
             .collect();
         files.sort_by(|a, b| a.1.cmp(&b.1));

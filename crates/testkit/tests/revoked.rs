@@ -90,7 +90,7 @@ async fn the_connections_of_a_deleted_vhost_end() -> anyhow::Result<()> {
     http.delete("/vhosts/v")?;
     let (reason, took) = closed(&mut inside).await?;
     ensure!(
-        reason.contains("CONNECTION_FORCED - vhost 'v' is deleted"),
+        reason.contains("CONNECTION_FORCED - vhost 'v' is down"),
         "{reason}"
     );
     ensure!(took < REVOKED_WITHIN, "{took:?}");
