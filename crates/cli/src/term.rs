@@ -167,6 +167,10 @@ impl Term {
                 format!("[{}]", joined(items, ",", Self::table_row))
             }
             Self::List(items) => format!("[{}]", joined(items, ", ", Self::cell)),
+            // A version, as that of a connection's protocol.
+            Self::Tuple(items) if items.iter().all(|item| matches!(item, Self::Int(_))) => {
+                format!("{{{}}}", joined(items, ",", Self::cell))
+            }
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::cell)),
             Self::Map(pairs) => {
                 let pairs = joined(pairs, ", ", |(key, value)| {
