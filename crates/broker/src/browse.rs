@@ -86,8 +86,38 @@ pub enum BrowsedState {
     Ready,
     /// It was delivered and is not settled. It can be copied but neither moved nor deleted.
     Unacked,
-    /// It was settled and is kept by the replay window of its queue. It can be copied and replayed.
-    Settled,
+    /// It was settled and is kept by the replay window of its queue. It can be copied.
+    Settled {
+        /// When: wall clock, milliseconds, to about a second.
+        at_ms: u64,
+    },
+}
+
+/// Which messages of a queue are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// Those that wait or are out.
+    Waiting,
+    /// Those that were settled in that time and are kept by the replay window.
+    Settled(SettledTime),
+}
+
+/// Between two moments of the wall clock, in milliseconds. Messages that were settled within a second of each other are told apart
+/// by chance only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledTime {
+    /// Not before.
+    pub from_ms: u64,
+    /// Not after.
+    pub until_ms: u64,
+}
+
+impl SettledTime {
+    /// At any time.
+    pub const ANY: Self = Self {
+        from_ms: 0,
+        until_ms: u64::MAX,
+    };
 }
 
 /// A message as it stands in its queue.
@@ -110,6 +140,8 @@ pub struct BrowsedMessage {
 pub enum Operation {
     /// Shows messages without changing anything.
     Browse {
+        /// Which messages.
+        present: Present,
         /// The first place to look at.
         from: Cursor,
         /// At most so many messages, and never more than [`BROWSE_MESSAGES_MAX`].
@@ -131,6 +163,8 @@ pub enum Operation {
         /// As a browse returned them.
         messages: Vec<BrowsedMessage>,
     },
+    /// Lets go of all that the replay window keeps.
+    Forget,
     /// Stops or resumes deliveries. Publishes are accepted as before.
     SetPaused {
         /// Whether they stop.
@@ -142,7 +176,7 @@ impl Operation {
     /// Whether the queue answers it.
     pub fn is_answered(&self) -> bool {
         match self {
-            Self::Browse { .. } | Self::Take { .. } | Self::Delete { .. } => true,
+            Self::Browse { .. } | Self::Take { .. } | Self::Delete { .. } | Self::Forget => true,
             Self::Remove { .. } | Self::SetPaused { .. } => false,
         }
     }
@@ -165,9 +199,9 @@ pub enum OperationReply {
         /// Those that were still ready.
         positions: Vec<Position>,
     },
-    /// Answer to [`Operation::Delete`].
+    /// Answer to [`Operation::Delete`] and [`Operation::Forget`].
     Deleted {
-        /// How many were still ready.
+        /// How many were still there.
         count: u64,
     },
 }

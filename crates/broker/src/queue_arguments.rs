@@ -59,6 +59,24 @@ pub struct QueueArguments {
     pub deduplication: Deduplication,
     /// Exchanges of the vhost whose messages enter once; `None` for none.
     pub deduplicating: Option<Arc<[DeduplicatingExchange]>>,
+    /// `x-replay-window-*`
+    pub replay_window: ReplayWindow,
+}
+
+/// How long, or up to which size, a queue keeps what consumers have settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayWindow {
+    /// `x-replay-window-ms`: milliseconds, 1–[`EXPIRY_MS_MAX`]; `None` for no limit of time.
+    pub ms: Option<u64>,
+    /// `x-replay-window-bytes`: bytes of bodies, at least 1; `None` for no limit of size.
+    pub bytes: Option<u64>,
+}
+
+impl ReplayWindow {
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.ms.is_some() || self.bytes.is_some()
+    }
 }
 
 /// An exchange whose messages a queue takes once.
@@ -306,6 +324,10 @@ impl QueueArguments {
                 window_ms: reader.integer("x-cache-ttl", 1, EXPIRY_MS_MAX)?,
             },
             deduplicating: None,
+            replay_window: ReplayWindow {
+                ms: reader.integer("x-replay-window-ms", 1, EXPIRY_MS_MAX)?,
+                bytes: reader.integer("x-replay-window-bytes", 1, i64::MAX)?,
+            },
         };
         reader.check_placement_and_version()?;
         reader.check_group()?;

@@ -23,7 +23,7 @@ use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
 };
-use broker::queue::{Stored, owner_of_ids};
+use broker::queue::{Stored, owner_of_ids, owner_of_replay};
 use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
 use std::collections::HashSet;
 use std::io::Write;
@@ -590,8 +590,9 @@ fn stored_queues(
     let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
     let mut live = HashSet::new();
     for (id, queue) in &recovered.queues {
-        // The ids of messages of a queue are where it is.
-        let owner = owner_of_ids(*id).unwrap_or(*id);
+        // The ids of messages of a queue, and its notes of what it keeps, are where it is.
+        let owner = owner_of_ids(*id).or_else(|| owner_of_replay(*id));
+        let owner = owner.unwrap_or(*id);
         let owner = match (
             metadata.queue_by_id(owner),
             broker::delay::store_number(*id),

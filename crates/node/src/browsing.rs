@@ -17,7 +17,7 @@ use broker::Error;
 use broker::auth;
 use broker::browse::{
     BROWSE_MESSAGES_MAX, BrowsedMessage, BrowsedState, Candidate, Cursor, Filter, Operation,
-    OperationReply,
+    OperationReply, Present,
 };
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::event::INTERNAL_USER;
@@ -53,9 +53,16 @@ pub enum Selection {
         from: Cursor,
         /// At most so many.
         messages_max: u64,
+        /// Among which.
+        present: Present,
     },
     /// Those at these places, at most [`PAGE_MESSAGES_MAX`] of them; places without a message are passed over.
-    At(Vec<Cursor>),
+    At {
+        /// The places.
+        places: Vec<Cursor>,
+        /// Among which messages.
+        present: Present,
+    },
 }
 
 /// What becomes of the selected messages.
@@ -145,6 +152,20 @@ impl Handle {
         page.examined = walk.examined;
         page.next = walk.rest();
         Ok(page)
+    }
+
+    /// Lets go of everything that the replay window of a queue keeps. Returns how many messages that is.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub async fn forget_settled(&self, vhost: &str, queue: &Name) -> Result<u64, Error> {
+        let shared = self.shared();
+        let queue = expect_queue(&shared.leader.snapshot(), vhost, queue)?;
+        let mut visitor = Visitor::open(shared);
+        match visitor.operated(queue, Operation::Forget).await? {
+            OperationReply::Deleted { count } => Ok(count),
+            OperationReply::Browsed { .. } | OperationReply::Taken { .. } => Ok(0),
+        }
     }
 
     /// Stops or resumes the deliveries of a queue. It stays so over restarts, if the queue does.
@@ -330,6 +351,7 @@ struct Walk {
     visitor: Visitor,
     queue: QueueRef,
     filter: Filter,
+    present: Present,
     /// Where the next step begins.
     from: Option<Cursor>,
     /// Places that are looked at one by one instead, the next one last.
@@ -351,13 +373,16 @@ impl Walk {
         selection: Selection,
     ) -> Result<Self, Error> {
         let queue = expect_queue(&shared.leader.snapshot(), vhost, queue)?;
-        let (filter, from, left, mut places, by_places) = match selection {
+        let (filter, from, left, mut places, by_places, present) = match selection {
             Selection::Matching {
                 filter,
                 from,
                 messages_max,
-            } => (filter, Some(from), messages_max, Vec::new(), false),
-            Selection::At(places) => (Filter::ALL, None, u64::MAX, places, true),
+                present,
+            } => (filter, Some(from), messages_max, Vec::new(), false, present),
+            Selection::At { places, present } => {
+                (Filter::ALL, None, u64::MAX, places, true, present)
+            }
         };
         places.sort_unstable_by_key(|place| place.key());
         places.dedup();
@@ -367,6 +392,7 @@ impl Walk {
             visitor: Visitor::open(shared),
             queue,
             filter,
+            present,
             from,
             places,
             by_places,
@@ -431,7 +457,11 @@ impl Walk {
                 left.saturating_mul(4).clamp(64, BROWSE_MESSAGES_MAX)
             })
         };
-        let operation = Operation::Browse { from, messages_max };
+        let operation = Operation::Browse {
+            present: self.present,
+            from,
+            messages_max,
+        };
         let reply = self.visitor.operated(self.queue, operation).await?;
         let OperationReply::Browsed {
             mut messages,

@@ -68,6 +68,10 @@ pub struct QueueFigures {
     pub unacked: u64,
     /// Bytes of theirs that are in memory.
     pub unacked_bytes: u64,
+    /// Messages that were settled and are kept by the replay window.
+    pub replayable: u64,
+    /// Bytes of their bodies.
+    pub replayable_bytes: u64,
     /// Consumers.
     pub consumers: u32,
     /// Bytes of messages in memory.

@@ -39,6 +39,7 @@ use broker::message::SharedMessage;
 use broker::metadata::Metadata;
 use broker::queue::{
     Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored, ids_of,
+    owner_of_replay, replay_of,
 };
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
@@ -203,6 +204,7 @@ impl Shard {
         };
         shard.refresh_observers();
         shard.start_expiring_queues();
+        shard.start_keeping_queues();
         shard.start_delays(delayed);
         shard
     }
@@ -221,6 +223,14 @@ impl Shard {
             .collect();
         for queue in queues {
             self.start_queue(queue);
+        }
+    }
+
+    /// Only a queue itself can tell what it keeps for replays from what waits, so it is asked before anybody counts its messages.
+    fn start_keeping_queues(&mut self) {
+        let notes = self.stored.keys().copied().filter_map(owner_of_replay);
+        for queue in notes.collect::<Vec<_>>() {
+            self.start_clock(queue);
         }
     }
 
@@ -635,6 +645,8 @@ impl Shard {
         }
         let ids = self.stored.remove(&ids_of(id)).unwrap_or_default();
         machine.start_deduplication(dead_letter::headers, ids, &mut self.effects);
+        let notes = self.stored.remove(&replay_of(id)).unwrap_or_default();
+        machine.start_replay_window(notes, &mut self.effects);
         self.queues.insert(id, machine);
         // Its first look at the clock: what has expired meanwhile, and when to wake.
         self.wakes.push(Reverse((Duration::ZERO, id)));

@@ -125,6 +125,8 @@ static KEYS: &[Key] = &[
     key!("queue-leader-locator", "queue leader locator value", leader_locator, None, &[], no_effect),
     key!("queue-mode", "queue-mode value", queue_mode, None, &[Quorum, Stream], no_effect),
     key!("queue-version", "queue-version value", queue_version, Some(Operators), &[], no_effect),
+    key!("replay-window-bytes", "size of the replay window", positive, Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.replay_window.bytes, value)),
+    key!("replay-window-ms", "time of the replay window", |value| in_range(value, 1, EXPIRY_MS_MAX), Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.replay_window.ms, value)),
     key!("schema", "schema", |_| true, None, &[], no_effect),
     key!("schema-action", "schema action. Must be one of: reject, dead-letter", |value| one_of(value, &["reject", "dead-letter"]), None, &[], no_effect),
     key!("schema-dead-letter-exchange", "schema dead letter exchange name", text, None, &[], no_effect),

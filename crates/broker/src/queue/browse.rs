@@ -13,7 +13,7 @@ use super::unacked::{AT_NO_TIME, Delivered};
 use crate::Error;
 use crate::browse::{
     BROWSE_BYTES_MAX, BROWSE_MESSAGES_MAX, BROWSES_WAITING_MAX, BrowsedMessage, BrowsedState,
-    Cursor, Operation, OperationReply,
+    Cursor, Operation, OperationReply, Present, SettledTime,
 };
 use crate::command::{ChannelId, Reply};
 use crate::effect::{Effect, Effects};
@@ -34,6 +34,7 @@ pub(super) struct Browses {
 #[derive(Clone, Copy, Debug)]
 struct Browse {
     channel: ChannelId,
+    present: Present,
     from: Cursor,
     messages_max: usize,
 }
@@ -61,9 +62,14 @@ impl Queue {
         effects: &mut Effects,
     ) {
         match operation {
-            Operation::Browse { from, messages_max } => {
+            Operation::Browse {
+                present,
+                from,
+                messages_max,
+            } => {
                 let browse = Browse {
                     channel,
+                    present,
                     from: self.place(from),
                     messages_max: messages_max.clamp(1, BROWSE_MESSAGES_MAX),
                 };
@@ -102,6 +108,10 @@ impl Queue {
                         self.forget(&entry, effects);
                     }
                 }
+                answer(channel, OperationReply::Deleted { count }, effects);
+            }
+            Operation::Forget => {
+                let count = self.purge_replay_window(now, effects);
                 answer(channel, OperationReply::Deleted { count }, effects);
             }
             Operation::SetPaused { paused } => self.paused = paused,
@@ -170,7 +180,10 @@ impl Queue {
             return;
         };
         let reached = reached.min(look_up.until);
-        let reply = self.show_stored(now, browse, look_up, messages, reached);
+        let reply = match browse.present {
+            Present::Waiting => self.show_stored(now, browse, look_up, messages, reached),
+            Present::Settled(time) => self.show_kept(browse, look_up, time, messages, reached),
+        };
         answer(browse.channel, reply, effects);
         self.serve_browses(now, effects);
     }
@@ -182,7 +195,10 @@ impl Queue {
             && browses.look_up.is_none()
             && let Some(&browse) = browses.waiting.front()
         {
-            let step = self.show(now, browse);
+            let step = match browse.present {
+                Present::Waiting => self.show(now, browse),
+                Present::Settled(time) => self.find_kept(browse, time),
+            };
             let Some(browses) = &mut self.browses else {
                 return;
             };
@@ -273,6 +289,49 @@ impl Queue {
         Step::Answer(self.browsed(messages, next))
     }
 
+    /// Says where messages are that are kept.
+    fn find_kept(&self, browse: Browse, time: SettledTime) -> Step {
+        match self.kept_range(browse.from.position, time) {
+            Some((from, until)) => Step::Read(LookUp {
+                // What is kept has no order but that of positions.
+                level: 0,
+                from,
+                until,
+            }),
+            None => Step::Answer(self.browsed(Vec::new(), None)),
+        }
+    }
+
+    /// Shows those of the messages that are kept.
+    fn show_kept(
+        &self,
+        browse: Browse,
+        look_up: LookUp,
+        time: SettledTime,
+        stored: Vec<(Position, SharedMessage, Option<u64>)>,
+        reached: Position,
+    ) -> OperationReply {
+        let level = look_up.level;
+        let kept = self.kept_messages((look_up.from, reached), time, stored);
+        let shown = |(position, message, at_ms)| BrowsedMessage {
+            at: Cursor { level, position },
+            state: BrowsedState::Settled { at_ms },
+            redelivered: true,
+            expires_at_ms: None,
+            message,
+        };
+        let mut messages: Vec<_> = kept.into_iter().map(shown).collect();
+        let mut next = (reached < look_up.until).then_some(Cursor {
+            level,
+            position: reached,
+        });
+        if messages.len() > browse.messages_max {
+            messages.truncate(browse.messages_max);
+            next = messages.last().map(behind);
+        }
+        self.browsed(messages, next)
+    }
+
     /// Messages known in RAM from a place on, in order and at most as many as wanted.
     fn known(
         &self,
@@ -339,7 +398,7 @@ impl Queue {
                 (BrowsedState::Ready, entry.redelivered)
             } else if let Some(entry) = delivered {
                 (BrowsedState::Unacked, entry.redelivered)
-            } else if self.ready.is_cold(position) {
+            } else if self.ready.is_cold(position) && !self.is_kept(position) {
                 let redelivered = position < delivered_until || entry::failed_before(&message) > 0;
                 (BrowsedState::Ready, redelivered)
             } else {
@@ -391,6 +450,9 @@ impl Queue {
             redelivered: browsed.redelivered,
             message: Some(browsed.message),
         };
+        if self.is_kept(looked_up.position) {
+            return None;
+        }
         let before = self.ready.count();
         let entry = self.ready.take(looked_up)?;
         // Found where the count knew of none.

@@ -113,7 +113,7 @@ impl Journal {
     }
 
     /// The log has a record of it, or will before any later record.
-    fn is_submitted(&self, entry: &Entry) -> bool {
+    pub(super) fn is_submitted(&self, entry: &Entry) -> bool {
         (entry.logged && entry.position < self.collected_until) || entry.spilled
     }
 

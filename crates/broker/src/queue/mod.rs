@@ -37,6 +37,7 @@ mod intake;
 mod journal;
 mod limits;
 mod ready;
+mod replay;
 mod timeout;
 mod unacked;
 mod undead;
@@ -47,6 +48,7 @@ pub use counters::Counters;
 pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
 pub use entry::detach_for;
 pub(crate) use entry::{detach, ram_bytes};
+pub use replay::{owner_of_replay, replay_of};
 
 use crate::Error;
 use crate::command::{
@@ -66,6 +68,7 @@ use entry::{Deadline, Entry};
 use intake::Intake;
 use journal::Journal;
 use ready::{Front, Load, Ready};
+use replay::Replay;
 use std::collections::VecDeque;
 use std::time::Duration;
 use timeout::Leases;
@@ -186,6 +189,8 @@ pub struct Queue {
     /// The ids of messages, if duplicates are dropped.
     dedup: Option<Box<Dedup>>,
     read_headers: Option<ReadHeaders>,
+    /// What consumers have settled, if that is kept.
+    replay: Option<Box<Replay>>,
     /// What this turn may still drop.
     drops_left: u32,
     dead_letter_bytes_left: usize,
@@ -239,6 +244,7 @@ impl Queue {
             browses: None,
             dedup: None,
             read_headers: None,
+            replay: None,
             drops_left: DROPS_MAX,
             dead_letter_bytes_left: DEAD_LETTER_BYTES_MAX,
             in_expired_run: false,
@@ -307,7 +313,8 @@ impl Queue {
 
     /// RAM that message payloads take, ready and unacked.
     pub fn ram_bytes(&self) -> usize {
-        self.ready.ram_bytes() + self.unacked.ram_bytes() + self.undead.ram_bytes()
+        let replay = self.replay.as_ref().map_or(0, |replay| replay.ram_bytes());
+        self.ready.ram_bytes() + self.unacked.ram_bytes() + self.undead.ram_bytes() + replay
     }
 
     /// The part of it that unacked messages take.
@@ -336,6 +343,7 @@ impl Queue {
             && !self.is_browsed()
             && self.intake.is_idle()
             && self.dedup.is_none()
+            && self.replay.is_none()
             && !self.deleting;
         let timeless = self.settings.arguments.expires_ms.is_none()
             && (self.ready.is_empty() || !self.expiring);
@@ -393,6 +401,9 @@ impl Queue {
     ) {
         if self.deleting {
             return self.apply_deleted(command, effects);
+        }
+        if self.is_reading_notes() {
+            return self.wait_for_notes(command);
         }
         match command {
             QueueCommand::Publish { messages, confirm } => {
@@ -512,6 +523,10 @@ impl Queue {
         if let Some(dedup) = &mut self.dedup {
             dedup.collect(ids_of(queue), self.next, sink);
         }
+        if let Some(replay) = &mut self.replay {
+            let deadline_of = |entry: &Entry| entry.deadline.to_wall_ms(clocks);
+            replay.collect(queue, ticket, collected_until, deadline_of, sink);
+        }
         self.journal
             .collect(ticket, self.next, self.settings.durable && came_out, sink);
     }
@@ -525,6 +540,9 @@ impl Queue {
         effects: &mut Effects,
     ) {
         let until = self.journal.durable(ticket, effects);
+        if let Some(replay) = &mut self.replay {
+            replay.durable(ticket);
+        }
         self.confirms.release_until(until, effects);
         self.flush_confirms(effects);
         self.relieve(effects);
@@ -560,8 +578,10 @@ impl Queue {
                 self.has_other_levels |= level(arguments, message) != LEVEL_DEFAULT;
             }
         }
+        let replay = self.replay.as_deref();
         let entries = messages
             .into_iter()
+            .filter(|(position, ..)| replay.is_none_or(|replay| !replay.keeps(*position)))
             .map(|(position, message, expires_at_ms)| Entry {
                 position,
                 deadline: Deadline::from_wall(now, expires_at_ms),
@@ -617,6 +637,7 @@ impl Queue {
         }
         self.settings.arguments = arguments;
         self.follow_deduplication();
+        self.follow_replay_window();
         if !self.deleting {
             self.advance(now, windows, effects);
         }
@@ -638,6 +659,9 @@ impl Queue {
     /// Waiting confirms are given: the messages are as gone as they would be a moment later (as RabbitMQ does).
     pub fn handle_deleted(&mut self, effects: &mut Effects) {
         self.deleting = true;
+        for command in self.take_waiting_commands() {
+            self.apply_deleted(command, effects);
+        }
         for consumer in self.consumers.drain() {
             let reply = Reply::ConsumerCancelled {
                 consumer: consumer.index,
@@ -880,7 +904,7 @@ impl Queue {
                     };
                     self.consumers.settled(delivered.consumer);
                     self.counters.acked += 1;
-                    self.forget(&delivered.entry, effects);
+                    self.used_up(now, delivered.entry, effects);
                 }
             }
             Outcome::Discard | Outcome::Reject => {
@@ -1059,7 +1083,8 @@ impl Queue {
                 attempts.forget(entry.position);
             }
         });
-        for (from, until) in cold {
+        let runs = cold.into_iter().flat_map(|range| self.without_kept(range));
+        for (from, until) in runs.collect::<Vec<_>>() {
             self.journal.settle_range(from, until, effects);
         }
         if let Some(dedup) = &mut self.dedup {
@@ -1178,6 +1203,12 @@ impl Queue {
     /// Brings the queue forward as far as it goes: expiry, limits, gets, deliveries, reads and wake-ups.
     #[inline]
     fn advance(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        if self.replay.is_some() {
+            if self.is_reading_notes() {
+                return;
+            }
+            self.trim_replay_window(now, effects);
+        }
         if !self.ready.is_empty() || !self.gets.is_empty() {
             self.advance_ready(now, windows, effects);
         }
@@ -1279,7 +1310,7 @@ impl Queue {
         };
         effects.push(Effect::Reply { to: channel, reply });
         self.lease(now, ConsumerKey::NONE, no_ack);
-        self.hand_over(entry, channel, ConsumerKey::NONE, no_ack, effects);
+        self.hand_over(now, entry, channel, ConsumerKey::NONE, no_ack, effects);
     }
 
     fn serve_consumers(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
@@ -1313,8 +1344,8 @@ impl Queue {
     fn deliver(&mut self, now: Now, mut entry: Entry, taker: Taker, effects: &mut Effects) {
         self.counters.delivered += 1;
         self.counters.redelivered += u64::from(entry.redelivered);
-        // An auto-ack delivery is the last use of the message here: it moves.
-        let message = if taker.no_ack {
+        // An auto-ack delivery is the last use of the message here, unless it is kept: it moves.
+        let message = if taker.no_ack && self.replay.is_none() {
             entry.message.take()
         } else {
             entry.message.clone()
@@ -1326,7 +1357,7 @@ impl Queue {
         } else {
             self.send_again(&entry, taker, message, attempts, effects);
         }
-        self.hand_over(entry, taker.channel, taker.key, taker.no_ack, effects);
+        self.hand_over(now, entry, taker.channel, taker.key, taker.no_ack, effects);
     }
 
     /// Adds a message to those that are on their way to the consumer, if it comes right behind them.
@@ -1370,6 +1401,7 @@ impl Queue {
     #[inline]
     fn hand_over(
         &mut self,
+        now: Now,
         entry: Entry,
         channel: ChannelId,
         consumer: ConsumerKey,
@@ -1378,8 +1410,7 @@ impl Queue {
     ) {
         if no_ack {
             self.counters.auto_acked += 1;
-            self.forget(&entry, effects);
-            return;
+            return self.used_up(now, entry, effects);
         }
         self.journal.delivered(&entry, effects);
         let since = self.leases.as_ref().map_or(0, |leases| leases.tick());
@@ -1394,15 +1425,30 @@ impl Queue {
         }
     }
 
+    /// A consumer is done with the message.
+    #[inline]
+    fn used_up(&mut self, now: Now, entry: Entry, effects: &mut Effects) {
+        if self.replay.is_some() {
+            return self.keep(now, entry, effects);
+        }
+        self.forget(&entry, effects);
+    }
+
+    /// The message is not in the queue any more.
+    #[inline]
+    fn forget_traces(&mut self, position: Position) {
+        if let Some(dedup) = &mut self.dedup {
+            dedup.left(position);
+        }
+        if let Some(attempts) = &mut self.attempts {
+            attempts.forget(position);
+        }
+    }
+
     /// The message is gone for good: the log is told if it has it, and its publisher if it never will.
     #[inline]
     fn forget(&mut self, entry: &Entry, effects: &mut Effects) {
-        if let Some(dedup) = &mut self.dedup {
-            dedup.left(entry.position);
-        }
-        if let Some(attempts) = &mut self.attempts {
-            attempts.forget(entry.position);
-        }
+        self.forget_traces(entry.position);
         if self.journal.settle(entry, effects) {
             self.confirms.release_settled(entry.position, effects);
         }
@@ -1482,6 +1528,9 @@ impl Queue {
         self.unacked.check_invariants();
         self.confirms.check_invariants();
         self.journal.check_invariants();
+        if let Some(replay) = &self.replay {
+            replay.check_invariants(&self.journal);
+        }
         self.consumers.check_invariants(|key| {
             let held = self
                 .unacked

@@ -124,6 +124,16 @@ impl Ready {
         }
     }
 
+    /// For a queue that has just started: some of what recovery found does not wait.
+    pub(super) fn leave_out(&mut self, count: u64, bytes: u64, next: Position) {
+        let Some(cold) = &self.cold else { return };
+        let (count, bytes) = (
+            cold.count.saturating_sub(count),
+            cold.bytes.saturating_sub(bytes),
+        );
+        *self = Self::new(cold.from, next, count, bytes, self.levels.is_some());
+    }
+
     #[inline]
     pub(super) fn count(&self) -> u64 {
         self.count

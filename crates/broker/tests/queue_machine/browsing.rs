@@ -1,22 +1,23 @@
 //! What an operator does to a queue: showing, taking, deleting, pausing.
 
-use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
+use crate::rig::{
+    Rig, channel, consume, consumer, message, operate, publish, settings, settle, show,
+};
 use base::Position;
-use broker::browse::{BROWSES_WAITING_MAX, BrowsedMessage, Cursor, Operation, OperationReply};
+use broker::browse::{
+    BROWSES_WAITING_MAX, BrowsedMessage, Cursor, Operation, OperationReply, Present,
+};
 use broker::command::{Outcome, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
 use broker::queue::READY_RAM_BYTES_MIN;
 use broker::queue_arguments::QueueArguments;
 
-fn operate(operation: Operation) -> QueueCommand {
-    QueueCommand::Operate {
-        channel: channel(5),
-        operation: Box::new(operation),
-    }
-}
-
 fn browse(from: Cursor, messages_max: usize) -> QueueCommand {
-    operate(Operation::Browse { from, messages_max })
+    operate(Operation::Browse {
+        present: Present::Waiting,
+        from,
+        messages_max,
+    })
 }
 
 fn at(position: u64) -> Cursor {

@@ -6,4 +6,5 @@ mod credit;
 mod dedup;
 mod model;
 mod reconfigure;
+mod replay;
 mod rig;

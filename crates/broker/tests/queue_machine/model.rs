@@ -8,7 +8,7 @@ use crate::rig::{
     settings, show,
 };
 use base::{ConnectionId, Name, Now, Position};
-use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply};
+use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply, Present};
 use broker::command::{Attempts, ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
 use broker::effect::{DeadLetterReason, Effect};
 use broker::message::{Address, SharedMessage};
@@ -419,7 +419,7 @@ impl Model {
             let kept = match message.state {
                 BrowsedState::Ready => self.ready.get(&message.at.key_of_model()),
                 BrowsedState::Unacked => self.unacked.get(&position).map(|(.., kept)| kept),
-                BrowsedState::Settled => None,
+                BrowsedState::Settled { .. } => None,
             };
             let kept = kept.unwrap_or_else(|| panic!("{message:?} is not there"));
             assert!(is_same(&kept.message, &message.message));
@@ -1016,7 +1016,11 @@ impl Run {
         self.model.browsed_from = Some((from, self.model.next));
         self.command(QueueCommand::Operate {
             channel: channel(OPERATOR),
-            operation: Box::new(Operation::Browse { from, messages_max }),
+            operation: Box::new(Operation::Browse {
+                present: Present::Waiting,
+                from,
+                messages_max,
+            }),
         });
     }
 

@@ -2,14 +2,16 @@
 //! and prints effects as short text.
 
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef, ShardId};
-use broker::browse::{BrowsedMessage, BrowsedState, Cursor, OperationReply};
+use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply};
 use broker::command::{
     Attempts, ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Reply,
 };
 use broker::effect::{Effect, Effects};
 use broker::message::{Address, Message, SharedMessage};
 use broker::messages::{MESSAGES_MAX, Messages, RUN_LENGTH_MAX, Run};
-use broker::queue::{Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_ids};
+use broker::queue::{
+    Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_ids, owner_of_replay,
+};
 use broker::queue_arguments::QueueArguments;
 use broker::value::{Arguments, Value};
 use bytes::Bytes;
@@ -22,6 +24,26 @@ static ZEROS: [u8; 32_768] = [0; 32_768];
 /// A stored message: transient or not, expiry, message.
 pub(crate) type StoredMessage = (bool, Option<u64>, SharedMessage);
 
+/// What of a queue the log keeps in a place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Messages,
+    Ids,
+    Notes,
+}
+
+impl Place {
+    fn of(queue: QueueId) -> Self {
+        if owner_of_ids(queue).is_some() {
+            Self::Ids
+        } else if owner_of_replay(queue).is_some() {
+            Self::Notes
+        } else {
+            Self::Messages
+        }
+    }
+}
+
 /// One batch of records on its way to the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -31,6 +53,9 @@ pub(crate) struct Batch {
     /// Ids of messages to keep and to forget.
     pub(crate) ids: Vec<(Position, StoredMessage)>,
     pub(crate) ids_settles: Vec<(Position, Position)>,
+    /// Notes of what is kept for replays, to keep and to forget.
+    pub(crate) notes: Vec<(Position, StoredMessage)>,
+    pub(crate) notes_settles: Vec<(Position, Position)>,
     pub(crate) delivered_until: Option<Position>,
 }
 
@@ -43,18 +68,20 @@ impl RecordSink for Batch {
         expiry: Option<u64>,
         message: &SharedMessage,
     ) {
-        let records = match owner_of_ids(queue) {
-            Some(_) => &mut self.ids,
-            None => &mut self.messages,
+        let records = match Place::of(queue) {
+            Place::Ids => &mut self.ids,
+            Place::Notes => &mut self.notes,
+            Place::Messages => &mut self.messages,
         };
         records.push((position, (transient, expiry, message.clone())));
     }
 
     fn settled(&mut self, queue: QueueId, from: Position, until: Position) {
         assert!(from < until);
-        let settles = match owner_of_ids(queue) {
-            Some(_) => &mut self.ids_settles,
-            None => &mut self.settles,
+        let settles = match Place::of(queue) {
+            Place::Ids => &mut self.ids_settles,
+            Place::Notes => &mut self.notes_settles,
+            Place::Messages => &mut self.settles,
         };
         settles.push((from, until));
     }
@@ -127,14 +154,16 @@ pub(crate) struct Rig {
     pub(crate) disk: BTreeMap<Position, StoredMessage>,
     /// Ids of messages.
     pub(crate) disk_ids: BTreeMap<Position, StoredMessage>,
+    /// Notes of what is kept for replays.
+    pub(crate) disk_notes: BTreeMap<Position, StoredMessage>,
+    next_note: Position,
     pub(crate) disk_delivered_until: Position,
     pub(crate) disk_next: Position,
     pub(crate) batches: VecDeque<Batch>,
     pub(crate) load: Option<PendingLoad>,
     /// A read for an operator.
     pub(crate) look_up: Option<PendingLoad>,
-    /// It is for ids of messages.
-    looks_for_ids: bool,
+    looks_for: Place,
     pub(crate) wake: Option<Duration>,
     pub(crate) records_waiting: Option<bool>,
     next_ticket: u64,
@@ -153,12 +182,14 @@ impl Rig {
             windows: FakeWindows::default(),
             disk: BTreeMap::new(),
             disk_ids: BTreeMap::new(),
+            disk_notes: BTreeMap::new(),
+            next_note: Position(0),
             disk_delivered_until: Position(0),
             disk_next: Position(0),
             batches: VecDeque::new(),
             load: None,
             look_up: None,
-            looks_for_ids: false,
+            looks_for: Place::Messages,
             wake: None,
             records_waiting: None,
             next_ticket: 1,
@@ -166,6 +197,7 @@ impl Rig {
         };
         let effects = rig.call(|queue, now, windows, effects| {
             queue.start_deduplication(read_headers, Stored::default(), effects);
+            queue.start_replay_window(Stored::default(), effects);
             queue.handle_timeout(now, windows, effects);
         });
         assert!(
@@ -231,7 +263,7 @@ impl Rig {
                     bytes_max,
                 } => {
                     assert!(self.look_up.is_none(), "two looks at once");
-                    self.looks_for_ids = owner_of_ids(*queue).is_some();
+                    self.looks_for = Place::of(*queue);
                     assert!(from < until);
                     self.look_up = Some(PendingLoad {
                         from: *from,
@@ -308,6 +340,17 @@ impl Rig {
             let gone = (before - self.disk_ids.len()) as u64;
             assert_eq!(gone, until.0 - from.0, "forgotten ids were known");
         }
+        for (position, note) in batch.notes {
+            self.next_note = self.next_note.max(position.next());
+            assert!(self.disk_notes.insert(position, note).is_none());
+        }
+        for (from, until) in batch.notes_settles {
+            let before = self.disk_notes.len();
+            self.disk_notes
+                .retain(|position, _| !(from..until).contains(position));
+            let gone = (before - self.disk_notes.len()) as u64;
+            assert_eq!(gone, until.0 - from.0, "forgotten notes were known");
+        }
         if let Some(until) = batch.delivered_until {
             assert!(
                 self.disk_delivered_until < until,
@@ -367,21 +410,19 @@ impl Rig {
 
     /// The answer to an operator's read arrives.
     pub(crate) fn looked_up(&mut self) -> Effects {
-        let disk = if self.looks_for_ids {
-            &self.disk_ids
-        } else {
-            &self.disk
+        let disk = match self.looks_for {
+            Place::Ids => &self.disk_ids,
+            Place::Notes => &self.disk_notes,
+            Place::Messages => &self.disk,
         };
         let (messages, reached) = Self::read_for(disk, self.look_up.as_ref());
         self.look_up = None;
         self.tell(|_| format!("looked up {} until {}", messages.len(), reached.0));
-        let for_ids = self.looks_for_ids;
-        self.call(|queue, now, windows, effects| {
-            if for_ids {
-                queue.handle_ids_read(now, messages, reached, windows, effects);
-            } else {
-                queue.handle_looked_up(now, messages, reached, effects);
-            }
+        let place = self.looks_for;
+        self.call(|queue, now, windows, effects| match place {
+            Place::Ids => queue.handle_ids_read(now, messages, reached, windows, effects),
+            Place::Notes => queue.handle_notes_read(now, messages, reached, windows, effects),
+            Place::Messages => queue.handle_looked_up(now, messages, reached, effects),
         })
     }
 
@@ -475,8 +516,18 @@ impl Rig {
                 .map_or(Position(0), |(&position, _)| position.next()),
             ..Stored::default()
         };
+        let notes = Stored {
+            messages: self.disk_notes.len() as u64,
+            first: self
+                .disk_notes
+                .first_key_value()
+                .map_or(self.next_note, |(&position, _)| position),
+            next: self.next_note,
+            ..Stored::default()
+        };
         self.call(|queue, now, windows, effects| {
             queue.start_deduplication(read_headers, ids, effects);
+            queue.start_replay_window(notes, effects);
             queue.handle_timeout(now, windows, effects);
         })
     }
@@ -634,6 +685,14 @@ pub(crate) fn settle(connection: u64, positions: &[u64], outcome: Outcome) -> Qu
     }
 }
 
+/// An operator asks; the answer goes to its channel.
+pub(crate) fn operate(operation: Operation) -> QueueCommand {
+    QueueCommand::Operate {
+        channel: channel(5),
+        operation: Box::new(operation),
+    }
+}
+
 /// Effects as text: `c1 deliver 5 redelivered`, channels named by their connection.
 pub(crate) fn show(effects: &[Effect]) -> String {
     effects.iter().map(show_one).collect::<Vec<_>>().join("; ")
@@ -659,7 +718,7 @@ fn show_browsed(browsed: &BrowsedMessage) -> String {
     let state = match browsed.state {
         BrowsedState::Ready => "",
         BrowsedState::Unacked => "u",
-        BrowsedState::Settled => "s",
+        BrowsedState::Settled { .. } => "s",
     };
     format!("{}{mark}{state}", show_cursor(browsed.at))
 }

@@ -12,7 +12,7 @@ use base::Name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::auth::{self, Configure, Operation, Read, Write};
-use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Filter};
+use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Filter, Present, SettledTime};
 use broker::error::ResourceKind;
 use bytes::Bytes;
 use node::{Acted, Action, PAGE_MESSAGES_MAX, Route, Selection};
@@ -22,13 +22,38 @@ const COUNT_DEFAULT: u64 = 100;
 
 pub(crate) async fn browse(call: Call) -> Outcome {
     let body = call.body()?;
-    allow(&body, &["filter", "positions", "from", "count", "truncate"])?;
+    allow(
+        &body,
+        &[
+            "filter",
+            "positions",
+            "from",
+            "count",
+            "truncate",
+            "settled",
+            "settled_from",
+            "settled_until",
+        ],
+    )?;
     let queue = queue(&call, Read)?;
+    let present = if body.get("settled") == Some(&true.into()) {
+        Present::Settled(settled_time(&body)?)
+    } else if ["settled_from", "settled_until"]
+        .iter()
+        .any(|key| body.contains_key(*key))
+        || body.get("settled").is_some_and(|value| !value.is_boolean())
+    {
+        return Err(ApiError::bad(
+            "'settled_from' and 'settled_until' go with \"settled\": true",
+        ));
+    } else {
+        Present::Waiting
+    };
     let truncate = count(&body, "truncate")?.map_or(usize::MAX, |bytes| {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     });
     let most = count(&body, "count")?.unwrap_or(COUNT_DEFAULT);
-    let selection = selection(&body, most.min(PAGE_MESSAGES_MAX as u64))?;
+    let selection = selection(&body, most.min(PAGE_MESSAGES_MAX as u64), present)?;
     let page = call
         .state
         .node
@@ -60,7 +85,49 @@ pub(crate) async fn delete_messages(call: Call) -> Outcome {
     let body = call.body()?;
     allow(&body, &["filter", "positions", "from", "count"])?;
     let queue = queue(&call, Read)?;
-    act(&call, &body, &queue, &Action::Delete).await
+    act(&call, &body, &queue, &Action::Delete, Present::Waiting).await
+}
+
+/// Publishes what consumers have settled again: to this queue, unless the request says where to.
+pub(crate) async fn replay(call: Call) -> Outcome {
+    let body = call.body()?;
+    allow(
+        &body,
+        &[
+            "filter",
+            "positions",
+            "from",
+            "count",
+            "settled_from",
+            "settled_until",
+            "to_queue",
+            "to_exchange",
+            "routing_key",
+        ],
+    )?;
+    let queue = queue(&call, Read)?;
+    let says_where = ["to_queue", "to_exchange", "routing_key"]
+        .iter()
+        .any(|key| body.contains_key(*key));
+    let route = if says_where {
+        route(&call, &body)?
+    } else {
+        Route::to_queue(&queue, call.user().name.clone())
+    };
+    check(&call, Write, ResourceKind::Exchange, &route.exchange)?;
+    let present = Present::Settled(settled_time(&body)?);
+    act(&call, &body, &queue, &Action::Copy(route), present).await
+}
+
+/// Lets go of what the replay window keeps.
+pub(crate) async fn forget(call: Call) -> Outcome {
+    let queue = queue(&call, Read)?;
+    let node = &call.state.node;
+    let count = node
+        .forget_settled(call.parameter(0), &queue)
+        .await
+        .map_err(refused)?;
+    Ok(Json::from(object! { "done" => count }).into())
 }
 
 pub(crate) async fn pause(call: Call) -> Outcome {
@@ -97,17 +164,17 @@ async fn publish_again(call: Call, action: fn(Route) -> Action) -> Outcome {
     let queue = queue(&call, Read)?;
     let route = route(&call, &body)?;
     check(&call, Write, ResourceKind::Exchange, &route.exchange)?;
-    act(&call, &body, &queue, &action(route)).await
+    act(&call, &body, &queue, &action(route), Present::Waiting).await
 }
 
-async fn act(call: &Call, body: &Body, queue: &Name, action: &Action) -> Outcome {
+async fn act(call: &Call, body: &Body, queue: &Name, action: &Action, present: Present) -> Outcome {
     if !body.contains_key("filter") && !body.contains_key("positions") {
         return Err(ApiError::bad(
             "say which messages: \"filter\" ({} for all) or \"positions\"",
         ));
     }
     let most = count(body, "count")?.unwrap_or(u64::MAX);
-    let selection = selection(body, most)?;
+    let selection = selection(body, most, present)?;
     let node = &call.state.node;
     let acted = node
         .act(call.parameter(0), queue, selection, action)
@@ -171,7 +238,16 @@ fn cursor(key: &str, value: &serde_json::Value) -> Result<Cursor, ApiError> {
         .map_err(|error| ApiError::bad(format!("'{key}': {error}")))
 }
 
-fn selection(body: &Body, messages_max: u64) -> Result<Selection, ApiError> {
+/// When the messages were settled that are meant; at any time, if the request does not say.
+fn settled_time(body: &Body) -> Result<SettledTime, ApiError> {
+    let any = SettledTime::ANY;
+    Ok(SettledTime {
+        from_ms: count(body, "settled_from")?.unwrap_or(any.from_ms),
+        until_ms: count(body, "settled_until")?.unwrap_or(any.until_ms),
+    })
+}
+
+fn selection(body: &Body, messages_max: u64, present: Present) -> Result<Selection, ApiError> {
     if let Some(positions) = body.get("positions") {
         if body.contains_key("filter") || body.contains_key("from") {
             return Err(ApiError::bad(
@@ -190,7 +266,7 @@ fn selection(body: &Body, messages_max: u64) -> Result<Selection, ApiError> {
             .iter()
             .map(|place| cursor("positions", place))
             .collect();
-        return places.map(Selection::At);
+        return places.map(|places| Selection::At { places, present });
     }
     let filter = body.get("filter").unwrap_or(&serde_json::Value::Null);
     let filter = Filter::parse(filter).map_err(|error| ApiError::bad(error.to_string()))?;
@@ -202,6 +278,7 @@ fn selection(body: &Body, messages_max: u64) -> Result<Selection, ApiError> {
         filter,
         from,
         messages_max,
+        present,
     })
 }
 
@@ -250,13 +327,18 @@ fn message_item(browsed: &BrowsedMessage, truncate: usize) -> Object {
     let state = match browsed.state {
         BrowsedState::Ready => "ready",
         BrowsedState::Unacked => "unacknowledged",
-        BrowsedState::Settled => "settled",
+        BrowsedState::Settled { .. } => "settled",
+    };
+    let settled_at = match browsed.state {
+        BrowsedState::Settled { at_ms } => Some(at_ms),
+        BrowsedState::Ready | BrowsedState::Unacked => None,
     };
     object! {
         "position" => browsed.at.to_string(),
         "state" => state,
         "redelivered" => browsed.redelivered,
         "expires_at" => browsed.expires_at_ms,
+        "settled_at" => settled_at,
         "exchange" => message.exchange(),
         "routing_key" => crate::json::text(message.routing_key()),
         "properties" => amqp::shown_properties(&message.properties),

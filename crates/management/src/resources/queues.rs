@@ -224,6 +224,8 @@ impl Shown<'_> {
             "message_bytes_ready" => figures.ready_bytes,
             "message_bytes_unacknowledged" => figures.unacked_bytes,
             "messages_persistent" => persistent,
+            "message_bytes_replayable" => figures.replayable_bytes,
+            "messages_replayable" => figures.replayable,
             "messages_ram" => figures.ready + figures.unacked,
             "messages_ready_ram" => figures.ready,
             "messages_unacknowledged_ram" => figures.unacked,

@@ -7,7 +7,7 @@ use broker::Error;
 use broker::command::Reply;
 use broker::delay;
 use broker::message::SharedMessage;
-use broker::queue::{RecordSink, owner_of_ids};
+use broker::queue::{RecordSink, owner_of_ids, owner_of_replay};
 use std::sync::Arc;
 use store::{Batch, Event, Loaded, Record};
 
@@ -116,16 +116,20 @@ impl Shard {
             }
         }
         let owner = owner_of_ids(queue);
-        if let Some(machine) = self.queues.get_mut(&owner.unwrap_or(queue)) {
+        let keeper = owner_of_replay(queue);
+        let asker = owner.or(keeper).unwrap_or(queue);
+        if let Some(machine) = self.queues.get_mut(&asker) {
             let (windows, effects) = (&mut self.windows, &mut self.effects);
             if owner.is_some() {
                 machine.handle_ids_read(now, messages, loaded.reached, windows, effects);
+            } else if keeper.is_some() {
+                machine.handle_notes_read(now, messages, loaded.reached, windows, effects);
             } else if loaded.token == LOOK_UP {
                 machine.handle_looked_up(now, messages, loaded.reached, effects);
             } else {
                 machine.handle_loaded(now, messages, loaded.reached, windows, effects);
             }
-            self.touched.push(owner.unwrap_or(queue));
+            self.touched.push(asker);
         }
     }
 

@@ -102,6 +102,8 @@ fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
         ready_bytes: queue.ready_bytes(),
         unacked: queue.unacked_count(),
         unacked_bytes: queue.unacked_ram_bytes() as u64,
+        replayable: queue.replayable_count(),
+        replayable_bytes: queue.replayable_bytes(),
         consumers: queue.consumer_count(),
         ram_bytes: queue.ram_bytes() as u64,
         counters: *queue.counters(),
