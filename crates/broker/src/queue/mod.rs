@@ -839,7 +839,7 @@ impl Queue {
         } else {
             None
         };
-        let settled = taker.is_some_and(|taker| taker.no_ack);
+        let settled = taker.is_some_and(|taker| taker.no_ack) && self.replay.is_none();
         if logged && !(settled && self.confirms.nobody_waits()) {
             self.await_log(position, confirm, settled, effects);
         } else if let Some(confirm) = confirm {
