@@ -440,13 +440,15 @@ impl Queue {
 
     /// Takes a message that a browse showed out of those that wait, if it is still among them.
     fn take(&mut self, now: Now, browsed: BrowsedMessage) -> Option<Entry> {
+        let logged =
+            self.settings.durable && (browsed.message.persistent || self.attempts.is_some());
         let looked_up = Entry {
             position: browsed.at.position,
             deadline: Deadline::from_wall(now, browsed.expires_at_ms),
             body_bytes: entry::body_bytes(&browsed.message),
             level: browsed.at.level,
-            logged: true,
-            spilled: false,
+            logged,
+            spilled: !logged,
             redelivered: browsed.redelivered,
             message: Some(browsed.message),
         };

@@ -60,6 +60,8 @@ pub(super) struct Journal {
     tickets: VecDeque<Ticket>,
     /// Settled positions that the log still has to be told, `from..until`, as they came.
     settles: Vec<(Position, Position)>,
+    /// Something was settled that a note of the replay window tells the log.
+    notes_waiting: bool,
     /// In ascending order of tickets.
     barriers: VecDeque<Barrier>,
     announced: Announced,
@@ -82,6 +84,7 @@ impl Journal {
             spill_durable_until: next,
             tickets: VecDeque::new(),
             settles: Vec::new(),
+            notes_waiting: false,
             barriers: VecDeque::new(),
             announced: Announced::No,
             delivered_until,
@@ -184,12 +187,18 @@ impl Journal {
         self.announce(false, effects);
     }
 
+    /// Something was settled that will be in the next batch as a note.
+    pub(super) fn settle_by_note(&mut self, effects: &mut Effects) {
+        self.notes_waiting = true;
+        self.announce(false, effects);
+    }
+
     /// Tells the channel when everything settled so far is safe; now, if it is.
     pub(super) fn barrier(&mut self, channel: ChannelId, effects: &mut Effects) {
         if self.failed {
             return effects.push(not_safe(channel));
         }
-        let ticket = if self.settles.is_empty() {
+        let ticket = if self.settles.is_empty() && !self.notes_waiting {
             let mut newest_first = self.tickets.iter().rev();
             match newest_first.find(|ticket| ticket.has_settles) {
                 Some(last) => last.ticket,
@@ -227,7 +236,8 @@ impl Journal {
         report_delivered: bool,
         sink: &mut impl RecordSink,
     ) {
-        let has_settles = !self.settles.is_empty();
+        let has_notes = std::mem::take(&mut self.notes_waiting);
+        let has_settles = has_notes || !self.settles.is_empty();
         for barrier in self.barriers.iter_mut().rev() {
             if barrier.ticket != NEXT_TICKET {
                 break;
@@ -290,6 +300,7 @@ impl Journal {
         effects.extend(self.take_barriers().map(not_safe));
         self.tickets.clear();
         self.settles = Vec::new();
+        self.notes_waiting = false;
         self.spill_wanted = false;
         self.announced = Announced::No;
     }
@@ -304,7 +315,7 @@ impl Journal {
             "spilled durably before it was collected"
         );
         assert!(
-            self.settles.is_empty() || self.announced != Announced::No,
+            (self.settles.is_empty() && !self.notes_waiting) || self.announced != Announced::No,
             "settles that nobody collects"
         );
         assert!(

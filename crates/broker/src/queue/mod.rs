@@ -542,6 +542,9 @@ impl Queue {
         let until = self.journal.durable(ticket, effects);
         if let Some(replay) = &mut self.replay {
             replay.durable(ticket);
+            if self.load.is_none() {
+                replay.nothing_is_read();
+            }
         }
         self.confirms.release_until(until, effects);
         self.flush_confirms(effects);
@@ -579,6 +582,7 @@ impl Queue {
             }
         }
         let replay = self.replay.as_deref();
+        let (durable, is_quorum) = (self.settings.durable, self.attempts.is_some());
         let entries = messages
             .into_iter()
             .filter(|(position, ..)| replay.is_none_or(|replay| !replay.keeps(*position)))
@@ -588,12 +592,16 @@ impl Queue {
                 body_bytes: entry::body_bytes(&message),
                 level: level(arguments, &message),
                 redelivered: position < delivered_until || entry::failed_before(&message) > 0,
+                // A transient one was there only to save RAM.
+                logged: durable && (message.persistent || is_quorum),
+                spilled: !(durable && (message.persistent || is_quorum)),
                 message: Some(message),
-                logged: true,
-                spilled: false,
             });
         let expected = self.ready.count();
         self.ready.loaded(load, reached, entries);
+        if let Some(replay) = &mut self.replay {
+            replay.nothing_is_read();
+        }
         self.counters.lost += expected.saturating_sub(self.ready.count());
         self.counters.recovered += self.ready.count().saturating_sub(expected);
         if !self.deleting {
@@ -743,6 +751,7 @@ impl Queue {
         let is_plain = confirm.is_none()
             && self.dedup.is_none()
             && self.attempts.is_none()
+            && self.replay.is_none()
             && self.settings.arguments.overflow == Overflow::DropHead;
         if !is_plain || !self.is_passed_by() {
             return Err(run);

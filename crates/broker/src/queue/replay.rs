@@ -102,6 +102,11 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     kept: RoaringTreemap,
+    /// Positions that have left, and that the log may not know of: what it reads there does not wait either.
+    gone: RoaringTreemap,
+    /// Those in runs, each with the batch that tells the log.
+    leaving: VecDeque<(Option<u64>, Position, Position)>,
+    durable_ticket: u64,
     /// The oldest first.
     groups: VecDeque<Group>,
     messages: u64,
@@ -210,9 +215,9 @@ impl Replay {
         self.unread.is_some()
     }
 
-    /// Whether it is the position of a message that is kept.
+    /// Whether it is the position of a message that is kept, or was a moment ago.
     pub(super) fn keeps(&self, position: Position) -> bool {
-        self.kept.contains(position.0)
+        self.kept.contains(position.0) || self.gone.contains(position.0)
     }
 
     pub(super) fn ram_bytes(&self) -> usize {
@@ -326,6 +331,10 @@ impl Replay {
             sink.message(notes, note.at, false, Some(note.settled_at_ms), &record);
         }
         self.noted_until = self.next_note;
+        let untold = self.leaving.iter_mut().rev();
+        for (told, ..) in untold.take_while(|(told, ..)| told.is_none()) {
+            *told = Some(ticket);
+        }
         for (from, until) in self.forgotten.drain(..) {
             sink.settled(notes, from, until);
         }
@@ -333,6 +342,7 @@ impl Replay {
 
     /// The log has all batches up to `ticket`, so these messages may leave RAM.
     pub(super) fn durable(&mut self, ticket: u64) {
+        self.durable_ticket = ticket;
         let held_bytes = &mut self.held_bytes;
         self.held.retain(|_, held| {
             let stays = held.ticket.is_none_or(|wanted| wanted > ticket);
@@ -341,6 +351,17 @@ impl Replay {
             }
             stays
         });
+    }
+
+    /// No read is under way that may still find what the log knows to be settled.
+    pub(super) fn nothing_is_read(&mut self) {
+        let ticket = self.durable_ticket;
+        let knows = |(told, ..): &mut (Option<u64>, Position, Position)| {
+            told.is_some_and(|told| told <= ticket)
+        };
+        while let Some((_, from, until)) = self.leaving.pop_front_if(knows) {
+            self.gone.remove_range(from.0..until.0);
+        }
     }
 
     /// Forgets what the log was told, or would have been told, about a group.
@@ -438,12 +459,12 @@ impl Queue {
             replay.hold(entry);
         }
         self.forget_traces(position);
-        self.journal.announce(false, effects);
+        self.journal.settle_by_note(effects);
         self.trim_replay_window(now, effects);
     }
 
-    /// Whether the position is of a message that is kept.
-    pub(super) fn is_kept(&self, position: Position) -> bool {
+    /// Whether the message of that position was settled and is kept.
+    pub fn is_kept(&self, position: Position) -> bool {
         self.replay
             .as_ref()
             .is_some_and(|replay| replay.keeps(position))
@@ -456,7 +477,8 @@ impl Queue {
         };
         let mut runs = Runs::new();
         let mut from = range.0;
-        let mut kept = replay.kept.iter();
+        let kept = &replay.kept | &replay.gone;
+        let mut kept = kept.iter();
         kept.advance_to(range.0.0);
         for position in kept.take_while(|position| *position < range.1.0) {
             if from < Position(position) {
@@ -513,6 +535,8 @@ impl Queue {
         }
         for (from, until) in group.runs {
             replay.kept.remove_range(from.0..until.0);
+            replay.gone.insert_range(from.0..until.0);
+            replay.leaving.push_back((None, from, until));
             let mut start = from;
             let held: Vec<_> = replay.held.range(from..until).map(|(at, _)| *at).collect();
             for position in held {

@@ -4,8 +4,8 @@
 //! was this allowed now, and, whenever no read is under way, is there anything left that should have happened?
 
 use crate::rig::{
-    FakeWindows, LoadResult, Rig, Told, channel, consume, consumer, message, publish_run, run_of,
-    settings, show,
+    FakeWindows, LoadResult, Rig, Told, channel, consume, consumer, message, operate, publish_run,
+    run_of, settings, show,
 };
 use base::{ConnectionId, Name, Now, Position};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply, Present};
@@ -82,6 +82,8 @@ struct Model {
     /// Positions that must not come back after a crash only if the log knows; that may be missing if it does not.
     settled: HashSet<u64>,
     confirmed: HashSet<u64>,
+    /// Settled positions that a crash left in the replay window.
+    window: HashSet<u64>,
     /// Barriers that wait: who asked, and what was settled before.
     barriers: VecDeque<(u64, HashSet<u64>)>,
     dead_letters: Vec<(DeadLetterReason, SharedMessage)>,
@@ -116,6 +118,7 @@ impl Model {
             owed: HashMap::new(),
             settled: HashSet::new(),
             confirmed: HashSet::new(),
+            window: HashSet::new(),
             barriers: VecDeque::new(),
             dead_letters: Vec::new(),
             expired: 0,
@@ -355,7 +358,8 @@ impl Model {
                 let (asker, settled) = self.barriers.pop_front().expect("somebody asked");
                 assert_eq!(asker, to);
                 let mut safe = rig.disk.iter().filter(|(_, (transient, ..))| !transient);
-                let back = safe.find(|(position, _)| settled.contains(&position.0));
+                let back =
+                    safe.find(|(at, _)| settled.contains(&at.0) && !rig.is_noted_on_disk(**at));
                 assert!(back.is_none(), "{back:?} was settled before a barrier");
             }
             Reply::Operated(reply) => self.operated(rig, to, reply),
@@ -559,6 +563,12 @@ impl Model {
         }
         for (&position, (transient, expires_at_ms, message)) in &rig.disk {
             assert!(!transient);
+            if rig.is_noted_on_disk(position) {
+                // It may have left the window meanwhile, but the log does not know.
+                assert!(self.settled.contains(&position.0) || self.window.contains(&position.0));
+                self.window.insert(position.0);
+                continue;
+            }
             let expires = expires_at_ms.map(|at| {
                 rig.now.monotonic + Duration::from_millis(at.saturating_sub(rig.now.wall_ms))
             });
@@ -575,6 +585,14 @@ impl Model {
                 },
             );
         }
+        for position in (0..rig.disk_next.0).map(Position) {
+            assert!(
+                !rig.queue.is_kept(position) || rig.disk.contains_key(&position),
+                "{position:?} is kept and not on the disk"
+            );
+        }
+        self.window
+            .retain(|position| rig.is_noted_on_disk(Position(*position)));
         self.next = rig.disk_next.max(rig.disk_delivered_until).0;
         self.consumers.clear();
         self.gets.clear();
@@ -645,6 +663,12 @@ impl Run {
         }
         if random.chance(50) {
             arguments.dead_letter_exchange = Some("dlx".into());
+        }
+        if random.chance(25) {
+            arguments.replay_window.ms = Some([100, 2_000, 60_000][random.below(3) as usize]);
+        }
+        if random.chance(10) {
+            arguments.replay_window.bytes = Some([10, 100_000][random.below(2) as usize]);
         }
         arguments.single_active_consumer = random.chance(20);
         let mut durable = random.chance(75);
@@ -1130,7 +1154,10 @@ impl Run {
     fn crash(&mut self) {
         self.answer = None;
         self.model.browsed_from = None;
-        let effects = self.rig.crash();
+        let mut effects = self.rig.crash();
+        while self.rig.look_up.is_some() {
+            effects.extend(self.rig.looked_up());
+        }
         self.model.recover(&self.rig);
         self.model.observe(&self.rig, &effects);
     }
@@ -1162,6 +1189,30 @@ impl Run {
             self.model.owed
         );
         assert!(self.model.barriers.is_empty(), "a barrier is not answered");
+        self.check_disk();
+        let effects = self.rig.command(operate(Operation::Forget));
+        self.model.observe(&self.rig, &effects);
+        let effects = self.rig.catch_up();
+        self.model.observe(&self.rig, &effects);
+        assert_eq!(self.rig.queue.replayable_count(), 0);
+        assert!(self.rig.disk_notes.is_empty());
+        self.check_disk();
+    }
+
+    /// At rest the disk has nothing that is neither in the queue nor kept.
+    fn check_disk(&self) {
+        for position in self.rig.disk.keys() {
+            let held = self.model.unacked.contains_key(&position.0)
+                || self
+                    .model
+                    .ready
+                    .keys()
+                    .any(|(_, known)| *known == position.0);
+            assert!(
+                held || self.rig.queue.is_kept(*position),
+                "{position:?} is on the disk for nobody"
+            );
+        }
     }
 }
 

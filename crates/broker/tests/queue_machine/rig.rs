@@ -426,6 +426,17 @@ impl Rig {
         })
     }
 
+    /// Whether a note on the disk says that the message was settled and is kept.
+    pub(crate) fn is_noted_on_disk(&self, position: Position) -> bool {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        self.disk_notes.values().any(|(_, _, note)| {
+            // Behind the version, the number of messages and their bytes there are runs of positions.
+            note.body[17..]
+                .chunks_exact(16)
+                .any(|run| (word(&run[..8])..word(&run[8..])).contains(&position.0))
+        })
+    }
+
     /// Time passes; the queue is woken if it asked to be.
     pub(crate) fn pass_ms(&mut self, ms: u64) -> Effects {
         self.now.monotonic += Duration::from_millis(ms);
