@@ -28,6 +28,9 @@ const ASIDE: &str = "aside";
 /// Publishes on the way at once.
 const WINDOW: u64 = 10_000;
 
+/// How long bystanders are watched while nothing happens, and after something has.
+const OBSERVED: Duration = Duration::from_secs(1);
+
 /// Longest wait for messages to expire.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -72,7 +75,7 @@ async fn measure(case: Case, persistent: bool, count: u64) -> anyhow::Result<()>
     declare_busy(&mut client, case).await?;
     client.declare(ASIDE, QueueOptions::default()).await?;
     let quiet = Bystanders::start(&broker).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(OBSERVED).await;
     quiet.finish("nothing happens", persistent).await?;
     fill(&mut client, case, &properties, count).await?;
 
@@ -104,7 +107,7 @@ async fn measure(case: Case, persistent: bool, count: u64) -> anyhow::Result<()>
     }
     let took = started.elapsed();
     // What it leaves to be done is done meanwhile.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(OBSERVED).await;
     let what = format!("{case:?}, {count} messages in {} ms", took.as_millis());
     bystanders.finish(&what, persistent).await
 }
