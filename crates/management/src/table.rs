@@ -104,8 +104,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "queues/*/*/move", POST, Management, browse::move_messages;
     "queues/*/*/copy", POST, Management, browse::copy;
     "queues/*/*/delete-messages", POST, Management, browse::delete_messages;
-    "queues/*/*/replay", DELETE, Management, browse::forget;
-    "queues/*/*/replay", POST, Management, browse::replay;
+    "queues/*/*/replay", POST_DELETE, Management, browse::replay;
     "queues/*/*/pause", PUT, Management, browse::pause;
     "queues/*/*/resume", PUT, Management, browse::resume;
     "queues/*/*/contents", DELETE, Management, queues::purge;

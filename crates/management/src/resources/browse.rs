@@ -15,6 +15,7 @@ use broker::auth::{self, Configure, Operation, Read, Write};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Filter, Present, SettledTime};
 use broker::error::ResourceKind;
 use bytes::Bytes;
+use hyper::Method;
 use node::{Acted, Action, PAGE_MESSAGES_MAX, Route, Selection};
 
 /// Messages of a page that does not say how many.
@@ -90,6 +91,9 @@ pub(crate) async fn delete_messages(call: Call) -> Outcome {
 
 /// Publishes what consumers have settled again: to this queue, unless the request says where to.
 pub(crate) async fn replay(call: Call) -> Outcome {
+    if call.method == Method::DELETE {
+        return forget(call).await;
+    }
     let body = call.body()?;
     allow(
         &body,
@@ -120,7 +124,7 @@ pub(crate) async fn replay(call: Call) -> Outcome {
 }
 
 /// Lets go of what the replay window keeps.
-pub(crate) async fn forget(call: Call) -> Outcome {
+async fn forget(call: Call) -> Outcome {
     let queue = queue(&call, Read)?;
     let node = &call.state.node;
     let count = node
