@@ -48,12 +48,16 @@ fn settled(rig: &mut Rig, time: SettledTime) -> Vec<u64> {
             messages_max: 3,
         }));
         effects.extend(rig.catch_up());
-        let answer = effects.into_iter().find_map(|effect| match effect {
-            Effect::Reply {
+        let answer = effects.into_iter().find_map(|effect| {
+            if let Effect::Reply {
                 reply: Reply::Operated(reply),
                 ..
-            } => Some(*reply),
-            _ => None,
+            } = effect
+            {
+                Some(*reply)
+            } else {
+                None
+            }
         });
         let Some(OperationReply::Browsed { messages, next, .. }) = answer else {
             panic!("no answer");
