@@ -1,7 +1,7 @@
 //! Where log lines go: the standard streams, files, a syslog server, an exchange.
 //!
 //! One layer takes every event, looks who wants it by its category (the event's target) and level, and gives each output the line in
-//! its own form ([`line`]). A thread that logs waits for files and streams and for nothing else: [`exchange`] and [`syslog`] have
+//! its own form ([`mod@line`]). A thread that logs waits for files and streams and for nothing else: [`exchange`] and [`syslog`] have
 //! threads and bounded queues of their own.
 
 pub(crate) mod exchange;
