@@ -4,7 +4,7 @@ import { useSetting } from "./settings.js";
 import { refine, useRoute } from "./route.js";
 import { usePoll } from "./poll.js";
 import { get } from "./api.js";
-import { number } from "./format.js";
+import { number, rate, rateOf } from "./format.js";
 import { Problem } from "./parts.js";
 
 /**
@@ -17,6 +17,22 @@ import { Problem } from "./parts.js";
  *   fixed?: boolean,
  * }} Column
  */
+
+/** A column of figures. @param {string} name @param {string} field @returns {Column} */
+export function figure(name, field, hidden = false) {
+  return { name, figure: true, hidden, sort: field, cell: (row) => number(row[field]) };
+}
+
+/** A column of rates of `message_stats`. @param {string} name @param {string} field @returns {Column} */
+export function speed(name, field, hidden = false) {
+  return {
+    name,
+    figure: true,
+    hidden,
+    sort: `message_stats.${field}_details.rate`,
+    cell: (row) => rate(rateOf(row.message_stats, field)),
+  };
+}
 
 const PAGE_SIZES = [20, 50, 100, 250, 500];
 

@@ -3,27 +3,13 @@ import { html } from "../lib/view.js";
 import { get, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { Chart, RangePicker, messageLines, useRange } from "../lib/chart.js";
-import { PagedTable, PlainTable } from "../lib/table.js";
+import { PagedTable, PlainTable, figure, speed } from "../lib/table.js";
 import { Facts, Link, Marks, Problem, Section, State, Waiting } from "../lib/parts.js";
-import { number, rate, rateOf } from "../lib/format.js";
+import { number, rate } from "../lib/format.js";
 import { consumerColumns } from "./queues.js";
 
 /** @returns {import("../lib/table.js").Column[]} */
 export function channelColumns() {
-  const figure = (/** @type {string} */ name, /** @type {string} */ field, hidden = false) => ({
-    name,
-    figure: true,
-    hidden,
-    sort: field,
-    cell: (/** @type {any} */ row) => number(row[field]),
-  });
-  const speed = (/** @type {string} */ name, /** @type {string} */ field, hidden = false) => ({
-    name,
-    figure: true,
-    hidden,
-    sort: `message_stats.${field}_details.rate`,
-    cell: (/** @type {any} */ row) => rate(rateOf(row.message_stats, field)),
-  });
   return [
     { name: "Channel", fixed: true, sort: "name", cell: (row) => html`<${Link} to=${["channels", row.name]}>${row.name}<//>` },
     { name: "Virtual host", sort: "vhost", cell: (row) => html`<span class="name">${row.vhost}</span>` },

@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { Chart, RangePicker, lengthLines, messageLines, useRange } from "../lib/chart.js";
 import { Form, argumentsOf } from "../lib/forms.js";
-import { PagedTable, PlainTable } from "../lib/table.js";
+import { PagedTable, PlainTable, figure, speed } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
 import { GetForm, MessageBrowser } from "../lib/messages.js";
@@ -32,21 +32,6 @@ const features = (row) => {
       [args.length > 0, "Args", args.join(", ")],
     ]} />${row.policy && html` <${Link} to=${["policies", row.vhost, row.policy]}>${row.policy}<//>`}`;
 };
-
-const figure = (/** @type {string} */ name, /** @type {string} */ field, hidden = false) => ({
-  name,
-  figure: true,
-  hidden,
-  sort: field,
-  cell: (/** @type {any} */ row) => number(row[field]),
-});
-const speed = (/** @type {string} */ name, /** @type {string} */ field, hidden = false) => ({
-  name,
-  figure: true,
-  hidden,
-  sort: `message_stats.${field}_details.rate`,
-  cell: (/** @type {any} */ row) => rate(rateOf(row.message_stats, field)),
-});
 
 /** @type {import("../lib/table.js").Column[]} */
 const COLUMNS = [

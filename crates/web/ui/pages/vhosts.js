@@ -8,9 +8,9 @@ import { attempt } from "../lib/toast.js";
 import { useRights } from "../lib/session.js";
 import { Chart, RangePicker, lengthLines, messageLines, useRange } from "../lib/chart.js";
 import { Form } from "../lib/forms.js";
-import { PlainTable } from "../lib/table.js";
+import { PlainTable, figure, speed } from "../lib/table.js";
 import { Facts, Link, Problem, Section, State, Waiting } from "../lib/parts.js";
-import { number, rate, rateOf } from "../lib/format.js";
+import { rate } from "../lib/format.js";
 import { PermissionTable, TopicPermissionTable } from "../lib/permissions.js";
 
 /** @param {any} row */
@@ -29,15 +29,14 @@ const bodyOf = (values) => ({ description: values.description, tags: values.tags
 export function Vhosts() {
   const { administrator } = useRights();
   const { data, error, reload } = usePoll((signal) => get("vhosts", undefined, signal), []);
-  const speed = (/** @type {string} */ name, /** @type {string} */ field) => ({ name, figure: true, sort: `message_stats.${field}_details.rate`, cell: (/** @type {any} */ row) => rate(rateOf(row.message_stats, field)) });
   return html`<h1>Virtual hosts</h1><${Problem} error=${error} />
     <${PlainTable} name="vhosts" rows=${data} rowKey=${(/** @type {any} */ row) => row.name} empty="No virtual hosts." columns=${[
       { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<${Link} to=${["vhosts", row.name]}>${row.name}<//> <small class="name">${row.description}</small>` },
       { name: "Default queue type", sort: "default_queue_type", cell: (/** @type {any} */ row) => row.default_queue_type },
       { name: "State", cell: (/** @type {any} */ row) => html`<${State} state=${stateOf(row)} />` },
-      { name: "Ready", figure: true, sort: "messages_ready", cell: (/** @type {any} */ row) => number(row.messages_ready) },
-      { name: "Unacked", figure: true, sort: "messages_unacknowledged", cell: (/** @type {any} */ row) => number(row.messages_unacknowledged) },
-      { name: "Total", figure: true, sort: "messages", cell: (/** @type {any} */ row) => number(row.messages) },
+      figure("Ready", "messages_ready"),
+      figure("Unacked", "messages_unacknowledged"),
+      figure("Total", "messages"),
       speed("Publish", "publish"), speed("Deliver", "deliver_get"),
     ]} />
     ${administrator && html`<${Section} title="Add a virtual host"><${Form} submit="Add virtual host" onSubmit=${async (/** @type {any} */ values) => {
