@@ -211,7 +211,7 @@ fn load(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
 }
 
 /// The cipher suites that may be used.
-fn provider(settings: &TlsSettings) -> CryptoProvider {
+pub(crate) fn provider(settings: &TlsSettings) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     if !settings.ciphers.is_empty() {
         provider.cipher_suites = settings.ciphers.values().copied().collect();

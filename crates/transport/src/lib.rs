@@ -1,7 +1,8 @@
-//! What lies between an accepted TCP socket and a protocol: the PROXY header and TLS.
+//! What lies between a TCP socket and a protocol: the PROXY header and TLS.
 //!
 //! Settings are read by name as `rabbitmq.conf` has them ([`TlsSettings`]), certificates are loaded and watched ([`TlsAcceptor`]), and
-//! a handshake gives a rustls connection, which the caller drives as it likes. Nothing here knows a protocol above, listens,
+//! a handshake gives a rustls connection, which the caller drives as it likes. [`ClientTls`] is the other side, for what the
+//! node itself connects to. Nothing here knows a protocol above, listens,
 //! or decides who may log in.
 //!
 //! RabbitMQ docs: ssl, networking#proxy-protocol.
@@ -9,6 +10,7 @@
 mod acceptor;
 mod certificate;
 mod ciphers;
+mod connector;
 mod generate;
 mod keys;
 pub mod proxy_header;
@@ -16,6 +18,7 @@ mod settings;
 
 pub use acceptor::{Handshaken, TlsAcceptor, TlsError};
 pub use certificate::{expiry_times, shown_time};
+pub use connector::{ClientTls, ClientTlsSettings};
 pub use generate::{GenerateError, generate};
 pub use rustls::ServerConnection;
 pub use settings::{LoginFrom, SanType, TlsSettings, TlsVersion};

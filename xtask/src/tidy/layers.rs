@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("codec-amqp091", &[]),
     ("broker", &["base"]),
     ("transport", &["base"]),
+    ("http-client", &["transport"]),
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
     ("config", &["broker", "frontend-amqp091", "transport"]),
     ("store", &["base"]),
