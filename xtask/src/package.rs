@@ -57,6 +57,7 @@ pub(crate) fn build(binary: &Path) -> Result<PathBuf> {
         let link = tree.join("usr/sbin").join(name);
         symlink("../bin/warren", &link).with_context(|| format!("link {}", link.display()))?;
     }
+    write_documents(binary, &tree)?;
     let root = shell::root();
     let documents = tree.join("usr/share/doc/warrenmq");
     copy(&root.join("LICENSE"), &documents.join("copyright"), 0o644)?;
@@ -91,6 +92,64 @@ pub(crate) fn build(binary: &Path) -> Result<PathBuf> {
             .arg(&archive),
     )?;
     Ok(archive)
+}
+
+/// Where shells look for what completes the command lines of a program, `*`.
+const COMPLETIONS: &[(&str, &str)] = &[
+    ("bash", "usr/share/bash-completion/completions/*"),
+    ("fish", "usr/share/fish/vendor_completions.d/*.fish"),
+];
+
+/// Puts what the binary itself writes where shells and `man` look for it.
+fn write_documents(binary: &Path, tree: &Path) -> Result<()> {
+    let tools = NAMES.iter().filter(|name| **name != "rabbitmq-server");
+    for (shell, place) in COMPLETIONS {
+        let text = said(binary, &["completion", shell])?;
+        write(&tree.join(place.replace('*', "warren")), &text)?;
+        let own = place.replace('*', "warren");
+        let own = Path::new(&own).file_name().context("it has a name")?;
+        for name in tools.clone() {
+            let link = tree.join(place.replace('*', name));
+            symlink(own, &link).with_context(|| format!("link {}", link.display()))?;
+        }
+    }
+    let text = said(binary, &["completion", "zsh"])?;
+    write(&tree.join("usr/share/zsh/vendor-completions/_warren"), &text)?;
+    let manuals = tree.join("usr/share/man");
+    write(&manuals.join("man1/warren.1"), &said(binary, &["manual"])?)?;
+    for name in tools {
+        let page = said(binary, &["manual", name])?;
+        write(&manuals.join(format!("man8/{name}.8")), &page)?;
+    }
+    // The broker itself is explained where the program is.
+    write(&manuals.join("man8/rabbitmq-server.8"), b".so man1/warren.1\n")?;
+    for page in NAMES.iter().map(|name| format!("man8/{name}.8")) {
+        check(Command::new("gzip").arg("-9n").arg(manuals.join(page)))?;
+    }
+    check(
+        Command::new("gzip")
+            .arg("-9n")
+            .arg(manuals.join("man1/warren.1")),
+    )
+}
+
+/// What the binary writes when it is asked for it.
+fn said(binary: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new(binary)
+        .args(arguments)
+        .output()
+        .with_context(|| format!("run {}", binary.display()))?;
+    if !output.status.success() {
+        bail!("{} {arguments:?}: {}", binary.display(), output.status);
+    }
+    Ok(output.stdout)
+}
+
+fn write(path: &Path, text: &[u8]) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        make_directory(directory)?;
+    }
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// Debian's name of the machine's architecture.

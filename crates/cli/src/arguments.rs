@@ -188,6 +188,12 @@ impl Arguments {
         }
     }
 
+    /// The option that a word names whose value has still to follow.
+    pub(crate) fn unfinished(&self, word: &str) -> Option<&'static Opt> {
+        let option = self.find(word.strip_prefix('-')?)?;
+        (option.value != Value::None).then_some(option)
+    }
+
     /// Whether an option was given.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.options.iter().any(|(own, _)| *own == name)

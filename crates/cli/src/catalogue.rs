@@ -245,14 +245,14 @@ const PID: Opt = Opt::number("pid", "the process of the node").short('P');
 
 /// All commands.
 pub(crate) static COMMANDS: &[Command] = &[
-    Command::new("help", G::Help, "[<command>] [--list-commands]", "Explains a command, or lists all", general::help)
+    Command::new("help", G::Help, "(<command> | [--list-commands])", "Explains a command, or lists all", general::help)
         .values(0, 1).needs(Needs::Nothing).tools(EVERYWHERE)
         .options(&[Opt::switch("list-commands", "only the names of all commands")]),
     Command::new("version", G::Help, "", "Prints the version of RabbitMQ whose commands these are", general::version)
         .needs(Needs::Nothing).tools(EVERYWHERE),
-    Command::new("autocomplete", G::Help, "[<prefix>]", "Lists the commands that begin with a prefix", general::autocomplete)
+    Command::new("autocomplete", G::Help, "[prefix] [--timeout <timeout>]", "Lists the commands that begin with a prefix", general::autocomplete)
         .values(0, 1).needs(Needs::Nothing).tools(EVERYWHERE),
-    Command::new("hash_password", G::Other, "<cleartext_password> [--hashing-algorithm <rabbit_password_hashing_sha256 | rabbit_password_hashing_sha512>]", "Prints the salted hash of a password, for definitions", general::hash_password)
+    Command::new("hash_password", G::Other, "<cleartext_password> [--hashing-algorithm <algorithm>]", "Prints the salted hash of a password, for definitions", general::hash_password)
         .values(0, 1).needs(Needs::Nothing)
         .options(&[Opt::text("hashing-algorithm", "sha256, sha512 or md5")]),
 
@@ -260,14 +260,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         .tools(CTL_AND_DIAGNOSTICS).options(&[Opt::text("unit", "bytes, kb, mb or gb")]),
     Command::new("ping", G::Monitoring, "[--timeout <timeout>]", "Checks that the node's process answers", nodes::ping)
         .tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing),
-    Command::new("await_startup", G::Nodes, "[--timeout <timeout>]", "Waits until the broker of a node runs", nodes::await_startup)
+    Command::new("await_startup", G::Nodes, "", "Waits until the broker of a node runs", nodes::await_startup)
         .needs(Needs::Nothing),
     Command::new("wait", G::Nodes, "[<pidfile>] [--pid|-P <pid>] [--timeout <timeout>]", "Waits until the broker of a node runs, as long as its process does", nodes::wait)
         .values(0, 1).needs(Needs::Nothing).options(&[PID]),
     Command::new("stop", G::Nodes, "[--idempotent] [<pidfile>]", "Stops the broker and the process of a node", nodes::stop)
         .values(0, 1).needs(Needs::Nothing)
         .options(&[Opt::switch("idempotent", "a node that does not run is no failure")]),
-    Command::new("shutdown", G::Nodes, "[--wait]", "Stops the broker and the process of a node, and waits for its end", nodes::shutdown)
+    Command::new("shutdown", G::Nodes, "[--wait] [--timeout <timeout>]", "Stops the broker and the process of a node, and waits for its end", nodes::shutdown)
         .needs(Needs::Node)
         .options(&[Opt::switch("wait", "wait for the end of the process; it does so by itself"), Opt::switch("no-wait", "do not wait")]),
     Command::new("stop_app", G::Nodes, "", "Stops the broker and leaves its process", nodes::stop_app).needs(Needs::Node),
@@ -278,9 +278,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("add_user", G::Users, "<username> [<password>] [<password_hash> --pre-hashed-password]", "Creates a user, without any permissions", users::add_user)
         .values(1, 2).options(&[Opt::switch("pre-hashed-password", "the password is a hash in base64")]),
     Command::new("delete_user", G::Users, "<username>", "Deletes a user", users::delete_user).values(1, 1),
-    Command::new("change_password", G::Users, "<username> [<password>]", "Changes the password of a user", users::change_password).values(1, 2),
+    Command::new("change_password", G::Users, "<username> <password>", "Changes the password of a user", users::change_password).values(1, 2),
     Command::new("clear_password", G::Users, "<username>", "Takes the password from a user, who cannot log in with one any more", users::clear_password).values(1, 1),
-    Command::new("authenticate_user", G::Users, "<username> [<password>]", "Checks whether a user could log in", users::authenticate_user).values(1, 2),
+    Command::new("authenticate_user", G::Users, "<username> <password>", "Checks whether a user could log in", users::authenticate_user).values(1, 2),
     Command::new("set_user_tags", G::Users, "<username> <tag> [...]", "Gives a user these tags and no others", users::set_user_tags).values(1, MANY),
     Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users),
     Command::new("set_user_limits", G::Users, "<username> <definition>", "Limits connections and channels of a user", users::set_user_limits).values(2, 2),
@@ -292,18 +292,18 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("set_permissions_globally", G::Access, "<username> <conf> <write> <read>", "Says what a user may do in each virtual host there is", access::set_permissions_globally).values(4, 4),
     Command::new("clear_permissions", G::Access, "[--vhost <vhost>] <username>", "Takes a user's permissions in a virtual host", access::clear_permissions).values(1, 1),
     Command::new("list_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists who may do what in a virtual host", access::list_permissions),
-    Command::new("list_user_permissions", G::Access, "[--no-table-headers] [--timeout <timeout>] <username>", "Lists what a user may do where", access::list_user_permissions).values(1, 1),
+    Command::new("list_user_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists what a user may do where", access::list_user_permissions).values(1, 1),
     Command::new("set_topic_permissions", G::Access, "[--vhost <vhost>] <username> <exchange> <write> <read>", "Says which routing keys a user may use with a topic exchange", access::set_topic_permissions).values(4, 4),
     Command::new("clear_topic_permissions", G::Access, "[--vhost <vhost>] <username> [<exchange>]", "Takes a user's topic permissions for an exchange, or for all", access::clear_topic_permissions).values(1, 2),
     Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions),
-    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] [--timeout <timeout>] <username>", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1),
+    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1),
 
     Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY)
         .details("Columns: cluster_state, default_queue_type, description, metadata, name, protected_from_deletion, tags, tracing."),
     Command::new("add_vhost", G::Vhosts, "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]", "Creates a virtual host, in which nobody has permissions", vhosts::add_vhost)
         .values(1, 1).options(&[DESCRIPTION, TAGS, QUEUE_TYPE]),
     Command::new("delete_vhost", G::Vhosts, "<vhost>", "Deletes a virtual host with everything in it", vhosts::delete_vhost).values(1, 1),
-    Command::new("update_vhost_metadata", G::Vhosts, "<vhost> [--description <description>] [--tags \"<tag1>,<tag2>,<...>\"] [--default-queue-type <quorum|classic|stream>] [--protected-from-deletion <true|false>]", "Changes what is said about a virtual host", vhosts::update_vhost_metadata)
+    Command::new("update_vhost_metadata", G::Vhosts, "<vhost> [--description=<description>] [--tags=\"<tag1>,<tag2>,<...>\"] [--default-queue-type=<quorum|classic|stream>] [--protected-from-deletion=<true|false>]", "Changes what is said about a virtual host", vhosts::update_vhost_metadata)
         .values(1, 1).options(&[DESCRIPTION, TAGS, QUEUE_TYPE, PROTECTED]),
     Command::new("set_vhost_tags", G::Vhosts, "<vhost> <tag> [...]", "Gives a virtual host these tags and no others", vhosts::set_vhost_tags).values(1, MANY),
     Command::new("enable_vhost_deletion_protection", G::Vhosts, "<vhost>", "Keeps a virtual host from being deleted", vhosts::enable_deletion_protection).values(1, 1),
@@ -311,8 +311,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("set_vhost_limits", G::Vhosts, "[--vhost <vhost>] <definition>", "Limits connections and queues of a virtual host", vhosts::set_vhost_limits).values(1, 1),
     Command::new("clear_vhost_limits", G::Vhosts, "[--vhost <vhost>]", "Takes all limits from a virtual host", vhosts::clear_vhost_limits),
     Command::new("list_vhost_limits", G::Vhosts, "[--vhost <vhost>] [--global] [--no-table-headers]", "Lists limits of a virtual host, or of all", vhosts::list_vhost_limits).options(&[GLOBAL_SWITCH]),
-    Command::new("restart_vhost", G::Vhosts, "[--vhost <vhost>]", "Starts a virtual host that has failed, which none does here", vhosts::restart_vhost),
-    Command::new("reconcile_vhosts", G::Vhosts, "", "Starts virtual hosts on all nodes; they are always started here", vhosts::reconcile_vhosts),
+    Command::new("restart_vhost", G::Vhosts, "[--vhost <vhost>] [--timeout <timeout>]", "Starts a virtual host that has failed, which none does here", vhosts::restart_vhost),
+    Command::new("reconcile_vhosts", G::Vhosts, "[--timeout <timeout>]", "Starts virtual hosts on all nodes; they are always started here", vhosts::reconcile_vhosts),
     Command::new("trace_on", G::Vhosts, "[--vhost <vhost>]", "Copies all messages of a virtual host to amq.rabbitmq.trace", vhosts::trace_on),
     Command::new("trace_off", G::Vhosts, "[--vhost <vhost>]", "Stops copying them", vhosts::trace_off),
 
@@ -332,25 +332,25 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("list_queues", G::Monitoring, "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists queues and what is in them", listing::list_queues)
         .values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .options(&[Opt::switch("online", "queues that are up"), Opt::switch("offline", "queues that are down"), Opt::switch("local", "queues of this node")]),
-    Command::new("list_exchanges", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists exchanges", listing::list_exchanges).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_bindings", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists bindings", listing::list_bindings).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_connections", G::Monitoring, "[--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists client connections", listing::list_connections).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_channels", G::Monitoring, "[--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists channels", listing::list_channels).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_consumers", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists consumers", listing::list_consumers).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_unresponsive_queues", G::Monitoring, "[--local] [--queue-timeout <queue-timeout>] [<column> ...] [--no-table-headers] [--timeout <timeout>]", "Lists queues that do not answer in time", listing::list_unresponsive_queues)
+    Command::new("list_exchanges", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists exchanges", listing::list_exchanges).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_bindings", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists bindings", listing::list_bindings).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_connections", G::Monitoring, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists client connections", listing::list_connections).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_channels", G::Monitoring, "[--no-table-headers] [<column> ...]", "Lists channels", listing::list_channels).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_consumers", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists consumers", listing::list_consumers).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_unresponsive_queues", G::Monitoring, "[--local] [--queue-timeout <seconds>] [<column> ...] [--no-table-headers] [--timeout <timeout>]", "Lists queues that do not answer in time", listing::list_unresponsive_queues)
         .values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .options(&[Opt::switch("local", "queues of this node"), Opt::number("queue-timeout", "milliseconds for each queue")]),
 
-    Command::new("purge_queue", G::Queues, "[--vhost <vhost>] <queue>", "Drops all ready messages of a queue", operations::purge_queue).values(1, 1),
-    Command::new("delete_queue", G::Queues, "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u] [--force]", "Deletes a queue", operations::delete_queue)
+    Command::new("purge_queue", G::Queues, "<queue> [--timeout <timeout>]", "Drops all ready messages of a queue", operations::purge_queue).values(1, 1),
+    Command::new("delete_queue", G::Queues, "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u] [--force] [--timeout <timeout>]", "Deletes a queue", operations::delete_queue)
         .values(1, 1).options(&[IF_EMPTY, IF_UNUSED, Opt::switch("force", "queues of this node are always deleted in order")]),
-    Command::new("close_connection", G::Operations, "<connectionpid> <explanation>", "Closes a connection, which list_connections names by its pid", operations::close_connection).values(2, 2),
+    Command::new("close_connection", G::Operations, "<connection pid> <explanation>", "Closes a connection, which list_connections names by its pid", operations::close_connection).values(2, 2),
     Command::new("close_all_connections", G::Operations, "[--vhost <vhost> --limit <limit>] [-n <node> --global] [--per-connection-delay <delay>] <explanation>", "Closes all connections of a virtual host, or of the node", operations::close_all_connections)
         .values(1, 1).options(&[GLOBAL_SWITCH, Opt::number("limit", "so many at most"), Opt::number("per-connection-delay", "milliseconds between two of them")]),
     Command::new("close_all_user_connections", G::Operations, "<username> <explanation>", "Closes all connections of a user", operations::close_all_user_connections)
         .values(2, 2).options(&[Opt::number("limit", "so many at most"), Opt::number("per-connection-delay", "milliseconds between two of them")]),
 
-    Command::new("cluster_status", G::Cluster, "", "Shows the nodes of the cluster and how they are", cluster::cluster_status).tools(CTL_AND_DIAGNOSTICS).state(State::OneNode),
+    Command::new("cluster_status", G::Cluster, "[--timeout <timeout>]", "Shows the nodes of the cluster and how they are", cluster::cluster_status).tools(CTL_AND_DIAGNOSTICS).state(State::OneNode),
     Command::new("set_cluster_name", G::Configuration, "<name>", "Names the cluster", cluster::set_cluster_name).values(1, 1),
     Command::new("join_cluster", G::Cluster, "[--disc] <existing_cluster_member>", "Makes a node a member of a cluster", cluster::join_cluster)
         .values(1, 1).needs(Needs::Node).options(&[Opt::switch("disc", "every node keeps its data on the disk")])
@@ -363,52 +363,52 @@ pub(crate) static COMMANDS: &[Command] = &[
         .needs(Needs::Nothing).state(State::NoEffect("A single node waits for nobody when it starts.")),
     Command::new("await_online_nodes", G::Cluster, "<count> [--timeout <timeout>]", "Waits until the cluster has that many nodes", cluster::await_online_nodes).values(1, 1).state(State::OneNode),
     Command::new("rename_cluster_node", G::Deprecated, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(2, MANY).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("update_cluster_nodes", G::Deprecated, "<existing_cluster_member_node_to_seed_from>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("node_health_check", G::Deprecated, "", "Does nothing, as in RabbitMQ 4", cluster::node_health_check).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
+    Command::new("update_cluster_nodes", G::Deprecated, "<seed_node>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
+    Command::new("node_health_check", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", cluster::node_health_check).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("rotate_logs", G::Deprecated, "", "Is refused, as in RabbitMQ 4", cluster::rotate_logs).needs(Needs::Nothing).state(State::Missing("It is refused by RabbitMQ 4 too.")),
     Command::new("list_feature_flags", G::Features, "[<column> ...] [--timeout <timeout>]", "Lists feature flags", cluster::list_feature_flags).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .state(State::NoEffect("There are no flags to switch: whatever a node can do, it does.")),
-    Command::new("enable_feature_flag", G::Features, "[--opt-in] <feature_flag>", "Enables a feature flag, or all", cluster::enable_feature_flag).values(1, 1)
+    Command::new("enable_feature_flag", G::Features, "[--opt-in] <all | feature_flag>", "Enables a feature flag, or all", cluster::enable_feature_flag).values(1, 1)
         .options(&[Opt::switch("opt-in", "also flags that are experiments"), Opt::switch("experimental", "the same")])
         .state(State::NoEffect("There are no flags to switch: whatever a node can do, it does.")),
-    Command::new("list_deprecated_features", G::Features, "[--used]", "Lists deprecated features", cluster::list_deprecated_features).tools(CTL_AND_DIAGNOSTICS).framed().options(&[Opt::switch("used", "those that are in use")]),
+    Command::new("list_deprecated_features", G::Features, "[--used] [<column> ...]", "Lists deprecated features", cluster::list_deprecated_features).tools(CTL_AND_DIAGNOSTICS).framed().options(&[Opt::switch("used", "those that are in use")]),
 
     Command::new("set_vm_memory_high_watermark", G::Configuration, "<fraction> | absolute <value>", "Says at which use of memory publishers are blocked, until the node starts again", settings::set_vm_memory_high_watermark).values(1, 2),
     Command::new("set_disk_free_limit", G::Configuration, "<disk_limit> | mem_relative <fraction>", "Says below which free disk space publishers are blocked, until the node starts again", settings::set_disk_free_limit).values(1, 2),
     Command::new("export_definitions", G::Definitions, "<file_path | \"-\"> [--format <json>]", "Writes everything but messages to a file", settings::export_definitions).values(1, 1).options(&[FORMAT]),
     Command::new("import_definitions", G::Definitions, "[<file_path>] [--format <json>]", "Reads a file of definitions, all of it or nothing", settings::import_definitions).values(0, 1).options(&[FORMAT]),
 
-    Command::new("alarms", G::Monitoring, "", "Lists alarms for memory and disk", diagnostics::list_alarms).tools(DIAGNOSTICS),
-    Command::new("check_alarms", G::Monitoring, "", "Fails if there is an alarm", diagnostics::check_alarms).tools(DIAGNOSTICS),
-    Command::new("check_local_alarms", G::Deprecated, "", "Does nothing, as in RabbitMQ 4", diagnostics::check_local_alarms).tools(DIAGNOSTICS).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("check_running", G::Monitoring, "", "Fails if the broker does not run", diagnostics::check_running).tools(DIAGNOSTICS).needs(Needs::Node),
-    Command::new("is_running", G::Monitoring, "", "Says whether the broker runs", diagnostics::is_running).tools(DIAGNOSTICS).needs(Needs::Node),
-    Command::new("is_booting", G::Monitoring, "", "Says whether the broker is starting", diagnostics::is_booting).tools(DIAGNOSTICS).needs(Needs::Node),
-    Command::new("listeners", G::Monitoring, "", "Lists where clients can connect", diagnostics::listeners).tools(DIAGNOSTICS),
-    Command::new("check_port_listener", G::Monitoring, "<port>", "Fails if nothing listens on a port", diagnostics::check_port_listener).values(1, 1).tools(DIAGNOSTICS),
-    Command::new("check_protocol_listener", G::Monitoring, "<protocol>", "Fails if nothing listens for a protocol", diagnostics::check_protocol_listener).values(1, 1).tools(DIAGNOSTICS),
-    Command::new("check_port_connectivity", G::Monitoring, "[--address <ip|hostname>]", "Connects to all listeners", diagnostics::check_port_connectivity).tools(DIAGNOSTICS).options(&[Opt::text("address", "where to connect to")]),
-    Command::new("check_virtual_hosts", G::Monitoring, "", "Fails if a virtual host does not run", diagnostics::check_virtual_hosts).tools(DIAGNOSTICS),
-    Command::new("check_certificate_expiration", G::Monitoring, "[--within <period> --unit <unit>]", "Fails if a certificate expires soon", diagnostics::check_certificate_expiration).tools(DIAGNOSTICS)
+    Command::new("alarms", G::Monitoring, "[--timeout <timeout>]", "Lists alarms for memory and disk", diagnostics::list_alarms).tools(DIAGNOSTICS),
+    Command::new("check_alarms", G::Monitoring, "[--timeout <timeout>]", "Fails if there is an alarm", diagnostics::check_alarms).tools(DIAGNOSTICS),
+    Command::new("check_local_alarms", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", diagnostics::check_local_alarms).tools(DIAGNOSTICS).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
+    Command::new("check_running", G::Monitoring, "[--timeout <timeout>]", "Fails if the broker does not run", diagnostics::check_running).tools(DIAGNOSTICS).needs(Needs::Node),
+    Command::new("is_running", G::Monitoring, "[--timeout <timeout>]", "Says whether the broker runs", diagnostics::is_running).tools(DIAGNOSTICS).needs(Needs::Node),
+    Command::new("is_booting", G::Monitoring, "[--timeout <timeout>]", "Says whether the broker is starting", diagnostics::is_booting).tools(DIAGNOSTICS).needs(Needs::Node),
+    Command::new("listeners", G::Monitoring, "[--timeout <timeout>]", "Lists where clients can connect", diagnostics::listeners).tools(DIAGNOSTICS),
+    Command::new("check_port_listener", G::Monitoring, "<port> [--timeout <timeout>]", "Fails if nothing listens on a port", diagnostics::check_port_listener).values(1, 1).tools(DIAGNOSTICS),
+    Command::new("check_protocol_listener", G::Monitoring, "<protocol> [--timeout <timeout>]", "Fails if nothing listens for a protocol", diagnostics::check_protocol_listener).values(1, 1).tools(DIAGNOSTICS),
+    Command::new("check_port_connectivity", G::Monitoring, "[--address <target address>] [--timeout <timeout>]", "Connects to all listeners", diagnostics::check_port_connectivity).tools(DIAGNOSTICS).options(&[Opt::text("address", "where to connect to")]),
+    Command::new("check_virtual_hosts", G::Monitoring, "[--timeout <timeout>]", "Fails if a virtual host does not run", diagnostics::check_virtual_hosts).tools(DIAGNOSTICS),
+    Command::new("check_certificate_expiration", G::Monitoring, "[--within <period>] [--unit <unit>]", "Fails if a certificate expires soon", diagnostics::check_certificate_expiration).tools(DIAGNOSTICS)
         .options(&[Opt::number("within", "how soon; 4 without it"), Opt::text("unit", "days, weeks, months or years")]),
-    Command::new("check_if_node_is_quorum_critical", G::Monitoring, "", "Fails if queues would lose their quorum with this node", diagnostics::check_if_node_is_quorum_critical).tools(QUEUE_TOOLS).state(State::OneNode),
-    Command::new("check_if_new_quorum_queue_replicas_have_finished_initial_sync", G::Monitoring, "", "Fails if there are replicas that are not complete yet", diagnostics::check_new_replicas).tools(QUEUE_TOOLS).state(State::OneNode),
+    Command::new("check_if_node_is_quorum_critical", G::Monitoring, "[--timeout <timeout>]", "Fails if queues would lose their quorum with this node", diagnostics::check_if_node_is_quorum_critical).tools(QUEUE_TOOLS).state(State::OneNode),
+    Command::new("check_if_new_quorum_queue_replicas_have_finished_initial_sync", G::Monitoring, "[--timeout <timeout>]", "Fails if there are replicas that are not complete yet", diagnostics::check_new_replicas).tools(QUEUE_TOOLS).state(State::OneNode),
     Command::new("check_for_quorum_queues_without_an_elected_leader", G::Monitoring, "[--vhost <vhost>] [--across-all-vhosts] <pattern>", "Fails if there are quorum queues without a leader", diagnostics::check_leaders).values(0, 1).tools(QUEUE_TOOLS).options(&[Opt::switch("across-all-vhosts", "in all virtual hosts")]).state(State::OneNode),
     Command::new("check_if_metadata_store_is_initialized", G::Monitoring, "", "Fails if the metadata is not there yet", diagnostics::check_metadata_store).tools(DIAGNOSTICS),
     Command::new("check_if_metadata_store_is_initialized_with_data", G::Monitoring, "", "Fails if the metadata is not there yet", diagnostics::check_metadata_store).tools(DIAGNOSTICS),
-    Command::new("check_if_any_deprecated_features_are_used", G::Monitoring, "", "Fails if deprecated features are in use", diagnostics::check_deprecated_features).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("check_if_cluster_has_classic_queue_mirroring_policy", G::Monitoring, "", "Fails if policies ask for mirrored queues, which there are none of", diagnostics::check_mirroring).tools(QUEUE_TOOLS),
-    Command::new("list_policies_with_classic_queue_mirroring", G::Monitoring, "", "Lists policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
-    Command::new("list_operator_policies_with_classic_queue_mirroring", G::Monitoring, "", "Lists operator policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
-    Command::new("check_if_node_is_mirror_sync_critical", G::Deprecated, "", "Does nothing, as in RabbitMQ 4", diagnostics::check_mirror_sync).tools(QUEUE_TOOLS).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("memory_breakdown", G::Monitoring, "[--unit <unit>]", "Shows what memory is used for", diagnostics::memory_breakdown).tools(DIAGNOSTICS).options(&[Opt::text("unit", "bytes, kb, mb or gb")]),
-    Command::new("server_version", G::Monitoring, "", "Prints the version of RabbitMQ whose behaviour the node has", diagnostics::server_version).tools(DIAGNOSTICS).needs(Needs::Node),
-    Command::new("erlang_version", G::Monitoring, "[--details]", "Says that there is no Erlang", diagnostics::erlang_version).tools(DIAGNOSTICS).options(&[Opt::switch("details", "the same"), Opt::switch("offline", "the same")]),
-    Command::new("discover_peers", G::Monitoring, "", "Lists the nodes of the cluster", diagnostics::discover_peers).tools(DIAGNOSTICS).state(State::OneNode),
+    Command::new("check_if_any_deprecated_features_are_used", G::Monitoring, "[--timeout <timeout>]", "Fails if deprecated features are in use", diagnostics::check_deprecated_features).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("check_if_cluster_has_classic_queue_mirroring_policy", G::Monitoring, "[--timeout <timeout>]", "Fails if policies ask for mirrored queues, which there are none of", diagnostics::check_mirroring).tools(QUEUE_TOOLS),
+    Command::new("list_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
+    Command::new("list_operator_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists operator policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
+    Command::new("check_if_node_is_mirror_sync_critical", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", diagnostics::check_mirror_sync).tools(QUEUE_TOOLS).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
+    Command::new("memory_breakdown", G::Monitoring, "[--unit <unit>] [--timeout <timeout>]", "Shows what memory is used for", diagnostics::memory_breakdown).tools(DIAGNOSTICS).options(&[Opt::text("unit", "bytes, kb, mb or gb")]),
+    Command::new("server_version", G::Monitoring, "[--timeout <timeout>]", "Prints the version of RabbitMQ whose behaviour the node has", diagnostics::server_version).tools(DIAGNOSTICS).needs(Needs::Node),
+    Command::new("erlang_version", G::Monitoring, "[--timeout <timeout>]", "Says that there is no Erlang", diagnostics::erlang_version).tools(DIAGNOSTICS).options(&[Opt::switch("details", "the same"), Opt::switch("offline", "the same")]),
+    Command::new("discover_peers", G::Monitoring, "[--timeout <timeout>]", "Lists the nodes of the cluster", diagnostics::discover_peers).tools(DIAGNOSTICS).state(State::OneNode),
     Command::new("resolve_hostname", G::Configuration, "<hostname> [--address-family <ipv4 | ipv6>]", "Resolves the name of a host", diagnostics::resolve_hostname).values(1, 1).tools(DIAGNOSTICS).options(&[Opt::text("address-family", "ipv4 or ipv6")]),
     Command::new("list_node_auth_attempt_stats", G::Monitoring, "[--by-source]", "Lists how many logins were tried", diagnostics::auth_attempts).tools(CTL_AND_DIAGNOSTICS).options(&[Opt::switch("by-source", "by address and user")]),
-    Command::new("has_reached_target_cluster_size", G::Upgrade, "", "Fails if the cluster has too few nodes", diagnostics::has_reached_target_cluster_size).tools(&[Ctl, Diagnostics, Upgrade]).state(State::OneNode),
-    Command::new("log_location", G::Configuration, "[--all]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places")]),
+    Command::new("has_reached_target_cluster_size", G::Upgrade, "[--timeout <timeout>]", "Fails if the cluster has too few nodes", diagnostics::has_reached_target_cluster_size).tools(&[Ctl, Diagnostics, Upgrade]).state(State::OneNode),
+    Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places")]),
     Command::new("list_policies_that_match", G::Policies, "[--vhost <vhost>] [--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(CTL_AND_DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
 
     Command::new("list", G::Plugins, "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]", "Lists plugins and which of them are enabled", plugins::list).values(0, 1).tools(PLUGINS).needs(Needs::Nothing)
@@ -419,26 +419,26 @@ pub(crate) static COMMANDS: &[Command] = &[
         ]),
     Command::new("enable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Enables plugins, at once where the node runs", plugins::enable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE]),
     Command::new("disable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Disables plugins, at once where the node runs", plugins::disable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE]),
-    Command::new("set", G::Plugins, "[<plugin>] [--offline] [--online]", "Enables these plugins and no others", plugins::set).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
+    Command::new("set", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Enables these plugins and no others", plugins::set).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
     Command::new("is_enabled", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Fails if a plugin is not enabled", plugins::is_enabled).values(1, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
     Command::new("directories", G::Plugins, "[--offline] [--online]", "Says where the list of enabled plugins is", plugins::directories).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
 
     Command::new("quorum_status", G::Queues, "[--vhost <vhost>] <queue>", "Shows the replicas of a quorum queue", replicas::quorum_status).values(1, 1).tools(QUEUE_TOOLS).framed().state(State::OneNode),
-    Command::new("peek", G::Queues, "[--vhost <vhost>] <queue> <pos>", "Shows a message of a quorum queue and leaves it there", replicas::peek).values(2, 2).tools(QUEUES).framed(),
-    Command::new("add_member", G::Queues, "[--vhost <vhost>] <queue> <node> [--membership <promotable|voter>]", "Adds a replica to a queue", replicas::add_member).values(2, 2).tools(QUEUES).options(&[Opt::text("membership", "promotable or voter")]).state(State::OneNode),
+    Command::new("peek", G::Queues, "[--vhost <vhost>] <queue> <position> [--timeout <timeout>]", "Shows a message of a quorum queue and leaves it there", replicas::peek).values(2, 2).tools(QUEUES).framed(),
+    Command::new("add_member", G::Queues, "[--vhost <vhost>] <queue> <node> [--membership <promotable|voter>] [--timeout <timeout>]", "Adds a replica to a queue", replicas::add_member).values(2, 2).tools(QUEUES).options(&[Opt::text("membership", "promotable or voter")]).state(State::OneNode),
     Command::new("delete_member", G::Queues, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a queue", replicas::delete_member).values(2, 2).tools(QUEUES).state(State::OneNode),
-    Command::new("grow", G::Queues, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Adds replicas on a node", replicas::grow).values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
+    Command::new("grow", G::Queues, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Adds replicas on a node", replicas::grow).values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("shrink", G::Queues, "<node> [--errors-only]", "Removes replicas from a node", replicas::shrink).values(1, 1).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("rebalance", G::Queues, "< all | quorum | stream > [--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Spreads leaders over the nodes", replicas::rebalance).values(1, 1).tools(QUEUES).framed().options(REPLICA_OPTIONS).state(State::OneNode),
-    Command::new("reclaim_quorum_memory", G::Queues, "[--vhost <vhost>] <quorum queue>", "Lets a quorum queue give back memory", replicas::reclaim_quorum_memory).values(1, 1).tools(QUEUE_TOOLS).state(State::NoEffect("Queues give back memory by themselves.")),
-    Command::new("stream_status", G::Streams, "[--vhost <vhost>] <queue> [--tracking]", "Shows the replicas of a stream", replicas::stream_status).values(1, 1).tools(&[Diagnostics, Queues, Streams]).framed().options(&[Opt::switch("tracking", "offsets of consumers")]).state(State::Missing("There are no streams yet.")),
-    Command::new("add_replica", G::Streams, "[--vhost <vhost>] <stream> <node>", "Adds a replica to a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
-    Command::new("delete_replica", G::Streams, "[--vhost <vhost>] <stream> <node>", "Removes a replica of a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
+    Command::new("reclaim_quorum_memory", G::Queues, " [--vhost <vhost>] <quorum queue>", "Lets a quorum queue give back memory", replicas::reclaim_quorum_memory).values(1, 1).tools(QUEUE_TOOLS).state(State::NoEffect("Queues give back memory by themselves.")),
+    Command::new("stream_status", G::Streams, "[--vhost <vhost>] [--tracking] <stream>", "Shows the replicas of a stream", replicas::stream_status).values(1, 1).tools(&[Diagnostics, Queues, Streams]).framed().options(&[Opt::switch("tracking", "offsets of consumers")]).state(State::Missing("There are no streams yet.")),
+    Command::new("add_replica", G::Streams, "[--vhost <vhost>] <stream> <node> [--timeout <timeout>]", "Adds a replica to a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
+    Command::new("delete_replica", G::Streams, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("restart_stream", G::Streams, "[--vhost <vhost>] <stream>", "Chooses the leader of a stream again", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("coordinator_status", G::Streams, "", "Shows what coordinates streams", replicas::no_streams).tools(&[Diagnostics, Streams]).state(State::Missing("There are no streams yet.")),
     Command::new("add_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Creates a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("delete_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Deletes a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
-    Command::new("await_online_quorum_plus_one", G::Upgrade, "[--timeout <timeout>]", "Waits until every quorum queue can lose this node", replicas::await_online_quorum_plus_one).tools(&[Upgrade]).state(State::OneNode),
+    Command::new("await_online_quorum_plus_one", G::Upgrade, "", "Waits until every quorum queue can lose this node", replicas::await_online_quorum_plus_one).tools(&[Upgrade]).state(State::OneNode),
     Command::new("post_upgrade", G::Upgrade, "", "Does what is to be done behind an upgrade", replicas::post_upgrade).tools(&[Upgrade]).state(State::OneNode),
 ];
 

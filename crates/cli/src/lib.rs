@@ -15,6 +15,7 @@ mod arguments;
 mod call;
 mod catalogue;
 mod commands;
+pub mod completion;
 pub mod document;
 mod failure;
 mod help;
@@ -94,10 +95,16 @@ impl Tool {
 
 /// Runs a tool with the words behind its name. What it says goes to the standard streams.
 pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let words = words
+    let words: Vec<String> = words
         .into_iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
+    if let Some((first, rest)) = words.split_first()
+        && first == completion::COMPLETE
+    {
+        let candidates = completion::candidates(tool, rest);
+        return help::print(&candidates.iter().map(|word| format!("{word}\n")).collect::<String>());
+    }
     let arguments = Arguments::read(tool, words);
     let Some(name) = arguments.name.clone() else {
         return help::without_command(tool, &arguments);

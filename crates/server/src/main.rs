@@ -5,6 +5,7 @@
 
 mod config_command;
 mod daemon;
+mod document;
 mod log;
 
 use clap::{Parser, Subcommand};
@@ -45,9 +46,21 @@ fn avoid_huge_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
+/// What a newcomer does first.
+const FIRST_STEPS: &str = "\
+First steps:
+  warren server            start a broker; clients connect to port 5672, browsers to http://localhost:15672
+  warren ctl status        ask it how it is, as the same user
+  warren ctl add_user NAME create a user; guest may log in from this host only
+  warren config check      read the configuration without starting
+  warren doctor            find out why something does not work
+
+Called as rabbitmq-server, rabbitmqctl, rabbitmq-plugins, rabbitmq-diagnostics, rabbitmq-queues, rabbitmq-streams or
+rabbitmq-upgrade it is that program.";
+
 /// A message broker for RabbitMQ's clients.
 #[derive(Debug, Parser)]
-#[command(name = "warren", version, arg_required_else_help = true)]
+#[command(name = "warren", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -97,6 +110,17 @@ enum Command {
     /// Prepare a node for an upgrade, as rabbitmq-upgrade does.
     #[command(disable_help_flag = true)]
     Upgrade(Words),
+    /// Write what a shell reads to complete the command lines of warren and its tools.
+    Completion {
+        /// The shell.
+        shell: document::ShellName,
+    },
+    /// Write the manual page of warren or of one of its tools.
+    Manual {
+        /// `warren` or the name of a tool, such as rabbitmqctl.
+        #[arg(default_value = "warren")]
+        program: String,
+    },
     /// Generate load and measure a broker; `warren perf --help` tells more.
     #[command(disable_help_flag = true)]
     Perf {
@@ -179,6 +203,8 @@ fn warren(started: Instant) -> anyhow::Result<ExitCode> {
         Command::Perf { arguments } => {
             perf::run(std::iter::once(OsString::from("warren perf")).chain(arguments))?;
         }
+        Command::Completion { shell } => document::completion(shell),
+        Command::Manual { program } => document::manual(&program)?,
         Command::Ctl(Words { words }) => return Ok(cli::run(Tool::Ctl, words)),
         Command::Diagnostics(Words { words }) => return Ok(cli::run(Tool::Diagnostics, words)),
         Command::Plugins(Words { words }) => return Ok(cli::run(Tool::Plugins, words)),

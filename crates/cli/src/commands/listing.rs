@@ -133,6 +133,21 @@ pub(super) fn columns(
     }
 }
 
+/// The columns of a listing, by the name of its command.
+pub(crate) fn columns_of(command: &str) -> Vec<&'static str> {
+    let table = match command {
+        "list_queues" => QUEUES,
+        "list_unresponsive_queues" => UNRESPONSIVE,
+        "list_exchanges" => EXCHANGES,
+        "list_bindings" => BINDINGS,
+        "list_connections" => CONNECTIONS,
+        "list_channels" => CHANNELS,
+        "list_consumers" => CONSUMERS,
+        _ => &[],
+    };
+    table.iter().map(|(name, _)| *name).collect()
+}
+
 fn chosen(
     call: &Call,
     table: &'static [Column],

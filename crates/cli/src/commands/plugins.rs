@@ -63,6 +63,11 @@ const PLUGINS: [(&str, &[&str]); 42] = [
 const MANAGEMENT: &[&str] = &["rabbitmq_management"];
 const NEEDED_BY_MANAGEMENT: &[&str] = &["rabbitmq_management_agent", "rabbitmq_web_dispatch"];
 
+/// The names of all plugins.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PLUGINS.iter().map(|(name, _)| *name)
+}
+
 /// The plugins that a set of plugins needs, with themselves.
 fn with_needed(explicit: &BTreeSet<String>) -> BTreeSet<String> {
     let mut all = explicit.clone();
@@ -88,7 +93,7 @@ struct Plugins {
     is_up: bool,
 }
 
-fn names(list: &Json) -> BTreeSet<String> {
+fn names_in(list: &Json) -> BTreeSet<String> {
     let names = list.as_array().into_iter().flatten();
     names.filter_map(Json::as_str).map(str::to_owned).collect()
 }
@@ -99,8 +104,8 @@ fn find(call: &mut Call) -> Result<Plugins, Failure> {
     {
         let plugins = answer.ok()?;
         return Ok(Plugins {
-            explicit: names(&plugins["enabled"]),
-            running: names(&plugins["running"]),
+            explicit: names_in(&plugins["enabled"]),
+            running: names_in(&plugins["running"]),
             is_up: true,
         });
     }

@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::term::Term;
 use serde_json::{Map, Value as Json, json};
 
-const COLUMNS: [&str; 8] = [
+pub(crate) const COLUMNS: [&str; 8] = [
     "cluster_state",
     "default_queue_type",
     "description",
