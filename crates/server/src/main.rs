@@ -49,14 +49,14 @@ fn avoid_huge_pages() {
 /// What a newcomer does first.
 const FIRST_STEPS: &str = "\
 First steps:
-  warren server            start a broker; clients connect to port 5672, browsers to http://localhost:15672
-  warren ctl status        ask it how it is, as the same user
-  warren ctl add_user NAME create a user; guest may log in from this host only
-  warren config check      read the configuration without starting
-  warren doctor            find out why something does not work
+  warren server              start a broker; AMQP on port 5672, http://localhost:15672
+  warren ctl status          ask it how it is, as the same user
+  warren ctl add_user NAME   create a user; guest may log in from this host only
+  warren config check        read the configuration without starting
+  warren doctor              find out why something does not work
 
-Called as rabbitmq-server, rabbitmqctl, rabbitmq-plugins, rabbitmq-diagnostics, rabbitmq-queues, rabbitmq-streams or
-rabbitmq-upgrade it is that program.";
+Called by the name of one of RabbitMQ's programs (rabbitmq-server, rabbitmqctl,
+rabbitmq-plugins, ...) it is that program.";
 
 /// A message broker for RabbitMQ's clients.
 #[derive(Debug, Parser)]
