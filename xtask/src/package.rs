@@ -114,7 +114,10 @@ fn write_documents(binary: &Path, tree: &Path) -> Result<()> {
         }
     }
     let text = said(binary, &["completion", "zsh"])?;
-    write(&tree.join("usr/share/zsh/vendor-completions/_warren"), &text)?;
+    write(
+        &tree.join("usr/share/zsh/vendor-completions/_warren"),
+        &text,
+    )?;
     let manuals = tree.join("usr/share/man");
     write(&manuals.join("man1/warren.1"), &said(binary, &["manual"])?)?;
     for name in tools {
@@ -122,7 +125,10 @@ fn write_documents(binary: &Path, tree: &Path) -> Result<()> {
         write(&manuals.join(format!("man8/{name}.8")), &page)?;
     }
     // The broker itself is explained where the program is.
-    write(&manuals.join("man8/rabbitmq-server.8"), b".so man1/warren.1\n")?;
+    write(
+        &manuals.join("man8/rabbitmq-server.8"),
+        b".so man1/warren.1\n",
+    )?;
     for page in NAMES.iter().map(|name| format!("man8/{name}.8")) {
         check(Command::new("gzip").arg("-9n").arg(manuals.join(page)))?;
     }

@@ -103,7 +103,12 @@ pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
         && first == completion::COMPLETE
     {
         let candidates = completion::candidates(tool, rest);
-        return help::print(&candidates.iter().map(|word| format!("{word}\n")).collect::<String>());
+        return help::print(
+            &candidates
+                .iter()
+                .map(|word| format!("{word}\n"))
+                .collect::<String>(),
+        );
     }
     let arguments = Arguments::read(tool, words);
     let Some(name) = arguments.name.clone() else {
