@@ -25,7 +25,6 @@ const OF_ANOTHER_RUNTIME: &[&str] = &[
     "rabbit.channel_tick_interval",
     "rabbit.cluster_partition_handling.pause_if_all_down",
     "rabbit.credit_flow_default_credit",
-    "rabbit.default_consumer_prefetch",
     "rabbit.disk_monitor_failure_retries",
     "rabbit.disk_monitor_failure_retry_interval",
     "rabbit.halt_on_upgrade_failure",
@@ -235,6 +234,15 @@ impl Reader<'_> {
                     }
                 }
                 _ => self.expect(node, path, "{true or false, Seconds}"),
+            },
+            "rabbit.default_consumer_prefetch" => match node.tuple() {
+                Some([global, count]) => {
+                    for (part, value) in [("global", global), ("count", count)] {
+                        let key = format!("warren.default_consumer_prefetch.{part}");
+                        self.entry(value, key, value.scalar().unwrap_or_default());
+                    }
+                }
+                _ => self.expect(node, path, "{true or false, Count}"),
             },
             _ => {
                 // The listener of 3.x under its later name.
@@ -516,6 +524,13 @@ mod tests {
             (
                 "{auth_mechanisms, ['PLAIN','AMQPLAIN']}",
                 &["auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = AMQPLAIN"][..],
+            ),
+            (
+                "{default_consumer_prefetch, {false, 250}}",
+                &[
+                    "warren.default_consumer_prefetch.global = false",
+                    "warren.default_consumer_prefetch.count = 250",
+                ],
             ),
             (
                 "{auth_backends, [rabbit_auth_backend_internal]}",

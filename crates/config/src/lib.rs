@@ -33,8 +33,9 @@ pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
-    AuthMechanism, ContentHash, DefinitionsSettings, DiskFreeLimit, ListenAddress,
-    ManagementSettings, MemoryHighWatermark, Permissions, Secret, Settings, TcpListenOptions,
+    AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DiskFreeLimit,
+    ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark, Permissions, Secret,
+    Settings, TcpListenOptions,
 };
 pub use surroundings::{Process, Surroundings};
 

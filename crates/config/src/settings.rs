@@ -47,12 +47,16 @@ pub struct Settings {
     pub exchange_limit: Option<u32>,
     /// Consumers of a channel; `None` for no limit.
     pub consumer_max_per_channel: Option<u32>,
+    /// Prefetch of channels that ask for none.
+    pub consumer_prefetch: ConsumerPrefetch,
     /// Milliseconds that a consumer of a quorum queue may keep a message (`consumer_timeout`).
     pub consumer_timeout_ms: u64,
     /// Largest message body, at most 512 MiB.
     pub message_size_max_bytes: u64,
     /// When publishers are blocked for memory.
     pub memory_high_watermark: MemoryHighWatermark,
+    /// What counts as memory in use.
+    pub memory_calculation: MemoryCalculation,
     /// The machine's memory, where it should not be measured.
     pub total_memory_override_bytes: Option<u64>,
     /// When publishers are blocked for disk space.
@@ -157,9 +161,11 @@ impl Default for Settings {
             channel_max: 2_047,
             exchange_limit: None,
             consumer_max_per_channel: None,
+            consumer_prefetch: ConsumerPrefetch::default(),
             consumer_timeout_ms: 1_800_000,
             message_size_max_bytes: 16 << 20,
             memory_high_watermark: MemoryHighWatermark::Relative(0.6),
+            memory_calculation: MemoryCalculation::Rss,
             total_memory_override_bytes: None,
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
             connections_max: None,
@@ -313,6 +319,37 @@ pub enum MemoryHighWatermark {
     Relative(f64),
     /// Bytes.
     Absolute(u64),
+}
+
+/// What counts as memory in use (`vm_memory_calculation_strategy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryCalculation {
+    /// The process's resident size, or what the node has counted if that is more.
+    Rss,
+    /// The part of the resident size that is of no file, such as the program.
+    Allocated,
+    /// What the node has counted: messages, buffers of connections, what waits for the log.
+    Erlang,
+}
+
+impl MemoryCalculation {
+    /// Its name in configurations and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rss => "rss",
+            Self::Allocated => "allocated",
+            Self::Erlang => "erlang",
+        }
+    }
+}
+
+/// Prefetch of channels that ask for none (`default_consumer_prefetch`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerPrefetch {
+    /// Unacknowledged messages; 0 for no limit.
+    pub count: u16,
+    /// They are those of the whole channel, if that is permitted (`deprecated_features.permit.global_qos`).
+    pub is_global: bool,
 }
 
 /// Free disk space below which publishers are blocked.

@@ -208,7 +208,7 @@ fn every_key_can_be_set() {
          tcp_listen_options.backlog = 4096\ntcp_listen_options.nodelay = false\ntcp_listen_options.keepalive = true\n\
          tcp_listen_options.sndbuf = 1000\ntcp_listen_options.recbuf = 2000\nwarren.shards = 3\nlisteners.tcp = none\n\
          max_connections = 10\nchannel_max_per_node = 20\nvhost_max = 30\ndefault_queue_type = quorum\n\
-         runtime_parameters.limits.policy = 5\n\
+         runtime_parameters.limits.policy = 5\nvm_memory_calculation_strategy = allocated\nwarren.default_consumer_prefetch.count = 250\n\
          credential_validator.validation_backend = rabbit_credential_validator_min_password_length\n\
          credential_validator.min_length = 8\nanonymous_login_pass = secret\n\
          password_hashing_module = rabbit_password_hashing_sha512\nevent_exchange.vhost = events\nevent_exchange.protocol = amqp_0_9_1\n\
@@ -244,6 +244,10 @@ fn every_key_can_be_set() {
         channel_max: u16::MAX,
         exchange_limit: Some(90),
         consumer_max_per_channel: Some(7),
+        consumer_prefetch: ConsumerPrefetch {
+            count: 250,
+            is_global: false,
+        },
         consumer_timeout_ms: 5000,
         message_size_max_bytes: 512 << 20,
         connections_max: Some(10),
@@ -255,6 +259,7 @@ fn every_key_can_be_set() {
             ..MetadataSettings::default()
         },
         memory_high_watermark: MemoryHighWatermark::Absolute(2 << 30),
+        memory_calculation: MemoryCalculation::Allocated,
         total_memory_override_bytes: Some(8_000_000_000),
         disk_free_limit: DiskFreeLimit::Relative(1.5),
         default_vhost: "v".to_owned(),

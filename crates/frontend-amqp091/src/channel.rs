@@ -216,7 +216,7 @@ impl Stash {
 
 // What it is.
 impl Channel {
-    pub(crate) fn new(id: ChannelId, seat: ChannelSeat, prefetch_count: u16) -> Self {
+    pub(crate) fn new(id: ChannelId, seat: ChannelSeat, prefetch: PrefetchLimits) -> Self {
         Self {
             id,
             _seat: seat,
@@ -227,7 +227,7 @@ impl Channel {
             mode: Mode::Plain,
             routes: Routes::default(),
             consumers: Consumers::default(),
-            prefetch: PrefetchLimits::new(prefetch_count),
+            prefetch,
             unacked: Unacked::default(),
             unsynced: Unsynced::default(),
             delivery_tag: 0,

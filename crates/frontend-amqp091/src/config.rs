@@ -58,6 +58,8 @@ pub struct Config {
     pub global_qos_permitted: bool,
     /// Prefetch count of channels that did not ask for one, 0 for none (`default_consumer_prefetch`).
     pub consumer_prefetch_default: u16,
+    /// That one is for all consumers of a channel together, as basic.qos with global=true, where that is permitted.
+    pub consumer_prefetch_is_global: bool,
     /// Consumers a channel may have (`consumer_max_per_channel`), `None` for no limit.
     pub consumer_max_per_channel: Option<usize>,
     /// Counts the connections and channels of the node; shared by all protocols.
@@ -94,6 +96,7 @@ impl Default for Config {
             loopback_users: vec!["guest".to_owned()],
             global_qos_permitted: false,
             consumer_prefetch_default: 0,
+            consumer_prefetch_is_global: false,
             consumer_max_per_channel: None,
             admission: Arc::default(),
             rates: Arc::default(),

@@ -15,6 +15,7 @@
 
 use crate::channel::{Channel, Farewell, decode_method};
 use crate::config::{Alarms, Config, Peer};
+use crate::consume::PrefetchLimits;
 use crate::content::Whole;
 use crate::exception::{Exception, Refusal, SILENT_CLOSE_DELAY, Scope, Violation};
 use crate::handshake::{self, Failure, Handshake, Header, Step};
@@ -717,9 +718,9 @@ impl Connection {
             epoch: self.next_epoch,
         };
         self.next_epoch = self.next_epoch.wrapping_add(1);
-        let prefetch_count = self.session.config.consumer_prefetch_default;
+        let prefetch = PrefetchLimits::new(&self.session.config);
         self.channels
-            .insert(number, Box::new(Channel::new(id, seat, prefetch_count)));
+            .insert(number, Box::new(Channel::new(id, seat, prefetch)));
         channel::OpenOk::default().encode(number, self.session.encoded());
         self.session.observe_channel_opened(number);
         Ok(())

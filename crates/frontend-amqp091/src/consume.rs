@@ -8,6 +8,7 @@
 
 use crate::arguments;
 use crate::channel::{Channel, Waiting, unexpected_answer};
+use crate::config::Config;
 use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
 use crate::out_buffer::COPY_SIZE_MAX;
@@ -151,10 +152,14 @@ pub(crate) struct PrefetchLimits {
 }
 
 impl PrefetchLimits {
-    pub(crate) fn new(per_consumer: u16) -> Self {
+    /// Those of a channel that has not asked for any.
+    pub(crate) fn new(config: &Config) -> Self {
+        let is_global = config.consumer_prefetch_is_global && config.global_qos_permitted;
+        let count = config.consumer_prefetch_default;
+        // Compat: in RabbitMQ each consumer has the count then, too.
         Self {
-            per_consumer,
-            per_channel: 0,
+            per_consumer: count,
+            per_channel: if is_global { count } else { 0 },
             unacked: 0,
             has_paused: false,
         }

@@ -167,7 +167,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "healthchecks/node", GET, Management, health::ok;
     "healthchecks/node/*", GET, Management, health::ok;
     "health/checks/alarms", GET, Management, health::alarms;
-    "health/checks/local-alarms", GET, Management, health::alarms;
+    "health/checks/local-alarms", GET, Management, health::local_alarms;
     "health/checks/certificate-expiration/*/*", GET, Management, health::certificates;
     "health/checks/port-listener/*", GET, Management, health::port;
     "health/checks/protocol-listener/*", GET, Management, health::protocols;
@@ -178,8 +178,8 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "health/checks/quorum-queues-without-elected-leaders/vhost/*", GET, Management, health::ok;
     "health/checks/quorum-queues-without-elected-leaders/vhost/*/pattern/*", GET, Management, health::ok;
     "health/checks/is-in-service", GET, Management, health::ok;
-    "health/checks/below-node-connection-limit", GET, Management, health::ok;
-    "health/checks/ready-to-serve-clients", GET, Management, health::ok;
+    "health/checks/below-node-connection-limit", GET, Management, health::below_connection_limit;
+    "health/checks/ready-to-serve-clients", GET, Management, health::ready_to_serve;
     "health/checks/reached-target-cluster-size", GET, Management, health::ok;
     "health/checks/metadata-store/initialized", GET, Management, health::ok;
     "health/checks/metadata-store/initialized/with-data", GET, Management, health::ok;

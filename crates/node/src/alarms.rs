@@ -4,10 +4,9 @@
 //! something changed. An alarm is raised above its limit and cleared only some way below (memory) or above (disk) it, so that it
 //! does not flap.
 //!
-//! Memory in use is the larger of the process's resident size and what the accountant counted; the accountant's classes say
-//! what it is used for.
+//! What memory in use is, the configuration says ([`MemoryCalculation`]); the accountant's classes say what it is used for.
 
-use crate::config::{DiskFreeLimit, MemoryHighWatermark, Settings};
+use crate::config::{DiskFreeLimit, MemoryCalculation, MemoryHighWatermark, Settings};
 use crate::handle::Resources;
 use crate::mailbox::Mail;
 use crate::shard::ShardMemory;
@@ -66,6 +65,8 @@ pub struct Watermarks {
     pub disk: DiskFreeLimit,
     /// The machine's memory in bytes, of which shares are taken.
     total_memory_bytes: u64,
+    /// What counts as memory in use.
+    calculation: MemoryCalculation,
 }
 
 impl Watermarks {
@@ -78,6 +79,7 @@ impl Watermarks {
                 .total_memory_override_bytes
                 .or_else(total_memory_bytes)
                 .unwrap_or(u64::MAX),
+            calculation: settings.memory_calculation,
         }
     }
 
@@ -195,12 +197,10 @@ pub(crate) fn monitor(
     stop: &AtomicBool,
 ) {
     while !stop.load(Ordering::Relaxed) {
-        rules.set_limits(&shared.watermarks.lock());
+        let watermarks = *shared.watermarks.lock();
+        rules.set_limits(&watermarks);
         let memory = shared.accountant.totals();
-        let log_bytes = shared.log.pending_bytes();
-        let accounted = (memory.connection_bytes + memory.queue_bytes) as u64 + log_bytes;
-        let resident = resident_bytes().unwrap_or(0);
-        let used = accounted.max(resident);
+        let used = shared.memory_used_bytes(watermarks.calculation, memory);
         let disk_free = disk_free_bytes(&data_dir).unwrap_or(u64::MAX);
         let disk_full = shared.accountant.disk_full.load(Ordering::Relaxed);
         let before = rules.alarms;
@@ -288,13 +288,12 @@ fn log_alarm(node: &str, resource: &str, is_set: bool) {
 impl Shared {
     /// What the alarms look at, as of now.
     pub(crate) fn resources(&self, settings: &Settings) -> Resources {
-        let rules = AlarmRules::new(&self.watermarks.lock());
+        let watermarks = *self.watermarks.lock();
+        let rules = AlarmRules::new(&watermarks);
         let memory = self.accountant.totals();
-        let accounted =
-            (memory.connection_bytes + memory.queue_bytes) as u64 + self.log.pending_bytes();
         let alarms = self.desk.alarms();
         Resources {
-            memory_used_bytes: accounted.max(resident_bytes().unwrap_or(0)),
+            memory_used_bytes: self.memory_used_bytes(watermarks.calculation, memory),
             memory_limit_bytes: rules.memory_limit_bytes,
             memory_alarm: alarms.memory,
             disk_free_bytes: disk_free_bytes(&settings.data_dir).unwrap_or(u64::MAX),
@@ -304,13 +303,41 @@ impl Shared {
             queue_bytes: memory.queue_bytes as u64,
         }
     }
+
+    fn memory_used_bytes(&self, calculation: MemoryCalculation, memory: ShardMemory) -> u64 {
+        let counted =
+            (memory.connection_bytes + memory.queue_bytes) as u64 + self.log.pending_bytes();
+        let process = ProcessMemory::now().unwrap_or_default();
+        match calculation {
+            MemoryCalculation::Rss => counted.max(process.resident_bytes),
+            MemoryCalculation::Allocated => process
+                .resident_bytes
+                .saturating_sub(process.of_files_bytes),
+            MemoryCalculation::Erlang => counted,
+        }
+    }
 }
 
-/// Resident size of this process, from `/proc/self/statm`.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+/// The size of this process.
+#[derive(Clone, Copy, Debug, Default)]
+struct ProcessMemory {
+    resident_bytes: u64,
+    /// The part of it that is in files.
+    of_files_bytes: u64,
+}
+
+impl ProcessMemory {
+    /// From `/proc/self/statm`.
+    fn now() -> Option<Self> {
+        let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+        let mut pages = statm.split(' ').map(str::parse::<u64>);
+        let (resident, shared) = (pages.nth(1)?.ok()?, pages.next()?.ok()?);
+        let page_bytes = rustix::param::page_size() as u64;
+        Some(Self {
+            resident_bytes: resident * page_bytes,
+            of_files_bytes: shared * page_bytes,
+        })
+    }
 }
 
 /// Memory this process may use: the machine's, or its cgroup's limit if that is lower.

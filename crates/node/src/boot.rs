@@ -687,6 +687,8 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
             .get("global_qos")
             .copied()
             .unwrap_or(false),
+        consumer_prefetch_default: settings.consumer_prefetch.count,
+        consumer_prefetch_is_global: settings.consumer_prefetch.is_global,
         consumer_max_per_channel: settings
             .consumer_max_per_channel
             .and_then(|max| usize::try_from(max).ok()),

@@ -27,6 +27,7 @@ use frontend_amqp091::internal;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -283,6 +284,14 @@ impl Handle {
             answer,
         });
         answers.await.into_iter().sum()
+    }
+
+    /// Clients that are connected, those that have not logged in yet with them.
+    pub fn connection_count(&self) -> u64 {
+        let counts = self.shared.connection_counts.iter();
+        counts
+            .map(|count| count.load(Ordering::Relaxed) as u64)
+            .sum()
     }
 
     /// All connections, oldest first.

@@ -56,7 +56,7 @@ pub(crate) enum Query {
 }
 
 /// What a queue holds and did, at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueFigures {
     /// The queue.
     pub id: QueueId,
@@ -74,6 +74,8 @@ pub struct QueueFigures {
     pub replayable_bytes: u64,
     /// Consumers.
     pub consumers: u32,
+    /// The share of the time, from 0 to 1, in which they took what there was, lately.
+    pub consumer_capacity: f64,
     /// Bytes of messages in memory.
     pub ram_bytes: u64,
     /// What happened since the queue was first used after the node's start.

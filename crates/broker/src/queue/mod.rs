@@ -27,6 +27,7 @@
 
 mod attempts;
 mod browse;
+mod capacity;
 mod confirms;
 mod consumers;
 mod counters;
@@ -62,6 +63,7 @@ use crate::queue_arguments::{Overflow, QueueArguments, QueueType};
 use attempts::AttemptsOf;
 use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
 use browse::Browses;
+use capacity::Capacity;
 use consumers::{ConsumerKey, Consumers, Taker};
 use dedup::{Arrival, Dedup};
 use entry::{Deadline, Entry};
@@ -204,6 +206,7 @@ pub struct Queue {
     undead: Undead,
     /// How long messages are out, if that is limited.
     leases: Option<Box<Leases>>,
+    capacity: Capacity,
     counters: Counters,
 }
 
@@ -252,6 +255,7 @@ impl Queue {
             has_other_levels: false,
             undead: Undead::default(),
             leases: is_quorum.then(Box::default),
+            capacity: Capacity::default(),
             counters: Counters {
                 recovered: ready.count(),
                 ..Counters::default()
@@ -304,6 +308,15 @@ impl Queue {
     /// The consumers, in no particular order.
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
         self.consumers.iter()
+    }
+
+    /// The share of the time, from 0 to 1, in which no message had to wait for a consumer, lately; 0 without consumers
+    /// (`consumer_capacity`).
+    pub fn consumer_capacity(&self, now: Now) -> f64 {
+        if self.consumers.is_empty() {
+            return 0.0;
+        }
+        self.capacity.share(now.monotonic)
     }
 
     /// Whether a consumer gets messages; false while it waits behind a single active consumer.
@@ -446,7 +459,8 @@ impl Queue {
         self.advance(now, windows, effects);
     }
 
-    /// Sends the confirms that were held back to be joined, and gives credit. To be called at the end of each turn.
+    /// Sends the confirms that were held back to be joined, gives credit, and looks whether messages wait for consumers. To be
+    /// called at the end of each turn.
     #[inline]
     pub fn flush(&mut self, now: Now, effects: &mut Effects) {
         self.drops_left = DROPS_MAX;
@@ -455,6 +469,8 @@ impl Queue {
         if !self.intake.is_idle() {
             self.give_credit(now, effects);
         }
+        let is_starved = !self.ready.is_empty() && !self.consumers.has_turns();
+        self.capacity.look(now.monotonic, is_starved);
     }
 
     fn flush_confirms(&mut self, effects: &mut Effects) {

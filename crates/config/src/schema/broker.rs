@@ -47,6 +47,31 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "warren.default_consumer_prefetch.count",
+        alias: None,
+        env: "rabbit.default_consumer_prefetch",
+        kind: NON_NEGATIVE,
+        default: "0",
+        meaning: "Prefetch count of channels that ask for none, at most 65535; 0 for no limit. In Erlang terms it is `{default_consumer_prefetch, {false, Count}}`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.consumer_prefetch.count =
+                value.parse().map_err(|_| "an integer from 0 to 65535")?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "warren.default_consumer_prefetch.global",
+        alias: None,
+        env: "rabbit.default_consumer_prefetch",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "`true` makes it the limit of a channel, if `deprecated_features.permit.global_qos` allows that.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.consumer_prefetch.is_global = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "max_message_size",
         alias: None,
         env: "rabbit.max_message_size",

@@ -23,7 +23,7 @@ use crate::error::{Place, Problem};
 use crate::log::{LogDraft, LogLevel};
 use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
-    MemoryHighWatermark, Secret, Settings, size,
+    MemoryCalculation, MemoryHighWatermark, Secret, Settings, size,
 };
 use ::broker::auth::{CredentialValidator, Pattern};
 use frontend_amqp091::Existing;

@@ -41,6 +41,22 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "vm_memory_calculation_strategy",
+        alias: None,
+        env: "rabbit.vm_memory_calculation_strategy",
+        kind: &[Type::OneOf(&["rss", "erlang", "allocated", "legacy"])],
+        default: "rss",
+        meaning: "What counts as memory in use: the resident size, with `allocated` without files such as the program, with `erlang` or `legacy` what the node has counted.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.memory_calculation = match value {
+                "allocated" => MemoryCalculation::Allocated,
+                "erlang" | "legacy" => MemoryCalculation::Erlang,
+                _ => MemoryCalculation::Rss,
+            };
+            Ok(())
+        }),
+    },
+    Key {
         name: "disk_free_limit.absolute",
         alias: None,
         env: "rabbit.disk_free_limit",
@@ -100,7 +116,6 @@ rows! {
         "default_worker_pool_size", "rabbit.default_worker_pool_size", NON_NEGATIVE, "";
         "vm_memory_high_watermark_paging_ratio", "rabbit.vm_memory_high_watermark_paging_ratio", FRACTION, "";
         "memory_monitor_interval", "rabbit.memory_monitor_interval", INTEGER, "";
-        "vm_memory_calculation_strategy", "rabbit.vm_memory_calculation_strategy", &[Type::OneOf(&["rss", "erlang", "allocated", "legacy"])], "rss";
         "hipe_compile", "rabbit.hipe_compile", BOOLEAN, "";
         "background_gc_enabled", "rabbit.background_gc_enabled", BOOLEAN, "false";
         "background_gc_target_interval", "rabbit.background_gc_target_interval", INTEGER, "60000";

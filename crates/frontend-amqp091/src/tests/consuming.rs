@@ -330,6 +330,63 @@ fn prefetch_counts_are_for_each_consumer() {
 }
 
 #[test]
+fn channels_begin_with_the_prefetch_of_the_configuration() {
+    let (mut world, id) = with_messages(
+        Config {
+            consumer_prefetch_default: 1,
+            ..Config::default()
+        },
+        3,
+    );
+    for (tag, expect) in [
+        ("a", "1 basic.deliver a #1 '' 'q' [2] m1"),
+        ("b", "1 basic.deliver b #2 '' 'q' [2] m2"),
+    ] {
+        assert_eq!(
+            world.ask(id, 1, Method::BasicConsume(consume("q", tag))),
+            [&format!("1 basic.consume-ok {tag}"), expect]
+        );
+    }
+    let qos = basic::Qos {
+        prefetch_count: 0,
+        ..Default::default()
+    };
+    assert_eq!(
+        world.ask(id, 1, Method::BasicQos(qos)),
+        ["1 basic.qos-ok"],
+        "consumers keep theirs"
+    );
+    assert_eq!(
+        world.ask(id, 1, Method::BasicConsume(consume("q", "c"))),
+        ["1 basic.consume-ok c", "1 basic.deliver c #3 '' 'q' [2] m3"]
+    );
+}
+
+#[test]
+fn the_prefetch_of_the_configuration_may_be_that_of_the_channel() {
+    for (permitted, second) in [
+        (true, &["1 basic.consume-ok b"][..]),
+        (
+            false,
+            &["1 basic.consume-ok b", "1 basic.deliver b #2 '' 'q' [2] m2"],
+        ),
+    ] {
+        let (mut world, id) = with_messages(
+            Config {
+                consumer_prefetch_default: 1,
+                consumer_prefetch_is_global: true,
+                global_qos_permitted: permitted,
+                ..Config::default()
+            },
+            3,
+        );
+        world.ask(id, 1, Method::BasicConsume(consume("q", "a")));
+        let consumed = world.ask(id, 1, Method::BasicConsume(consume("q", "b")));
+        assert_eq!(consumed, second);
+    }
+}
+
+#[test]
 fn a_limit_of_the_channel_is_shared() {
     let (mut world, id) = with_messages(
         Config {

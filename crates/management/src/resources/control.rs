@@ -120,7 +120,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "alarms" => alarms(&call),
         "tags" => Json::List(Vec::new()),
         "memory" => nodes::breakdown(&call),
-        "vm_memory_calculation_strategy" => "rss",
+        "vm_memory_calculation_strategy" => settings.memory_calculation.as_str(),
         "vm_memory_high_watermark_setting" => setting,
         "vm_memory_high_watermark_limit" => resources.memory_limit_bytes,
         "file_descriptors" => object! {

@@ -24,6 +24,14 @@ pub(crate) async fn ok(_call: Call) -> Outcome {
 }
 
 pub(crate) async fn alarms(call: Call) -> Outcome {
+    no_alarm(&call, "There are alarms in effect in the cluster")
+}
+
+pub(crate) async fn local_alarms(call: Call) -> Outcome {
+    no_alarm(&call, "There are alarms in effect on the node")
+}
+
+fn no_alarm(call: &Call, reason: &'static str) -> Outcome {
     let resources = call.state.node.resources();
     let node = call.state.node_name();
     let raised: Vec<Object> = [
@@ -40,11 +48,50 @@ pub(crate) async fn alarms(call: Call) -> Outcome {
     Err(ApiError::Unavailable(
         object! {
             "status" => "failed",
-            "reason" => "resource alarm(s) in effect",
+            "reason" => reason,
             "alarms" => raised,
         }
         .into(),
     ))
+}
+
+/// Whether another client may connect.
+pub(crate) async fn below_connection_limit(call: Call) -> Outcome {
+    match connections_at_limit(&call) {
+        None => Ok(well().into()),
+        Some(_) => Err(failed(CONNECTION_LIMIT)),
+    }
+}
+
+/// Whether clients are let in: the node runs, it listens, and another one may connect.
+pub(crate) async fn ready_to_serve(call: Call) -> Outcome {
+    if call.state.node.amqp_listeners().all().next().is_none() {
+        return Err(failed("no active listeners for AMQP/AMQPS"));
+    }
+    match connections_at_limit(&call) {
+        None => Ok(well().into()),
+        Some(connections) => Err(ApiError::Unavailable(
+            object! {
+                "status" => "failed",
+                "reason" => CONNECTION_LIMIT,
+                "connections" => connections,
+            }
+            .into(),
+        )),
+    }
+}
+
+const CONNECTION_LIMIT: &str = "node connection limit is reached";
+
+/// How many connections there are, if there may be no more.
+fn connections_at_limit(call: &Call) -> Option<u64> {
+    let max = call.state.node.settings().connections_max?;
+    let count = call.state.node.connection_count();
+    (count >= max).then_some(count)
+}
+
+fn failed(reason: &'static str) -> ApiError {
+    ApiError::Unavailable(object! { "status" => "failed", "reason" => reason }.into())
 }
 
 /// Certificates of listeners that cease to hold within a time.

@@ -105,7 +105,7 @@ async fn item(call: &Call) -> Object {
         "config_files" => Json::List(Vec::new()),
         "net_ticktime" => 60_u64,
         "enabled_plugins" => vec!["rabbitmq_management"],
-        "mem_calculation_strategy" => "rss",
+        "mem_calculation_strategy" => settings.memory_calculation.as_str(),
         "ra_open_file_metrics" => object! { "ra_log_wal" => 0_u64, "ra_log_segment_writer" => 0_u64 },
         "name" => name,
         "type" => "disc",

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 
 /// The global parameter that holds the cluster's name.
 const CLUSTER_NAME: &str = "cluster_name";
+const CLUSTER_TAGS: &str = "cluster_tags";
 
 /// The protocols that this node listens for, with where.
 pub(crate) fn listeners(call: &Call) -> Vec<(&'static str, SocketAddr)> {
@@ -83,6 +84,12 @@ pub(crate) fn exchange_types() -> Vec<Object> {
         .collect()
 }
 
+/// The global parameter of that name.
+fn cluster_tags(call: &Call) -> Json {
+    let tags = call.metadata.global_parameter(CLUSTER_TAGS);
+    tags.map_or_else(|| Object::default().into(), Json::from)
+}
+
 /// The cluster's name: what was set, else what the configuration says.
 pub(crate) fn cluster_name_of(call: &Call) -> String {
     let set = call
@@ -111,7 +118,7 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         "product_name" => "RabbitMQ",
         "rabbitmq_version" => RABBITMQ_VERSION,
         "cluster_name" => cluster_name_of(&call),
-        "cluster_tags" => Object::default(),
+        "cluster_tags" => cluster_tags(&call),
         "node_tags" => Object::default(),
         "erlang_version" => "",
         "erlang_full_version" => concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")),

@@ -71,7 +71,13 @@ pub(crate) async fn list(call: Call) -> Outcome {
 
 pub(crate) async fn one(call: Call) -> Outcome {
     let [component, vhost_name, name] = [0, 1, 2].map(|index| call.parameter(index).clone());
-    let vhost = call.metadata.vhost(&vhost_name).ok_or(ApiError::NoObject)?;
+    let vhost = call
+        .metadata
+        .vhost(&vhost_name)
+        .ok_or_else(|| match call.method {
+            Method::PUT => ApiError::NotFound("vhost_not_found".to_owned()),
+            _ => ApiError::NoObject,
+        })?;
     if !access::may_enter(call.user(), &vhost_name) {
         return Err(ApiError::NotFound("Not Found".to_owned()));
     }

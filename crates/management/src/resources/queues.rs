@@ -213,8 +213,8 @@ impl Shown<'_> {
             0
         };
         item.append(object! {
-            "consumer_capacity" => utilisation(figures),
-            "consumer_utilisation" => utilisation(figures),
+            "consumer_capacity" => figures.consumer_capacity,
+            "consumer_utilisation" => figures.consumer_capacity,
             "consumers" => figures.consumers,
             "effective_policy_definition" => definition,
             "memory" => figures.ram_bytes,
@@ -262,11 +262,6 @@ impl Shown<'_> {
         }
         item
     }
-}
-
-/// 1 as long as nothing keeps messages from the consumers.
-fn utilisation(figures: &QueueFigures) -> Json {
-    Json::from(u64::from(figures.consumers > 0 && figures.ready == 0))
 }
 
 /// There is no garbage collector; clients look for the object.

@@ -13,7 +13,7 @@ impl Shard {
     pub(super) fn handle_query(&mut self, now: Now, query: Query) {
         match query {
             Query::Queues { ids, answer } => {
-                let figures = ids.iter().filter_map(|id| self.queue_figures(*id));
+                let figures = ids.iter().filter_map(|id| self.queue_figures(now, *id));
                 let _ = answer.send(figures.collect());
             }
             Query::Consumers { ids, answer } => {
@@ -49,9 +49,9 @@ impl Shard {
         }
     }
 
-    fn queue_figures(&self, id: QueueId) -> Option<QueueFigures> {
+    fn queue_figures(&self, now: Now, id: QueueId) -> Option<QueueFigures> {
         if let Some(queue) = self.queues.get(&id) {
-            return Some(figures(id, queue));
+            return Some(figures(now, id, queue));
         }
         // Not used since the node started: what recovery found is what it holds.
         self.metadata.queue_by_id(id)?;
@@ -82,7 +82,7 @@ impl Shard {
     }
 }
 
-fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
+fn figures(now: Now, id: QueueId, queue: &Queue) -> QueueFigures {
     let exclusive = queue
         .consumers()
         .find(|consumer| consumer.settings.exclusive)
@@ -105,6 +105,7 @@ fn figures(id: QueueId, queue: &Queue) -> QueueFigures {
         replayable: queue.replayable_count(),
         replayable_bytes: queue.replayable_bytes(),
         consumers: queue.consumer_count(),
+        consumer_capacity: queue.consumer_capacity(now),
         ram_bytes: queue.ram_bytes() as u64,
         counters: *queue.counters(),
         exclusive_consumer_tag: exclusive,
