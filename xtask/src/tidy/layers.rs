@@ -14,6 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("broker", &["base"]),
     ("transport", &["base"]),
     ("http-client", &["transport"]),
+    ("auth-oauth2", &["http-client", "transport"]),
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
     ("config", &["broker", "frontend-amqp091", "transport"]),
     ("store", &["base"]),
