@@ -51,8 +51,18 @@ enum Kind {
     Ruby,
 }
 
+/// The programs of the suite that goes through the features row by row.
+const PIKA: &[&str] = &[
+    "suite.py",
+    "features.py",
+    "policies.py",
+    "node.py",
+    "pages.py",
+    "tls.py",
+];
+
 const SUITES: &[Suite] = &[
-    Suite::new("pika", Kind::Python(&["suite.py", "pages.py", "tls.py"])),
+    Suite::new("pika", Kind::Python(PIKA)),
     Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
     Suite::new("py-amqp", Kind::Python(&["suite.py"])),
     Suite::new("kombu", Kind::Python(&["suite.py"])),
@@ -172,6 +182,7 @@ impl Suite {
         let broker = Broker::start(place, warren)?;
         let plain = [
             ("AMQP_URL", broker.url()),
+            ("HTTP_URL", format!("http://{}", broker.http_address)),
             ("AMQPS_URL", broker.tls_url()),
             ("TLS_DIRECTORY", broker.certificates.display().to_string()),
             ("WARREN", warren.display().to_string()),
@@ -497,6 +508,7 @@ fn signal(name: &str, target: &str) -> Result<()> {
 struct Broker {
     child: Child,
     address: SocketAddr,
+    http_address: SocketAddr,
     tls_address: SocketAddr,
     /// Where the certificates are.
     certificates: PathBuf,
@@ -520,12 +532,13 @@ impl Broker {
                 .args(["tls", "generate", "--user", "guest"])
                 .arg(&certificates),
         )?;
-        let tls_address = free_address()?;
+        let (http_address, tls_address) = (free_address()?, free_address()?);
+        let http_port = http_address.port();
         let at = certificates.display();
         // A file of its own, so that a configuration of this machine has no say.
         let configuration = place.build.join("rabbitmq.conf");
         let settings = format!(
-            "management.tcp.port = 0\nlisteners.ssl.1 = {tls_address}\n\
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {http_port}\nlisteners.ssl.1 = {tls_address}\n\
              ssl_options.cacertfile = {at}/ca_certificate.pem\nssl_options.certfile = {at}/server_certificate.pem\n\
              ssl_options.keyfile = {at}/server_key.pem\nssl_options.verify = verify_peer\n\
              ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN\n\
@@ -550,6 +563,7 @@ impl Broker {
         let mut broker = Self {
             child,
             address,
+            http_address,
             tls_address,
             certificates,
             log,

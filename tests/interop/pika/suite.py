@@ -6,40 +6,8 @@ import decimal
 import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, NackError, UnroutableError
 
-from harness import URL, check, equal, main, raises, unique, until
-
-
-def connect(**overrides):
-    parameters = pika.URLParameters(URL)
-    for field, value in overrides.items():
-        setattr(parameters, field, value)
-    return pika.BlockingConnection(parameters)
-
-
-def server_named(channel, **arguments):
-    return channel.queue_declare("", exclusive=True, **arguments).method.queue
-
-
-def get(channel, queue, auto_ack=True):
-    """Polls basic.get until a message is there."""
-    return until(
-        f"a message in {queue}",
-        lambda: (reply := channel.basic_get(queue, auto_ack=auto_ack))[0] and reply,
-    )
-
-
-def receive(connection, into, count):
-    """Serves the connection until `count` things have arrived in the list `into`."""
-
-    def enough():
-        connection.process_data_events(time_limit=0.05)
-        return len(into) >= count
-
-    until(f"{count} arrivals", enough)
-
-
-def collect(into):
-    return lambda _channel, method, properties, body: into.append((method, properties, body))
+from client import collect, connect, get, receive, server_named
+from harness import check, equal, main, raises, unique, until
 
 
 @check

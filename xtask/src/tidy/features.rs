@@ -2,12 +2,19 @@
 //!
 //! A row is `| id | feature | state | test |`. The state is `no`, `partial` or `yes`; the tests of the last two are named as
 //! `` `path/from/root::name` ``, or `` `path/from/root` `` for a whole file. In a script of raw AMQP the name is that of a case.
+//! Where a client sees the feature ([`SEEN_BY_CLIENTS`]), `yes` needs a test that talks to a running broker.
 
 use super::Complaint;
 use std::collections::BTreeSet;
 
 /// Where the table is.
 pub(super) const PATH: &str = "docs/features.md";
+
+/// Areas whose features a client or an operator sees.
+const SEEN_BY_CLIENTS: &[&str] = &["conn", "chan", "xch", "qarg", "cons", "pol", "vh", "flow"];
+
+/// Where the tests are that talk to a running broker.
+const WITH_A_BROKER: &[&str] = &["tests/", "crates/testkit/"];
 
 /// `read` gives the text of a file, by its path from the root.
 pub(super) fn check(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Complaint> {
@@ -30,6 +37,10 @@ pub(super) fn check(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Co
                 "{id} has state {state}: expected no, partial or yes"
             )),
         }
+        let talks = |test: &&str| WITH_A_BROKER.iter().any(|place| test.starts_with(place));
+        if state == "yes" && is_seen(id) && !tests.is_empty() && !tests.iter().any(talks) {
+            complain(format!("{id} names no test of a running broker"));
+        }
         for test in tests.iter().filter(|test| !is_test(test, read)) {
             complain(format!("{id} names {test}, which does not exist"));
         }
@@ -50,6 +61,11 @@ fn row(line: &str) -> Option<[&str; 4]> {
     let is_id =
         !area.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_id.then_some(cells)
+}
+
+fn is_seen(id: &str) -> bool {
+    let area = id.split_once('-').map(|(area, _)| area);
+    area.is_some_and(|area| SEEN_BY_CLIENTS.contains(&area))
 }
 
 fn is_test(test: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
@@ -90,7 +106,7 @@ mod tests {
     #[test]
     fn good_rows_pass() {
         let rows = "| id | feature | state | test |\n|---|---|---|---|\n| conn-01 | a | no | |\n\
-                    | conn-02 | b | yes | `crates/a/tests/b.rs::it_works` |\n| conn-03 | c | partial | `crates/a/tests/b.rs` |";
+                    | clu-02 | b | yes | `crates/a/tests/b.rs::it_works` |\n| conn-03 | c | partial | `crates/a/tests/b.rs` |";
         assert_eq!(texts(rows), [""; 0]);
     }
 
@@ -105,6 +121,14 @@ mod tests {
             texts("| a-1 | a | maybe | |"),
             ["a-1 has state maybe: expected no, partial or yes"]
         );
+    }
+
+    #[test]
+    fn what_clients_see_is_tested_with_a_broker() {
+        let row = "| vh-1 | a | yes | `crates/a/tests/b.rs::it_works` |";
+        assert_eq!(texts(row), ["vh-1 names no test of a running broker"]);
+        assert_eq!(texts(&row.replace("yes", "partial")), [""; 0]);
+        assert_eq!(texts(&row.replace("vh-1", "own-1")), [""; 0]);
     }
 
     #[test]
