@@ -35,9 +35,24 @@ pub struct Admission {
 struct Open {
     connections: u64,
     channels: u64,
+    connections_opened: u64,
+    channels_opened: u64,
     vhost_connections: HashMap<Name, u64>,
     user_connections: HashMap<Name, u64>,
     user_channels: HashMap<Name, u64>,
+}
+
+/// What was opened and what has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Churn {
+    /// Connections that were opened.
+    pub connections_opened: u64,
+    /// Connections that ended.
+    pub connections_closed: u64,
+    /// Channels that were opened.
+    pub channels_opened: u64,
+    /// Channels that ended.
+    pub channels_closed: u64,
 }
 
 /// The place of an open connection.
@@ -103,6 +118,7 @@ impl Admission {
             ));
         }
         open.connections += 1;
+        open.connections_opened += 1;
         *open.vhost_connections.entry(vhost.clone()).or_default() += 1;
         *open.user_connections.entry(user.clone()).or_default() += 1;
         Ok(ConnectionSeat {
@@ -139,11 +155,23 @@ impl Admission {
             ));
         }
         open.channels += 1;
+        open.channels_opened += 1;
         *open.user_channels.entry(user.clone()).or_default() += 1;
         Ok(ChannelSeat {
             admission: Arc::clone(self),
             user: user.clone(),
         })
+    }
+
+    /// What was opened and what has ended since the node's start.
+    pub fn churn(&self) -> Churn {
+        let open = self.open();
+        Churn {
+            connections_opened: open.connections_opened,
+            connections_closed: open.connections_opened - open.connections,
+            channels_opened: open.channels_opened,
+            channels_closed: open.channels_opened - open.channels,
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

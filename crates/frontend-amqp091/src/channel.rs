@@ -21,6 +21,7 @@ use crate::confirm::{Confirm, ConfirmTracker};
 use crate::connection::ChannelDetails;
 use crate::consume::{Consumers, PrefetchLimits};
 use crate::content::{Assembled, Assembly};
+use crate::counts::DeliveryLines;
 use crate::dead_letter::tried_message;
 use crate::exception::{Exception, Violation};
 use crate::publish::Routes;
@@ -37,6 +38,7 @@ use broker::messages::Messages;
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Bytes of stashed methods and messages at which the connection stops reading. Input that was already read is still taken.
 const STASH_SIZE_MAX: usize = 1024 * 1024;
@@ -60,6 +62,7 @@ pub(crate) struct Channel {
     pub(crate) prefetch: PrefetchLimits,
     pub(crate) unacked: Unacked,
     pub(crate) unsynced: Unsynced,
+    pub(crate) deliveries: DeliveryLines,
     /// The last delivery tag that was used.
     pub(crate) delivery_tag: u64,
     /// The queue that an empty queue name means.
@@ -230,6 +233,7 @@ impl Channel {
             prefetch,
             unacked: Unacked::default(),
             unsynced: Unsynced::default(),
+            deliveries: DeliveryLines::default(),
             delivery_tag: 0,
             last_queue: None,
             reply_consumer: None,
@@ -287,10 +291,12 @@ impl Channel {
 
     /// For listings.
     pub(crate) fn details(&self) -> ChannelDetails {
-        let unconfirmed = match &self.mode {
-            Mode::Confirm(tracker) => tracker.unconfirmed(),
-            Mode::Plain | Mode::Tx(_) => 0,
-        };
+        let (mut unconfirmed, mut uncommitted) = (0, (0, 0));
+        match &self.mode {
+            Mode::Plain => {}
+            Mode::Confirm(tracker) => unconfirmed = tracker.unconfirmed(),
+            Mode::Tx(transaction) => uncommitted = transaction.lengths(),
+        }
         ChannelDetails {
             number: self.id.number,
             consumers: self.consumers.len(),
@@ -300,6 +306,12 @@ impl Channel {
             transactional: matches!(self.mode, Mode::Tx(_)),
             prefetch_count: self.prefetch.per_consumer,
             global_prefetch_count: self.prefetch.per_channel,
+            uncommitted: uncommitted.0,
+            uncommitted_acks: uncommitted.1,
+            published: self.routes.publishes.totals(),
+            publishes: self.routes.publishes.lines().collect(),
+            delivered: self.deliveries.totals(),
+            deliveries: self.deliveries.lines().collect(),
         }
     }
 
@@ -820,6 +832,7 @@ impl Channel {
             return;
         }
         let number = self.id.number;
+        let (now, traffic) = (session.now.monotonic, Arc::clone(&session.config.traffic));
         let out = session.encoded();
         tracker.flush(|confirm| match confirm {
             Confirm::Ack { sequence, multiple } => {
@@ -838,6 +851,10 @@ impl Channel {
                 }
                 .encode(number, out);
             }
+        });
+        let publishes = &mut self.routes.publishes;
+        tracker.count(&traffic, now, |line, count| {
+            publishes.confirmed(&traffic, line, count);
         });
     }
 }

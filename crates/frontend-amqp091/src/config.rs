@@ -1,5 +1,6 @@
 //! What an operator may set about this protocol, and who is at the other end.
 
+use crate::counts::Traffic;
 use crate::interceptor::Interceptors;
 use base::tls::TlsDetails;
 use broker::admission::Admission;
@@ -66,6 +67,8 @@ pub struct Config {
     pub admission: Arc<Admission>,
     /// How much connections have published lately, where that is limited; shared by all protocols.
     pub rates: Arc<SharedRates>,
+    /// What its connections count into. Those of one `Config` must all be driven by one thread.
+    pub traffic: Arc<Traffic>,
 }
 
 impl Default for Config {
@@ -100,6 +103,7 @@ impl Default for Config {
             consumer_max_per_channel: None,
             admission: Arc::default(),
             rates: Arc::default(),
+            traffic: Arc::default(),
         }
     }
 }

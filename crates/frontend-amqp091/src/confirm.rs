@@ -6,7 +6,10 @@
 //!
 //! Invariant: a number is answered exactly once, and a cumulative ack covers no number that still waits or was refused.
 
+use crate::counts::{PublishLineIndex, Traffic, Unconfirmed};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// One outstanding publish, by its sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,7 @@ enum Slot {
     /// All queues answered and at least one refused it.
     Refused,
     /// Answered out of order; stays until everything before it is answered.
-    Answered,
+    Answered { refused: bool },
 }
 
 /// What goes to the publisher.
@@ -38,6 +41,10 @@ pub(crate) struct ConfirmTracker {
     slots: VecDeque<Slot>,
     /// Numbers that became ready since the last flush.
     ready: Vec<u64>,
+    /// For statistics.
+    unconfirmed: Unconfirmed,
+    /// What was confirmed and is not counted yet.
+    uncounted: SmallVec<[(PublishLineIndex, u64); 1]>,
 }
 
 impl Default for ConfirmTracker {
@@ -46,6 +53,8 @@ impl Default for ConfirmTracker {
             first: 1,
             slots: VecDeque::new(),
             ready: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
+            uncounted: SmallVec::new(),
         }
     }
 }
@@ -60,13 +69,14 @@ impl ConfirmTracker {
     pub(crate) fn unconfirmed(&self) -> usize {
         self.slots
             .iter()
-            .filter(|slot| **slot != Slot::Answered)
+            .filter(|slot| !matches!(slot, Slot::Answered { .. }))
             .count()
     }
 
-    /// The number of a publish that goes to `queues` queues.
-    pub(crate) fn publish(&mut self, queues: usize) -> u64 {
+    /// The number of a publish that goes to `queues` queues; `line` is that of its exchange.
+    pub(crate) fn publish(&mut self, queues: usize, line: PublishLineIndex, now: Duration) -> u64 {
         let sequence = self.first + self.slots.len() as u64;
+        self.unconfirmed.published(line, sequence, now);
         if queues == 0 {
             self.slots.push_back(Slot::Ready);
             self.ready.push(sequence);
@@ -125,9 +135,11 @@ impl ConfirmTracker {
                     multiple: false,
                 }),
                 Slot::Refused => emit(Confirm::Nack { sequence }),
-                Slot::Waiting { .. } | Slot::Answered => continue,
+                Slot::Waiting { .. } | Slot::Answered { .. } => continue,
             }
-            *slot = Slot::Answered;
+            *slot = Slot::Answered {
+                refused: *slot == Slot::Refused,
+            };
         }
         self.ready = ready;
     }
@@ -135,22 +147,51 @@ impl ConfirmTracker {
     fn flush_prefix(&mut self, emit: &mut impl FnMut(Confirm)) {
         let mut run = Run::default();
         while let Some(slot) = self.slots.front() {
-            match slot {
+            let is_confirmed = match slot {
                 Slot::Waiting { .. } => break,
-                Slot::Ready => run.add(self.first),
-                Slot::Answered => {}
+                Slot::Ready => {
+                    run.add(self.first);
+                    true
+                }
+                Slot::Answered { refused } => !refused,
                 Slot::Refused => {
                     // Numbers after this one must not be covered by a cumulative ack before it is refused on its own.
                     run.ack(emit);
                     emit(Confirm::Nack {
                         sequence: self.first,
                     });
+                    false
                 }
-            }
+            };
             self.slots.pop_front();
             self.first += 1;
+            let line = self.unconfirmed.pop();
+            if let (true, Some(line)) = (is_confirmed, line) {
+                match self.uncounted.last_mut() {
+                    Some((last, count)) if *last == line => *count += 1,
+                    _ => self.uncounted.push((line, 1)),
+                }
+            }
         }
         run.ack(emit);
+    }
+
+    /// Hands over what [`Self::flush`] confirmed, by the line of its exchange.
+    pub(crate) fn count(
+        &mut self,
+        traffic: &Traffic,
+        now: Duration,
+        mut confirmed: impl FnMut(PublishLineIndex, u64),
+    ) {
+        self.unconfirmed.answered_before(self.first, now, traffic);
+        for (line, count) in self.uncounted.drain(..) {
+            confirmed(line, count);
+        }
+    }
+
+    /// Nobody counts what [`Self::flush`] confirmed.
+    pub(crate) fn forget_counts(&mut self) {
+        self.uncounted.clear();
     }
 }
 
@@ -191,7 +232,7 @@ mod tests {
     fn published(queues: &[usize]) -> ConfirmTracker {
         let mut tracker = ConfirmTracker::default();
         for queues in queues {
-            tracker.publish(*queues);
+            tracker.publish(*queues, PublishLineIndex::NONE, Duration::ZERO);
         }
         tracker
     }

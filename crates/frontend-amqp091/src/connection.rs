@@ -17,6 +17,7 @@ use crate::channel::{Channel, Farewell, decode_method};
 use crate::config::{Alarms, Config, Peer};
 use crate::consume::PrefetchLimits;
 use crate::content::Whole;
+use crate::counts::{DeliveryCounts, PublishCounts};
 use crate::exception::{Exception, Refusal, SILENT_CLOSE_DELAY, Scope, Violation};
 use crate::handshake::{self, Failure, Handshake, Header, Step};
 use crate::heartbeat::{Beat, Heartbeat};
@@ -151,7 +152,7 @@ pub struct ConnectionDetails {
 }
 
 /// What listings show about a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelDetails {
     /// Its number.
     pub number: ChannelNumber,
@@ -169,6 +170,18 @@ pub struct ChannelDetails {
     pub prefetch_count: u16,
     /// The same for all consumers together.
     pub global_prefetch_count: u16,
+    /// Messages of its transaction that are not committed.
+    pub uncommitted: usize,
+    /// Acks of its transaction that are not committed.
+    pub uncommitted_acks: usize,
+    /// What it published.
+    pub published: PublishCounts,
+    /// What it published to each exchange; beyond 64 exchanges only the sum counts.
+    pub publishes: Vec<(Name, PublishCounts)>,
+    /// What it was sent.
+    pub delivered: DeliveryCounts,
+    /// What it was sent from each queue; beyond 64 queues only the sum counts.
+    pub deliveries: Vec<(Name, DeliveryCounts)>,
 }
 
 // What it is.
@@ -323,7 +336,7 @@ impl Connection {
         {
             heartbeat.handle_received();
         }
-        self.session.wall_ms = now.wall_ms;
+        self.session.now = now;
         self.session.holds_input = false;
         if matches!(self.state, State::Handshake(Handshake::Header))
             && !self.handle_header(metadata, input)
@@ -479,7 +492,11 @@ impl Connection {
 
     /// The driver forgets the connection: the last that observers hear of it.
     pub fn handle_removed(&mut self) {
-        let age_ms = self.session.wall_ms.saturating_sub(self.connected_at_ms);
+        let age_ms = self
+            .session
+            .now
+            .wall_ms
+            .saturating_sub(self.connected_at_ms);
         self.session.log_closed(age_ms);
         self.session.observe_closed();
     }
@@ -838,7 +855,7 @@ impl Connection {
             return;
         }
         self.session.backpressure.has_publish = false;
-        self.session.wall_ms = now.wall_ms;
+        self.session.now = now;
         let numbers: Vec<ChannelNumber> = self.channels.keys().copied().collect();
         for number in numbers {
             let Some(channel) = self.channels.get_mut(&number) else {

@@ -229,6 +229,7 @@ impl Channel {
             prepared_for: None,
             is_paused: false,
         };
+        self.deliveries.expect(queue, &name);
         let index = self.consumers.insert(consumer);
         let settings = Box::new(ConsumerSettings {
             tag,
@@ -406,7 +407,12 @@ impl Channel {
         }
         self.delivery_tag += 1;
         let tag = self.delivery_tag;
-        if !consumer.no_ack {
+        let counts = self.deliveries.of(queue);
+        counts.redelivered += u64::from(redelivered);
+        if consumer.no_ack {
+            counts.delivered_no_ack += 1;
+        } else {
+            counts.delivered += 1;
             self.unacked.push(Delivery {
                 tag,
                 queue,
@@ -440,6 +446,9 @@ impl Channel {
         }
         let tags = (self.delivery_tag + 1, redelivered);
         self.delivery_tag += run.len() as u64;
+        let counts = self.deliveries.of(consumer.queue);
+        counts.delivered_no_ack += run.len() as u64;
+        counts.redelivered += u64::from(redelivered) * run.len() as u64;
         let number = self.id.number;
         let prepared = consumer.prepare(number, run.address());
         prepared.encode_run(
@@ -560,6 +569,7 @@ impl Channel {
             return Err(Violation::GetWithSingleActiveConsumer { queue, vhost }.into());
         }
         let queue = record.queue;
+        self.deliveries.expect(queue, &name);
         self.waiting = Some(Waiting::Get {
             queue: name,
             no_ack: method.no_ack,
@@ -598,7 +608,12 @@ impl Channel {
         }
         self.delivery_tag += 1;
         let tag = self.delivery_tag;
-        if !no_ack {
+        let counts = self.deliveries.of(queue);
+        counts.redelivered += u64::from(redelivered);
+        if no_ack {
+            counts.got_no_ack += 1;
+        } else {
+            counts.got += 1;
             self.unacked.push(Delivery {
                 tag,
                 queue,
@@ -620,13 +635,14 @@ impl Channel {
 
     /// The queue had none.
     pub(crate) fn got_nothing(
-        &self,
+        &mut self,
         session: &mut Session,
         waiting: Waiting,
     ) -> Result<(), Exception> {
-        let Waiting::Get { .. } = waiting else {
+        let Waiting::Get { queue, .. } = waiting else {
             return Err(unexpected_answer());
         };
+        self.deliveries.named(&queue).got_nothing += 1;
         basic::GetEmpty::default().encode(self.number(), session.encoded());
         Ok(())
     }

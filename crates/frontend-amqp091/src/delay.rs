@@ -6,13 +6,13 @@
 //! and by which it does not wait again. The mandatory flag has no effect on a message that waits.
 
 use crate::channel::Mode;
-use crate::credit::{self, Credits};
+use crate::credit;
 use crate::exception::Exception;
-use crate::publish::pay;
+use crate::publish::{Outlet, pay, published};
 use crate::session::Session;
 use crate::tx;
 use base::{Name, QueueRef};
-use broker::command::{ChannelId, ConfirmTo, QueueCommand};
+use broker::command::{ConfirmTo, QueueCommand};
 use broker::delay::{DELAY_HEADER, DelayRequest, DelayTarget, Wait, store_of};
 use broker::message::{Message, SharedMessage};
 use bytes::Bytes;
@@ -151,12 +151,17 @@ impl Attempts {
 /// # Errors
 /// The transaction is too large.
 pub(crate) fn send(
-    mode: &mut Mode,
-    credits: &mut Credits,
-    id: ChannelId,
+    outlet: Outlet<'_>,
     session: &mut Session,
     publish: Publish<'_>,
 ) -> Result<(), Exception> {
+    let Outlet {
+        mode,
+        credits,
+        publishes,
+        id,
+        line,
+    } = outlet;
     let Publish {
         queues,
         wait,
@@ -164,6 +169,7 @@ pub(crate) fn send(
         message,
     } = publish;
     let requests = requests(&session.vhost, &message, wait, delays);
+    let copies = queues.len() + requests.len();
     let confirm = match mode {
         Mode::Tx(transaction) => {
             return transaction.publish(tx::Publish {
@@ -171,24 +177,22 @@ pub(crate) fn send(
                 queues: SmallVec::from_slice(queues),
                 delays: requests,
                 mandatory: false,
+                line,
             });
         }
         Mode::Confirm(tracker) => Some(ConfirmTo {
             channel: id,
-            sequence: tracker.publish(queues.len() + requests.len()),
+            sequence: tracker.publish(copies, line, session.now.monotonic),
         }),
         Mode::Plain => None,
     };
+    let published = published(line, &message, copies, false, confirm.is_some());
+    publishes.published(&session.config.traffic, published);
     for queue in queues {
         session.publish(*queue, Arc::clone(&message), confirm);
         let target = credits.target(*queue);
-        pay(
-            credits,
-            id,
-            session,
-            target,
-            credit::cost(message.size_bytes()),
-        );
+        let cost = credit::cost(message.size_bytes());
+        pay(credits, id, session, target, cost);
     }
     let store = store_of(id.connection.shard);
     for mut request in requests {

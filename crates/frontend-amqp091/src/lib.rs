@@ -22,6 +22,7 @@ mod confirm;
 pub mod connection;
 mod consume;
 mod content;
+pub mod counts;
 mod credit;
 pub mod dead_letter;
 pub mod delay;

@@ -11,6 +11,7 @@
 use crate::arguments;
 use crate::channel::{Channel, Mode};
 use crate::content::{Content, publish_of};
+use crate::counts::{PublishLineIndex, PublishLines, Published};
 use crate::credit::{self, Credits, Target};
 use crate::delay;
 use crate::exception::{Exception, ExpirationProblem, Violation};
@@ -70,6 +71,18 @@ pub(crate) struct Routes {
     targets: TargetBuffer,
     /// What the channel may publish.
     pub(crate) credits: Credits,
+    /// What it has published.
+    pub(crate) publishes: PublishLines,
+}
+
+/// What a message meets on its way from a channel to its queues.
+pub(crate) struct Outlet<'a> {
+    pub(crate) mode: &'a mut Mode,
+    pub(crate) credits: &'a mut Credits,
+    pub(crate) publishes: &'a mut PublishLines,
+    pub(crate) id: ChannelId,
+    /// Where its exchange is counted.
+    pub(crate) line: PublishLineIndex,
 }
 
 /// A target list that prints nothing.
@@ -163,6 +176,8 @@ impl Repeated {
 struct Route {
     address: Arc<Address>,
     queues: SmallVec<[Target; 2]>,
+    /// Where the exchange is counted.
+    line: PublishLineIndex,
 }
 
 impl Default for Routes {
@@ -177,6 +192,7 @@ impl Default for Routes {
             repeated: Repeated::default(),
             targets: TargetBuffer::default(),
             credits: Credits::default(),
+            publishes: PublishLines::default(),
         }
     }
 }
@@ -298,15 +314,14 @@ impl Channel {
                 extra_routing_keys: None,
                 deaths: None,
             });
-            send(
-                &mut self.mode,
-                &mut self.routes.credits,
-                self.id,
-                session,
-                &route.queues,
-                message,
-                mandatory,
-            )?;
+            let outlet = Outlet {
+                mode: &mut self.mode,
+                credits: &mut self.routes.credits,
+                publishes: &mut self.routes.publishes,
+                id: self.id,
+                line: route.line,
+            };
+            send(outlet, session, &route.queues, message, mandatory)?;
             offset += size;
         }
         Ok(offset)
@@ -333,14 +348,24 @@ impl Channel {
             repeated,
             routes,
             credits,
+            publishes,
             ..
         } = &mut self.routes;
         let mut offset = 0;
         while credits.is_open()
             && let Some((_, size)) = repeated.body_of(&input[offset..], size_max)
         {
+            let route = &routes[repeated.route];
+            let mut same = Published {
+                line: route.line,
+                messages: 0,
+                size: 0,
+                queues: 1,
+                mandatory: repeated.mandatory,
+                confirm: false,
+            };
             let mut run = Run::new(
-                Arc::clone(&routes[repeated.route].address),
+                Arc::clone(&route.address),
                 Bytes::from_static(repeated.properties),
                 repeated.persistent,
                 batch.clone(),
@@ -352,11 +377,18 @@ impl Channel {
                 && let Some((body, size)) = repeated.body_of(&input[offset..], size_max)
             {
                 offset += size;
+                if same.size != body.len() as u64 {
+                    publishes.published(&session.config.traffic, same);
+                    same.messages = 0;
+                    same.size = body.len() as u64;
+                }
+                same.messages += 1;
                 // Only the end octet of its frame follows it.
                 let end = start + offset - 1;
                 run.push(end - body.len()..end);
                 spent = credits.spend(target, credit::cost(run.size_around() + body.len()));
             }
+            publishes.published(&session.config.traffic, same);
             session.publish_run(target.queue, run);
             if let Some(spent) = spent {
                 let channel = self.id;
@@ -430,10 +462,15 @@ impl Channel {
                 extra_routing_keys: None,
                 deaths: None,
             });
+            let outlet = Outlet {
+                mode: &mut self.mode,
+                credits: &mut self.routes.credits,
+                publishes: &mut self.routes.publishes,
+                id: self.id,
+                line: route.line,
+            };
             return send(
-                &mut self.mode,
-                &mut self.routes.credits,
-                self.id,
+                outlet,
                 turn.session,
                 &route.queues,
                 message,
@@ -464,7 +501,7 @@ impl Channel {
         };
         let config = &turn.session.config;
         if config.interceptors.any() {
-            let wall_ms = turn.session.wall_ms;
+            let wall_ms = turn.session.now.wall_ms;
             properties = config
                 .interceptors
                 .apply(properties, &config.node_name, wall_ms);
@@ -521,29 +558,41 @@ impl Channel {
         if allowed.exchange.is_default()
             && let Some(to) = reply_to::requester(method.routing_key)
         {
-            self.publish_direct_reply(session, to, message);
+            let line = (self.routes.publishes).line(
+                &session.config.traffic,
+                &session.vhost,
+                &allowed.exchange.name,
+            );
+            self.publish_direct_reply(session, to, message, line);
             return Ok(());
         }
         if extra_keys.keys.is_empty()
             && let Some(index) = known
         {
-            let queues = &self.routes.routes[index].queues;
+            let Route { queues, line, .. } = &self.routes.routes[index];
             if session.is_traced {
                 trace::published(turn.metadata, session, self.id.number, &message, queues);
             }
-            return send(
-                &mut self.mode,
-                &mut self.routes.credits,
-                self.id,
-                session,
-                queues,
-                message,
-                method.mandatory,
-            );
+            let outlet = Outlet {
+                mode: &mut self.mode,
+                credits: &mut self.routes.credits,
+                publishes: &mut self.routes.publishes,
+                id: self.id,
+                line: *line,
+            };
+            return send(outlet, session, queues, message, method.mandatory);
         }
         let targets = self.route(turn, &allowed, exchange, &extra_keys.keys, &message)?;
         let once: SmallVec<[Target; 2]>;
-        let credits = &mut self.routes.credits;
+        let publishes = &mut self.routes.publishes;
+        let traffic = &turn.session.config.traffic;
+        let outlet = Outlet {
+            line: publishes.line(traffic, &turn.session.vhost, &allowed.exchange.name),
+            mode: &mut self.mode,
+            credits: &mut self.routes.credits,
+            publishes,
+            id: self.id,
+        };
         if let Found::Once = targets
             && let Some(delays) = self.routes.targets.0.delays()
         {
@@ -554,13 +603,14 @@ impl Channel {
                 delays,
                 message,
             };
-            return delay::send(&mut self.mode, credits, self.id, turn.session, publish);
+            return delay::send(outlet, turn.session, publish);
         }
         let queues = match targets {
             Found::Remembered(index) => &self.routes.routes[index].queues[..],
             Found::Once => {
                 let queues = self.routes.targets.0.queues();
-                once = queues.iter().map(|queue| credits.target(*queue)).collect();
+                let targets = queues.iter().map(|queue| outlet.credits.target(*queue));
+                once = targets.collect();
                 &once[..]
             }
         };
@@ -568,15 +618,7 @@ impl Channel {
             let (metadata, number) = (turn.metadata, self.id.number);
             trace::published(metadata, turn.session, number, &message, queues);
         }
-        send(
-            &mut self.mode,
-            credits,
-            self.id,
-            turn.session,
-            queues,
-            message,
-            method.mandatory,
-        )
+        send(outlet, turn.session, queues, message, method.mandatory)
     }
 
     /// Finds the queues, and remembers them if that is right.
@@ -615,9 +657,13 @@ impl Channel {
         let queues = targets.queues().iter();
         let queues = queues.map(|queue| credits.target(*queue)).collect();
         let address = Arc::clone(&message.address);
-        Ok(Found::Remembered(
-            self.routes.insert(Route { address, queues }),
-        ))
+        let Session { config, vhost, .. } = &*turn.session;
+        let line = (self.routes.publishes).line(&config.traffic, vhost, &allowed.exchange.name);
+        Ok(Found::Remembered(self.routes.insert(Route {
+            address,
+            queues,
+            line,
+        })))
     }
 
     /// The exchange, if it exists and the user may publish to it.
@@ -666,12 +712,12 @@ impl Channel {
     }
 
     /// Confirms a message that needs no queue.
-    pub(crate) fn confirm_unrouted(&mut self, session: &mut Session) {
+    pub(crate) fn confirm_unrouted(&mut self, session: &mut Session, line: PublishLineIndex) {
         if let Mode::Confirm(tracker) = &mut self.mode {
             if !tracker.has_ready() {
                 session.unsaid_confirms.push(self.id.number);
             }
-            tracker.publish(0);
+            tracker.publish(0, line, session.now.monotonic);
         }
     }
 }
@@ -690,14 +736,19 @@ fn bare_properties(properties: &[u8]) -> Option<(&'static [u8], bool)> {
 /// Hands the message to its queues, or keeps it for the commit.
 #[inline]
 fn send(
-    mode: &mut Mode,
-    credits: &mut Credits,
-    id: ChannelId,
+    outlet: Outlet<'_>,
     session: &mut Session,
     queues: &[Target],
     mut message: SharedMessage,
     mandatory: bool,
 ) -> Result<(), Exception> {
+    let Outlet {
+        mode,
+        credits,
+        publishes,
+        id,
+        line,
+    } = outlet;
     detach_for(&mut message, queues.len());
     if let Mode::Tx(transaction) = mode {
         return transaction.publish(tx::Publish {
@@ -705,8 +756,12 @@ fn send(
             queues: queues.iter().map(|target| target.queue).collect(),
             delays: Vec::new(),
             mandatory,
+            line,
         });
     }
+    let confirm = matches!(mode, Mode::Confirm(_));
+    let published = published(line, &message, queues.len(), mandatory, confirm);
+    publishes.published(&session.config.traffic, published);
     if queues.is_empty() && mandatory {
         return_unroutable(id.number, session, &message);
     }
@@ -717,7 +772,7 @@ fn send(
             }
             Some(ConfirmTo {
                 channel: id,
-                sequence: tracker.publish(queues.len()),
+                sequence: tracker.publish(queues.len(), line, session.now.monotonic),
             })
         }
         Mode::Plain | Mode::Tx(_) => None,
@@ -733,6 +788,25 @@ fn send(
     session.publish(last.queue, message, confirm);
     pay(credits, id, session, *last, cost);
     Ok(())
+}
+
+/// One message for the statistics.
+#[inline]
+pub(crate) fn published(
+    line: PublishLineIndex,
+    message: &Message,
+    queues: usize,
+    mandatory: bool,
+    confirm: bool,
+) -> Published {
+    Published {
+        line,
+        messages: 1,
+        size: message.body.len() as u64,
+        queues: queues as u64,
+        mandatory,
+        confirm,
+    }
 }
 
 /// Pays for a message that was just sent.
@@ -1040,6 +1114,7 @@ mod tests {
             routes.insert(Route {
                 address,
                 queues: SmallVec::new(),
+                line: PublishLineIndex::NONE,
             });
             assert!(routes.routes.len() <= ROUTES_MAX);
         }

@@ -10,8 +10,10 @@
 //! The first part says where the channel is; the second is random and known to it only, so that nobody can answer who
 //! was not asked. RabbitMQ docs: direct-reply-to.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Mode};
+use crate::counts::PublishLineIndex;
 use crate::exception::{Exception, Violation};
+use crate::publish::published;
 use crate::random::{ENCODED_ID_SIZE, parse_base64, push_base64};
 use crate::request::Request;
 use crate::session::Session;
@@ -156,11 +158,16 @@ impl Channel {
         session: &mut Session,
         to: ChannelId,
         message: SharedMessage,
+        line: PublishLineIndex,
     ) {
+        let confirm = matches!(self.mode, Mode::Confirm(_));
+        let published = published(line, &message, 1, false, confirm);
+        let publishes = &mut self.routes.publishes;
+        publishes.published(&session.config.traffic, published);
         session
             .requests
             .push_back(Request::DirectReply { to, message });
-        self.confirm_unrouted(session);
+        self.confirm_unrouted(session, line);
     }
 
     /// An answer came. Forged ones are dropped.

@@ -3,6 +3,7 @@
 //! Whether it does, and what a schema is, is [`broker::schema`]'s. Nothing here is called for an exchange without a schema.
 
 use crate::channel::Mode;
+use crate::counts::PublishLineIndex;
 use crate::exception::Exception;
 use crate::publish::return_message;
 use crate::session::{Session, Turn};
@@ -116,7 +117,8 @@ pub(crate) fn refuse(
     if !tracker.has_ready() {
         session.unsaid_confirms.push(id.number);
     }
-    let sequence = tracker.publish(1);
+    let now = session.now.monotonic;
+    let sequence = tracker.publish(1, PublishLineIndex::NONE, now);
     tracker.answer(sequence, sequence, true);
     if refused.mandatory {
         let exception = Exception::from(Error::Precondition(text.into()));

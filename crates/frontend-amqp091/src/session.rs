@@ -74,8 +74,8 @@ pub(crate) struct Session {
     pub(crate) throttle: Option<Box<Throttle>>,
     /// Complete frames were left in the input because of that.
     pub(crate) holds_input: bool,
-    /// The time of the input that is handled, in milliseconds since 1970.
-    pub(crate) wall_ms: u64,
+    /// The time of the input or the reply that is handled.
+    pub(crate) now: Now,
     /// Somebody wants to hear of events.
     pub(crate) is_observed: bool,
     /// The log has the end of the connection, or will not have it.
@@ -140,7 +140,7 @@ impl Session {
             expelled: None,
             throttle: None,
             holds_input: false,
-            wall_ms: 0,
+            now: Now::default(),
             is_observed: false,
             is_end_told: true,
         }

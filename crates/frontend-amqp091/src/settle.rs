@@ -38,6 +38,7 @@ impl Channel {
             let deliveries = take(&mut self.unacked, tag, multiple)?;
             return transaction.settle(deliveries, outcome);
         }
+        let is_ack = outcome == Outcome::Ack;
         if multiple {
             let deliveries = self
                 .unacked
@@ -49,6 +50,7 @@ impl Channel {
                 self.id,
                 deliveries.inspect(|delivery| {
                     of_consumers += usize::from(delivery.consumer.is_some());
+                    self.deliveries.of(delivery.queue).acked += u64::from(is_ack);
                     if is_final(outcome) {
                         self.unsynced.settled_in(delivery.queue);
                     }
@@ -61,6 +63,7 @@ impl Channel {
                 .unacked
                 .remove(tag)
                 .ok_or(Violation::UnknownDeliveryTag(tag))?;
+            self.deliveries.of(delivery.queue).acked += u64::from(is_ack);
             turn.session
                 .settle(self.id, delivery.queue, delivery.position, outcome);
             if is_final(outcome) {

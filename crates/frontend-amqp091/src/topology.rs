@@ -384,6 +384,7 @@ impl Channel {
         ready: u64,
         consumers: u32,
     ) {
+        session.config.traffic.queues_declared.add(1);
         if !no_wait {
             let queue = name.as_bytes();
             queue::DeclareOk {

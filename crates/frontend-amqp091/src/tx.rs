@@ -7,9 +7,10 @@
 
 use crate::channel::{Channel, Mode, Waiting};
 use crate::confirm::ConfirmTracker;
+use crate::counts::PublishLineIndex;
 use crate::credit;
 use crate::exception::{Exception, Violation};
-use crate::publish::pay;
+use crate::publish::{pay, published};
 use crate::session::{Session, Turn};
 use crate::settle::{is_final, settle_all};
 use crate::unacked::Delivery;
@@ -41,6 +42,7 @@ pub(crate) struct Publish {
     /// What goes to the delay store; relative waits begin with the commit.
     pub(crate) delays: Vec<DelayRequest>,
     pub(crate) mandatory: bool,
+    pub(crate) line: PublishLineIndex,
 }
 
 /// A commit that waits for queues.
@@ -53,6 +55,11 @@ pub(crate) struct Commit {
 impl Transaction {
     pub(crate) fn size_bytes(&self) -> usize {
         self.size
+    }
+
+    /// Messages and acks that are kept.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        (self.publishes.len(), self.settled.len())
     }
 
     /// Keeps a message.
@@ -121,13 +128,24 @@ impl Channel {
         };
         for publish in publishes {
             let copies = publish.queues.len() + publish.delays.len();
+            self.routes.publishes.published(
+                &turn.session.config.traffic,
+                published(
+                    publish.line,
+                    &publish.message,
+                    copies,
+                    publish.mandatory,
+                    false,
+                ),
+            );
             if copies == 0 {
                 if publish.mandatory {
                     self.return_unroutable(turn.session, &publish.message);
                 }
                 continue;
             }
-            let sequence = commit.tracker.publish(copies);
+            let now = turn.session.now.monotonic;
+            let sequence = commit.tracker.publish(copies, publish.line, now);
             let confirm = Some(ConfirmTo {
                 channel: self.id,
                 sequence,
@@ -160,6 +178,11 @@ impl Channel {
                     .filter(|(delivery, _)| delivery.consumer.is_some())
                     .count(),
             );
+            if outcome == Outcome::Ack {
+                deliveries
+                    .clone()
+                    .for_each(|delivery| self.deliveries.of(delivery.queue).acked += 1);
+            }
             settle_all(turn.session, self.id, deliveries, outcome);
         }
         self.resume_consumers(turn.session);
@@ -195,6 +218,7 @@ impl Channel {
         commit.tracker.answer(first, last, refused);
         commit.refused |= refused;
         commit.tracker.flush(|_| ());
+        commit.tracker.forget_counts();
         self.finish_commit(session)
     }
 

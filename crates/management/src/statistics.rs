@@ -3,15 +3,20 @@
 //! Counters live where things happen (queues, connections); here is what they were a while ago. Totals of the node are sampled
 //! always, single objects only while somebody looks at them, so that statistics cost nothing that nobody wants.
 //!
-//! Limits: [`LOOKED_AT_MAX`] objects, each with [`RECENT`] samples, forgotten [`FORGET_AFTER`] after the last look.
+//! Limits: [`LOOKED_AT_MAX`] objects with [`RECENT`] samples each and [`GLANCED_AT_MAX`] of lists with [`LATEST`], forgotten
+//! [`FORGET_AFTER`] after the last look.
 
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::query::Query;
 use crate::state::State;
-use base::{ConnectionId, QueueId, QueueRef};
+use base::{ChannelNumber, ConnectionId, Name, QueueId, QueueRef};
+use broker::admission::Churn;
 use broker::queue::Counters;
-use node::{ConnectionFigures, QueueFigures};
+use broker::queue_arguments::QueueType;
+use node::{
+    ChannelDetails, ConnectionFigures, DeliveryCounts, PublishCounts, QueueFigures, TrafficTotals,
+};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,15 +29,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const RECENT: usize = 121;
 /// Samples of the node's totals: seconds between two, and how many. RabbitMQ's retention of global statistics.
 const TIERS: [(u64, usize); 4] = [(5, 121), (60, 61), (600, 49), (1_800, 49)];
-/// Objects that are sampled at once.
+/// Objects whose details are sampled at once.
 const LOOKED_AT_MAX: usize = 1_000;
+/// Objects of lists that are sampled at once.
+const GLANCED_AT_MAX: usize = 20_000;
+/// Samples of an object of a list: what a rate needs.
+const LATEST: usize = 2;
 /// How long an object is sampled after somebody looked at it.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
 /// Most samples in an answer.
 const SAMPLES_MAX: u64 = 2_000;
 
-/// What is sampled of queues and of the node.
-const QUEUE_KEYS: [&str; 14] = [
+/// What is sampled of queues.
+const QUEUE_KEYS: [&str; 12] = [
     "messages",
     "messages_ready",
     "messages_unacknowledged",
@@ -45,19 +54,75 @@ const QUEUE_KEYS: [&str; 14] = [
     "redeliver",
     "ack",
     "get_empty",
-    "disk_reads",
-    "disk_writes",
 ];
 /// How many of them, from the front, are lengths and no counters.
 const LENGTHS: usize = 3;
+/// What is sampled of channels.
+const CHANNEL_KEYS: [&str; 12] = [
+    "publish",
+    "confirm",
+    "return_unroutable",
+    "drop_unroutable",
+    "deliver",
+    "deliver_no_ack",
+    "get",
+    "get_no_ack",
+    "get_empty",
+    "redeliver",
+    "ack",
+    "deliver_get",
+];
+/// What is sampled of exchanges.
+const EXCHANGE_KEYS: [&str; 2] = ["publish_in", "publish_out"];
+/// What is sampled of the node.
+const NODE_KEYS: [&str; 22] = [
+    "messages",
+    "messages_ready",
+    "messages_unacknowledged",
+    "publish",
+    "confirm",
+    "return_unroutable",
+    "drop_unroutable",
+    "deliver",
+    "deliver_no_ack",
+    "get",
+    "get_no_ack",
+    "get_empty",
+    "redeliver",
+    "ack",
+    "deliver_get",
+    "connection_created",
+    "connection_closed",
+    "channel_created",
+    "channel_closed",
+    "queue_declared",
+    "queue_created",
+    "queue_deleted",
+];
+/// How many of the node's, from the front, are lengths or tell of messages; the others tell of what came and went.
+const OF_MESSAGES: usize = 15;
 /// What is sampled of connections.
 const CONNECTION_KEYS: [&str; 2] = ["recv_oct", "send_oct"];
 
 /// Something that is sampled while somebody looks at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     Queue(QueueRef),
     Connection(ConnectionId),
+    Channel(ConnectionId, ChannelNumber),
+    /// By vhost and name.
+    Exchange(Name, Name),
+}
+
+impl Subject {
+    fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::Queue(_) => &QUEUE_KEYS,
+            Self::Connection(_) => &CONNECTION_KEYS,
+            Self::Channel(..) => &CHANNEL_KEYS,
+            Self::Exchange(..) => &EXCHANGE_KEYS,
+        }
+    }
 }
 
 /// Values at times.
@@ -93,7 +158,7 @@ pub(crate) struct Statistics {
 impl Default for Statistics {
     fn default() -> Self {
         Self {
-            totals: Mutex::new(Series::new(&QUEUE_KEYS, &TIERS)),
+            totals: Mutex::new(Series::new(&NODE_KEYS, &TIERS)),
             looked_at: Mutex::default(),
             logins: AtomicU64::new(0),
             refused_logins: AtomicU64::new(0),
@@ -123,49 +188,71 @@ impl Statistics {
         self.totals.lock().clone()
     }
 
-    /// What is known of something; from now on it is sampled.
+    /// What is known of something whose details are shown; from now on it is sampled.
     pub(crate) fn look_at(&self, subject: Subject) -> Option<Series> {
+        self.look(subject, RECENT, LOOKED_AT_MAX)
+    }
+
+    /// What is known of something that is shown in a list; from now on its rates are.
+    pub(crate) fn glance_at(&self, subject: Subject) -> Option<Series> {
+        self.look(subject, LATEST, GLANCED_AT_MAX)
+    }
+
+    fn look(&self, subject: Subject, samples: usize, max: usize) -> Option<Series> {
         let mut looked_at = self.looked_at.lock();
         let last = Instant::now();
+        let mut known_series = None;
         if let Some(known) = looked_at.get_mut(&subject) {
             known.last = last;
-            return Some(known.series.clone());
+            if known.series.tiers[0].max >= samples {
+                return Some(known.series.clone());
+            }
+            known_series = Some(known.series.clone());
         }
-        if looked_at.len() < LOOKED_AT_MAX {
-            let keys: &[&str] = match subject {
-                Subject::Queue(_) => &QUEUE_KEYS,
-                Subject::Connection(_) => &CONNECTION_KEYS,
-            };
-            let series = Series::new(keys, &[(INTERVAL.as_secs(), RECENT)]);
+        if looked_at.len() < max {
+            let tier = (INTERVAL.as_secs(), samples);
+            let mut series = Series::new(subject.keys(), &[tier]);
+            if let Some(known) = &known_series {
+                series.tiers[0].samples.clone_from(&known.tiers[0].samples);
+            }
             looked_at.insert(subject, LookedAt { last, series });
         }
-        None
+        known_series
     }
 
     /// Forgets all samples.
     pub(crate) fn reset(&self) {
-        *self.totals.lock() = Series::new(&QUEUE_KEYS, &TIERS);
+        *self.totals.lock() = Series::new(&NODE_KEYS, &TIERS);
         self.looked_at.lock().clear();
     }
 
-    fn forget_old(&self) -> (Vec<QueueRef>, bool) {
+    fn forget_old(&self) -> Wanted {
         let mut looked_at = self.looked_at.lock();
         looked_at.retain(|_, known| known.last.elapsed() < FORGET_AFTER);
-        let queues = looked_at.keys().filter_map(|subject| match subject {
-            Subject::Queue(queue) => Some(*queue),
-            Subject::Connection(_) => None,
-        });
-        let connections = looked_at
-            .keys()
-            .any(|subject| matches!(subject, Subject::Connection(_)));
-        (queues.collect(), connections)
+        let mut wanted = Wanted::default();
+        for subject in looked_at.keys() {
+            match subject {
+                Subject::Queue(queue) => wanted.queues.push(*queue),
+                Subject::Connection(_) | Subject::Channel(..) => wanted.connections = true,
+                Subject::Exchange(..) => wanted.exchanges = true,
+            }
+        }
+        wanted
     }
 
-    fn record(&self, subject: Subject, at_ms: u64, values: &[u64]) {
-        if let Some(known) = self.looked_at.lock().get_mut(&subject) {
+    fn record(&self, subject: &Subject, at_ms: u64, values: &[u64]) {
+        if let Some(known) = self.looked_at.lock().get_mut(subject) {
             known.series.push(at_ms, values);
         }
     }
+}
+
+/// Whose figures the next samples need.
+#[derive(Debug, Default)]
+struct Wanted {
+    queues: Vec<QueueRef>,
+    connections: bool,
+    exchanges: bool,
 }
 
 impl Series {
@@ -381,22 +468,20 @@ impl Totals {
 
     fn values(&self) -> [u64; QUEUE_KEYS.len()] {
         let counters = &self.counters;
-        let auto_delivered = counters.auto_acked.saturating_sub(counters.auto_fetched);
+        let deliveries = deliveries(counters);
         [
             self.ready + self.unacked,
             self.ready,
             self.unacked,
             counters.published,
-            counters.delivered.saturating_sub(auto_delivered),
-            auto_delivered,
-            counters.fetched.saturating_sub(counters.auto_fetched),
-            counters.auto_fetched,
+            deliveries.delivered,
+            deliveries.delivered_no_ack,
+            deliveries.got,
+            deliveries.got_no_ack,
             counters.delivered + counters.fetched,
             counters.redelivered,
             counters.acked,
             counters.empty_gets,
-            0,
-            0,
         ]
     }
 
@@ -411,15 +496,12 @@ impl Totals {
 
     /// What happened, with details; empty if nothing did.
     pub(crate) fn message_stats(&self, details: &Details, series: Option<&Series>) -> Object {
-        let mut item = Object::default();
-        let values = self.values();
-        if values[LENGTHS..].iter().all(|value| *value == 0) {
-            return item;
-        }
-        for (key, value) in QUEUE_KEYS.into_iter().zip(values).skip(LENGTHS) {
-            details.push(&mut item, Kind::Rate, key, value, series);
-        }
-        item
+        stats(
+            details,
+            &QUEUE_KEYS[LENGTHS..],
+            &self.values()[LENGTHS..],
+            series,
+        )
     }
 
     /// Both, as a vhost shows them.
@@ -444,16 +526,156 @@ pub(crate) async fn all_queues(state: &State) -> HashMap<QueueId, QueueFigures> 
         .collect()
 }
 
-/// Totals of the node, with what happened in queues that are gone.
-pub(crate) fn node_totals(state: &State, queues: &HashMap<QueueId, QueueFigures>) -> Totals {
-    let mut totals = Totals {
-        counters: state.node.retired_counters(),
-        ..Totals::default()
-    };
-    for figures in queues.values() {
-        totals.add(&Totals::of(figures));
+/// What consumers and those who fetch got of a queue.
+pub(crate) fn deliveries(counters: &Counters) -> DeliveryCounts {
+    let delivered_no_ack = counters.auto_acked.saturating_sub(counters.auto_fetched);
+    DeliveryCounts {
+        delivered: counters.delivered.saturating_sub(delivered_no_ack),
+        delivered_no_ack,
+        got: counters.fetched.saturating_sub(counters.auto_fetched),
+        got_no_ack: counters.auto_fetched,
+        got_nothing: counters.empty_gets,
+        redelivered: counters.redelivered,
+        acked: counters.acked,
     }
-    totals
+}
+
+/// Counts with their details; empty if all are 0.
+fn stats(
+    details: &Details,
+    keys: &[&'static str],
+    values: &[u64],
+    series: Option<&Series>,
+) -> Object {
+    let mut item = Object::default();
+    if values.iter().any(|value| *value > 0) {
+        for (key, value) in keys.iter().zip(values) {
+            details.push(&mut item, Kind::Rate, key, *value, series);
+        }
+    }
+    item
+}
+
+fn channel_values(
+    published: &PublishCounts,
+    delivered: &DeliveryCounts,
+) -> [u64; CHANNEL_KEYS.len()] {
+    let deliver_get =
+        delivered.delivered + delivered.delivered_no_ack + delivered.got + delivered.got_no_ack;
+    [
+        published.published,
+        published.confirmed,
+        published.returned,
+        published.dropped,
+        delivered.delivered,
+        delivered.delivered_no_ack,
+        delivered.got,
+        delivered.got_no_ack,
+        delivered.got_nothing,
+        delivered.redelivered,
+        delivered.acked,
+        deliver_get,
+    ]
+}
+
+/// What a channel did, with details; empty if it did nothing.
+pub(crate) fn channel_stats(
+    channel: &ChannelDetails,
+    details: &Details,
+    series: Option<&Series>,
+) -> Object {
+    let values = channel_values(&channel.published, &channel.delivered);
+    stats(details, &CHANNEL_KEYS, &values, series)
+}
+
+/// What went through an exchange, with details; empty if nothing did.
+pub(crate) fn exchange_stats(
+    counts: &PublishCounts,
+    details: &Details,
+    series: Option<&Series>,
+) -> Object {
+    let values = [counts.published, counts.routed];
+    stats(details, &EXCHANGE_KEYS, &values, series)
+}
+
+/// Totals of the node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeTotals {
+    /// Of its queues, with what happened in queues that are gone.
+    pub(crate) queues: Totals,
+    traffic: TrafficTotals,
+    churn: Churn,
+    queue_churn: (u64, u64),
+}
+
+impl NodeTotals {
+    pub(crate) fn new(state: &State, queues: &HashMap<QueueId, QueueFigures>) -> Self {
+        let mut totals = Totals::default();
+        for queue_type in [QueueType::Classic, QueueType::Quorum] {
+            let retired = state.node.retired_counters(queue_type);
+            totals.counters.add(&retired);
+        }
+        for figures in queues.values() {
+            totals.add(&Totals::of(figures));
+        }
+        Self {
+            queues: totals,
+            traffic: state.node.traffic(),
+            churn: state.node.churn(),
+            queue_churn: state.node.queue_churn(),
+        }
+    }
+
+    fn values(&self) -> [u64; NODE_KEYS.len()] {
+        let Self {
+            queues,
+            traffic,
+            churn,
+            queue_churn,
+        } = self;
+        let published = PublishCounts {
+            published: traffic.received,
+            routed: traffic.routed,
+            confirmed: traffic.confirmed,
+            dropped: traffic.dropped,
+            returned: traffic.returned,
+        };
+        let of_messages = channel_values(&published, &deliveries(&queues.counters));
+        let mut values = [0; NODE_KEYS.len()];
+        values[..LENGTHS].copy_from_slice(&queues.values()[..LENGTHS]);
+        values[LENGTHS..OF_MESSAGES].copy_from_slice(&of_messages);
+        values[OF_MESSAGES..].copy_from_slice(&[
+            churn.connections_opened,
+            churn.connections_closed,
+            churn.channels_opened,
+            churn.channels_closed,
+            traffic.queues_declared,
+            queue_churn.0,
+            queue_churn.1,
+        ]);
+        values
+    }
+
+    /// What happened to messages, with details; empty if nothing did.
+    pub(crate) fn message_stats(&self, details: &Details, series: Option<&Series>) -> Object {
+        let of_messages = LENGTHS..OF_MESSAGES;
+        let values = self.values();
+        stats(
+            details,
+            &NODE_KEYS[of_messages.clone()],
+            &values[of_messages],
+            series,
+        )
+    }
+
+    /// What came and went.
+    pub(crate) fn churn(&self, details: &Details, series: Option<&Series>) -> Object {
+        let mut item = Object::default();
+        for (key, value) in NODE_KEYS.into_iter().zip(self.values()).skip(OF_MESSAGES) {
+            details.push(&mut item, Kind::Rate, key, value, series);
+        }
+        item
+    }
 }
 
 /// Samples until the task is dropped.
@@ -462,21 +684,34 @@ pub(crate) async fn sample(state: Arc<State>) {
     loop {
         ticks.tick().await;
         let statistics = &state.statistics;
-        let (looked_at, connections) = statistics.forget_old();
+        let wanted = statistics.forget_old();
         let queues = all_queues(&state).await;
         let at_ms = now_ms();
-        let totals = node_totals(&state, &queues);
+        let totals = NodeTotals::new(&state, &queues);
         statistics.totals.lock().push(at_ms, &totals.values());
-        for queue in looked_at {
+        for queue in wanted.queues {
             if let Some(figures) = queues.get(&queue.id) {
                 let values = Totals::of(figures).values();
-                statistics.record(Subject::Queue(queue), at_ms, &values);
+                statistics.record(&Subject::Queue(queue), at_ms, &values);
             }
         }
-        if connections {
-            for ConnectionFigures { details, .. } in state.node.connections().await {
+        if wanted.connections {
+            for ConnectionFigures { details, channels } in state.node.connections().await {
                 let values = [details.received_bytes, details.sent_bytes];
-                statistics.record(Subject::Connection(details.id), at_ms, &values);
+                statistics.record(&Subject::Connection(details.id), at_ms, &values);
+                for channel in channels {
+                    let values = channel_values(&channel.published, &channel.delivered);
+                    let subject = Subject::Channel(details.id, channel.number);
+                    statistics.record(&subject, at_ms, &values);
+                }
+            }
+        }
+        // Asking also forgets exchanges that are gone.
+        let exchanges = state.node.exchange_traffic();
+        if wanted.exchanges {
+            for ((vhost, exchange), counts) in exchanges {
+                let values = [counts.published, counts.routed];
+                statistics.record(&Subject::Exchange(vhost, exchange), at_ms, &values);
             }
         }
     }

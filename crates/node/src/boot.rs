@@ -264,6 +264,8 @@ impl Node {
             log: log.clone(),
             connection_counts: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             frontend: Arc::new(frontend_config(settings)),
+            traffic: (0..shards).map(|_| Arc::default()).collect(),
+            direct_traffic: parking_lot::Mutex::default(),
             consumer_timeout_ms: settings.consumer_timeout_ms,
             accountant: Accountant::new(usize::from(shards), disk_full),
             watermarks: parking_lot::Mutex::new(Watermarks::new(settings)),

@@ -9,6 +9,7 @@ use base::{ConnectionId, Name};
 use broker::command::{ChannelId, Reply};
 use broker::event::INTERNAL_USER;
 use bytes::BytesMut;
+use frontend_amqp091::counts::Traffic;
 use frontend_amqp091::{Connection, Peer};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ pub struct DirectConnection {
     shared: Arc<Shared>,
     id: ConnectionId,
     machine: Connection,
+    traffic: Arc<Traffic>,
     replies: mpsc::UnboundedReceiver<(ChannelId, Reply)>,
 }
 
@@ -37,7 +39,11 @@ impl DirectConnection {
             tls: None,
         };
         let now = shared.now();
-        let config = Arc::clone(&shared.frontend);
+        let traffic = Arc::<Traffic>::default();
+        let config = Arc::new(frontend_amqp091::Config {
+            traffic: Arc::clone(&traffic),
+            ..(*shared.frontend).clone()
+        });
         let mut machine = Connection::direct(id, peer, config, now, rand::random(), user, vhost);
         let alarms = shared.desk.alarms();
         machine.handle_alarms(now, &shared.leader.snapshot(), alarms.into());
@@ -45,6 +51,7 @@ impl DirectConnection {
             shared,
             id,
             machine,
+            traffic,
             replies,
         }
     }
@@ -120,5 +127,6 @@ impl Drop for DirectConnection {
                 self.shared.hand_on(request, INTERNAL_USER);
             }
         }
+        self.shared.direct_traffic.lock().absorb(&self.traffic);
     }
 }

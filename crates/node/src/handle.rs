@@ -17,12 +17,15 @@ use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, Queu
 use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
+use broker::admission::Churn;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay::{DelayTarget, Listed, Selector};
 use broker::event::INTERNAL_USER;
 use broker::metadata::Metadata;
 use broker::queue::Counters;
+use broker::queue_arguments::QueueType;
 use broker::vhost::LOG_EXCHANGE;
+use frontend_amqp091::counts::{PublishCounts, TrafficTotals};
 use frontend_amqp091::internal;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -231,8 +234,53 @@ impl Handle {
     }
 
     /// What happened in queues that are gone.
-    pub fn retired_counters(&self) -> Counters {
-        *self.shared.retired.lock()
+    pub fn retired_counters(&self, queue_type: QueueType) -> Counters {
+        *self.shared.retired.lock().of(queue_type)
+    }
+
+    /// What clients did with messages since the node's start.
+    pub fn traffic(&self) -> TrafficTotals {
+        let mut totals = TrafficTotals::default();
+        for traffic in &self.shared.traffic {
+            traffic.add_to(&mut totals);
+        }
+        self.shared.direct_traffic.lock().add_to(&mut totals);
+        totals
+    }
+
+    /// What went through each exchange that is there, by vhost and name.
+    pub fn exchange_traffic(&self) -> HashMap<(Name, Name), PublishCounts> {
+        let metadata = self.metadata();
+        let is_there = |vhost: &Name, exchange: &Name| {
+            let vhost = metadata.vhost(vhost);
+            vhost.is_some_and(|vhost| vhost.exchange(exchange).is_some())
+        };
+        let mut counts: HashMap<(Name, Name), PublishCounts> = HashMap::new();
+        let mut add = |vhost: &Name, exchange: &Name, own: PublishCounts| {
+            if !is_there(vhost, exchange) {
+                return;
+            }
+            let key = (vhost.clone(), exchange.clone());
+            counts.entry(key).or_default().add(&own);
+        };
+        for traffic in &self.shared.traffic {
+            traffic.retain_exchanges(is_there);
+            traffic.exchanges(&mut add);
+        }
+        let direct = self.shared.direct_traffic.lock();
+        direct.retain_exchanges(is_there);
+        direct.exchanges(&mut add);
+        counts
+    }
+
+    /// Queues that were created and deleted since the node's start.
+    pub fn queue_churn(&self) -> (u64, u64) {
+        self.shared.leader.queue_churn()
+    }
+
+    /// Connections and channels that were opened and have ended since the node's start.
+    pub fn churn(&self) -> Churn {
+        self.shared.frontend.admission.churn()
     }
 
     /// Figures of these queues, in no particular order; queues that are gone are left out.

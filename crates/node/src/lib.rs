@@ -54,6 +54,9 @@ pub use browsing::{
 };
 pub use direct::DirectConnection;
 pub use erase::erase_data;
+pub use frontend_amqp091::counts::{
+    DeliveryCounts, Distribution, PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US, TrafficTotals,
+};
 pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
 pub use handle::{DeleteConditions, Handle, Listeners, Resources};
 pub use lifecycle::{Lifecycle, Phase};

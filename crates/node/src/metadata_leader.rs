@@ -38,6 +38,8 @@ pub(crate) struct MetadataLeader {
     durable_index: AtomicU64,
     /// What large changes left behind. Freeing 100,000 bindings takes longer than a shard may stand still.
     retired: Mutex<Vec<Retired>>,
+    queues_created: AtomicU64,
+    queues_deleted: AtomicU64,
 }
 
 /// Metadata before a large change, and what went with it. The last owner frees it, so that must not be a shard.
@@ -88,6 +90,8 @@ impl MetadataLeader {
             events,
             durable_index: AtomicU64::new(index.0),
             retired: Mutex::default(),
+            queues_created: AtomicU64::default(),
+            queues_deleted: AtomicU64::default(),
         }
     }
 
@@ -154,6 +158,7 @@ impl MetadataLeader {
             user,
             node: self.events.node(),
         });
+        self.count(&applied.events);
         let mut proposed = Proposed::new(applied.reply, index, replays);
         proposed.follow_from(&next, &applied.events);
         state.metadata = next;
@@ -216,6 +221,7 @@ impl MetadataLeader {
                 node: self.events.node(),
             });
         }
+        self.count(&happened);
         let mut proposed = Proposed::new(MetadataReply::Done, index, replays);
         proposed.follow_from(&next, &happened);
         state.metadata = next;
@@ -311,6 +317,23 @@ impl MetadataLeader {
             // The commands stay in the log, which asks again when it has grown further.
             tracing::error!(%error, "cannot write a snapshot of the metadata");
         }
+    }
+
+    fn count(&self, happened: &[MetadataEvent]) {
+        for event in happened {
+            match event {
+                MetadataEvent::QueueCreated { .. } => &self.queues_created,
+                MetadataEvent::QueueDeleted { .. } => &self.queues_deleted,
+                _ => continue,
+            }
+            .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues that were created and deleted since the node's start.
+    pub(crate) fn queue_churn(&self) -> (u64, u64) {
+        let created = self.queues_created.load(Ordering::Relaxed);
+        (created, self.queues_deleted.load(Ordering::Relaxed))
     }
 
     fn retire(&self, before: Arc<Metadata>, events: Vec<MetadataEvent>) {

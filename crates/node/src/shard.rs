@@ -109,6 +109,8 @@ pub(crate) struct ShardMemory {
 pub(crate) struct Shard {
     id: ShardId,
     shared: Arc<Shared>,
+    /// That of the node, with what this shard counts.
+    frontend: Arc<frontend_amqp091::Config>,
     metadata: Arc<Metadata>,
     connections: Slab<ConnectionSlot>,
     opened: u64,
@@ -163,8 +165,13 @@ impl Shard {
         let (delayed, stored): (Vec<_>, Vec<_>) = stored
             .into_iter()
             .partition(|(id, _)| broker::delay::store_number(*id).is_some());
+        let mut frontend = (*shared.frontend).clone();
+        if let Some(traffic) = shared.traffic.get(id.index()) {
+            frontend.traffic = Arc::clone(traffic);
+        }
         let mut shard = Self {
             id,
+            frontend: Arc::new(frontend),
             metadata,
             connections: Slab::new(),
             opened: 0,
@@ -283,7 +290,7 @@ impl Shard {
             shard: self.id,
             serial,
         };
-        let mut machine = Connection::new(id, peer, Arc::clone(&self.shared.frontend), now, seed);
+        let mut machine = Connection::new(id, peer, Arc::clone(&self.frontend), now, seed);
         machine.handle_alarms(now, &self.metadata, self.alarms.into());
         machine.handle_observers(&self.metadata, self.observers.0);
         let remote_bytes = vec![0; self.outgoing.len()];

@@ -8,11 +8,29 @@ use crate::message_codec::StoredMessage;
 use crate::metadata_leader::MetadataLeader;
 use base::{Name, Now};
 use broker::queue::Counters;
+use broker::queue_arguments::QueueType;
+use frontend_amqp091::counts::Traffic;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use store::Handle;
+
+/// What happened in queues that are gone, by type.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retired {
+    classic: Counters,
+    quorum: Counters,
+}
+
+impl Retired {
+    pub(crate) fn of(&mut self, queue_type: QueueType) -> &mut Counters {
+        match queue_type {
+            QueueType::Classic => &mut self.classic,
+            QueueType::Quorum => &mut self.quorum,
+        }
+    }
+}
 
 /// Shared by the shards, the listeners and the monitors.
 pub(crate) struct Shared {
@@ -25,12 +43,16 @@ pub(crate) struct Shared {
     /// Open connections of each shard, for choosing where the next one goes.
     pub(crate) connection_counts: Vec<AtomicUsize>,
     pub(crate) frontend: Arc<frontend_amqp091::Config>,
+    /// What the connections of each shard count into.
+    pub(crate) traffic: Vec<Arc<Traffic>>,
+    /// What connections of the node to itself counted that have ended.
+    pub(crate) direct_traffic: Mutex<Traffic>,
     /// How long a consumer of a quorum queue may keep a message, unless the queue says otherwise.
     pub(crate) consumer_timeout_ms: u64,
     pub(crate) accountant: Accountant,
     pub(crate) watermarks: Mutex<Watermarks>,
     /// What happened in queues that are gone.
-    pub(crate) retired: Mutex<Counters>,
+    pub(crate) retired: Mutex<Retired>,
     pub(crate) started: Instant,
     /// Gives memory that the calling thread has freed back to the operating system.
     pub(crate) release_memory: fn(),

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::resources::connections;
-use crate::statistics::nothing;
+use crate::statistics::{Details, Subject, channel_stats, nothing};
 use node::{ChannelDetails, ConnectionFigures, ConnectionState};
 use std::sync::Arc;
 
@@ -16,6 +16,12 @@ struct Source {
     channel: ChannelDetails,
 }
 
+impl Source {
+    fn subject(&self) -> Subject {
+        Subject::Channel(self.connection.details.id, self.channel.number)
+    }
+}
+
 fn sources(connections: Vec<ConnectionFigures>) -> Vec<Source> {
     let mut found = Vec::new();
     for connection in connections {
@@ -24,7 +30,7 @@ fn sources(connections: Vec<ConnectionFigures>) -> Vec<Source> {
             found.push(Source {
                 name: channel_name(&connection, channel.number),
                 connection: Arc::clone(&connection),
-                channel: *channel,
+                channel: channel.clone(),
             });
         }
     }
@@ -55,10 +61,19 @@ pub(crate) async fn of_connection(call: Call) -> Outcome {
 
 fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
     let node = call.state.node_name();
+    let details = Details::new(&call.query)?;
     Listing::new(&call.query)?.list(
         sources(connections),
         |source| &source.name,
-        |source| item(call, source, &node),
+        |source| {
+            let mut item = item(call, source, &node);
+            let series = call.state.statistics.glance_at(source.subject());
+            let stats = channel_stats(&source.channel, &details, series.as_ref());
+            if !stats.is_empty() {
+                item.push("message_stats", stats);
+            }
+            item
+        },
     )
 }
 
@@ -78,13 +93,13 @@ fn item(call: &Call, source: &Source, node: &str) -> Object {
         | ConnectionState::Blocked => "running",
     };
     let mut item = object! {
-        "acks_uncommitted" => 0_u64,
+        "acks_uncommitted" => channel.uncommitted_acks,
         "confirm" => channel.confirm,
         "connection_details" => connections::short(connection),
         "consumer_count" => channel.consumers,
         "garbage_collection" => super::queues::garbage_collection(),
         "messages_unacknowledged" => channel.unacknowledged,
-        "messages_uncommitted" => 0_u64,
+        "messages_uncommitted" => channel.uncommitted,
         "messages_unconfirmed" => channel.unconfirmed,
         "name" => name.clone(),
         "node" => node.to_owned(),
@@ -115,6 +130,12 @@ pub(crate) async fn one(call: Call) -> Outcome {
         .ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();
     let mut item = item(&call, &source, &node);
+    let details = Details::new(&call.query)?;
+    let series = call.state.statistics.look_at(source.subject());
+    let stats = channel_stats(&source.channel, &details, series.as_ref());
+    if !stats.is_empty() {
+        item.push("message_stats", stats);
+    }
     let consumers =
         super::consumers::of_channel(&call, &source.connection, source.channel.number).await;
     item.append(object! {

@@ -5,7 +5,7 @@ use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::nothing;
+use crate::statistics::{Details, Subject, exchange_stats, nothing};
 use base::Name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -31,10 +31,24 @@ pub(crate) async fn list(call: Call) -> Outcome {
         exchanges.extend(own.map(|exchange| (Arc::clone(vhost), Arc::clone(exchange))));
         exchanges[start..].sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     }
+    let details = Details::new(&call.query)?;
+    let traffic = call.state.node.exchange_traffic();
     listing.list(
         exchanges,
         |(_, exchange)| &exchange.name,
-        |(vhost, exchange)| item(&call, vhost, exchange),
+        |(vhost, exchange)| {
+            let mut item = item(&call, vhost, exchange);
+            let key = (vhost.name.clone(), exchange.name.clone());
+            if let Some(counts) = traffic.get(&key) {
+                let series = call
+                    .state
+                    .statistics
+                    .glance_at(Subject::Exchange(key.0, key.1));
+                let stats = exchange_stats(counts, &details, series.as_ref());
+                item.push("message_stats", stats);
+            }
+            item
+        },
     )
 }
 
@@ -82,7 +96,18 @@ pub(crate) async fn one(call: Call) -> Outcome {
         Method::PUT => declare(&call).await,
         Method::DELETE => delete(&call).await,
         _ => {
-            let mut item = item(&call, call.vhost()?, expect_exchange(&call)?);
+            let (vhost, exchange) = (call.vhost()?, expect_exchange(&call)?);
+            let mut item = item(&call, vhost, exchange);
+            let details = Details::new(&call.query)?;
+            let key = (vhost.name.clone(), exchange.name.clone());
+            if let Some(counts) = call.state.node.exchange_traffic().get(&key) {
+                let series = call
+                    .state
+                    .statistics
+                    .look_at(Subject::Exchange(key.0, key.1));
+                let stats = exchange_stats(counts, &details, series.as_ref());
+                item.push("message_stats", stats);
+            }
             item.append(object! { "incoming" => nothing(), "outgoing" => nothing() });
             Ok(Columns::new(&call.query).apply(item).into())
         }

@@ -4,6 +4,7 @@ use crate::call::{Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
+use crate::statistics::{Details, NodeTotals, all_queues};
 use base::Name;
 
 /// Counters of Erlang's stores; clients look for the keys.
@@ -62,20 +63,20 @@ pub(crate) fn expect_member(call: &Call, name: &str) -> Result<(), ApiError> {
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
-    let item = item(&call).await;
+    let item = item(&call, &Details::new(&call.query)?).await;
     Listing::new(&call.query)?.list(vec![item], |_| "", Clone::clone)
 }
 
 pub(crate) async fn one(call: Call) -> Outcome {
     expect_node(&call)?;
-    let mut item = item(&call).await;
+    let mut item = item(&call, &Details::new(&call.query)?).await;
     if call.query.is_true("memory") {
         item.push("memory", breakdown(&call));
     }
     Ok(Columns::new(&call.query).apply(item).into())
 }
 
-async fn item(call: &Call) -> Object {
+async fn item(call: &Call, details: &Details) -> Object {
     let node = &call.state.node;
     let resources = node.resources();
     let settings = node.settings();
@@ -123,7 +124,10 @@ async fn item(call: &Call) -> Object {
             "channel_consumer_deleted" => 0_u64,
         },
     };
-    item.append(super::overview::churn());
+    let queues = all_queues(&call.state).await;
+    let totals = NodeTotals::new(&call.state, &queues);
+    let series = call.state.statistics.totals();
+    item.append(totals.churn(details, Some(&series)));
     item.append(object! {
         "rabbitmq_version" => node::RABBITMQ_VERSION,
         "erlang_version" => "",

@@ -5,7 +5,7 @@ use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Columns;
-use crate::statistics::{Details, Totals, all_queues, node_totals};
+use crate::statistics::{Details, NodeTotals, Totals, all_queues};
 use broker::command::MetadataCommand;
 use broker::exchange::ExchangeType;
 use hyper::Method;
@@ -137,15 +137,22 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         .map(|queue| queue.id)
         .collect();
     let is_monitor = access::is_monitor(call.user());
-    let (totals, series) = if is_monitor {
-        let totals = node_totals(&call.state, &queues);
-        (totals, Some(call.state.statistics.totals()))
+    let node_totals = NodeTotals::new(&call.state, &queues);
+    let node_series = call.state.statistics.totals();
+    let churn = node_totals.churn(&details, Some(&node_series));
+    let (message_stats, lengths) = if is_monitor {
+        let lengths = node_totals.queues.lengths(&details, Some(&node_series));
+        let stats = node_totals.message_stats(&details, Some(&node_series));
+        (stats, lengths)
     } else {
         let mut totals = Totals::default();
         for figures in queues.values().filter(|queue| visible.contains(&queue.id)) {
             totals.add(&Totals::of(figures));
         }
-        (totals, None)
+        (
+            totals.message_stats(&details, None),
+            totals.lengths(&details, None),
+        )
     };
     let counted: Vec<_> = queues
         .values()
@@ -163,9 +170,9 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         .map(|connection| connection.channels.len())
         .sum();
     item.append(object! {
-        "message_stats" => totals.message_stats(&details, series.as_ref()),
-        "churn_rates" => churn(),
-        "queue_totals" => totals.lengths(&details, series.as_ref()),
+        "message_stats" => message_stats,
+        "churn_rates" => churn,
+        "queue_totals" => lengths,
         "object_totals" => object! {
             "channels" => channels,
             "consumers" => consumers,
@@ -179,24 +186,6 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         "contexts" => contexts(&call),
     });
     Ok(Columns::new(&call.query).apply(item).into())
-}
-
-/// Clients look for the keys; what comes and goes is not counted yet.
-pub(crate) fn churn() -> Object {
-    let mut item = Object::default();
-    for key in [
-        "connection_closed",
-        "connection_created",
-        "channel_closed",
-        "channel_created",
-        "queue_declared",
-        "queue_created",
-        "queue_deleted",
-    ] {
-        item.push(key, 0_u64);
-        item.push(format!("{key}_details"), object! { "rate" => 0.0 });
-    }
-    item
 }
 
 pub(crate) async fn cluster_name(call: Call) -> Outcome {

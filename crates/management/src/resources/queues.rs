@@ -118,7 +118,7 @@ struct Shown<'a> {
     details: &'a Details,
     owners: &'a HashMap<ConnectionId, ConnectionFigures>,
     depth: Depth,
-    /// Samples are for single queues only.
+    /// Samples, and not only rates, are for single queues.
     is_single: bool,
 }
 
@@ -198,13 +198,11 @@ impl Shown<'_> {
     fn item(&self, Source { record, figures }: &Source) -> Object {
         let mut item = self.base(record);
         let totals = Totals::of(figures);
+        let (statistics, subject) = (&self.call.state.statistics, Subject::Queue(record.queue));
         let series = if self.is_single {
-            self.call
-                .state
-                .statistics
-                .look_at(Subject::Queue(record.queue))
+            statistics.look_at(subject)
         } else {
-            None
+            statistics.glance_at(subject)
         };
         let (policy, operator_policy, definition) = self.policies(record);
         let persistent = if record.durable {

@@ -180,7 +180,10 @@ impl Shard {
         self.drop_retries(queue);
         self.collect_at.get_or_insert(Duration::ZERO);
         if let Some(mut machine) = self.queues.remove(&queue) {
-            self.shared.retired.lock().add(machine.counters());
+            let queue_type = machine.settings().arguments.queue_type;
+            let mut retired = self.shared.retired.lock();
+            retired.of(queue_type).add(machine.counters());
+            drop(retired);
             for channel in machine.take_barriers() {
                 self.pass_barrier_of_deleted(queue, channel);
             }
