@@ -34,8 +34,8 @@ pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DiskFreeLimit,
-    ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark, Permissions, Secret,
-    Settings, TcpListenOptions,
+    ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark, Permissions,
+    PrometheusSettings, Secret, Settings, TcpListenOptions,
 };
 pub use surroundings::{Process, Surroundings};
 
@@ -52,6 +52,8 @@ use variables::WithEnvFile;
 const AMQP_PORT: u16 = 5672;
 /// The port of the HTTP API.
 const MANAGEMENT_PORT: u16 = 15_672;
+/// Port of the metrics.
+const PROMETHEUS_PORT: u16 = 15_692;
 /// Where packages keep the configuration.
 const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq";
 /// Settings in Erlang terms beside it, read last.

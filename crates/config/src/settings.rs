@@ -2,8 +2,8 @@
 
 use super::log::LogSettings;
 use super::metadata::MetadataSettings;
-use super::{AMQP_PORT, MANAGEMENT_PORT};
-use broker::auth::CredentialValidator;
+use super::{AMQP_PORT, MANAGEMENT_PORT, PROMETHEUS_PORT};
+use broker::auth::{CredentialValidator, Pattern};
 use broker::command::HashAlgorithm;
 use frontend_amqp091::Interceptors;
 use std::collections::BTreeMap;
@@ -99,6 +99,8 @@ pub struct Settings {
     pub deprecated_features: BTreeMap<String, bool>,
     /// The HTTP API.
     pub management: ManagementSettings,
+    /// What Prometheus scrapes.
+    pub prometheus: PrometheusSettings,
     /// What is imported at each start.
     pub definitions: DefinitionsSettings,
     /// What is logged.
@@ -191,6 +193,7 @@ impl Default for Settings {
             event_exchange_vhost: None,
             deprecated_features: BTreeMap::new(),
             management: ManagementSettings::default(),
+            prometheus: PrometheusSettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
             motd_file: None,
@@ -240,6 +243,45 @@ impl Default for ManagementSettings {
             cors_max_age_s: 1_800,
             path_prefix: String::new(),
             operator_policy_changes_disabled: false,
+        }
+    }
+}
+
+/// What Prometheus scrapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrometheusSettings {
+    /// Where it listens; empty turns it off.
+    pub listeners: Vec<ListenAddress>,
+    /// A file names the port, so that the node must not start without it.
+    pub port_is_chosen: bool,
+    /// Where it listens with TLS.
+    pub tls_listeners: Vec<ListenAddress>,
+    /// Certificates and rules of those.
+    pub tls: TlsSettings,
+    /// Path of the metrics.
+    pub path: String,
+    /// That path tells of each object and not of sums.
+    pub per_object: bool,
+    /// Queues whose names match are left out of sums.
+    pub filter: Option<Pattern>,
+    /// Only users who may monitor are answered.
+    pub authentication: bool,
+}
+
+impl Default for PrometheusSettings {
+    fn default() -> Self {
+        Self {
+            listeners: vec![ListenAddress {
+                ip: None,
+                port: PROMETHEUS_PORT,
+            }],
+            port_is_chosen: false,
+            tls_listeners: Vec::new(),
+            tls: TlsSettings::default(),
+            path: "/metrics".to_owned(),
+            per_object: false,
+            filter: None,
+            authentication: false,
         }
     }
 }

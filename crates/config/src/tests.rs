@@ -215,7 +215,10 @@ fn every_key_can_be_set() {
          message_interceptors.incoming.set_header_timestamp.overwrite = false\n\
          message_interceptors.incoming.set_header_routing_node.overwrite = true\nlog.exchange = true\nlog.exchange.level = error\n\
          load_definitions = /etc/definitions\ndefinitions.skip_if_unchanged = true\ndefinitions.hashing.algorithm = sha384\n\
-         definitions.import_backend = local_filesystem\n",
+         definitions.import_backend = local_filesystem\n\
+         prometheus.tcp.listener = 127.0.0.1:1\nprometheus.tcp.port = 9000\nprometheus.path = /m\n\
+         prometheus.return_per_object_metrics = true\nprometheus.authentication.enabled = true\n\
+         prometheus.filter_aggregated_queue_metrics_pattern = ^amq\nprometheus.ssl.port = 9001\nprometheus.ssl.ip = ::1\n",
     );
     let expected = Settings {
         definitions: DefinitionsSettings {
@@ -289,6 +292,16 @@ fn every_key_can_be_set() {
         event_exchange_vhost: Some("events".to_owned()),
         deprecated_features: [("global_qos".to_owned(), false)].into(),
         management: ManagementSettings::default(),
+        prometheus: PrometheusSettings {
+            listeners: vec![ListenAddress::parse("127.0.0.1:9000").unwrap()],
+            port_is_chosen: true,
+            tls_listeners: vec![ListenAddress::parse("[::1]:9001").unwrap()],
+            path: "/m".to_owned(),
+            per_object: true,
+            filter: Some(broker::auth::Pattern::new("^amq").unwrap()),
+            authentication: true,
+            ..PrometheusSettings::default()
+        },
         log: LogSettings {
             level: LogLevel::Warning,
             console: log::ConsoleLog {

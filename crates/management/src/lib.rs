@@ -16,6 +16,7 @@ mod control;
 mod error;
 mod json;
 mod listing;
+mod metrics;
 mod query;
 mod resources;
 mod server;

@@ -33,6 +33,12 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of a parameter.
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        let of_key = self.0.iter().filter(move |(own, _)| own == key);
+        of_key.map(|(_, value)| value.as_str())
+    }
+
     /// Whether a switch is on.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         self.get(key) == Some("true")

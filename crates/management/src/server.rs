@@ -5,6 +5,7 @@
 
 use crate::call::{Answer, Caller};
 use crate::error::ApiError;
+use crate::metrics;
 use crate::state::State;
 use crate::table;
 use bytes::Bytes;
@@ -57,17 +58,28 @@ const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 /// The body of a response.
 pub(crate) type Body = Full<Bytes>;
 
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// The API and the web UI.
+    Api,
+    /// What Prometheus scrapes.
+    Metrics,
+}
+
 /// What all connections share.
 pub(crate) struct Server {
     state: Arc<State>,
+    site: Site,
     connections: Arc<Semaphore>,
     requests: Semaphore,
 }
 
 impl Server {
-    pub(crate) fn new(state: Arc<State>) -> Self {
+    pub(crate) fn new(state: Arc<State>, site: Site) -> Self {
         Self {
             state,
+            site,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             requests: Semaphore::new(REQUESTS_MAX),
         }
@@ -126,14 +138,25 @@ async fn drive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
 ) {
-    let service = service_fn(|request| respond(Arc::clone(server), request, peer));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .max_buf_size(HEADER_BYTES_MAX);
+    let stream = TokioIo::new(stream);
+    let served = match server.site {
+        Site::Api => {
+            let service = service_fn(|request| respond(Arc::clone(server), request, peer));
+            http.serve_connection(stream, service).await
+        }
+        Site::Metrics => {
+            let service = service_fn(|request| {
+                let response = metrics::respond(Arc::clone(&server.state), &request, peer);
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            http.serve_connection(stream, service).await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection ended");
     }
@@ -386,7 +409,7 @@ fn set_body(response: &mut Response<Full<Bytes>>, bytes: Vec<u8>, compressed: bo
     *response.body_mut() = Full::from(bytes);
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

@@ -2,16 +2,19 @@
 
 use crate::control::{Attached, Control};
 use crate::resources::plugins;
-use crate::server::{self, Server};
+use crate::server::{self, Server, Site};
 use crate::state::State;
 use node::config::ListenAddress;
 use node::{Entrance, Handle, Listeners, NodeError, Service};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use transport::TlsAcceptor;
+use tokio::runtime::Runtime;
+use transport::{TlsAcceptor, TlsSettings};
 
 /// Threads that serve requests. They sleep when nobody asks.
 const THREADS: usize = 2;
+/// Threads that answer Prometheus.
+const METRICS_THREADS: usize = 1;
 
 struct Management {
     state: Arc<State>,
@@ -24,26 +27,30 @@ struct Management {
 /// A listener's address cannot be bound, or there are no threads to be had.
 pub fn start(node: &Handle, control: Option<&Control>) -> Result<Vec<Box<dyn Service>>, NodeError> {
     let state = Arc::new(State::new(node.clone()));
-    if is_enabled(&state)? {
+    if is_enabled(&state, plugins::MANAGEMENT)? {
         open_listeners(&state)?;
     }
-    let attached = control.map(|control| control.attach(Arc::new(Server::new(Arc::clone(&state)))));
+    if is_enabled(&state, plugins::PROMETHEUS)? {
+        open_metrics(&state)?;
+    }
+    let attached =
+        control.map(|control| control.attach(Arc::new(Server::new(Arc::clone(&state), Site::Api))));
     Ok(vec![Box::new(Management {
         state,
         _attached: attached,
     })])
 }
 
-/// Whether the list of plugins, if there is one, has this one.
-fn is_enabled(state: &State) -> Result<bool, NodeError> {
+/// Whether the list of plugins, if there is one, has a plugin.
+fn is_enabled(state: &State, plugin: &str) -> Result<bool, NodeError> {
     let listed = plugins::listed(state).map_err(|source| NodeError::System {
         what: "read the list of enabled plugins",
         source,
     })?;
-    Ok(listed.is_none_or(|names| names.iter().any(|name| name == plugins::MANAGEMENT)))
+    Ok(listed.is_none_or(|names| names.iter().any(|name| name == plugin)))
 }
 
-/// Opens the listeners that the settings name, and starts threads if there are any; nothing, if they are open.
+/// Opens the listeners of the API that the settings name, and starts threads if there are any; nothing, if they are open.
 ///
 /// # Errors
 /// As [`start`].
@@ -53,27 +60,97 @@ pub(crate) fn open_listeners(state: &Arc<State>) -> Result<(), NodeError> {
         return Ok(());
     }
     let settings = state.settings();
-    let plain = bind(&settings.listeners)?;
-    let tls = bind(&settings.tls_listeners)?;
-    if plain.is_empty() && tls.is_empty() {
+    let site = SiteListeners {
+        site: Site::Api,
+        plain: bind(&settings.listeners)?,
+        tls: bind(&settings.tls_listeners)?,
+        tls_settings: &settings.tls,
+        proxy_protocol: settings.proxy_protocol,
+    };
+    if let Some((runtime, addresses)) = serve(state, site, THREADS)? {
+        state.set_http_listeners(addresses);
+        runtime.spawn(crate::statistics::sample(Arc::clone(state)));
+        *threads = Some(runtime);
+    }
+    Ok(())
+}
+
+/// Opens the listeners of the metrics that the settings name; nothing, if they are open.
+///
+/// # Errors
+/// As [`start`]; but where nobody chose the port, a port that is taken leaves the metrics off.
+pub(crate) fn open_metrics(state: &Arc<State>) -> Result<(), NodeError> {
+    let mut threads = state.metrics_threads.lock();
+    if threads.is_some() {
         return Ok(());
     }
+    let settings = &state.node.settings().prometheus;
+    let plain = match bind(&settings.listeners) {
+        Err(error) if !settings.port_is_chosen => {
+            tracing::warn!(%error, "no metrics for Prometheus; prometheus.tcp.port chooses another port");
+            Vec::new()
+        }
+        bound => bound?,
+    };
+    let site = SiteListeners {
+        site: Site::Metrics,
+        plain,
+        tls: bind(&settings.tls_listeners)?,
+        tls_settings: &settings.tls,
+        proxy_protocol: false,
+    };
+    if let Some((runtime, addresses)) = serve(state, site, METRICS_THREADS)? {
+        state.set_metrics_listeners(addresses);
+        *threads = Some(runtime);
+    }
+    Ok(())
+}
+
+/// What is served where.
+struct SiteListeners<'a> {
+    site: Site,
+    plain: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    tls_settings: &'a TlsSettings,
+    proxy_protocol: bool,
+}
+
+/// Starts threads that serve these listeners, if there are any.
+fn serve(
+    state: &Arc<State>,
+    listeners: SiteListeners<'_>,
+    threads: usize,
+) -> Result<Option<(Runtime, Listeners)>, NodeError> {
+    let SiteListeners {
+        site,
+        plain,
+        tls,
+        tls_settings,
+        proxy_protocol,
+    } = listeners;
+    if plain.is_empty() && tls.is_empty() {
+        return Ok(None);
+    }
     let open = Entrance {
-        proxy_protocol: settings.proxy_protocol,
+        proxy_protocol,
         tls_handshake_timeout: state.node.settings().tls_handshake_timeout,
         tls: None,
     };
     let acceptor = match tls.is_empty() {
         true => None,
-        false => Some(TlsAcceptor::start(settings.tls.clone())?),
+        false => Some(TlsAcceptor::start(tls_settings.clone())?),
     };
     let system = |what| move |source| NodeError::System { what, source };
+    let name = match site {
+        Site::Api => "management",
+        Site::Metrics => "metrics",
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("management")
+        .worker_threads(threads)
+        .thread_name(name)
         .enable_all()
         .build()
-        .map_err(system("start threads of the HTTP API"))?;
+        .map_err(system("start threads that serve HTTP"))?;
     let addresses = Listeners {
         plain: addresses(&plain)?,
         tls: addresses(&tls)?,
@@ -97,21 +174,26 @@ pub(crate) fn open_listeners(state: &Arc<State>) -> Result<(), NodeError> {
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(system("start HTTP listener"))?
     };
-    state.set_http_listeners(addresses);
-    runtime.spawn(crate::statistics::sample(Arc::clone(state)));
-    let server = Arc::new(Server::new(Arc::clone(state)));
+    let server = Arc::new(Server::new(Arc::clone(state), site));
     runtime.spawn(server::serve(server, listeners));
-    *threads = Some(runtime);
-    Ok(())
+    Ok(Some((runtime, addresses)))
 }
 
-/// Closes the listeners. What is under way ends with its connection.
+/// Closes the listeners of the API. What is under way ends with its connection.
 pub(crate) fn close_listeners(state: &State) {
     if let Some(runtime) = state.threads.lock().take() {
         // Whoever closes them must go on.
         runtime.shutdown_background();
     }
     state.set_http_listeners(Listeners::default());
+}
+
+/// Closes the listeners of the metrics.
+pub(crate) fn close_metrics(state: &State) {
+    if let Some(runtime) = state.metrics_threads.lock().take() {
+        runtime.shutdown_background();
+    }
+    state.set_metrics_listeners(Listeners::default());
 }
 
 fn bind(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, NodeError> {
@@ -134,16 +216,21 @@ fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, NodeError> {
 
 impl Service for Management {
     fn addresses(&self) -> Vec<String> {
-        let addresses = self.state.http_listeners();
-        let plain = addresses.plain.iter();
-        let tls = addresses.tls.iter();
-        plain
-            .map(|address| format!("http://{address}"))
-            .chain(tls.map(|address| format!("https://{address}")))
-            .collect()
+        let sites = [
+            (self.state.http_listeners(), ""),
+            (self.state.metrics_listeners(), "/metrics"),
+        ];
+        let of_site = |(listeners, path): (Listeners, &'static str)| {
+            let plain = listeners.plain.into_iter();
+            let plain = plain.map(move |address| format!("http://{address}{path}"));
+            let tls = listeners.tls.into_iter();
+            plain.chain(tls.map(move |address| format!("https://{address}{path}")))
+        };
+        sites.into_iter().flat_map(of_site).collect()
     }
 
     fn stop(self: Box<Self>) {
         close_listeners(&self.state);
+        close_metrics(&self.state);
     }
 }

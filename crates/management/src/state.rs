@@ -17,8 +17,12 @@ pub(crate) struct State {
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens now.
     listeners: RwLock<Listeners>,
-    /// What serves the listeners, while there are any.
+    /// Where metrics are told now.
+    metrics_listeners: RwLock<Listeners>,
+    /// What serves the listeners of the API, while there are any.
     pub(crate) threads: Mutex<Option<Runtime>>,
+    /// The same of the metrics.
+    pub(crate) metrics_threads: Mutex<Option<Runtime>>,
 }
 
 impl State {
@@ -29,7 +33,9 @@ impl State {
             statistics: Statistics::default(),
             sessions: Sessions::default(),
             listeners: RwLock::default(),
+            metrics_listeners: RwLock::default(),
             threads: Mutex::default(),
+            metrics_threads: Mutex::default(),
             node,
         }
     }
@@ -47,6 +53,16 @@ impl State {
     /// Where the API listens.
     pub(crate) fn http_listeners(&self) -> Listeners {
         self.listeners.read().clone()
+    }
+
+    /// Where metrics are told.
+    pub(crate) fn metrics_listeners(&self) -> Listeners {
+        self.metrics_listeners.read().clone()
+    }
+
+    /// Says where metrics are told.
+    pub(crate) fn set_metrics_listeners(&self, listeners: Listeners) {
+        *self.metrics_listeners.write() = listeners;
     }
 
     /// Says where the API listens.

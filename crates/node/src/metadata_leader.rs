@@ -321,12 +321,11 @@ impl MetadataLeader {
 
     fn count(&self, happened: &[MetadataEvent]) {
         for event in happened {
-            match event {
-                MetadataEvent::QueueCreated { .. } => &self.queues_created,
-                MetadataEvent::QueueDeleted { .. } => &self.queues_deleted,
-                _ => continue,
+            if let MetadataEvent::QueueCreated { .. } = event {
+                self.queues_created.fetch_add(1, Ordering::Relaxed);
+            } else if let MetadataEvent::QueueDeleted { .. } = event {
+                self.queues_deleted.fetch_add(1, Ordering::Relaxed);
             }
-            .fetch_add(1, Ordering::Relaxed);
         }
     }
 

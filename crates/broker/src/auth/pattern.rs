@@ -107,7 +107,7 @@ impl Pattern {
     }
 
     /// Whether the pattern occurs in the text.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.matches_with(&[], text)
     }
 

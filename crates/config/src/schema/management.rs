@@ -364,46 +364,6 @@ rows! {
         "http_dispatch.auth_backends.$num.authz", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
         "http_dispatch.access_log_dir", "rabbitmq_web_dispatch.access_log_dir", TEXT, "none";
     }
-    State::Refused(NO_PROMETHEUS) => {
-        "prometheus.return_per_object_metrics", "rabbitmq_prometheus.return_per_object_metrics", BOOLEAN, "false";
-        "prometheus.path", "rabbitmq_prometheus.path", TEXT, "";
-        "prometheus.tcp.listener", "rabbitmq_prometheus.tcp_config", NONE_OR_ADDRESS, "[{port,40301}]";
-        "prometheus.tcp.port", "rabbitmq_prometheus.tcp_config.port", INTEGER, "";
-        "prometheus.tcp.ip", "rabbitmq_prometheus.tcp_config.ip", TEXT, "";
-        "prometheus.tcp.max_connections", "rabbitmq_prometheus.tcp_config.max_connections", OR_INFINITY, "";
-        "prometheus.tcp.compress", "rabbitmq_prometheus.tcp_config.cowboy_opts.compress", BOOLEAN, "";
-        "prometheus.tcp.idle_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.inactivity_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.request_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.shutdown_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.max_keepalive", "rabbitmq_prometheus.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "prometheus.ssl.port", "rabbitmq_prometheus.ssl_config.port", INTEGER, "";
-        "prometheus.ssl.backlog", "rabbitmq_prometheus.ssl_config.backlog", INTEGER, "";
-        "prometheus.ssl.ip", "rabbitmq_prometheus.ssl_config.ip", TEXT, "";
-        "prometheus.ssl.max_connections", "rabbitmq_prometheus.ssl_config.max_connections", OR_INFINITY, "";
-        "prometheus.ssl.certfile", "rabbitmq_prometheus.ssl_config.ssl_opts.certfile", TEXT, "";
-        "prometheus.ssl.keyfile", "rabbitmq_prometheus.ssl_config.ssl_opts.keyfile", TEXT, "";
-        "prometheus.ssl.cacertfile", "rabbitmq_prometheus.ssl_config.ssl_opts.cacertfile", TEXT, "";
-        "prometheus.ssl.password", "rabbitmq_prometheus.ssl_config.ssl_opts.password", SECRET, "";
-        "prometheus.ssl.verify", "rabbitmq_prometheus.ssl_config.ssl_opts.verify", VERIFY, "";
-        "prometheus.ssl.fail_if_no_peer_cert", "rabbitmq_prometheus.ssl_config.ssl_opts.fail_if_no_peer_cert", BOOLEAN, "";
-        "prometheus.ssl.honor_cipher_order", "rabbitmq_prometheus.ssl_config.ssl_opts.honor_cipher_order", BOOLEAN, "";
-        "prometheus.ssl.honor_ecc_order", "rabbitmq_prometheus.ssl_config.ssl_opts.honor_ecc_order", BOOLEAN, "";
-        "prometheus.ssl.reuse_sessions", "rabbitmq_prometheus.ssl_config.ssl_opts.reuse_sessions", BOOLEAN, "";
-        "prometheus.ssl.secure_renegotiate", "rabbitmq_prometheus.ssl_config.ssl_opts.secure_renegotiate", BOOLEAN, "";
-        "prometheus.ssl.client_renegotiation", "rabbitmq_prometheus.ssl_config.ssl_opts.client_renegotiation", BOOLEAN, "";
-        "prometheus.ssl.depth", "rabbitmq_prometheus.ssl_config.ssl_opts.depth", BYTE, "";
-        "prometheus.ssl.versions.$version", "rabbitmq_prometheus.ssl_config.ssl_opts.versions", TEXT, "";
-        "prometheus.ssl.ciphers.$cipher", "rabbitmq_prometheus.ssl_config.ssl_opts.ciphers", TEXT, "";
-        "prometheus.ssl.compress", "rabbitmq_prometheus.ssl_config.cowboy_opts.compress", BOOLEAN, "";
-        "prometheus.ssl.idle_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.inactivity_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.request_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.shutdown_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.max_keepalive", "rabbitmq_prometheus.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "prometheus.filter_aggregated_queue_metrics_pattern", "rabbitmq_prometheus.filter_aggregated_queue_metrics_pattern", TEXT, "";
-        "prometheus.authentication.enabled", "rabbitmq_prometheus.authentication.enabled", BOOLEAN, "";
-    }
     State::Refused(NOT_YET) => {
         "management.ssl.backlog", "rabbitmq_management.ssl_config.backlog", INTEGER, "";
         "management.ssl.max_connections", "rabbitmq_management.ssl_config.max_connections", OR_INFINITY, "";

@@ -16,6 +16,7 @@ mod log;
 mod management;
 mod node;
 mod plugins;
+mod prometheus;
 mod protocols;
 mod tls;
 
@@ -101,7 +102,6 @@ const NO_MQTT: &str = "MQTT is not supported yet";
 const NO_STOMP: &str = "STOMP is not supported yet";
 const NO_STREAMS: &str = "the stream protocol is not supported yet";
 const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
-const NO_PROMETHEUS: &str = "the Prometheus endpoint is not supported yet";
 const NO_LDAP: &str = "the LDAP backend is not supported yet";
 const NO_HTTP_AUTH: &str = "the HTTP backend is not supported yet";
 const NO_OAUTH: &str = "the OAuth 2 backend is not supported yet";
@@ -139,7 +139,12 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
         ),
         (
             "HTTP API and statistics",
-            vec![management::KEYS, management::OTHERS],
+            vec![
+                management::KEYS,
+                management::OTHERS,
+                prometheus::KEYS,
+                prometheus::OTHERS,
+            ],
         ),
         ("Log", log),
         ("Cluster", vec![cluster::KEYS, cluster::OTHERS]),
@@ -175,6 +180,11 @@ pub struct Draft {
     management_ip: Option<IpAddr>,
     management_tls_port: Option<u16>,
     management_tls_ip: Option<IpAddr>,
+    prometheus_off: bool,
+    prometheus_port: Option<u16>,
+    prometheus_ip: Option<IpAddr>,
+    prometheus_tls_port: Option<u16>,
+    prometheus_tls_ip: Option<IpAddr>,
     cors_origins: BTreeMap<String, String>,
     memory_relative: Option<f64>,
     memory_absolute: Option<u64>,
@@ -250,6 +260,23 @@ impl Draft {
         for listener in &mut management.listeners {
             listener.ip = self.management_ip;
             listener.port = self.management_port.unwrap_or(listener.port);
+        }
+        let prometheus = &mut settings.prometheus;
+        prometheus.tls_listeners = self
+            .prometheus_tls_port
+            .map(|port| ListenAddress {
+                ip: self.prometheus_tls_ip,
+                port,
+            })
+            .into_iter()
+            .collect();
+        if self.prometheus_off {
+            prometheus.listeners.clear();
+        }
+        prometheus.port_is_chosen = self.prometheus_port.is_some();
+        for listener in &mut prometheus.listeners {
+            listener.ip = self.prometheus_ip;
+            listener.port = self.prometheus_port.unwrap_or(listener.port);
         }
         management.cors_allow_origins = self.cors_origins.into_values().collect();
         if self.loopback_users_off {

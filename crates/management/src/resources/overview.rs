@@ -21,11 +21,14 @@ const CLUSTER_TAGS: &str = "cluster_tags";
 pub(crate) fn listeners(call: &Call) -> Vec<(&'static str, SocketAddr)> {
     let amqp = call.state.node.amqp_listeners();
     let http = call.state.http_listeners();
+    let metrics = call.state.metrics_listeners();
     [
         ("amqp", &amqp.plain),
         ("amqp/ssl", &amqp.tls),
         ("http", &http.plain),
         ("https", &http.tls),
+        ("http/prometheus", &metrics.plain),
+        ("https/prometheus", &metrics.tls),
     ]
     .into_iter()
     .flat_map(|(protocol, addresses)| addresses.iter().map(move |address| (protocol, *address)))
@@ -43,7 +46,7 @@ fn listener_items(call: &Call) -> Vec<Object> {
                 "ip_address" => address.ip().to_string(),
                 "port" => address.port(),
                 "socket_opts" => object! { "backlog" => 128_u64, "nodelay" => true },
-                "tls" => matches!(protocol, "amqp/ssl" | "https"),
+                "tls" => matches!(protocol, "amqp/ssl" | "https" | "https/prometheus"),
             }
         })
         .collect()

@@ -1,6 +1,6 @@
 //! RabbitMQ's plugins, whose work this program does itself: which of them are enabled, and which of them run.
 //!
-//! One can be switched while the node runs: `rabbitmq_management`, the API's listeners. The list of what is enabled is a file, in
+//! Two can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners. The list of what is enabled is a file, in
 //! RabbitMQ's form; without it everything that is built in is enabled.
 
 use crate::call::{Answer, Call, Fields as _, Outcome};
@@ -15,6 +15,9 @@ use std::path::PathBuf;
 
 /// The plugin whose work the listeners of the API are.
 pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
+
+/// The plugin whose work the listeners of the metrics are.
+pub(crate) const PROMETHEUS: &str = "rabbitmq_prometheus";
 
 /// Plugins whose work is always done.
 const BUILT_IN: [&str; 6] = [
@@ -66,7 +69,8 @@ pub(crate) fn running(state: &State) -> Vec<&'static str> {
     let listeners = state.http_listeners();
     let http = !listeners.plain.is_empty() || !listeners.tls.is_empty();
     let of_management = OF_MANAGEMENT.into_iter().filter(|_| http);
-    of_management.chain(BUILT_IN).collect()
+    let of_metrics = (state.metrics_listeners().all().next().is_some()).then_some(PROMETHEUS);
+    of_management.chain(of_metrics).chain(BUILT_IN).collect()
 }
 
 /// What is enabled by name and what runs; PUT replaces the former and switches what can be switched.
@@ -76,7 +80,7 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
     if call.method != Method::PUT {
         let listed = listed(state).map_err(unavailable)?;
         let listed = listed.unwrap_or_else(|| {
-            let all = BUILT_IN.into_iter().chain([MANAGEMENT]);
+            let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
             all.map(str::to_owned).collect()
         });
         return Ok(object! { "enabled" => listed, "running" => running(state) }.into());
@@ -97,6 +101,11 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
         service::open_listeners(state).map_err(|error| ApiError::bad(error.to_string()))?;
     } else {
         service::close_listeners(state);
+    }
+    if names.contains(&PROMETHEUS) {
+        service::open_metrics(state).map_err(|error| ApiError::bad(error.to_string()))?;
+    } else {
+        service::close_metrics(state);
     }
     tracing::info!(enabled = names.join(","), "plugins were switched");
     Ok(Answer::NoContent)
