@@ -55,6 +55,11 @@ pub enum Effect {
         /// Monotonic time.
         at: std::time::Duration,
     },
+    /// A message was acknowledged this long after it had entered its queue. One message of a queue is measured at a time.
+    Acknowledged {
+        /// From its publish to its ack.
+        after: std::time::Duration,
+    },
     /// The queue has to go: its last consumer left (auto-delete), it expired, or `Delete` was granted.
     /// The shard proposes `MetadataCommand::DeleteQueue`; the answer to `reply` (if any) follows when that is durable.
     Delete {

@@ -96,6 +96,13 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+impl Histogram<{ TIME_BOUNDS_US.len() + 1 }> {
+    fn add_time(&self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.add(&TIME_BOUNDS_US, microseconds, 1);
+    }
+}
+
 /// The values of a [`Histogram`] at one moment; classes do not contain those below them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distribution<const N: usize> {
@@ -136,6 +143,7 @@ pub struct Traffic {
     pub(crate) returned: Counter,
     sizes: Histogram<{ SIZE_BOUNDS.len() + 1 }>,
     confirm_times: Histogram<{ TIME_BOUNDS_US.len() + 1 }>,
+    ack_times: Histogram<{ TIME_BOUNDS_US.len() + 1 }>,
     /// Answers to queue.declare that were no errors.
     pub(crate) queues_declared: Counter,
     exchanges: Mutex<HashMap<(Name, Name), Arc<ExchangeTraffic>>>,
@@ -170,6 +178,8 @@ pub struct TrafficTotals {
     pub sizes: Sizes,
     /// From a publish to its confirm; of each channel one publish at a time is measured.
     pub confirm_times: Times,
+    /// From the entry of a message into its queue to its ack; of each queue one message at a time is measured.
+    pub ack_times: Times,
     /// Queues that were declared, also those that were there.
     pub queues_declared: u64,
 }
@@ -268,7 +278,13 @@ impl Traffic {
         totals.returned += self.returned.get();
         self.sizes.add_to(&mut totals.sizes);
         self.confirm_times.add_to(&mut totals.confirm_times);
+        self.ack_times.add_to(&mut totals.ack_times);
         totals.queues_declared += self.queues_declared.get();
+    }
+
+    /// A message was acknowledged that long after it had entered its queue.
+    pub fn acknowledged(&self, after: Duration) {
+        self.ack_times.add_time(after);
     }
 
     /// What went through each exchange, by vhost and name; those of deleted exchanges may be among them.
@@ -580,9 +596,7 @@ impl Unconfirmed {
             && sequence < first
         {
             self.sample = None;
-            let waited = now.saturating_sub(since).as_micros();
-            let waited = u64::try_from(waited).unwrap_or(u64::MAX);
-            traffic.confirm_times.add(&TIME_BOUNDS_US, waited, 1);
+            traffic.confirm_times.add_time(now.saturating_sub(since));
         }
     }
 }
@@ -631,6 +645,9 @@ mod tests {
         assert_eq!((totals.received, totals.routed), (6, 6));
         assert_eq!((totals.dropped, totals.returned), (2, 1));
         assert_eq!((totals.sizes.classes[0], totals.sizes.sum), (6, 600));
+        traffic.retain_exchanges(|_, _| false);
+        assert_eq!(traffic.exchange(&vhost, &exchange), expect);
+        drop(lines);
         traffic.retain_exchanges(|_, _| false);
         assert_eq!(
             traffic.exchange(&vhost, &exchange),

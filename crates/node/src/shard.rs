@@ -781,6 +781,7 @@ impl Shard {
                     });
                 }
                 Effect::Wake { queue, at } => self.wakes.push(Reverse((at, queue))),
+                Effect::Acknowledged { after } => self.frontend.traffic.acknowledged(after),
                 Effect::Delete { queue, reply } => self.delete_queue(now, queue, reply),
                 Effect::Retry {
                     queue,

@@ -108,6 +108,7 @@ impl Rig {
                     assert!(self.waiting.is_none_or(|before| !before && urgent));
                     self.waiting = Some(urgent);
                 }
+                Effect::Acknowledged { .. } => {}
                 Effect::Wake { at, .. } => {
                     self.wake = Some(self.wake.map_or(at, |before| before.min(at)));
                 }

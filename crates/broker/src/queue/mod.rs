@@ -160,6 +160,9 @@ enum Drop {
     DeliveryLimit,
 }
 
+/// A message that was not acknowledged by then is measured no more: it may have left in another way.
+const SAMPLE_AGE_MAX: Duration = Duration::from_mins(10);
+
 /// A queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -208,6 +211,8 @@ pub struct Queue {
     leases: Option<Box<Leases>>,
     capacity: Capacity,
     counters: Counters,
+    /// The message whose time until its ack is measured, and when it entered.
+    sample: Option<(Position, Duration)>,
 }
 
 /// Getters.
@@ -260,6 +265,7 @@ impl Queue {
                 recovered: ready.count(),
                 ..Counters::default()
             },
+            sample: None,
             ready,
             settings: Box::new(settings),
         }
@@ -839,6 +845,12 @@ impl Queue {
         let position = self.next;
         self.next = position.next();
         self.counters.published += 1;
+        if self
+            .sample
+            .is_none_or(|(_, since)| now.monotonic > since + SAMPLE_AGE_MAX)
+        {
+            self.sample = Some((position, now.monotonic));
+        }
         if let Some(id) = id {
             self.remember(now, position, id, logged, effects);
         }
@@ -929,6 +941,13 @@ impl Queue {
                     };
                     self.consumers.settled(delivered.consumer);
                     self.counters.acked += 1;
+                    if let Some((sampled, since)) = self.sample
+                        && sampled == position
+                    {
+                        self.sample = None;
+                        let after = now.monotonic.saturating_sub(since);
+                        effects.push(Effect::Acknowledged { after });
+                    }
                     self.used_up(now, delivered.entry, effects);
                 }
             }

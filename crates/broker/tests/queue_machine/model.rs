@@ -263,6 +263,7 @@ impl Model {
                 | Effect::RecordsWaiting { .. }
                 | Effect::Load { .. }
                 | Effect::LookUp { .. }
+                | Effect::Acknowledged { .. }
                 | Effect::Wake { .. } => {}
             }
         }

@@ -203,7 +203,7 @@ impl Rig {
         assert!(
             effects
                 .iter()
-                .all(|effect| matches!(effect, Effect::Wake { .. }))
+                .all(|effect| matches!(effect, Effect::Wake { .. } | Effect::Acknowledged { .. }))
         );
         rig
     }
@@ -272,6 +272,7 @@ impl Rig {
                     });
                 }
                 Effect::Wake { at, .. } => self.wake = Some(*at),
+                Effect::Acknowledged { .. } => {}
                 Effect::Reply { .. }
                 | Effect::Delete { .. }
                 | Effect::Retry { .. }
@@ -809,6 +810,7 @@ fn show_one(effect: &Effect) -> String {
         Effect::Load { from, until, .. } => format!("load {}..{}", from.0, until.0),
         Effect::LookUp { from, until, .. } => format!("look {}..{}", from.0, until.0),
         Effect::Wake { at, .. } => format!("wake {}", at.as_millis()),
+        Effect::Acknowledged { after } => format!("acknowledged after {} ms", after.as_millis()),
         Effect::Delete {
             reply: Some((to, ready)),
             ..

@@ -415,6 +415,7 @@ impl World {
                 Effect::RecordsWaiting { .. }
                 | Effect::Load { .. }
                 | Effect::LookUp { .. }
+                | Effect::Acknowledged { .. }
                 | Effect::Wake { .. }
                 | Effect::Retry { .. }
                 | Effect::DeadLetter { .. } => {}

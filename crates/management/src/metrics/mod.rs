@@ -456,19 +456,29 @@ async fn tell_totals(
         &traffic.sizes.classes,
         Value::Int(traffic.sizes.sum),
     );
-    let (name, help) = (
-        "publish_confirm_duration_seconds",
-        "From a publish to its confirm; of each channel one publish at a time is measured.",
-    );
     let seconds = TIME_BOUNDS_US.map(|bound| Value::Float(in_seconds(bound)).to_string());
-    histogram(
-        exposition,
-        (name, help),
-        &protocol,
-        &seconds,
-        &traffic.confirm_times.classes,
-        Value::Float(in_seconds(traffic.confirm_times.sum)),
-    );
+    for (name, help, times) in [
+        (
+            "publish_confirm_duration_seconds",
+            "From a publish to its confirm; of each channel one publish at a time is measured.",
+            &traffic.confirm_times,
+        ),
+        (
+            "enqueue_ack_duration_seconds",
+            "From a message's entry into a queue to its acknowledgement; of each queue one message at a time is measured.",
+            &traffic.ack_times,
+        ),
+    ] {
+        let sum = Value::Float(in_seconds(times.sum));
+        histogram(
+            exposition,
+            (name, help),
+            &protocol,
+            &seconds,
+            &times.classes,
+            sum,
+        );
+    }
     exposition.yield_if_full().await
 }
 
