@@ -27,6 +27,7 @@ pub struct Broker {
     http_address: SocketAddr,
     tls_address: Option<SocketAddr>,
     https_address: Option<SocketAddr>,
+    metrics_address: SocketAddr,
     log: Arc<Mutex<String>>,
     settings: String,
     /// Where the data is, if not in `directory`.
@@ -72,6 +73,7 @@ impl Broker {
             http_address: free_address(),
             tls_address: None,
             https_address: None,
+            metrics_address: free_address(),
             log: Arc::default(),
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
@@ -106,8 +108,10 @@ impl Broker {
     fn spawn(&self) -> anyhow::Result<Child> {
         let conf = self.directory.path().join("rabbitmq.conf");
         let mut settings = format!(
-            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
-            self.http_address.port()
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
+             prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n",
+            self.http_address.port(),
+            self.metrics_address.port()
         );
         settings.push_str(&self.settings);
         std::fs::write(&conf, settings).context("write rabbitmq.conf")?;
@@ -160,6 +164,7 @@ impl Broker {
             http_address: free_address(),
             tls_address: None,
             https_address: None,
+            metrics_address: free_address(),
             log: Arc::default(),
             settings: String::new(),
             data: Some(data.to_owned()),
@@ -216,6 +221,11 @@ impl Broker {
     /// Where its HTTP API is with TLS, if its configuration says so.
     pub fn https_address(&self) -> Option<SocketAddr> {
         self.https_address
+    }
+
+    /// Where it tells its metrics.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address
     }
 
     /// The address as clients write it, for guest in the default vhost.

@@ -144,7 +144,21 @@ impl Http {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Response> {
-        let mut head = format!("{method} /api{path} HTTP/1.1\r\nHost: localhost\r\n");
+        self.request_at(method, &format!("/api{path}"), headers, body)
+    }
+
+    /// The same with any path.
+    ///
+    /// # Errors
+    /// As [`Http::request`].
+    pub fn request_at(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Response> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         if let Some(authorization) = &self.authorization {
             head.push_str(&format!("Authorization: {authorization}\r\n"));
         }

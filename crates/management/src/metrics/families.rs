@@ -3,9 +3,10 @@
 //! A family is a list of metrics over rows of one sort: queues, channels, exchanges. What RabbitMQ tells about Erlang's virtual
 //! machine has no counterpart and is left out.
 
-use super::exposition::Kind::{self, Counter, Gauge};
+use super::exposition::Kind::{self, Counter, Gauge, Untyped};
 use super::exposition::Value;
 use broker::admission::Churn;
+use broker::queue_arguments::QueueType;
 use node::{
     ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, QueueFigures,
     Resources,
@@ -38,6 +39,7 @@ macro_rules! metrics {
 
 /// A queue at one moment.
 pub(super) struct QueueRow {
+    pub(super) queue_type: QueueType,
     pub(super) durable: bool,
     pub(super) figures: QueueFigures,
     pub(super) deliveries: DeliveryCounts,
@@ -188,8 +190,8 @@ pub(super) static NODE: &[Metric<NodeRow>] = metrics! { node: NodeRow;
 
 /// Alarms, 1 while they are on.
 pub(super) static ALARMS: &[Metric<NodeRow>] = metrics! { node: NodeRow;
-    Gauge "alarms_free_disk_space_watermark" "1 while the disk is too full." => u64::from(node.resources.disk_alarm);
-    Gauge "alarms_memory_used_watermark" "1 while too much memory is used." => u64::from(node.resources.memory_alarm);
+    Untyped "alarms_free_disk_space_watermark" "1 while the disk is too full." => u64::from(node.resources.disk_alarm);
+    Untyped "alarms_memory_used_watermark" "1 while too much memory is used." => u64::from(node.resources.memory_alarm);
 };
 
 /// How many there are.

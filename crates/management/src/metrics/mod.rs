@@ -348,6 +348,7 @@ async fn tell_queues(
             Labels::new(&[("vhost", &record.vhost), ("queue", &record.name)])
         };
         let row = QueueRow {
+            queue_type: record.settings.queue_type,
             durable: record.durable,
             deliveries: deliveries(&figures.counters),
             figures,
@@ -356,6 +357,16 @@ async fn tell_queues(
     }
     if view.wants("queue_coarse_metrics") {
         table(exposition, view, QUEUE_COARSE, &rows).await?;
+    }
+    if !is_sum && (view.wants("queue_coarse_metrics") || view.wants("queue_metrics")) {
+        let name = (view.prefix(), "queue_info");
+        exposition.head(name.0, name.1, Kind::Gauge, "1 for a queue, with its type.");
+        for (labels, row) in &rows {
+            let labels = labels.clone().with("queue_type", row.queue_type.module());
+            let labels = labels.with("membership", "leader");
+            exposition.sample(name, &labels, Value::Int(1));
+            exposition.yield_if_full().await?;
+        }
     }
     // The one family contains the other, and a metric may be told only once.
     if view.wants("queue_consumer_count") || view.wants("queue_metrics") {
@@ -379,6 +390,7 @@ async fn tell_queues(
                 ..Default::default()
             };
             let row = QueueRow {
+                queue_type,
                 durable: false,
                 deliveries: deliveries(&counters),
                 figures,
