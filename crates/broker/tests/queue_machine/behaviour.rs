@@ -8,6 +8,7 @@ use broker::effect::{Effect, Effects};
 use broker::message::Message;
 use broker::queue::{DROPS_MAX, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN};
 use broker::queue_arguments::{Overflow, QueueArguments, QueueType};
+use std::time::Duration;
 
 fn transient() -> Message {
     message(false, 10)
@@ -155,6 +156,29 @@ fn a_returned_message_is_not_marked_and_its_consumer_pauses() {
         },
         "c1 deliver 0",
     );
+}
+
+#[test]
+fn one_message_at_a_time_is_measured_from_its_publish_to_its_ack() {
+    let mut rig = durable_queue();
+    command(&mut rig, consume(consumer(1), false, 0, 0), "c1 consume-ok");
+    fill(&mut rig, 2);
+    rig.pass_ms(7);
+    rig.command(settle(1, &[1], Outcome::Ack));
+    rig.pass_ms(2);
+    rig.command(settle(1, &[0], Outcome::Ack));
+    rig.command(publish(transient(), None));
+    rig.pass_ms(1);
+    // It left in another way, and so is not measured; nor is the next one until that one is forgotten.
+    rig.command(settle(1, &[2], Outcome::Discard));
+    rig.command(publish(transient(), None));
+    rig.command(settle(1, &[3], Outcome::Ack));
+    rig.pass_ms(600_001);
+    rig.command(publish(transient(), None));
+    rig.pass_ms(3);
+    rig.command(settle(1, &[4], Outcome::Ack));
+    let measured: Vec<_> = rig.measured.iter().map(Duration::as_millis).collect();
+    assert_eq!(measured, [9, 3]);
 }
 
 #[test]
@@ -908,7 +932,7 @@ fn an_expired_message_waits_for_its_turn_and_goes_to_nobody() {
     for _ in 0..1500 {
         rig.command(publish(transient(), None));
     }
-    rig.now.monotonic += std::time::Duration::from_millis(200);
+    rig.now.monotonic += Duration::from_millis(200);
     let effects = rig.command(get());
     assert!(
         !show(&effects).contains("get-"),

@@ -168,6 +168,8 @@ pub(crate) struct Rig {
     pub(crate) records_waiting: Option<bool>,
     next_ticket: u64,
     /// Takes notes, if somebody wants them.
+    /// How long acknowledged messages had been in the queue.
+    pub(crate) measured: Vec<Duration>,
     pub(crate) told: Option<Told>,
 }
 
@@ -193,6 +195,7 @@ impl Rig {
             wake: None,
             records_waiting: None,
             next_ticket: 1,
+            measured: Vec::new(),
             told: None,
         };
         let effects = rig.call(|queue, now, windows, effects| {
@@ -203,12 +206,12 @@ impl Rig {
         assert!(
             effects
                 .iter()
-                .all(|effect| matches!(effect, Effect::Wake { .. } | Effect::Acknowledged { .. }))
+                .all(|effect| matches!(effect, Effect::Wake { .. }))
         );
         rig
     }
 
-    /// One turn: `visit` the queue, flush, take note of what it asks for. Everything it asked for is returned.
+    /// One turn: `visit` the queue, flush, take note of what it asks for. Everything it asked for is returned; what it measured is kept.
     pub(crate) fn call(
         &mut self,
         visit: impl FnOnce(&mut Queue, Now, &mut FakeWindows, &mut Effects),
@@ -218,6 +221,7 @@ impl Rig {
         self.queue.flush(self.now, &mut effects);
         self.queue.check_invariants();
         self.note(&effects);
+        effects.retain(|effect| !matches!(effect, Effect::Acknowledged { .. }));
         let effects = one_by_one(effects);
         if !effects.is_empty() {
             self.tell(|_| format!("  ⇒ {}", show(&effects)));
@@ -272,7 +276,7 @@ impl Rig {
                     });
                 }
                 Effect::Wake { at, .. } => self.wake = Some(*at),
-                Effect::Acknowledged { .. } => {}
+                Effect::Acknowledged { after } => self.measured.push(*after),
                 Effect::Reply { .. }
                 | Effect::Delete { .. }
                 | Effect::Retry { .. }

@@ -18,23 +18,18 @@ pub(super) struct Metric<R> {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) help: &'static str,
-    /// Whether the sum over all rows says anything.
-    pub(super) has_sum: bool,
     pub(super) value: fn(&R) -> Value,
 }
 
 macro_rules! metrics {
-    ($row:ident: $type:ty; $($kind:ident $name:literal $help:literal $(= $sum:ident)? => $value:expr;)*) => {
+    ($row:ident: $type:ty; $($kind:ident $name:literal $help:literal => $value:expr;)*) => {
         &[$(Metric::<$type> {
             name: $name,
             kind: $kind,
             help: $help,
-            has_sum: metrics!(@sum $($sum)?),
-            value: |$row| Value::Int($value),
+            value: |$row| Value::from($value),
         }),*]
     };
-    (@sum) => { true };
-    (@sum each) => { false };
 }
 
 /// A queue at one moment.
@@ -53,10 +48,6 @@ impl QueueRow {
     fn bytes(&self) -> u64 {
         self.figures.ready_bytes + self.figures.unacked_bytes
     }
-
-    fn is_fast(&self) -> u64 {
-        u64::from(self.figures.consumers > 0 && self.figures.ready == 0)
-    }
 }
 
 /// `queue_coarse_metrics`
@@ -73,8 +64,8 @@ pub(super) static QUEUE_CONSUMERS: &[Metric<QueueRow>] = metrics! { queue: Queue
 
 /// `queue_metrics`, without what `queue_consumer_count` has.
 pub(super) static QUEUE: &[Metric<QueueRow>] = metrics! { queue: QueueRow;
-    Gauge "queue_consumer_capacity" "1 as long as nothing keeps messages from the consumers." = each => queue.is_fast();
-    Gauge "queue_consumer_utilisation" "The same as queue_consumer_capacity." = each => queue.is_fast();
+    Gauge "queue_consumer_capacity" "Share of the time in which consumers would have taken more, 0 to 1." => queue.figures.consumer_capacity;
+    Gauge "queue_consumer_utilisation" "The same as queue_consumer_capacity." => queue.figures.consumer_capacity;
     Gauge "queue_process_memory_bytes" "Bytes of memory that the queue uses." => queue.figures.ram_bytes;
     Gauge "queue_messages_ram_bytes" "Bytes of messages in memory." => queue.figures.ram_bytes;
     Gauge "queue_messages_persistent" "Messages of a durable queue." => if queue.durable { queue.messages() } else { 0 };

@@ -237,9 +237,6 @@ async fn table<R>(
     let prefix = view.prefix();
     let is_sum = matches!(view, View::Aggregated);
     for metric in metrics {
-        if is_sum && !metric.has_sum {
-            continue;
-        }
         exposition.head(prefix, metric.name, metric.kind, metric.help);
         let name = (prefix, metric.name);
         if is_sum {
