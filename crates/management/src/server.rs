@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use node::{EnteredStream, Entrance};
+use node::{EnteredStream, Entrance, FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -97,6 +97,7 @@ pub(crate) async fn serve(server: Arc<Server>, listeners: Vec<(TcpListener, Entr
 
 async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) {
     let mut failing = false;
+    let reserve = FileReserve::against(FileUser::Operator);
     loop {
         let permit = Arc::clone(&server.connections)
             .acquire_owned()
@@ -104,12 +105,19 @@ async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) 
             .expect("it is never closed");
         match listener.accept().await {
             Ok((stream, peer)) => {
-                failing = false;
+                let is_last = reserve.is_touched_by(&stream);
+                failing &= is_last;
                 let (server, entrance) = (Arc::clone(&server), entrance.clone());
                 tokio::spawn(async move {
                     enter(&server, &entrance, stream, peer).await;
                     drop(permit);
                 });
+                if is_last {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!("cannot accept HTTP connections: {NO_FILES_FOR_CLIENTS}");
+                    }
+                    reserve.wait_for_room(&listener).await;
+                }
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {

@@ -26,6 +26,7 @@ mod direct;
 mod edge;
 mod erase;
 mod events;
+mod file_reserve;
 mod handle;
 mod lifecycle;
 mod listener;
@@ -54,6 +55,7 @@ pub use browsing::{
 };
 pub use direct::DirectConnection;
 pub use erase::erase_data;
+pub use file_reserve::{FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 pub use frontend_amqp091::counts::{
     DeliveryCounts, Distribution, PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US, TrafficTotals,
 };

@@ -3,6 +3,7 @@
 //! A plain client is handed over at once. What comes before the protocol, a PROXY header or a TLS handshake, is done here, in a task for each
 //! client on the `edge` threads, so that no shard waits for it or computes it; the shard gets a client that can begin.
 
+use crate::file_reserve::{FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 use crate::mailbox::Mail;
 use crate::shared::Shared;
 use base::tls::TlsDetails;
@@ -168,11 +169,13 @@ pub(crate) async fn accept(
     entrance: Entrance,
 ) {
     let mut failing = false;
+    let reserve = FileReserve::against(FileUser::Client);
     let entering = Arc::new(Semaphore::new(ENTERING_MAX));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                failing = false;
+                let is_last = reserve.is_touched_by(&stream);
+                failing &= is_last;
                 if let Err(error) = set_options(&stream, options) {
                     tracing::debug!(%peer, %error, "client left before it was served");
                 } else if entrance.is_open() {
@@ -198,6 +201,12 @@ pub(crate) async fn accept(
                         }
                         drop(permit);
                     });
+                }
+                if is_last {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!("cannot accept connections: {NO_FILES_FOR_CLIENTS}");
+                    }
+                    reserve.wait_for_room(&listener).await;
                 }
             }
             Err(error) => {

@@ -1,5 +1,6 @@
 //! What can go wrong in the store.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,14 +65,18 @@ impl StoreError {
         }
     }
 
-    /// Whether the file system had no room, which may pass.
+    /// Whether there was no room for more, in the file system or in the table of open files. Either may pass.
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Io { source, .. } => {
-                matches!(
+                let no_space = matches!(
                     source.kind(),
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                )
+                );
+                let no_file = [Errno::MFILE, Errno::NFILE]
+                    .iter()
+                    .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()));
+                no_space || no_file
             }
             Self::Locked { .. }
             | Self::Format { .. }
@@ -90,5 +95,25 @@ pub(crate) trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn context(self, op: &'static str, path: &Path) -> Result<T, StoreError> {
         self.map_err(|source| StoreError::io(op, path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_does_not() {
+        for (errno, passes) in [
+            (Errno::NOSPC, true),
+            (Errno::DQUOT, true),
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::IO, false),
+            (Errno::ROFS, false),
+        ] {
+            let error = StoreError::io("create", Path::new("wal-0001"), errno.into());
+            assert_eq!(error.is_disk_full(), passes, "{error}");
+        }
     }
 }

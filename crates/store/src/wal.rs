@@ -14,7 +14,7 @@ use crate::shared::{Counters, Needs, Shared};
 use crate::{Batch, DiskFile, Event, MetadataIndex, Payload, Record, StoreError};
 use hashbrown::HashSet;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -158,24 +158,15 @@ impl<P: Payload> Wal<P> {
             Err(error) => return Err(error),
         };
         let path = self.shared.path(&free.name);
-        if free.capacity < capacity {
-            if let Err(error) = free
-                .file
-                .preallocate(capacity)
-                .context("allocate log file", &path)
-            {
-                if !error.is_disk_full() {
-                    return Err(error);
-                }
-                self.discard(free)?;
-                self.shared.set_disk_full(Needs::Wal, true);
-                return Ok(Step::DiskFull);
+        if free.capacity < capacity
+            && let Err(error) = self.allocate(&free, capacity, &path)
+        {
+            if !error.is_disk_full() {
+                return Err(error);
             }
-            free.file.datasync().context("sync log file", &path)?;
-            self.shared
-                .disk
-                .sync_dir(&self.shared.options.dir)
-                .context("sync directory", &self.shared.options.dir)?;
+            self.discard(free)?;
+            self.shared.set_disk_full(Needs::Wal, true);
+            return Ok(Step::DiskFull);
         }
         self.shared.set_disk_full(Needs::Wal, false);
         let epoch = self.next_epoch;
@@ -204,6 +195,19 @@ impl<P: Payload> Wal<P> {
             capacity,
         });
         Ok(Step::Wrote)
+    }
+
+    /// Gives a file its space, and its name a place in the directory.
+    fn allocate(&self, free: &FreeFile, capacity: u64, path: &Path) -> Result<(), StoreError> {
+        let directory = &self.shared.options.dir;
+        free.file
+            .preallocate(capacity)
+            .context("allocate log file", path)?;
+        free.file.datasync().context("sync log file", path)?;
+        self.shared
+            .disk
+            .sync_dir(directory)
+            .context("sync directory", directory)
     }
 
     /// A file that waits for reuse, preferably large enough, or a new and empty one if there may be one more.

@@ -335,10 +335,10 @@ def long_queues_leave_memory():
         channel = connection.channel()
         channel.queue_declare("q", durable=True)
         before, body = own.figures()["mem_used"], bytes(100_000)
-        for _ in range(1500):
+        for _ in range(2000):
             channel.basic_publish("", "q", body, PERSISTENT)
-        is_ready(channel, "q", 1500)
-        until("room", lambda: own.figures()["mem_used"] - before < 75_000_000)
+        is_ready(channel, "q", 2000)
+        until("room", lambda: own.figures()["mem_used"] - before < 100_000_000, 30)
 
 
 if __name__ == "__main__":
