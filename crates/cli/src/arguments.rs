@@ -219,6 +219,21 @@ impl Arguments {
         self.option("vhost").unwrap_or("/")
     }
 
+    /// Checks that nothing is said about headers, which only tables have.
+    ///
+    /// # Errors
+    /// There is.
+    pub(crate) fn check_headers(&self) -> Result<(), Failure> {
+        for name in ["no-table-headers", "table-headers"] {
+            if self.has(name) {
+                return Err(Failure::usage(format!(
+                    "Invalid options for this command:\n--{name} : "
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks options and the number of values.
     ///
     /// # Errors

@@ -220,7 +220,7 @@ const QUEUE_TYPE: Opt = Opt::text(
     "the type of queues that are declared without one: classic, quorum or stream",
 );
 const PROTECTED: Opt = Opt::text("protected-from-deletion", "true or false");
-const PRIORITY: Opt = Opt::text(
+const PRIORITY: Opt = Opt::number(
     "priority",
     "the highest of several that match wins; 0 without it",
 );
@@ -251,7 +251,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("version", G::Help, "", "Prints the version of RabbitMQ whose commands these are", general::version)
         .needs(Needs::Nothing).tools(EVERYWHERE),
     Command::new("autocomplete", G::Help, "[prefix] [--timeout <timeout>]", "Lists the commands that begin with a prefix", general::autocomplete)
-        .values(0, 1).needs(Needs::Nothing).tools(EVERYWHERE),
+        .values(1, 1).needs(Needs::Nothing).tools(EVERYWHERE),
     Command::new("hash_password", G::Other, "<cleartext_password> [--hashing-algorithm <algorithm>]", "Prints the salted hash of a password, for definitions", general::hash_password)
         .values(0, 1).needs(Needs::Nothing)
         .options(&[Opt::text("hashing-algorithm", "sha256, sha512 or md5")]),
@@ -263,7 +263,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("await_startup", G::Nodes, "", "Waits until the broker of a node runs", nodes::await_startup)
         .needs(Needs::Nothing),
     Command::new("wait", G::Nodes, "[<pidfile>] [--pid|-P <pid>] [--timeout <timeout>]", "Waits until the broker of a node runs, as long as its process does", nodes::wait)
-        .values(0, 1).needs(Needs::Nothing).options(&[PID]),
+        .values(0, 1).needs(Needs::Nothing).options(&[PID]).tools(CTL_AND_DIAGNOSTICS),
     Command::new("stop", G::Nodes, "[--idempotent] [<pidfile>]", "Stops the broker and the process of a node", nodes::stop)
         .values(0, 1).needs(Needs::Nothing)
         .options(&[Opt::switch("idempotent", "a node that does not run is no failure")]),
@@ -282,23 +282,23 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("clear_password", G::Users, "<username>", "Takes the password from a user, who cannot log in with one any more", users::clear_password).values(1, 1),
     Command::new("authenticate_user", G::Users, "<username> <password>", "Checks whether a user could log in", users::authenticate_user).values(1, 2),
     Command::new("set_user_tags", G::Users, "<username> <tag> [...]", "Gives a user these tags and no others", users::set_user_tags).values(1, MANY),
-    Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users),
+    Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_user_limits", G::Users, "<username> <definition>", "Limits connections and channels of a user", users::set_user_limits).values(2, 2),
     Command::new("clear_user_limits", G::Users, "<username> <limit_type> | all", "Takes one limit, or all, from a user", users::clear_user_limits).values(2, 2),
     Command::new("list_user_limits", G::Users, "[--user <username>] [--global]", "Lists limits of a user, or of all", users::list_user_limits)
-        .options(&[Opt::text("user", "the user, guest without it"), GLOBAL_SWITCH]),
+        .options(&[Opt::text("user", "the user, guest without it"), GLOBAL_SWITCH]).tools(CTL_AND_DIAGNOSTICS),
 
     Command::new("set_permissions", G::Access, "[--vhost <vhost>] <username> <conf> <write> <read>", "Says what a user may do in a virtual host", access::set_permissions).values(4, 4),
     Command::new("set_permissions_globally", G::Access, "<username> <conf> <write> <read>", "Says what a user may do in each virtual host there is", access::set_permissions_globally).values(4, 4),
     Command::new("clear_permissions", G::Access, "[--vhost <vhost>] <username>", "Takes a user's permissions in a virtual host", access::clear_permissions).values(1, 1),
-    Command::new("list_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists who may do what in a virtual host", access::list_permissions),
-    Command::new("list_user_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists what a user may do where", access::list_user_permissions).values(1, 1),
+    Command::new("list_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists who may do what in a virtual host", access::list_permissions).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_user_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists what a user may do where", access::list_user_permissions).values(1, 1).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_topic_permissions", G::Access, "[--vhost <vhost>] <username> <exchange> <write> <read>", "Says which routing keys a user may use with a topic exchange", access::set_topic_permissions).values(4, 4),
     Command::new("clear_topic_permissions", G::Access, "[--vhost <vhost>] <username> [<exchange>]", "Takes a user's topic permissions for an exchange, or for all", access::clear_topic_permissions).values(1, 2),
-    Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions),
-    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1),
+    Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1).tools(CTL_AND_DIAGNOSTICS),
 
-    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY)
+    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .details("Columns: cluster_state, default_queue_type, description, metadata, name, protected_from_deletion, tags, tracing."),
     Command::new("add_vhost", G::Vhosts, "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]", "Creates a virtual host, in which nobody has permissions", vhosts::add_vhost)
         .values(1, 1).options(&[DESCRIPTION, TAGS, QUEUE_TYPE]),
@@ -310,7 +310,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("disable_vhost_deletion_protection", G::Vhosts, "<vhost>", "Lets a virtual host be deleted again", vhosts::disable_deletion_protection).values(1, 1),
     Command::new("set_vhost_limits", G::Vhosts, "[--vhost <vhost>] <definition>", "Limits connections and queues of a virtual host", vhosts::set_vhost_limits).values(1, 1),
     Command::new("clear_vhost_limits", G::Vhosts, "[--vhost <vhost>]", "Takes all limits from a virtual host", vhosts::clear_vhost_limits),
-    Command::new("list_vhost_limits", G::Vhosts, "[--vhost <vhost>] [--global] [--no-table-headers]", "Lists limits of a virtual host, or of all", vhosts::list_vhost_limits).options(&[GLOBAL_SWITCH]),
+    Command::new("list_vhost_limits", G::Vhosts, "[--vhost <vhost>] [--global] [--no-table-headers]", "Lists limits of a virtual host, or of all", vhosts::list_vhost_limits).options(&[GLOBAL_SWITCH]).tools(CTL_AND_DIAGNOSTICS),
     Command::new("restart_vhost", G::Vhosts, "[--vhost <vhost>] [--timeout <timeout>]", "Starts a virtual host that has failed, which none does here", vhosts::restart_vhost),
     Command::new("reconcile_vhosts", G::Vhosts, "[--timeout <timeout>]", "Starts virtual hosts on all nodes; they are always started here", vhosts::reconcile_vhosts),
     Command::new("trace_on", G::Vhosts, "[--vhost <vhost>]", "Copies all messages of a virtual host to amq.rabbitmq.trace", vhosts::trace_on),
@@ -318,16 +318,16 @@ pub(crate) static COMMANDS: &[Command] = &[
 
     Command::new("set_parameter", G::Parameters, "[--vhost <vhost>] <component_name> <name> <value>", "Sets a runtime parameter of a virtual host", parameters::set_parameter).values(3, 3),
     Command::new("clear_parameter", G::Parameters, "[--vhost <vhost>] <component_name> <name>", "Clears a runtime parameter of a virtual host", parameters::clear_parameter).values(2, 2),
-    Command::new("list_parameters", G::Parameters, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of a virtual host", parameters::list_parameters),
+    Command::new("list_parameters", G::Parameters, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of a virtual host", parameters::list_parameters).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_global_parameter", G::Parameters, "<name> <value>", "Sets a runtime parameter of the cluster", parameters::set_global_parameter).values(2, 2),
     Command::new("clear_global_parameter", G::Parameters, "<name>", "Clears a runtime parameter of the cluster", parameters::clear_global_parameter).values(1, 1),
-    Command::new("list_global_parameters", G::Parameters, "[--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of the cluster", parameters::list_global_parameters),
+    Command::new("list_global_parameters", G::Parameters, "[--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of the cluster", parameters::list_global_parameters).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_policy", G::Policies, "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>", "Creates or changes a policy", parameters::set_policy).values(3, 3).options(&[PRIORITY, APPLY_TO]),
     Command::new("clear_policy", G::Policies, "[--vhost <vhost>] <name>", "Deletes a policy", parameters::clear_policy).values(1, 1),
-    Command::new("list_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists policies", parameters::list_policies),
+    Command::new("list_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists policies", parameters::list_policies).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_operator_policy", G::Policies, "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>", "Creates or changes an operator policy, which limits what policies and arguments say", parameters::set_operator_policy).values(3, 3).options(&[PRIORITY, APPLY_TO]),
     Command::new("clear_operator_policy", G::Policies, "[--vhost <vhost>] <name>", "Deletes an operator policy", parameters::clear_operator_policy).values(1, 1),
-    Command::new("list_operator_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists operator policies", parameters::list_operator_policies),
+    Command::new("list_operator_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists operator policies", parameters::list_operator_policies).tools(CTL_AND_DIAGNOSTICS),
 
     Command::new("list_queues", G::Monitoring, "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists queues and what is in them", listing::list_queues)
         .values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
@@ -359,11 +359,11 @@ pub(crate) static COMMANDS: &[Command] = &[
         .values(1, 1).needs(Needs::Node).options(&[Opt::switch("offline", "while the local node does not run")]).state(State::OneNode),
     Command::new("force_boot", G::Cluster, "", "Lets a node start without the rest of its cluster", cluster::force_boot)
         .needs(Needs::Nothing).state(State::NoEffect("A single node waits for nobody when it starts.")),
-    Command::new("force_standalone_khepri_boot", G::Cluster, "", "Lets a node start as the only one of its cluster", cluster::force_boot)
+    Command::new("force_standalone_khepri_boot", G::Cluster, "", "Lets a node start as the only one of its cluster", cluster::force_standalone_boot)
         .needs(Needs::Nothing).state(State::NoEffect("A single node waits for nobody when it starts.")),
     Command::new("await_online_nodes", G::Cluster, "<count> [--timeout <timeout>]", "Waits until the cluster has that many nodes", cluster::await_online_nodes).values(1, 1).state(State::OneNode),
     Command::new("rename_cluster_node", G::Deprecated, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(2, MANY).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("update_cluster_nodes", G::Deprecated, "<seed_node>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
+    Command::new("update_cluster_nodes", G::Deprecated, "<seed_node>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Stopped).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("node_health_check", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", cluster::node_health_check).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("rotate_logs", G::Deprecated, "", "Is refused, as in RabbitMQ 4", cluster::rotate_logs).needs(Needs::Nothing).state(State::Missing("It is refused by RabbitMQ 4 too.")),
     Command::new("list_feature_flags", G::Features, "[<column> ...] [--timeout <timeout>]", "Lists feature flags", cluster::list_feature_flags).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
@@ -371,7 +371,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("enable_feature_flag", G::Features, "[--opt-in] <all | feature_flag>", "Enables a feature flag, or all", cluster::enable_feature_flag).values(1, 1)
         .options(&[Opt::switch("opt-in", "also flags that are experiments"), Opt::switch("experimental", "the same")])
         .state(State::NoEffect("There are no flags to switch: whatever a node can do, it does.")),
-    Command::new("list_deprecated_features", G::Features, "[--used] [<column> ...]", "Lists deprecated features", cluster::list_deprecated_features).tools(CTL_AND_DIAGNOSTICS).framed().options(&[Opt::switch("used", "those that are in use")]),
+    Command::new("list_deprecated_features", G::Features, "[--used] [<column> ...]", "Lists deprecated features", cluster::list_deprecated_features).tools(CTL_AND_DIAGNOSTICS).framed().values(0, MANY).options(&[Opt::switch("used", "those that are in use")]),
 
     Command::new("set_vm_memory_high_watermark", G::Configuration, "<fraction> | absolute <value>", "Says at which use of memory publishers are blocked, until the node starts again", settings::set_vm_memory_high_watermark).values(1, 2),
     Command::new("set_disk_free_limit", G::Configuration, "<disk_limit> | mem_relative <fraction>", "Says below which free disk space publishers are blocked, until the node starts again", settings::set_disk_free_limit).values(1, 2),
@@ -393,7 +393,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         .options(&[Opt::number("within", "how soon; 4 without it"), Opt::text("unit", "days, weeks, months or years")]),
     Command::new("check_if_node_is_quorum_critical", G::Monitoring, "[--timeout <timeout>]", "Fails if queues would lose their quorum with this node", diagnostics::check_if_node_is_quorum_critical).tools(QUEUE_TOOLS).state(State::OneNode),
     Command::new("check_if_new_quorum_queue_replicas_have_finished_initial_sync", G::Monitoring, "[--timeout <timeout>]", "Fails if there are replicas that are not complete yet", diagnostics::check_new_replicas).tools(QUEUE_TOOLS).state(State::OneNode),
-    Command::new("check_for_quorum_queues_without_an_elected_leader", G::Monitoring, "[--vhost <vhost>] [--across-all-vhosts] <pattern>", "Fails if there are quorum queues without a leader", diagnostics::check_leaders).values(0, 1).tools(QUEUE_TOOLS).options(&[Opt::switch("across-all-vhosts", "in all virtual hosts")]).state(State::OneNode),
+    Command::new("check_for_quorum_queues_without_an_elected_leader", G::Monitoring, "[--vhost <vhost>] [--across-all-vhosts] <pattern>", "Fails if there are quorum queues without a leader", diagnostics::check_leaders).values(1, 1).tools(DIAGNOSTICS).options(&[Opt::switch("across-all-vhosts", "in all virtual hosts")]).state(State::OneNode),
     Command::new("check_if_metadata_store_is_initialized", G::Monitoring, "", "Fails if the metadata is not there yet", diagnostics::check_metadata_store).tools(DIAGNOSTICS),
     Command::new("check_if_metadata_store_is_initialized_with_data", G::Monitoring, "", "Fails if the metadata is not there yet", diagnostics::check_metadata_store).tools(DIAGNOSTICS),
     Command::new("check_if_any_deprecated_features_are_used", G::Monitoring, "[--timeout <timeout>]", "Fails if deprecated features are in use", diagnostics::check_deprecated_features).tools(CTL_AND_DIAGNOSTICS),
@@ -408,8 +408,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("resolve_hostname", G::Configuration, "<hostname> [--address-family <ipv4 | ipv6>]", "Resolves the name of a host", diagnostics::resolve_hostname).values(1, 1).tools(DIAGNOSTICS).options(&[Opt::text("address-family", "ipv4 or ipv6")]),
     Command::new("list_node_auth_attempt_stats", G::Monitoring, "[--by-source]", "Lists how many logins were tried", diagnostics::auth_attempts).tools(CTL_AND_DIAGNOSTICS).options(&[Opt::switch("by-source", "by address and user")]),
     Command::new("has_reached_target_cluster_size", G::Upgrade, "[--timeout <timeout>]", "Fails if the cluster has too few nodes", diagnostics::has_reached_target_cluster_size).tools(&[Ctl, Diagnostics, Upgrade]).state(State::OneNode),
-    Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places")]),
-    Command::new("list_policies_that_match", G::Policies, "[--vhost <vhost>] [--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(CTL_AND_DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
+    Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places").short('a')]),
+    Command::new("list_policies_that_match", G::Policies, "[--vhost <vhost>] [--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
 
     Command::new("list", G::Plugins, "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]", "Lists plugins and which of them are enabled", plugins::list).values(0, 1).tools(PLUGINS).needs(Needs::Nothing)
         .options(&[

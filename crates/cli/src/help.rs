@@ -10,8 +10,11 @@ use std::process::ExitCode;
 /// Width of the column of command names.
 const NAME_WIDTH: usize = 45;
 
-/// Changes of one letter after which a word is still meant.
-const DISTANCE_MAX: usize = 3;
+/// How like a command a word has to be (1 is the same) so that it is meant.
+const LIKENESS_MIN: f64 = 0.77;
+
+/// Letters of a word that are looked at.
+const WORD_LENGTH_MAX: usize = 64;
 
 /// How a command is used, on one line.
 pub(crate) fn usage(tool: Tool, command: &Command) -> String {
@@ -130,13 +133,18 @@ fn complain(text: &str) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// The command whose name is nearest, if it is near.
-fn suggestion(tool: Tool, name: &str) -> Option<&'static str> {
-    catalogue::of(tool)
-        .map(|command| (distance(command.name, name), command.name))
-        .filter(|(distance, own)| *distance <= DISTANCE_MAX.min(own.len() / 3))
-        .min()
-        .map(|(_, name)| name)
+/// The command whose name is most like a word, if it is like it.
+fn suggestion(tool: Tool, word: &str) -> Option<&'static str> {
+    let mut best = None;
+    let mut highest = LIKENESS_MIN;
+    for name in beginning_with(tool, "") {
+        let own = likeness(name, word);
+        if own > highest {
+            highest = own;
+            best = Some(name);
+        }
+    }
+    best
 }
 
 /// Another tool that has the command.
@@ -146,20 +154,31 @@ fn elsewhere(name: &str) -> Option<Tool> {
         .find(|tool| catalogue::find(*tool, name).is_some())
 }
 
-/// Letters to insert, delete or replace until one word is the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, own) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(own != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+/// Jaro's likeness of two words, from 0 to 1: how many letters they share at about the same place, and how many of these are in
+/// another order.
+fn likeness(a: &str, b: &str) -> f64 {
+    let a: Vec<char> = a.chars().take(WORD_LENGTH_MAX).collect();
+    let b: Vec<char> = b.chars().take(WORD_LENGTH_MAX).collect();
+    let reach = (a.len().max(b.len()) / 2).saturating_sub(1);
+    let mut taken = vec![false; b.len()];
+    let mut shared = Vec::new();
+    for (place, letter) in a.iter().enumerate() {
+        let near = place.saturating_sub(reach)..(place + reach + 1).min(b.len());
+        let found = near
+            .into_iter()
+            .find(|other| !taken[*other] && b[*other] == *letter);
+        if let Some(other) = found {
+            taken[other] = true;
+            shared.push(*letter);
         }
     }
-    row[b.len()]
+    if shared.is_empty() {
+        return 0.0;
+    }
+    let in_order = b.iter().zip(&taken).filter(|(_, taken)| **taken);
+    let moved = in_order.zip(&shared).filter(|((b, _), a)| b != a).count();
+    let count = shared.len() as f64;
+    (count / a.len() as f64 + count / b.len() as f64 + (count - moved as f64 / 2.0) / count) / 3.0
 }
 
 /// The names that begin with a prefix.
@@ -180,13 +199,14 @@ mod tests {
     fn near_misses_are_suggested() {
         assert_eq!(suggestion(Tool::Ctl, "list_queuez"), Some("list_queues"));
         assert_eq!(suggestion(Tool::Ctl, "lst_users"), Some("list_users"));
+        assert_eq!(suggestion(Tool::Ctl, "enable"), Some("enable_feature_flag"));
         assert_eq!(suggestion(Tool::Ctl, "nosuchcommand"), None);
     }
 
     #[test]
-    fn distances_count_letters() {
-        assert_eq!(distance("status", "status"), 0);
-        assert_eq!(distance("status", "statu"), 1);
-        assert_eq!(distance("", "abc"), 3);
+    fn likeness_counts_shared_letters_and_their_order() {
+        assert!((likeness("status", "status") - 1.0).abs() < 1e-9);
+        assert!((likeness("martha", "marhta") - 0.944).abs() < 1e-3);
+        assert!(likeness("", "abc") < 1e-9);
     }
 }

@@ -133,6 +133,9 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
             .ok_or_else(|| Failure::usage(format!("Formatter {name} does not exist")))?,
         None => command.formatter,
     };
+    if formatter != Formatter::Table {
+        arguments.check_headers()?;
+    }
     let place = Place::find(&Process, arguments.option("node"))
         .map_err(|problem| Failure::argument(problem.to_string()))?;
     let secret = arguments
@@ -155,7 +158,10 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
         return Ok(());
     }
     check_state(&mut call, command.needs)?;
-    let output = (command.run)(&mut call)?;
+    let mut output = (command.run)(&mut call)?;
+    if call.formatter == Formatter::Json {
+        output = output.named(call.node.name());
+    }
     let with_headers = !call.arguments.has("silent") && !call.arguments.has("no-table-headers");
     call.print(&call.formatter.format(&output, with_headers));
     Ok(())
@@ -170,16 +176,27 @@ fn check_state(call: &mut Call, needs: Needs) -> Result<(), Failure> {
             return Ok(());
         }
         Needs::Running => (true, "running", "Start it with 'rabbitmqctl start_app'."),
-        Needs::Stopped => (false, "stopped", "Stop it with 'rabbitmqctl stop_app'."),
+        Needs::Stopped => (false, "stopped", STOP_IT),
     };
     let state = call.node.get("/control/node/ping")?.ok()?;
     if (state["phase"] == "running") == running {
         return Ok(());
     }
-    Err(Failure::state(format!(
-        "this command requires the 'rabbit' app to be {verb} on the target node. {remedy}"
-    )))
+    Err(wrong_state(verb, remedy))
 }
+
+fn wrong_state(verb: &str, remedy: &str) -> Failure {
+    Failure::state(format!(
+        "this command requires the 'rabbit' app to be {verb} on the target node. {remedy}"
+    ))
+}
+
+/// The broker runs and must not.
+fn must_be_stopped() -> Failure {
+    wrong_state("stopped", STOP_IT)
+}
+
+const STOP_IT: &str = "Stop it with 'rabbitmqctl stop_app'.";
 
 fn report(tool: Tool, command: &Command, arguments: &Arguments, failure: &Failure) -> ExitCode {
     let Failure { code, text, shape } = failure;

@@ -1,7 +1,7 @@
 //! What a command found out, and the formats in which it is printed.
 
 use crate::pretty::pretty;
-use crate::term::Term;
+use crate::term::{Term, inspected_key};
 
 /// What a command has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,8 @@ pub(crate) enum Output {
         columns: Vec<String>,
         /// The cells, as many a row as there are columns.
         rows: Vec<Vec<Term>>,
-        /// Whether a table without rows is an empty line; RabbitMQ's tools do so for some commands.
+        /// Whether a table without rows is shown as an empty list; RabbitMQ's tools do so for commands that have all rows before they
+        /// print the first.
         marks_empty: bool,
     },
 }
@@ -36,6 +37,24 @@ impl Output {
         }
     }
 
+    /// The same with the node's name, where programs expect it beside a line of text.
+    pub(crate) fn named(self, node: &str) -> Self {
+        match self {
+            Self::Report {
+                text,
+                value: value @ Term::Binary(_),
+            } => Self::Report {
+                text,
+                value: Term::Map(vec![
+                    (Term::atom("node"), Term::atom(node)),
+                    (Term::atom("result"), Term::atom("ok")),
+                    (Term::atom("value"), value),
+                ]),
+            },
+            other => other,
+        }
+    }
+
     /// A table of these columns.
     pub(crate) fn rows(columns: &[&str], rows: Vec<Vec<Term>>) -> Self {
         Self::Rows {
@@ -45,7 +64,7 @@ impl Output {
         }
     }
 
-    /// The same, with an empty line in the place of no rows.
+    /// The same, with an empty list in the place of no rows.
     pub(crate) fn marking_empty(self) -> Self {
         match self {
             Self::Rows { columns, rows, .. } => Self::Rows {
@@ -75,12 +94,14 @@ pub(crate) enum Formatter {
     Erlang,
     /// The same in Elixir's.
     Inspect,
+    /// Text, with each row in Elixir's syntax.
+    String,
 }
 
 /// Names of formats.
 pub(crate) const FORMATTERS: [(&str, Formatter); 8] = [
     ("table", Formatter::Table),
-    ("string", Formatter::Table),
+    ("string", Formatter::String),
     ("pretty_table", Formatter::PrettyTable),
     ("json", Formatter::Json),
     ("json_stream", Formatter::JsonStream),
@@ -102,7 +123,7 @@ impl Formatter {
     pub(crate) fn is_machine_readable(self) -> bool {
         match self {
             Self::Json | Self::JsonStream | Self::Csv => true,
-            Self::Table | Self::PrettyTable | Self::Erlang | Self::Inspect => false,
+            Self::Table | Self::PrettyTable | Self::Erlang | Self::Inspect | Self::String => false,
         }
     }
 
@@ -116,17 +137,38 @@ impl Formatter {
                 rows,
                 marks_empty,
             } => {
-                if rows.is_empty() && *marks_empty && self == Self::Table {
-                    return "\n".to_owned();
+                if rows.is_empty() {
+                    return self.no_rows(*marks_empty).to_owned();
                 }
                 self.table(columns, rows, with_headers)
             }
         }
     }
 
+    /// Compat: RabbitMQ's tools have no headers for a table without rows.
+    fn no_rows(self, marks_empty: bool) -> &'static str {
+        match (self, marks_empty) {
+            (Self::Table | Self::String, true) => "\n",
+            (Self::Csv, true) => "\n\n\n",
+            (Self::PrettyTable, true) => {
+                "\u{1b}(0lqqqqqqqqk\u{1b}(B\n\
+                 \u{1b}(0x\u{1b}(B \u{1b}[1mOutput\u{1b}[0m \u{1b}(0x\u{1b}(B\n\
+                 \u{1b}(0tqqqqqqqqu\u{1b}(B\n\
+                 \u{1b}(0x\u{1b}(B []     \u{1b}(0x\u{1b}(B\n\
+                 \u{1b}(0mqqqqqqqqj\u{1b}(B\n"
+            }
+            (Self::Json | Self::JsonStream | Self::Inspect, true) | (Self::Erlang, _) => "[]\n",
+            (Self::Json | Self::Inspect, false) => "[\n]\n",
+            (
+                Self::Table | Self::String | Self::PrettyTable | Self::Csv | Self::JsonStream,
+                false,
+            ) => "",
+        }
+    }
+
     fn report(self, text: &str, value: &Term) -> String {
         let text = match self {
-            Self::Table | Self::PrettyTable | Self::Csv => text.to_owned(),
+            Self::Table | Self::PrettyTable | Self::Csv | Self::String => text.to_owned(),
             Self::Json | Self::JsonStream => value.to_json().to_string(),
             Self::Erlang => pretty(value),
             Self::Inspect => value.inspect(),
@@ -142,12 +184,9 @@ impl Formatter {
         match self {
             Self::Table => tabbed(columns, rows, with_headers),
             Self::PrettyTable => framed(columns, rows),
-            Self::Csv => comma_separated(columns, rows, with_headers),
+            Self::Csv => comma_separated(columns, rows),
             Self::Json => {
                 let rows: Vec<_> = rows.iter().map(|row| json_row(columns, row)).collect();
-                if rows.is_empty() {
-                    return "[\n]\n".to_owned();
-                }
                 format!("[\n{}\n]\n", rows.join("\n,"))
             }
             Self::JsonStream => {
@@ -159,26 +198,18 @@ impl Formatter {
                 pretty(&Term::List(rows.collect())) + "\n"
             }
             Self::Inspect => {
-                let row = |row: &Vec<Term>| {
-                    let cells: Vec<_> = columns
-                        .iter()
-                        .zip(row)
-                        .map(|(column, cell)| format!("{column}: {}", cell.inspect()))
-                        .collect();
-                    format!("[{}]", cells.join(", "))
-                };
-                let rows: Vec<_> = rows.iter().map(row).collect();
+                let rows: Vec<_> = rows.iter().map(|row| inspected(columns, row)).collect();
                 format!("[\n{}\n]\n", rows.join("\n,"))
+            }
+            Self::String => {
+                let rows = rows.iter().map(|row| inspected(columns, row) + "\n");
+                rows.collect()
             }
         }
     }
 }
 
 fn tabbed(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
-    // Compat: a table without rows has no header either.
-    if rows.is_empty() {
-        return String::new();
-    }
     let mut out = String::new();
     if with_headers {
         out.push_str(&columns.join("\t"));
@@ -192,25 +223,46 @@ fn tabbed(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String 
     out
 }
 
-fn comma_separated(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
+/// Compat: these have headers also when everything but the rows is unwanted, and an empty list is nothing.
+fn comma_separated(columns: &[String], rows: &[Vec<Term>]) -> String {
     let quoted = |text: String| format!("\"{}\"", text.replace('"', "\"\""));
     let line = |cells: Vec<String>| {
         let cells: Vec<_> = cells.into_iter().map(quoted).collect();
         cells.join(",") + "\n"
     };
-    let mut out = String::new();
-    if with_headers {
-        out.push_str(&line(columns.to_vec()));
-    }
+    let mut out = line(columns.to_vec());
     for row in rows {
-        out.push_str(&line(row.iter().map(Term::cell).collect()));
+        let cells = row.iter().map(|cell| match cell {
+            Term::List(items) if items.is_empty() => String::new(),
+            other => other.cell(),
+        });
+        out.push_str(&line(cells.collect()));
     }
     out
 }
 
 fn json_row(columns: &[String], row: &[Term]) -> String {
-    let fields = columns.iter().cloned().zip(row.iter().map(Term::to_json));
-    serde_json::Value::Object(fields.collect()).to_string()
+    let fields: Vec<_> = columns
+        .iter()
+        .zip(row)
+        .map(|(column, cell)| {
+            format!(
+                "{}:{}",
+                serde_json::Value::from(column.as_str()),
+                cell.to_json()
+            )
+        })
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn inspected(columns: &[String], row: &[Term]) -> String {
+    let cells: Vec<_> = columns
+        .iter()
+        .zip(row)
+        .map(|(column, cell)| format!("{}: {}", inspected_key(column), cell.inspect()))
+        .collect();
+    format!("[{}]", cells.join(", "))
 }
 
 fn term_row(columns: &[String], row: &[Term]) -> Term {
@@ -226,7 +278,7 @@ fn term_row(columns: &[String], row: &[Term]) -> Term {
 fn framed(columns: &[String], rows: &[Vec<Term>]) -> String {
     const ON: &str = "\u{1b}(0";
     const OFF: &str = "\u{1b}(B";
-    let cells: Vec<Vec<String>> = rows
+    let cells: Vec<Vec<Vec<String>>> = rows
         .iter()
         .map(|row| row.iter().map(framed_cell).collect())
         .collect();
@@ -234,7 +286,8 @@ fn framed(columns: &[String], rows: &[Vec<Term>]) -> String {
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let widest = cells.iter().map(|row| row[index].chars().count()).max();
+            let lines = cells.iter().flat_map(|row| &row[index]);
+            let widest = lines.map(|line| line.chars().count()).max();
             widest.unwrap_or(0).max(column.chars().count())
         })
         .collect();
@@ -263,21 +316,27 @@ fn framed(columns: &[String], rows: &[Vec<Term>]) -> String {
     out.push_str(&line(columns, true));
     for row in &cells {
         out.push_str(&rule('t', 'n', 'u'));
-        out.push_str(&line(row, false));
+        let height = row.iter().map(Vec::len).max().unwrap_or(1);
+        for index in 0..height {
+            let cells: Vec<String> = row
+                .iter()
+                .map(|lines| lines.get(index).cloned().unwrap_or_default())
+                .collect();
+            out.push_str(&line(&cells, false));
+        }
     }
     out.push_str(&rule('m', 'v', 'j'));
     out
 }
 
-fn framed_cell(cell: &Term) -> String {
-    match cell {
-        // Lists stand without their brackets.
-        Term::List(items) if items.iter().all(|item| matches!(item, Term::Atom(_))) => {
-            let items: Vec<_> = items.iter().map(Term::cell).collect();
-            items.join(", ")
-        }
-        other => other.cell().replace(['\t', '\n'], " "),
-    }
+/// The lines of a cell.
+fn framed_cell(cell: &Term) -> Vec<String> {
+    let text = match cell {
+        Term::List(items) => items.iter().map(Term::plain).collect(),
+        Term::Map(_) => return pretty(cell).lines().map(str::to_owned).collect(),
+        other => other.cell(),
+    };
+    vec![text.replace(['\t', '\n'], " ")]
 }
 
 #[cfg(test)]
@@ -307,7 +366,7 @@ mod tests {
         );
         assert_eq!(
             formatted(Formatter::Json),
-            "[\n{\"messages\":0,\"name\":\"q2\"}\n,{\"messages\":1,\"name\":\"say \\\"hi\\\"\"}\n]\n"
+            "[\n{\"name\":\"q2\",\"messages\":0}\n,{\"name\":\"say \\\"hi\\\"\",\"messages\":1}\n]\n"
         );
         assert_eq!(
             formatted(Formatter::Erlang),
@@ -336,8 +395,10 @@ mod tests {
     fn no_rows_are_no_lines_but_for_json() {
         let none = Output::rows(&["name"], Vec::new());
         assert_eq!(Formatter::Table.format(&none, true), "");
+        assert_eq!(Formatter::PrettyTable.format(&none, true), "");
         assert_eq!(Formatter::Json.format(&none, true), "[\n]\n");
         let marked = none.marking_empty();
         assert_eq!(Formatter::Table.format(&marked, true), "\n");
+        assert_eq!(Formatter::Json.format(&marked, true), "[]\n");
     }
 }

@@ -1,69 +1,102 @@
 //! Terms over several lines, broken where Erlang's `~p` breaks them.
 //!
-//! A term that fits its line is written on it. Else a list or tuple has one element on each line, except that simple elements
-//! which follow each other share lines. A tuple that begins with an atom is indented by that atom, if everything fits then, else by
-//! [`INDENT`].
+//! A term is written on one line if it fits there: a line ends before column [`LINE_LENGTH`]. Else a list or tuple has one element on
+//! each line, except that simple elements which follow each other share lines. A tuple that begins with an atom is indented by that
+//! atom, if that leaves half of the line everywhere, else by a few columns.
 
 use crate::term::Term;
 
-/// Columns of a line.
+/// Columns of a line, of which the last stays empty.
 const LINE_LENGTH: usize = 80;
 
-/// Columns by which the elements of a tagged tuple are indented when they do not fit behind the tag.
+/// Columns by which the elements of a tuple are indented when the tag in front of them is too long, and the values of a map.
 const INDENT: usize = 4;
 
 /// The term, without a line feed at its end.
 pub(crate) fn pretty(term: &Term) -> String {
-    for indent in [None, Some(INDENT)] {
-        let mut out = Printer {
+    let mut out = String::new();
+    for tag_indent in [None, Some(INDENT), Some(1)] {
+        let mut printer = Printer {
             text: String::new(),
-            indent,
+            tag_indent,
+            has_room: true,
         };
-        out.put(term, 0, 0);
-        if out
-            .text
-            .lines()
-            .all(|line| line.chars().count() < LINE_LENGTH)
-        {
-            return out.text;
+        let start = Place {
+            column: 1,
+            closing: 0,
+        };
+        printer.put(term, start);
+        out = printer.text;
+        if printer.has_room {
+            break;
         }
     }
-    let mut out = Printer {
-        text: String::new(),
-        indent: Some(1),
-    };
-    out.put(term, 0, 0);
-    out.text
+    out
 }
 
 struct Printer {
     text: String,
-    /// How tagged tuples are indented; `None` is by the tag.
-    indent: Option<usize>,
+    /// How the elements of tagged tuples are indented; `None` is by the tag.
+    tag_indent: Option<usize>,
+    /// Whether no indentation was too deep.
+    has_room: bool,
 }
 
+/// Where something is to be written.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The column, from 1.
+    column: usize,
+    /// Brackets that follow on the same line.
+    closing: usize,
+}
+
+impl Place {
+    fn at(self, column: usize) -> Self {
+        Self { column, ..self }
+    }
+
+    /// With what closes the list around it, for its last element.
+    fn element(self, is_last: bool) -> Self {
+        let closing = if is_last { self.closing + 1 } else { 0 };
+        Self { closing, ..self }
+    }
+
+    /// Whether an element has room behind others: a comma or a bracket follows.
+    fn takes(self, length: usize) -> bool {
+        let closing = self.closing.max(1);
+        Self { closing, ..self }.holds(length)
+    }
+
+    fn holds(self, length: usize) -> bool {
+        length + self.column + self.closing < LINE_LENGTH
+    }
+}
+
+/// The column behind something that nothing may follow on its line.
+const FULL: usize = LINE_LENGTH;
+
 impl Printer {
-    /// Puts a term at a column, with so many characters behind it on its last line.
-    fn put(&mut self, term: &Term, column: usize, behind: usize) {
+    fn put(&mut self, term: &Term, place: Place) {
         let flat = term.to_string();
-        if flat.chars().count() + behind < LINE_LENGTH.saturating_sub(column) {
+        if place.holds(length(&flat)) {
             self.text.push_str(&flat);
             return;
         }
         match term {
             Term::List(items) if !items.is_empty() => {
                 self.text.push('[');
-                self.elements(items, column + 1, column + 1, behind + 1);
+                self.elements(items, place.at(place.column + 1));
                 self.text.push(']');
             }
             Term::Tuple(items) if !items.is_empty() => {
                 self.text.push('{');
-                self.tuple(items, column + 1, behind + 1);
+                self.tuple(items, place);
                 self.text.push('}');
             }
             Term::Map(pairs) if !pairs.is_empty() => {
                 self.text.push_str("#{");
-                self.pairs(pairs, column + 2, behind + 1);
+                self.pairs(pairs, place.at(place.column + 2));
                 self.text.push('}');
             }
             Term::Atom(_)
@@ -77,89 +110,123 @@ impl Printer {
         }
     }
 
-    fn tuple(&mut self, items: &[Term], column: usize, behind: usize) {
+    fn tuple(&mut self, items: &[Term], place: Place) {
         let [Term::Atom(_), rest @ ..] = items else {
-            return self.elements(items, column, column, behind);
+            return self.elements(items, place.at(place.column + 1));
         };
         if rest.is_empty() {
-            return self.elements(items, column, column, behind);
+            return self.elements(items, place.at(place.column + 1));
         }
         let tag = items[0].to_string();
-        let tag_width = tag.chars().count() + 1;
+        let behind_tag = place.column + length(&tag) + 2;
         self.text.push_str(&tag);
-        match self.indent {
-            Some(indent) if tag_width + 1 > indent => {
-                self.tail(rest, column + indent - 1, column + tag_width - 1, behind);
+        match self.tag_indent {
+            Some(indent) if length(&tag) + 2 > indent => {
+                let column = place.column + indent;
+                self.has_room &= column <= LINE_LENGTH / 2;
+                self.tail(rest, column, place.at(behind_tag));
             }
             Some(_) | None => {
+                self.has_room &= behind_tag < LINE_LENGTH / 2;
                 self.text.push(',');
-                self.elements(rest, column + tag_width, column + tag_width, behind);
+                self.elements(rest, place.at(behind_tag));
             }
         }
     }
 
-    /// Elements that begin here, at `at`; further lines begin at `column`.
-    fn elements(&mut self, items: &[Term], column: usize, at: usize, behind: usize) {
+    /// Elements that begin here; further lines begin in the same column.
+    fn elements(&mut self, items: &[Term], place: Place) {
         let Some((first, rest)) = items.split_first() else {
             return;
         };
-        let at = self.element(first, at, if rest.is_empty() { behind } else { 1 });
-        self.tail(rest, column, at, behind);
+        let width = self.element(first, place.element(rest.is_empty()));
+        let next = place.at(place.column + width);
+        self.tail(rest, place.column, next);
     }
 
-    /// Elements behind another one that ends at `at`.
-    fn tail(&mut self, items: &[Term], column: usize, at: usize, behind: usize) {
-        let mut at = at;
+    /// Elements behind another one; further lines begin at `column`.
+    fn tail(&mut self, items: &[Term], column: usize, place: Place) {
+        let mut place = place;
         for (index, item) in items.iter().enumerate() {
-            let behind = if index + 1 == items.len() { behind } else { 1 };
+            let own = place.element(index + 1 == items.len());
+            let flat = item.to_string();
+            let width = length(&flat) + 1;
             self.text.push(',');
-            let width = item.to_string().chars().count() + 1;
-            if is_simple(item) && at + width + behind < LINE_LENGTH {
-                self.text.push_str(&item.to_string());
-                at += width;
+            if is_simple(item) && own.takes(width) {
+                self.text.push_str(&flat);
+                place = place.at(place.column + width);
             } else {
                 self.line(column);
-                at = self.element(item, column, behind);
+                let width = self.element(item, own.at(column));
+                place = place.at(column + width);
             }
         }
     }
 
-    /// Puts one element and returns where the next one may begin: behind one that is not simple, nowhere on this line.
-    fn element(&mut self, item: &Term, at: usize, behind: usize) -> usize {
-        self.put(item, at, behind);
-        if is_simple(item) {
-            at + item.to_string().chars().count()
+    /// Puts one element and returns its width, which is the whole line if it is not simple.
+    fn element(&mut self, item: &Term, place: Place) -> usize {
+        self.put(item, place);
+        let width = length(&item.to_string());
+        if is_simple(item) && place.holds(width) {
+            width
         } else {
-            LINE_LENGTH
+            FULL
         }
     }
 
-    fn pairs(&mut self, pairs: &[(Term, Term)], column: usize, behind: usize) {
-        for (index, (key, value)) in pairs.iter().enumerate() {
-            if index > 0 {
-                self.text.push(',');
-                self.line(column);
+    fn pairs(&mut self, pairs: &[(Term, Term)], place: Place) {
+        let column = place.column;
+        let mut place = place;
+        for (index, pair) in pairs.iter().enumerate() {
+            let own = place.element(index + 1 == pairs.len());
+            let width = pair_width(pair);
+            if index == 0 {
+                let width = self.pair(pair, own);
+                place = place.at(column + width);
+                continue;
             }
-            let behind = if index + 1 == pairs.len() { behind } else { 1 };
-            let key = key.to_string();
-            let key_width = key.chars().count() + 4;
-            self.text.push_str(&key);
-            self.text.push_str(" =>");
-            let width = value.to_string().chars().count();
-            if column + key_width + width + behind < LINE_LENGTH {
-                self.text.push(' ');
-                self.put(value, column + key_width, behind);
+            self.text.push(',');
+            if is_simple(&pair.0) && is_simple(&pair.1) && own.takes(width + 1) {
+                self.pair(pair, own.at(own.column + 1));
+                place = place.at(place.column + width + 1);
             } else {
-                self.line(column + INDENT);
-                self.put(value, column + INDENT, behind);
+                self.line(column);
+                let width = self.pair(pair, own.at(column));
+                place = place.at(column + width);
             }
         }
+    }
+
+    fn pair(&mut self, pair: &(Term, Term), place: Place) -> usize {
+        let (key, value) = pair;
+        if place.holds(pair_width(pair)) {
+            self.text.push_str(&format!("{key} => {value}"));
+            return if is_simple(key) && is_simple(value) {
+                pair_width(pair)
+            } else {
+                FULL
+            };
+        }
+        self.put(key, place);
+        self.text.push_str(" =>");
+        let column = place.column + self.tag_indent.unwrap_or(INDENT);
+        self.line(column);
+        self.put(value, place.at(column));
+        FULL
     }
 
     fn line(&mut self, column: usize) {
         self.text.push('\n');
-        self.text.extend(std::iter::repeat_n(' ', column));
+        self.text.extend(std::iter::repeat_n(' ', column - 1));
     }
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn pair_width((key, value): &(Term, Term)) -> usize {
+    length(&key.to_string()) + length(&value.to_string()) + 4
 }
 
 /// Whether a term has no elements of its own.

@@ -173,8 +173,13 @@ impl Term {
             }
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::cell)),
             Self::Map(pairs) => {
-                let pairs = joined(pairs, ", ", |(key, value)| {
-                    format!("{} => {}", key.cell(), value.cell())
+                let mut pairs: Vec<(String, &Self)> = pairs
+                    .iter()
+                    .map(|(key, value)| (key.cell(), value))
+                    .collect();
+                pairs.sort_by(|a, b| a.0.cmp(&b.0));
+                let pairs = joined(&pairs, ", ", |(key, value)| {
+                    format!("{key} => {}", value.cell())
                 });
                 format!("#{{{pairs}}}")
             }
@@ -231,7 +236,7 @@ impl Term {
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::inspect)),
             Self::Map(pairs) => {
                 let pairs = joined(pairs, ", ", |(key, value)| match key {
-                    Self::Atom(key) if is_plain_atom(key) => format!("{key}: {}", value.inspect()),
+                    Self::Atom(key) => format!("{}: {}", inspected_key(key), value.inspect()),
                     _ => format!("{} => {}", key.inspect(), value.inspect()),
                 });
                 format!("%{{{pairs}}}")
@@ -239,6 +244,15 @@ impl Term {
             Self::Pid(pid) => format!("#PID{pid}"),
             Self::Int(_) | Self::Float(_) => self.to_string(),
         }
+    }
+}
+
+/// A key in Elixir's syntax, which has quotes if it is no plain word.
+pub(crate) fn inspected_key(key: &str) -> String {
+    if is_plain_atom(key) {
+        key.to_owned()
+    } else {
+        format!("\"{}\"", escaped(key, '"'))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Done, nodes};
 use crate::Failure;
 use crate::call::Call;
-use crate::failure::{SOFTWARE, TIMEOUT, UNAVAILABLE, USAGE};
+use crate::failure::{SOFTWARE, UNAVAILABLE, USAGE};
 use crate::output::Output;
 use crate::term::Term;
 use serde_json::{Value as Json, json};
@@ -131,10 +131,20 @@ pub(crate) fn forget_cluster_node(call: &mut Call) -> Done {
 
 /// Nothing keeps a single node from starting.
 pub(crate) fn force_boot(call: &mut Call) -> Done {
+    if let Ok(answer) = call.node.get("/control/node/ping")
+        && answer.ok()?["phase"] == "running"
+    {
+        return Err(crate::must_be_stopped());
+    }
     call.say(&format!(
         "Forcing boot for Khepri dir {}",
         call.node.place.data_dir.display()
     ));
+    Ok(Output::Nothing)
+}
+
+/// The same, which says nothing.
+pub(crate) fn force_standalone_boot(_call: &mut Call) -> Done {
     Ok(Output::Nothing)
 }
 
@@ -151,9 +161,10 @@ pub(crate) fn await_online_nodes(call: &mut Call) -> Done {
     if count <= 1 {
         return Ok(Output::Nothing);
     }
+    // A cluster has one node so far: waiting longer would not change that.
     Err(Failure::error(
-        TIMEOUT,
-        format!("{count} nodes cannot come: a cluster of WarrenMQ has one node so far"),
+        SOFTWARE,
+        format!("Error: timed out while waiting. Not enough nodes joined {node}'s cluster."),
     ))
 }
 
@@ -203,6 +214,44 @@ pub(crate) fn list_feature_flags(call: &mut Call) -> Done {
     })
 }
 
+/// Flags of RabbitMQ that are always enabled there by now. Scripts enable them in each place where they need one; they are no flags
+/// here, and enabling them changes nothing.
+const FLAGS: [&str; 33] = [
+    "classic_mirrored_queue_version",
+    "classic_queue_type_delivery_support",
+    "detailed_queues_endpoint",
+    "direct_exchange_routing_v2",
+    "drop_unroutable_metric",
+    "empty_basic_get_metric",
+    "feature_flags_v2",
+    "implicit_default_bindings",
+    "khepri_db",
+    "listener_records_in_ets",
+    "maintenance_mode_status",
+    "message_containers",
+    "message_containers_deaths_v2",
+    "quorum_queue",
+    "quorum_queue_non_voters",
+    "rabbit_exchange_type_local_random",
+    "rabbitmq_4.0.0",
+    "rabbitmq_4.1.0",
+    "rabbitmq_4.2.0",
+    "rabbitmq_4.3.0",
+    "restart_streams",
+    "stream_filtering",
+    "stream_queue",
+    "stream_sac_coordinator_unblock_group",
+    "stream_single_active_consumer",
+    "stream_update_config_command",
+    "tie_binding_to_dest_with_keep_while_cond",
+    "topic_binding_projection_v4",
+    "topic_binding_projection_v5",
+    "track_qq_members_uids",
+    "tracking_records_in_ets",
+    "user_limits",
+    "virtual_host_metadata",
+];
+
 pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
     let flag = call.value(0).to_owned();
     if flag == "all" {
@@ -211,7 +260,7 @@ pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
     }
     call.say(&format!("Enabling feature flag \"{flag}\" ..."));
     let flags = call.list("/api/feature-flags")?;
-    if flags.iter().any(|own| own["name"] == flag.as_str()) {
+    if flags.iter().any(|own| own["name"] == flag.as_str()) || FLAGS.contains(&flag.as_str()) {
         return Ok(Output::Nothing);
     }
     Err(Failure::error(
@@ -222,6 +271,15 @@ pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
         ),
     ))
 }
+
+const DEPRECATED_COLUMNS: [&str; 6] = [
+    "name",
+    "deprecation_phase",
+    "state",
+    "provided_by",
+    "desc",
+    "doc_url",
+];
 
 pub(crate) fn list_deprecated_features(call: &mut Call) -> Done {
     let used = call.arguments.has("used");
@@ -238,7 +296,14 @@ pub(crate) fn list_deprecated_features(call: &mut Call) -> Done {
     };
     call.say(banner);
     let features = call.list(path)?;
-    let columns = ["name", "deprecation_phase", "state"];
-    let rows = features.iter().map(|item| super::cells(item, &columns));
-    Ok(Output::rows(&columns, rows.collect()))
+    let columns = super::listing::columns(call, &DEPRECATED_COLUMNS, &DEPRECATED_COLUMNS[..3])?;
+    let rows = features.iter().map(|item| {
+        let cells = columns.iter().map(|column| Term::from_json(&item[column]));
+        cells.collect()
+    });
+    Ok(Output::Rows {
+        rows: rows.collect(),
+        columns: columns.clone(),
+        marks_empty: true,
+    })
 }

@@ -24,10 +24,15 @@ fn status(call: &mut Call) -> Result<Json, Failure> {
 }
 
 /// What a check found, also for programs.
-fn checked(call: &Call, text: String) -> Output {
+fn checked(text: String) -> Output {
+    told(text, &json!({ "result": "ok" }))
+}
+
+/// What a command found, for people and for programs.
+fn told(text: String, value: &Json) -> Output {
     Output::Report {
         text,
-        value: Term::from_json(&json!({ "result": "ok", "node": call.node.name() })),
+        value: Term::from_json(value),
     }
 }
 
@@ -41,10 +46,9 @@ pub(crate) fn check_running(call: &mut Call) -> Done {
         "Checking if RabbitMQ is running on node {node} ..."
     ));
     if phase(call)? == "running" {
-        Ok(checked(
-            call,
-            format!("RabbitMQ on node {node} is fully booted and running"),
-        ))
+        let text = format!("RabbitMQ on node {node} is fully booted and running");
+        let value = json!({ "message": text });
+        Ok(told(text, &value))
     } else {
         Err(failed(format!(
             "RabbitMQ on node {node} is not running or has not fully booted yet (check with is_booting)"
@@ -55,33 +59,31 @@ pub(crate) fn check_running(call: &mut Call) -> Done {
 pub(crate) fn is_running(call: &mut Call) -> Done {
     let node = call.node.name().to_owned();
     call.say(&format!("Asking node {node} for its status ..."));
-    let phase = phase(call)?;
-    Ok(checked(
-        call,
-        if phase == "running" {
-            format!("RabbitMQ on node {node} is fully booted and running")
-        } else {
-            format!(
-                "RabbitMQ on node {node} is not running or has not fully booted yet (check with is_booting)"
-            )
-        },
-    ))
+    let is_running = phase(call)? == "running";
+    let text = if is_running {
+        format!("RabbitMQ on node {node} is fully booted and running")
+    } else {
+        format!(
+            "RabbitMQ on node {node} is not running or has not fully booted yet (check with is_booting)"
+        )
+    };
+    let value = json!({ "message": text, "result": is_running });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn is_booting(call: &mut Call) -> Done {
     let node = call.node.name().to_owned();
     call.say(&format!("Asking node {node} for its boot status ..."));
-    let phase = phase(call)?;
-    Ok(checked(
-        call,
-        if phase == "booting" {
-            format!("RabbitMQ on node {node} is booting")
-        } else {
-            format!(
-                "RabbitMQ on node {node} is fully booted (check with is_running), stopped or has not started booting yet"
-            )
-        },
-    ))
+    let is_booting = phase(call)? == "booting";
+    let text = if is_booting {
+        format!("RabbitMQ on node {node} is booting")
+    } else {
+        format!(
+            "RabbitMQ on node {node} is fully booted (check with is_running), stopped or has not started booting yet"
+        )
+    };
+    let value = json!({ "message": text, "result": is_booting });
+    Ok(told(text, &value))
 }
 
 fn alarms(call: &mut Call, banner: &str, fails: bool) -> Done {
@@ -95,10 +97,12 @@ fn alarms(call: &mut Call, banner: &str, fails: bool) -> Done {
         .map(nodes::alarm)
         .collect();
     if lines.is_empty() {
-        return Ok(checked(
-            call,
-            format!("Node {node} reported no alarms, local or clusterwide"),
-        ));
+        let text = format!("Node {node} reported no alarms, local or clusterwide");
+        return Ok(if fails {
+            checked(text)
+        } else {
+            told(text, &json!({ "result": "ok", "node": node, "alarms": [] }))
+        });
     }
     if fails {
         return Err(failed(format!(
@@ -130,10 +134,10 @@ pub(crate) fn check_alarms(call: &mut Call) -> Done {
 
 pub(crate) fn check_local_alarms(call: &mut Call) -> Done {
     call.say("This command is DEPRECATED and is a no-op. It will be removed in a future version.");
-    Ok(checked(
-        call,
-        format!("Node {} reported no local alarms", call.node.name()),
-    ))
+    Ok(checked(format!(
+        "Node {} reported no local alarms",
+        call.node.name()
+    )))
 }
 
 fn listeners_of(call: &mut Call) -> Result<Vec<Json>, Failure> {
@@ -172,18 +176,18 @@ pub(crate) fn listeners(call: &mut Call) -> Done {
 
 pub(crate) fn check_port_listener(call: &mut Call) -> Done {
     let node = call.node.name().to_owned();
-    let port: u16 = call
+    let port: u32 = call
         .value(0)
         .parse()
-        .map_err(|_| Failure::argument("Bad argument."))?;
+        .map_err(|_| Failure::argument("Bad argument: Argument must be a positive integer"))?;
     call.say(&format!(
         "Asking node {node} if there's an active listener on port {port} ..."
     ));
     let found = ports(&listeners_of(call)?);
     if found.contains(&u64::from(port)) {
-        return Ok(checked(
-            call,
+        return Ok(told(
             format!("A listener for port {port} is running on node {node}."),
+            &json!({ "result": "ok", "node": node, "port": port }),
         ));
     }
     Err(failed(format!(
@@ -211,9 +215,9 @@ pub(crate) fn check_protocol_listener(call: &mut Call) -> Done {
         .filter_map(|own| own["protocol"].as_str())
         .collect();
     if found.contains(wanted.as_str()) {
-        return Ok(checked(
-            call,
-            format!("A listener for protocol {protocol} is running on node {node}."),
+        return Ok(told(
+            format!("A listener for protocol {wanted} is running on node {node}."),
+            &json!({ "result": "ok", "node": node, "protocol": wanted }),
         ));
     }
     Err(Failure::error(
@@ -250,13 +254,10 @@ pub(crate) fn check_port_connectivity(call: &mut Call) -> Done {
         }
     }
     if missed.is_empty() {
-        return Ok(checked(
-            call,
-            format!(
-                "Successfully connected to ports {} on node {node} (using node hostname resolution)",
-                joined(ports(&listeners))
-            ),
-        ));
+        return Ok(checked(format!(
+            "Successfully connected to ports {} on node {node} (using node hostname resolution)",
+            joined(ports(&listeners))
+        )));
     }
     Err(failed(format!(
         "Connection attempts failed for {} on node {node}",
@@ -279,10 +280,9 @@ pub(crate) fn check_virtual_hosts(call: &mut Call) -> Done {
         "Checking if all vhosts are running on node {node} ..."
     ));
     Call::done(call.node.get("/api/health/checks/virtual-hosts")?)?;
-    Ok(checked(
-        call,
-        format!("Node {node} reported all vhosts as running"),
-    ))
+    Ok(checked(format!(
+        "Node {node} reported all vhosts as running"
+    )))
 }
 
 pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {
@@ -291,7 +291,7 @@ pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {
     let within = call.arguments.option("within").unwrap_or("4").to_owned();
     if !["days", "weeks", "months", "years"].contains(&unit.as_str()) {
         return Err(Failure::usage(format!(
-            "unit '{unit}' is not supported. Please use one of: days, weeks, months, years"
+            "\"unit '{unit}' is not supported. Please use one of: days, weeks, months, years\""
         )));
     }
     call.say(&format!(
@@ -303,10 +303,9 @@ pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {
     );
     let answer = call.node.get(&path)?;
     match answer.refused() {
-        None => Ok(checked(
-            call,
-            format!("No certificates are expiring within {within} {unit}."),
-        )),
+        None => Ok(checked(format!(
+            "No certificates are expiring within {within} {unit}."
+        ))),
         Some(reason) => Err(Failure::error(UNAVAILABLE, reason)),
     }
 }
@@ -316,12 +315,9 @@ pub(crate) fn check_if_node_is_quorum_critical(call: &mut Call) -> Done {
     call.say(&format!(
         "Checking if node {node} is critical for quorum of any queues/streams ..."
     ));
-    Ok(checked(
-        call,
-        format!(
-            "Node {node} seems to be the only one in a single node cluster, the check does not apply"
-        ),
-    ))
+    let alone = "seems to be the only one in a single node cluster, the check does not apply";
+    let value = json!({ "message": format!("Target node {alone}"), "result": "ok" });
+    Ok(told(format!("Node {node} {alone}"), &value))
 }
 
 pub(crate) fn check_new_replicas(call: &mut Call) -> Done {
@@ -329,10 +325,9 @@ pub(crate) fn check_new_replicas(call: &mut Call) -> Done {
     call.say(&format!(
         "Checking if node {node} runs promotable replicas of any queues ..."
     ));
-    Ok(checked(
-        call,
-        format!("Node {node} reported no queues with promotable replicas"),
-    ))
+    Ok(checked(format!(
+        "Node {node} reported no queues with promotable replicas"
+    )))
 }
 
 pub(crate) fn check_leaders(call: &mut Call) -> Done {
@@ -346,10 +341,9 @@ pub(crate) fn check_leaders(call: &mut Call) -> Done {
         "Checking leader replicas of quorum queues matching '{}' in {place} ...",
         call.value(0)
     ));
-    Ok(checked(
-        call,
-        format!("Node {node} reported all quorum queue as having responsive leader replicas"),
-    ))
+    Ok(checked(format!(
+        "Node {node} reported all quorum queue as having responsive leader replicas"
+    )))
 }
 
 pub(crate) fn check_metadata_store(call: &mut Call) -> Done {
@@ -357,10 +351,9 @@ pub(crate) fn check_metadata_store(call: &mut Call) -> Done {
     call.say(&format!(
         "Checking if metadata store on node {node} has finished initializing ..."
     ));
-    Ok(checked(
-        call,
-        format!("Metadata store on node {node} has completed its initialization"),
-    ))
+    Ok(checked(format!(
+        "Metadata store on node {node} has completed its initialization"
+    )))
 }
 
 pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
@@ -368,7 +361,6 @@ pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
     let used = call.list("/api/deprecated-features/used")?;
     if used.is_empty() {
         return Ok(checked(
-            call,
             "Cluster reported no deprecated features in use".to_owned(),
         ));
     }
@@ -383,24 +375,17 @@ pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
 pub(crate) fn check_mirroring(call: &mut Call) -> Done {
     call.say("Checking if cluster has any classic queue mirroring policy ...");
     Ok(checked(
-        call,
         "Cluster reported no policies that enable classic queue mirroring".to_owned(),
     ))
 }
 
 pub(crate) fn list_mirroring(call: &mut Call) -> Done {
-    call.say("Listing policies with classic queue mirroring ...");
-    Ok(Output::rows(
-        &[
-            "vhost",
-            "name",
-            "pattern",
-            "apply-to",
-            "definition",
-            "priority",
-        ],
-        Vec::new(),
-    ))
+    let kind = match call.command.name {
+        "list_operator_policies_with_classic_queue_mirroring" => "operator policies",
+        _ => "policies",
+    };
+    call.say(&format!("Listing {kind} with classic queue mirroring ..."));
+    Ok(Output::rows(&MATCH_COLUMNS, Vec::new()))
 }
 
 pub(crate) fn check_mirror_sync(call: &mut Call) -> Done {
@@ -409,7 +394,7 @@ pub(crate) fn check_mirror_sync(call: &mut Call) -> Done {
 }
 
 pub(crate) fn memory_breakdown(call: &mut Call) -> Done {
-    let unit = nodes::unit(call)?;
+    let unit = nodes::unit(call, "bytes, mb, gb")?;
     call.say(&format!(
         "Reporting memory breakdown on node {}...",
         call.node.name()
@@ -436,7 +421,9 @@ pub(crate) fn server_version(call: &mut Call) -> Done {
         call.node.name()
     ));
     let state = call.node.get("/control/node/ping")?.ok()?;
-    Ok(Output::line(state["version"].as_str().unwrap_or_default()))
+    let version = state["version"].as_str().unwrap_or_default().to_owned();
+    let value = json!({ "result": "ok", "value": version });
+    Ok(told(version, &value))
 }
 
 pub(crate) fn erlang_version(call: &mut Call) -> Done {
@@ -462,30 +449,43 @@ pub(crate) fn discover_peers(call: &mut Call) -> Done {
 
 pub(crate) fn resolve_hostname(call: &mut Call) -> Done {
     let host = call.value(0).to_owned();
-    let family = call
-        .arguments
-        .option("address-family")
-        .unwrap_or("ipv4")
-        .to_ascii_lowercase();
-    if family != "ipv4" && family != "ipv6" {
-        return Err(Failure::usage(format!(
-            "unsupported IP address family {family}. Valid values are: ipv4, ipv6"
-        )));
-    }
+    let family = match call.arguments.option("address-family") {
+        None => "IPv4".to_owned(),
+        Some(family) if ["ipv4", "ipv6"].contains(&family.to_ascii_lowercase().as_str()) => {
+            family.to_owned()
+        }
+        Some(other) => {
+            return Err(Failure::argument(format!(
+                "Bad argument: unsupported IP address family {other}. Valid values are: ipv4, ipv6"
+            )));
+        }
+    };
     call.say(&format!(
-        "Asking node {} to resolve hostname {host} to {} addresses...",
+        "Asking node {} to resolve hostname {host} to {family} addresses...",
         call.node.name(),
-        if family == "ipv4" { "IPv4" } else { "IPv6" }
     ));
-    let found = (host.as_str(), 0)
-        .to_socket_addrs()
-        .map_err(|error| Failure::error(UNAVAILABLE, format!("cannot resolve {host}: {error}")))?;
+    let wants_v4 = family.eq_ignore_ascii_case("ipv4");
+    let found = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
     let addresses: BTreeSet<String> = found
-        .filter(|address| address.is_ipv4() == (family == "ipv4"))
+        .filter(|address| address.is_ipv4() == wants_v4)
         .map(|address| address.ip().to_string())
         .collect();
-    Ok(Output::line(
+    if addresses.is_empty() {
+        return Err(Failure::error(
+            DATA,
+            "Hostname does not resolve (resolution failed with an nxdomain)",
+        ));
+    }
+    let value = json!({
+        "node": call.node.name(),
+        "result": "ok",
+        "hostname": host,
+        "address_family": family,
+        "addresses": addresses,
+    });
+    Ok(told(
         addresses.into_iter().collect::<Vec<_>>().join("\n"),
+        &value,
     ))
 }
 
@@ -525,10 +525,9 @@ pub(crate) fn has_reached_target_cluster_size(call: &mut Call) -> Done {
         call.node
             .get("/api/health/checks/reached-target-cluster-size")?,
     )?;
-    Ok(checked(
-        call,
-        format!("Target cluster size has been reached on node {node}"),
-    ))
+    Ok(checked(format!(
+        "Target cluster size has been reached on node {node}"
+    )))
 }
 
 pub(crate) fn log_location(call: &mut Call) -> Done {

@@ -118,8 +118,10 @@ pub(super) fn columns(
     if asked.is_empty() {
         return Ok(default.iter().map(|column| (*column).to_owned()).collect());
     }
+    // Compat: the last one comes first.
     let unknown: Vec<&str> = asked
         .iter()
+        .rev()
         .map(String::as_str)
         .filter(|column| !known.contains(column))
         .collect();
@@ -426,13 +428,19 @@ static CONSUMERS: &[Column] = &[
     ("ack_required", From::Field("ack_required")),
     ("prefetch_count", From::Field("prefetch_count")),
     ("active", From::Field("active")),
-    ("arguments", From::Table("arguments")),
     ("activity_status", From::Atom("activity_status")),
+    ("arguments", From::Table("arguments")),
 ];
 
 pub(crate) fn list_consumers(call: &mut Call) -> Done {
-    let default: Vec<&str> = CONSUMERS[..7].iter().map(|(name, _)| *name).collect();
-    let columns = chosen(call, CONSUMERS, &default)?;
+    let default: Vec<&str> = CONSUMERS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| *name != "activity_status")
+        .collect();
+    // Compat: these are always in the order of the table.
+    let mut columns = chosen(call, CONSUMERS, &default)?;
+    columns.sort_by_key(|(name, _)| CONSUMERS.iter().position(|(own, _)| own == name));
     call.say(&format!("Listing consumers in vhost {} ...", call.vhost()));
     let path = format!("/api/consumers/{}", encode(call.vhost()));
     let answer = call.node.get(&path)?;

@@ -21,12 +21,15 @@ const WAIT_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Units of memory with their sizes in bytes.
-const UNITS: [(&str, f64); 7] = [
+const UNITS: [(&str, f64); 10] = [
     ("bytes", 1.0),
     ("kb", 1e3),
     ("mb", 1e6),
     ("gb", 1e9),
     ("tb", 1e12),
+    ("mib", 1_048_576.0),
+    ("gib", 1_073_741_824.0),
+    ("tib", 1_099_511_627_776.0),
     ("m", 1e6),
     ("g", 1e9),
 ];
@@ -43,29 +46,43 @@ fn rounded(value: f64, decimals: i32) -> String {
     crate::term::float((value * scale).round() / scale)
 }
 
-/// The unit that an option asks for.
+/// The unit that an option asks for; `shown` are those that a wrong one is answered with.
 ///
 /// # Errors
 /// There is no such unit.
-pub(super) fn unit(call: &Call) -> Result<(&'static str, f64), Failure> {
+pub(super) fn unit(call: &Call, shown: &str) -> Result<(&'static str, f64), Failure> {
     let wanted = call.arguments.option("unit").unwrap_or("gb");
     UNITS
         .into_iter()
         .find(|(name, _)| *name == wanted.to_ascii_lowercase())
         .ok_or_else(|| {
             Failure::usage(format!(
-                "unit '{wanted}' is not supported. Please use one of: bytes, kb, mb, gb, tb"
+                "\"unit '{wanted}' is not supported. Please use one of: {shown}\""
             ))
         })
 }
 
+/// What the node tells about itself that RabbitMQ's `status` has not.
+const OWN_FIELDS: [&str; 5] = [
+    "cluster_name",
+    "file_descriptors",
+    "heartbeat",
+    "node",
+    "processors",
+];
+
 pub(crate) fn status(call: &mut Call) -> Done {
-    let unit = unit(call)?;
+    let unit = unit(call, "bytes, mb, mib, gb, gib, tb, tib")?;
     let status = call.node.get("/control/status")?.ok()?;
     call.say(&format!("Status of node {} ...", call.node.name()));
+    let text = status_text(&status, unit);
+    let mut value = status;
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|key, _| !OWN_FIELDS.contains(&key.as_str()));
+    }
     Ok(Output::Report {
-        text: status_text(&status, unit),
-        value: Term::from_json(&status),
+        text,
+        value: Term::from_json(&value),
     })
 }
 

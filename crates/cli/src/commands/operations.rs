@@ -63,14 +63,20 @@ pub(crate) fn delete_queue(call: &mut Call) -> Done {
         return Err(Failure::error(USAGE, "No such queue was found"));
     }
     if let Some(reason) = answer.refused() {
-        let text = if reason.contains("not empty") {
-            "Queue is not empty".to_owned()
+        let what = if reason.contains("not empty") {
+            "not empty"
         } else if reason.contains("in use") {
-            "Queue is in use".to_owned()
+            "in use"
         } else {
-            reason
+            return Err(Failure::error(UNAVAILABLE, reason));
         };
-        return Err(Failure::error(UNAVAILABLE, text));
+        return Err(Failure::error(
+            UNAVAILABLE,
+            format!(
+                "{{:amqp_error, :precondition_failed, ~c\"queue '{queue}' in vhost '{}' {what}\", :none}}",
+                call.vhost()
+            ),
+        ));
     }
     let messages = answer.ok()?["messages"].clone();
     Ok(Output::line(format!(
@@ -144,7 +150,7 @@ pub(crate) fn close_all_connections(call: &mut Call) -> Done {
     let everywhere = call.arguments.has("global");
     if everywhere {
         call.say(&format!(
-            "Closing all connections to node {}, reason: {reason}...",
+            "Closing all connections to node {} (across all vhosts), reason: {reason}...",
             call.node.name()
         ));
     } else {

@@ -156,10 +156,7 @@ pub(crate) fn rebalance(call: &mut Call) -> Done {
         )));
     }
     call.say(&format!("Re-balancing leaders of {kind} queues..."));
-    Ok(Output::rows(
-        &["Output"],
-        vec![vec![Term::List(Vec::new())]],
-    ))
+    Ok(Output::rows(&["Output"], Vec::new()).marking_empty())
 }
 
 pub(crate) fn reclaim_quorum_memory(call: &mut Call) -> Done {

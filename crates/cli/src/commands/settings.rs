@@ -7,6 +7,7 @@ use crate::failure::{DATA, FILE, UNAVAILABLE};
 use crate::output::Output;
 use config::size;
 use serde_json::{Value as Json, json};
+use std::path::Path;
 
 fn fraction(text: &str) -> Option<f64> {
     text.parse::<f64>()
@@ -57,6 +58,9 @@ pub(crate) fn set_vm_memory_high_watermark(call: &mut Call) -> Done {
 pub(crate) fn set_disk_free_limit(call: &mut Call) -> Done {
     let node = call.node.name().to_owned();
     let limit = if call.value(0) == "mem_relative" {
+        if call.arguments.values.len() < 2 {
+            return Err(Failure::usage("not enough arguments."));
+        }
         let share = fraction(call.value(1)).ok_or_else(|| Failure::argument("Bad argument."))?;
         call.say(&format!(
             "Setting disk free limit on {node} to {} times the total RAM ...",
@@ -86,6 +90,15 @@ pub(crate) fn export_definitions(call: &mut Call) -> Done {
     let target = call.value(0).to_owned();
     expect_json(call)?;
     if target != "-" {
+        let directory = Path::new(&target).parent();
+        if let Some(directory) =
+            directory.filter(|path| !path.as_os_str().is_empty() && !path.is_dir())
+        {
+            return Err(Failure::argument(format!(
+                "Bad argument: Directory {} does not exist",
+                directory.display()
+            )));
+        }
         call.say(&format!(
             "Exporting definitions in JSON to a file at \"{target}\" ..."
         ));
@@ -116,6 +129,11 @@ pub(crate) fn import_definitions(call: &mut Call) -> Done {
         call.say("Importing definitions in JSON from standard input ...");
         call.input()?
     } else {
+        if !Path::new(&source).exists() {
+            return Err(Failure::argument(format!(
+                "Bad argument: File {source} does not exist"
+            )));
+        }
         call.say(&format!(
             "Importing definitions in JSON from a file at \"{source}\" ..."
         ));
@@ -125,12 +143,12 @@ pub(crate) fn import_definitions(call: &mut Call) -> Done {
     let definitions: Json = serde_json::from_slice(&text).map_err(|error| {
         Failure::error(
             DATA,
-            format!("Failed to parse JSON of definitions: {error}"),
+            format!("Failed to deserialise input (format: JSON) (error: {error})"),
         )
     })?;
     match call.node.post("/api/definitions", &definitions)?.refused() {
         None => Ok(Output::line(
-            "Successfully started definition import. This process is asynchronous and can take some time.",
+            "Successfully started definition import. This process is asynchronous and can take some time. Watch target node logs for completion.",
         )),
         Some(reason) => Err(Failure::error(UNAVAILABLE, reason)),
     }

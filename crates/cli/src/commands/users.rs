@@ -8,6 +8,7 @@ use crate::node::encode;
 use crate::output::Output;
 use crate::term::Term;
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value as Json, json};
 
 fn path(user: &str) -> String {
@@ -18,20 +19,26 @@ fn missing(user: &str) -> Failure {
     Failure::error(NO_USER, format!("User \"{user}\" does not exist"))
 }
 
+fn not_base64() -> Failure {
+    Failure::argument("Bad argument: Could not Base64 decode provided password hash value")
+}
+
 pub(crate) fn add_user(call: &mut Call) -> Done {
     let user = call.value(0).to_owned();
     if user.is_empty() {
-        return Err(Failure::argument("user cannot be an empty string"));
+        return Err(Failure::argument(
+            "Bad argument: user cannot be an empty string",
+        ));
+    }
+    let is_hashed = call.arguments.has("pre-hashed-password");
+    if is_hashed && BASE64.decode(call.value(1)).is_err() {
+        return Err(not_base64());
     }
     call.say(&format!("Adding user \"{user}\" ..."));
     let password = call.password(1)?;
-    let key = if call.arguments.has("pre-hashed-password") {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(&password);
-        if decoded.is_err() {
-            return Err(Failure::error(
-                DATA,
-                "Could not Base64 decode provided password hash value",
-            ));
+    let key = if is_hashed {
+        if BASE64.decode(&password).is_err() {
+            return Err(not_base64());
         }
         "password_hash"
     } else {
@@ -92,6 +99,9 @@ pub(crate) fn change_password(call: &mut Call) -> Done {
 pub(crate) fn clear_password(call: &mut Call) -> Done {
     let user = call.value(0).to_owned();
     call.say(&format!("Clearing password for user \"{user}\" ..."));
+    if !call.user_exists(&user)? {
+        return Err(no_user(&user));
+    }
     change(call, &user, |body| body["password_hash"] = json!(""))
 }
 
@@ -144,13 +154,26 @@ pub(crate) fn set_user_limits(call: &mut Call) -> Done {
     if !call.user_exists(&user)? {
         return Err(no_user(&user));
     }
-    let limits = limits.as_object().cloned().unwrap_or_default();
+    let limits = limits_in(&limits)?;
     check_limits(&limits, &LIMITS, "user-limits")?;
     for (name, value) in limits {
         let path = format!("/api/user-limits/{}/{}", encode(&user), encode(&name));
         Call::done(call.node.put(&path, &json!({ "value": value }))?)?;
     }
     Ok(Output::Nothing)
+}
+
+/// The limits in a document.
+///
+/// # Errors
+/// It is no object.
+pub(super) fn limits_in(document: &Json) -> Result<serde_json::Map<String, Json>, Failure> {
+    document.as_object().cloned().ok_or_else(|| {
+        Failure::error(
+            UNAVAILABLE,
+            format!("limits are a JSON object such as {{\"max-connections\": 10}}, not {document}"),
+        )
+    })
 }
 
 /// Checks that there are limits of these names.

@@ -3,7 +3,7 @@
 use super::{Done, document, users};
 use crate::Failure;
 use crate::call::Call;
-use crate::failure::{DATA, UNAVAILABLE};
+use crate::failure::{DATA, SOFTWARE, UNAVAILABLE};
 use crate::node::encode;
 use crate::output::Output;
 use crate::term::Term;
@@ -40,14 +40,14 @@ fn cell(vhost: &Json, column: &str) -> Term {
         "tags" => atoms(&vhost["tags"]),
         "metadata" => Term::Map(vec![
             (
-                Term::atom("default_queue_type"),
-                Term::from_json(&vhost["metadata"]["default_queue_type"]),
-            ),
-            (
                 Term::atom("description"),
                 Term::from_json(&vhost["metadata"]["description"]),
             ),
             (Term::atom("tags"), atoms(&vhost["metadata"]["tags"])),
+            (
+                Term::atom("default_queue_type"),
+                Term::from_json(&vhost["metadata"]["default_queue_type"]),
+            ),
         ]),
         "cluster_state" => {
             let nodes = vhost["cluster_state"].as_object().into_iter().flatten();
@@ -111,8 +111,8 @@ pub(crate) fn add_vhost(call: &mut Call) -> Done {
 fn check_queue_type(body: &Map<String, Json>) -> Result<(), Failure> {
     match body.get("default_queue_type").and_then(Json::as_str) {
         None | Some("classic" | "quorum" | "stream" | "undefined") => Ok(()),
-        Some(other) => Err(Failure::usage(format!(
-            "Default queue type must be one of: quorum, classic, stream. Provided: {other}"
+        Some(other) => Err(Failure::argument(format!(
+            "Bad argument: Default queue type must be one of: quorum, stream, classic. Provided: {other}"
         ))),
     }
 }
@@ -121,7 +121,10 @@ fn check_queue_type(body: &Map<String, Json>) -> Result<(), Failure> {
 fn change(call: &mut Call, vhost: &str, changes: Map<String, Json>) -> Done {
     let answer = call.node.get(&path(vhost))?;
     if answer.is_missing() {
-        return Err(Failure::no_vhost(vhost));
+        return Err(Failure::error(
+            DATA,
+            format!("Virtual host \"{vhost}\" does not exist"),
+        ));
     }
     let known = answer.ok()?;
     let mut body = known["metadata"].as_object().cloned().unwrap_or_default();
@@ -207,7 +210,7 @@ pub(crate) fn set_vhost_limits(call: &mut Call) -> Done {
     ));
     let limits = document(&definition)?;
     call.expect_vhost()?;
-    let limits = limits.as_object().cloned().unwrap_or_default();
+    let limits = users::limits_in(&limits)?;
     users::check_limits(&limits, &LIMITS, "limits").map_err(|failure| {
         Failure::error(
             failure.code,
@@ -248,10 +251,10 @@ pub(crate) fn list_vhost_limits(call: &mut Call) -> Done {
         call.vhost()
     ));
     let own = call.items_in_vhost("vhost-limits")?;
-    let limits = own
-        .first()
-        .map_or_else(|| json!({}), |item| item["value"].clone());
-    Ok(Output::line(limits.to_string()))
+    Ok(match own.first() {
+        Some(item) => Output::line(item["value"].to_string()),
+        None => Output::rows(&["vhost", "limits"], Vec::new()).marking_empty(),
+    })
 }
 
 pub(crate) fn restart_vhost(call: &mut Call) -> Done {
@@ -261,8 +264,11 @@ pub(crate) fn restart_vhost(call: &mut Call) -> Done {
     ));
     if !call.vhost_exists()? {
         return Err(Failure::error(
-            DATA,
-            format!("Virtual host '{vhost}' does not exist"),
+            SOFTWARE,
+            format!(
+                "Failed to start vhost '{vhost}' on node '{node}'Reason: {{:no_such_vhost, {}}}",
+                Term::text(&vhost).inspect()
+            ),
         ));
     }
     Ok(Output::line(format!(
