@@ -276,11 +276,14 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("force_reset", G::Cluster, "", "Erases all data of a stopped broker, whatever its cluster says", nodes::force_reset).needs(Needs::Stopped),
 
     Command::new("add_user", G::Users, "<username> [<password>] [<password_hash> --pre-hashed-password]", "Creates a user, without any permissions", users::add_user)
-        .values(1, 2).options(&[Opt::switch("pre-hashed-password", "the password is a hash in base64")]),
+        .values(1, 2).options(&[Opt::switch("pre-hashed-password", "the password is a hash in base64")])
+        .details("A password that is not given is read from the standard input, where other users of the host cannot see it."),
     Command::new("delete_user", G::Users, "<username>", "Deletes a user", users::delete_user).values(1, 1),
-    Command::new("change_password", G::Users, "<username> <password>", "Changes the password of a user", users::change_password).values(1, 2),
+    Command::new("change_password", G::Users, "<username> <password>", "Changes the password of a user", users::change_password).values(1, 2)
+        .details("A password that is not given is read from the standard input, where other users of the host cannot see it."),
     Command::new("clear_password", G::Users, "<username>", "Takes the password from a user, who cannot log in with one any more", users::clear_password).values(1, 1),
-    Command::new("authenticate_user", G::Users, "<username> <password>", "Checks whether a user could log in", users::authenticate_user).values(1, 2),
+    Command::new("authenticate_user", G::Users, "<username> <password>", "Checks whether a user could log in", users::authenticate_user).values(1, 2)
+        .details("A password that is not given is read from the standard input, where other users of the host cannot see it."),
     Command::new("set_user_tags", G::Users, "<username> <tag> [...]", "Gives a user these tags and no others", users::set_user_tags).values(1, MANY),
     Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_user_limits", G::Users, "<username> <definition>", "Limits connections and channels of a user", users::set_user_limits).values(2, 2),
@@ -298,8 +301,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions).tools(CTL_AND_DIAGNOSTICS),
     Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1).tools(CTL_AND_DIAGNOSTICS),
 
-    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
-        .details("Columns: cluster_state, default_queue_type, description, metadata, name, protected_from_deletion, tags, tracing."),
+    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
     Command::new("add_vhost", G::Vhosts, "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]", "Creates a virtual host, in which nobody has permissions", vhosts::add_vhost)
         .values(1, 1).options(&[DESCRIPTION, TAGS, QUEUE_TYPE]),
     Command::new("delete_vhost", G::Vhosts, "<vhost>", "Deletes a virtual host with everything in it", vhosts::delete_vhost).values(1, 1),
@@ -376,7 +378,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("set_vm_memory_high_watermark", G::Configuration, "<fraction> | absolute <value>", "Says at which use of memory publishers are blocked, until the node starts again", settings::set_vm_memory_high_watermark).values(1, 2),
     Command::new("set_disk_free_limit", G::Configuration, "<disk_limit> | mem_relative <fraction>", "Says below which free disk space publishers are blocked, until the node starts again", settings::set_disk_free_limit).values(1, 2),
     Command::new("export_definitions", G::Definitions, "<file_path | \"-\"> [--format <json>]", "Writes everything but messages to a file", settings::export_definitions).values(1, 1).options(&[FORMAT]),
-    Command::new("import_definitions", G::Definitions, "[<file_path>] [--format <json>]", "Reads a file of definitions, all of it or nothing", settings::import_definitions).values(0, 1).options(&[FORMAT]),
+    Command::new("import_definitions", G::Definitions, "[<file_path>] [--format <json>]", "Reads a file of definitions, all of it or nothing", settings::import_definitions).values(0, 1).options(&[FORMAT])
+        .details("Without a file, or with - in its place, the standard input is read."),
 
     Command::new("alarms", G::Monitoring, "[--timeout <timeout>]", "Lists alarms for memory and disk", diagnostics::list_alarms).tools(DIAGNOSTICS),
     Command::new("check_alarms", G::Monitoring, "[--timeout <timeout>]", "Fails if there is an alarm", diagnostics::check_alarms).tools(DIAGNOSTICS),

@@ -5,7 +5,7 @@
 
 use crate::arguments::{Arguments, GLOBAL};
 use crate::catalogue::Command;
-use crate::commands::{listing, plugins, vhosts};
+use crate::commands::{listing, plugins};
 use crate::output::FORMATTERS;
 use crate::{Tool, help};
 
@@ -55,7 +55,6 @@ fn values(tool: Tool, command: &Command) -> Vec<String> {
     let words: Vec<&str> = match command.name {
         "help" | "autocomplete" => return names_of_commands(tool),
         "enable" | "disable" | "set" | "is_enabled" => plugins::names().collect(),
-        "list_vhosts" => vhosts::COLUMNS.to_vec(),
         name => listing::columns_of(name),
     };
     words.into_iter().map(str::to_owned).collect()

@@ -3,6 +3,7 @@
 use crate::Tool;
 use crate::arguments::{GLOBAL, Opt, Value};
 use crate::catalogue::{self, COMMANDS, Command, Group, State};
+use crate::commands::listing;
 
 /// The tables of `docs/cli.md`: each command with its state and the scripts of `tests/cli` that run it, which `recorded` names for a
 /// command.
@@ -104,6 +105,10 @@ pub fn manual(tool: Tool) -> String {
             ));
             if let Some(details) = command.details {
                 text.push_str(&format!(".br\n{}\n", roff(details)));
+            }
+            let columns = listing::columns_of(command.name);
+            if !columns.is_empty() {
+                text.push_str(&format!(".br\nColumns: {}.\n", columns.join(", ")));
             }
             if !command.options.is_empty() {
                 text.push_str(".RS\n");

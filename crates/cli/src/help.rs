@@ -3,6 +3,7 @@
 use crate::Tool;
 use crate::arguments::{Arguments, GLOBAL, Opt, Value};
 use crate::catalogue::{self, Command, Group, State};
+use crate::commands::listing;
 use crate::failure::USAGE;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -36,6 +37,10 @@ pub(crate) fn of_command(tool: Tool, command: &Command) -> String {
     );
     if let Some(details) = command.details {
         text.push_str(&format!("\n{details}\n"));
+    }
+    let columns = listing::columns_of(command.name);
+    if !columns.is_empty() {
+        text.push_str(&format!("\nColumns\n\n   {}\n", columns.join(", ")));
     }
     if !command.options.is_empty() {
         text.push_str("\nOptions\n\n");

@@ -129,8 +129,13 @@ pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Result<(), Failure> {
     arguments.check(command)?;
     let formatter = match arguments.option("formatter") {
-        Some(name) => Formatter::find(name)
-            .ok_or_else(|| Failure::usage(format!("Formatter {name} does not exist")))?,
+        Some(name) => Formatter::find(name).ok_or_else(|| {
+            let known: Vec<_> = output::FORMATTERS.iter().map(|(name, _)| *name).collect();
+            Failure::usage(format!(
+                "Formatter {name} does not exist; there are {}",
+                known.join(", ")
+            ))
+        })?,
         None => command.formatter,
     };
     if formatter != Formatter::Table {

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -174,11 +175,19 @@ impl Node {
     fn failure(&self, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.too_late(),
-            io::ErrorKind::PermissionDenied => unreachable(
-                &self.place,
-                "this user may not use the node's control socket",
-                "run the tool as the user of the node, or as root",
-            ),
+            io::ErrorKind::PermissionDenied => {
+                let owner = owner(&self.place.data_dir);
+                unreachable(
+                    &self.place,
+                    "this user may not read the node's data directory",
+                    &match owner {
+                        Some(owner) => format!(
+                            "run the tool as {owner}, to whom the directory belongs, or as root"
+                        ),
+                        None => "run the tool as the user of the node, or as root".to_owned(),
+                    },
+                )
+            }
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => unreachable(
                 &self.place,
                 "no process has the node's control socket open: the node does not run here",
@@ -191,6 +200,22 @@ impl Node {
             ),
         }
     }
+}
+
+/// The user to whom a directory belongs, or the nearest directory around it that can be looked at.
+fn owner(directory: &Path) -> Option<String> {
+    let uid = directory
+        .ancestors()
+        .find_map(|path| path.metadata().ok())?
+        .uid()
+        .to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or_else(|| format!("user {uid}")))
 }
 
 /// Paths of sockets are short; that of the directory's descriptor always is.

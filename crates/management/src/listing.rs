@@ -67,6 +67,12 @@ impl Listing {
         })
     }
 
+    /// Whether nothing but these fields is wanted.
+    pub(crate) fn asks_only_for(&self, fields: &[&str]) -> bool {
+        let knows = |field: &String| fields.contains(&field.as_str());
+        !self.columns.0.is_empty() && self.columns.0.iter().chain(&self.sort).all(knows)
+    }
+
     /// The sources that pass the name filter, and how many there were.
     pub(crate) fn filter<T>(&self, mut sources: Vec<T>, name: impl Fn(&T) -> &str) -> Filtered<T> {
         let total = sources.len();
@@ -338,6 +344,18 @@ mod tests {
             r#"[{"in":{"x":1}},{"in":{"x":1}}]"#
         );
         assert_eq!(shown("columns=no", &names).unwrap(), "[[],[]]");
+    }
+
+    #[test]
+    fn a_listing_knows_when_little_is_wanted() {
+        let asks = |query: &str| {
+            let listing = Listing::new(&Query::parse(query)).unwrap();
+            listing.asks_only_for(&["name", "size"])
+        };
+        assert!(asks("columns=name,size&sort=size"));
+        assert!(!asks("columns=name,in"));
+        assert!(!asks("columns=name&sort=in"));
+        assert!(!asks(""));
     }
 
     #[test]

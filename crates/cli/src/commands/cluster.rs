@@ -190,7 +190,7 @@ pub(crate) fn node_health_check(call: &mut Call) -> Done {
     Ok(Output::Nothing)
 }
 
-const FLAG_COLUMNS: [&str; 6] = [
+pub(super) const FLAG_COLUMNS: [&str; 6] = [
     "name",
     "state",
     "stability",
@@ -214,44 +214,6 @@ pub(crate) fn list_feature_flags(call: &mut Call) -> Done {
     })
 }
 
-/// Flags of RabbitMQ that are always enabled there by now. Scripts enable them in each place where they need one; they are no flags
-/// here, and enabling them changes nothing.
-const FLAGS: [&str; 33] = [
-    "classic_mirrored_queue_version",
-    "classic_queue_type_delivery_support",
-    "detailed_queues_endpoint",
-    "direct_exchange_routing_v2",
-    "drop_unroutable_metric",
-    "empty_basic_get_metric",
-    "feature_flags_v2",
-    "implicit_default_bindings",
-    "khepri_db",
-    "listener_records_in_ets",
-    "maintenance_mode_status",
-    "message_containers",
-    "message_containers_deaths_v2",
-    "quorum_queue",
-    "quorum_queue_non_voters",
-    "rabbit_exchange_type_local_random",
-    "rabbitmq_4.0.0",
-    "rabbitmq_4.1.0",
-    "rabbitmq_4.2.0",
-    "rabbitmq_4.3.0",
-    "restart_streams",
-    "stream_filtering",
-    "stream_queue",
-    "stream_sac_coordinator_unblock_group",
-    "stream_single_active_consumer",
-    "stream_update_config_command",
-    "tie_binding_to_dest_with_keep_while_cond",
-    "topic_binding_projection_v4",
-    "topic_binding_projection_v5",
-    "track_qq_members_uids",
-    "tracking_records_in_ets",
-    "user_limits",
-    "virtual_host_metadata",
-];
-
 pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
     let flag = call.value(0).to_owned();
     if flag == "all" {
@@ -260,7 +222,7 @@ pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
     }
     call.say(&format!("Enabling feature flag \"{flag}\" ..."));
     let flags = call.list("/api/feature-flags")?;
-    if flags.iter().any(|own| own["name"] == flag.as_str()) || FLAGS.contains(&flag.as_str()) {
+    if flags.iter().any(|own| own["name"] == flag.as_str()) {
         return Ok(Output::Nothing);
     }
     Err(Failure::error(
@@ -272,7 +234,7 @@ pub(crate) fn enable_feature_flag(call: &mut Call) -> Done {
     ))
 }
 
-const DEPRECATED_COLUMNS: [&str; 6] = [
+pub(super) const DEPRECATED_COLUMNS: [&str; 6] = [
     "name",
     "deprecation_phase",
     "state",

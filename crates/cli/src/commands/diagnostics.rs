@@ -280,9 +280,12 @@ pub(crate) fn check_virtual_hosts(call: &mut Call) -> Done {
         "Checking if all vhosts are running on node {node} ..."
     ));
     Call::done(call.node.get("/api/health/checks/virtual-hosts")?)?;
-    Ok(checked(format!(
-        "Node {node} reported all vhosts as running"
-    )))
+    let text = if call.arguments.has("silent") {
+        String::new()
+    } else {
+        format!("Node {node} reported all vhosts as running")
+    };
+    Ok(checked(text))
 }
 
 pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {

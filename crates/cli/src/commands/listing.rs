@@ -138,6 +138,9 @@ pub(super) fn columns(
 /// The columns of a listing, by the name of its command.
 pub(crate) fn columns_of(command: &str) -> Vec<&'static str> {
     let table = match command {
+        "list_vhosts" => return super::vhosts::COLUMNS.to_vec(),
+        "list_feature_flags" => return super::cluster::FLAG_COLUMNS.to_vec(),
+        "list_deprecated_features" => return super::cluster::DEPRECATED_COLUMNS.to_vec(),
         "list_queues" => QUEUES,
         "list_unresponsive_queues" => UNRESPONSIVE,
         "list_exchanges" => EXCHANGES,

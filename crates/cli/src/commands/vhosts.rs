@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::term::Term;
 use serde_json::{Map, Value as Json, json};
 
-pub(crate) const COLUMNS: [&str; 8] = [
+pub(super) const COLUMNS: [&str; 8] = [
     "cluster_state",
     "default_queue_type",
     "description",
@@ -121,10 +121,11 @@ fn check_queue_type(body: &Map<String, Json>) -> Result<(), Failure> {
 fn change(call: &mut Call, vhost: &str, changes: Map<String, Json>) -> Done {
     let answer = call.node.get(&path(vhost))?;
     if answer.is_missing() {
-        return Err(Failure::error(
-            DATA,
-            format!("Virtual host \"{vhost}\" does not exist"),
-        ));
+        return Err(if call.command.name == "update_vhost_metadata" {
+            Failure::no_vhost(vhost)
+        } else {
+            Failure::error(DATA, format!("Virtual host \"{vhost}\" does not exist"))
+        });
     }
     let known = answer.ok()?;
     let mut body = known["metadata"].as_object().cloned().unwrap_or_default();

@@ -92,7 +92,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
     let process = ProcessFigures::now();
     let connections = node.connections().await.len();
     let vhosts = call.metadata.vhosts();
-    let queues: usize = vhosts.map(|vhost| vhost.queues().count()).sum();
+    let queues: usize = vhosts.map(|vhost| vhost.queue_count()).sum();
     let setting = match node.watermarks().memory {
         MemoryHighWatermark::Relative(share) => object! { "relative" => share },
         MemoryHighWatermark::Absolute(bytes) => object! { "absolute" => bytes },
