@@ -29,7 +29,8 @@ cargo xtask VERB
   perf [--quick] [--broker NAME=URI,PID]
                       measure and write docs/performance.md; with --quick a short look, in target/performance.md;
                       with --broker compared with RabbitMQ, which runs on this machine as process PID
-  codegen [--check]   write or compare the generated AMQP methods
+  codegen [--check]   write or compare the generated AMQP methods; write the tables of docs/cli.md and
+                      docs/configuration.md, which tests compare
   tidy                the rules that no compiler knows
   interop [CLIENT]    other people's client libraries against our binary
   ui                  get the web UI's modules from npm, so that the next build has them

@@ -412,7 +412,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("list_node_auth_attempt_stats", G::Monitoring, "[--by-source]", "Lists how many logins were tried", diagnostics::auth_attempts).tools(CTL_AND_DIAGNOSTICS).options(&[Opt::switch("by-source", "by address and user")]),
     Command::new("has_reached_target_cluster_size", G::Upgrade, "[--timeout <timeout>]", "Fails if the cluster has too few nodes", diagnostics::has_reached_target_cluster_size).tools(&[Ctl, Diagnostics, Upgrade]).state(State::OneNode),
     Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places").short('a')]),
-    Command::new("list_policies_that_match", G::Policies, "[--vhost <vhost>] [--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
+    Command::new("list_policies_that_match", G::Policies, "[--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
 
     Command::new("list", G::Plugins, "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]", "Lists plugins and which of them are enabled", plugins::list).values(0, 1).tools(PLUGINS).needs(Needs::Nothing)
         .options(&[

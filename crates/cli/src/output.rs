@@ -37,21 +37,35 @@ impl Output {
         }
     }
 
-    /// The same with the node's name, where programs expect it beside a line of text.
+    /// A line for people, which programs find as a message.
+    pub(crate) fn message(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Report {
+            value: Term::Map(vec![(Term::atom("message"), Term::text(&text))]),
+            text,
+        }
+    }
+
+    /// The same with the node's name and that all went well, where programs expect it beside nothing or a line of text.
     pub(crate) fn named(self, node: &str) -> Self {
-        match self {
+        let mut fields = vec![
+            (Term::atom("node"), Term::atom(node)),
+            (Term::atom("result"), Term::atom("ok")),
+        ];
+        let text = match self {
+            Self::Nothing => String::new(),
             Self::Report {
                 text,
                 value: value @ Term::Binary(_),
-            } => Self::Report {
-                text,
-                value: Term::Map(vec![
-                    (Term::atom("node"), Term::atom(node)),
-                    (Term::atom("result"), Term::atom("ok")),
-                    (Term::atom("value"), value),
-                ]),
-            },
-            other => other,
+            } => {
+                fields.push((Term::atom("value"), value));
+                text
+            }
+            other => return other,
+        };
+        Self::Report {
+            text,
+            value: Term::Map(fields),
         }
     }
 

@@ -171,6 +171,10 @@ impl Term {
             Self::Tuple(items) if items.iter().all(|item| matches!(item, Self::Int(_))) => {
                 format!("{{{}}}", joined(items, ",", Self::cell))
             }
+            // A key of a document and what it has.
+            Self::Tuple(items) if matches!(items.as_slice(), [Self::Binary(_), _]) => {
+                format!("{{{}}}", joined(items, ", ", Self::to_string))
+            }
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::cell)),
             Self::Map(pairs) => {
                 let mut pairs: Vec<(String, &Self)> = pairs

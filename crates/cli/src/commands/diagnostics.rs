@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, UNAVAILABLE, USAGE};
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -23,8 +23,13 @@ fn status(call: &mut Call) -> Result<Json, Failure> {
     call.node.get("/control/status")?.ok()
 }
 
-/// What a check found, also for programs.
-fn checked(text: String) -> Output {
+/// What a check found that has nothing to say if nobody listens.
+fn checked(call: &Call, text: String) -> Output {
+    let text = if call.arguments.has("silent") {
+        String::new()
+    } else {
+        text
+    };
     told(text, &json!({ "result": "ok" }))
 }
 
@@ -99,7 +104,7 @@ fn alarms(call: &mut Call, banner: &str, fails: bool) -> Done {
     if lines.is_empty() {
         let text = format!("Node {node} reported no alarms, local or clusterwide");
         return Ok(if fails {
-            checked(text)
+            checked(call, text)
         } else {
             told(text, &json!({ "result": "ok", "node": node, "alarms": [] }))
         });
@@ -134,10 +139,10 @@ pub(crate) fn check_alarms(call: &mut Call) -> Done {
 
 pub(crate) fn check_local_alarms(call: &mut Call) -> Done {
     call.say("This command is DEPRECATED and is a no-op. It will be removed in a future version.");
-    Ok(checked(format!(
-        "Node {} reported no local alarms",
-        call.node.name()
-    )))
+    Ok(checked(
+        call,
+        format!("Node {} reported no local alarms", call.node.name()),
+    ))
 }
 
 fn listeners_of(call: &mut Call) -> Result<Vec<Json>, Failure> {
@@ -254,10 +259,13 @@ pub(crate) fn check_port_connectivity(call: &mut Call) -> Done {
         }
     }
     if missed.is_empty() {
-        return Ok(checked(format!(
-            "Successfully connected to ports {} on node {node} (using node hostname resolution)",
-            joined(ports(&listeners))
-        )));
+        return Ok(told(
+            format!(
+                "Successfully connected to ports {} on node {node} (using node hostname resolution)",
+                joined(ports(&listeners))
+            ),
+            &json!({ "result": "ok", "node": node, "listeners": listeners }),
+        ));
     }
     Err(failed(format!(
         "Connection attempts failed for {} on node {node}",
@@ -280,12 +288,10 @@ pub(crate) fn check_virtual_hosts(call: &mut Call) -> Done {
         "Checking if all vhosts are running on node {node} ..."
     ));
     Call::done(call.node.get("/api/health/checks/virtual-hosts")?)?;
-    let text = if call.arguments.has("silent") {
-        String::new()
-    } else {
-        format!("Node {node} reported all vhosts as running")
-    };
-    Ok(checked(text))
+    Ok(checked(
+        call,
+        format!("Node {node} reported all vhosts as running"),
+    ))
 }
 
 pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {
@@ -306,9 +312,10 @@ pub(crate) fn check_certificate_expiration(call: &mut Call) -> Done {
     );
     let answer = call.node.get(&path)?;
     match answer.refused() {
-        None => Ok(checked(format!(
-            "No certificates are expiring within {within} {unit}."
-        ))),
+        None => Ok(told(
+            format!("No certificates are expiring within {within} {unit}."),
+            &json!({ "result": "ok" }),
+        )),
         Some(reason) => Err(Failure::error(UNAVAILABLE, reason)),
     }
 }
@@ -319,6 +326,9 @@ pub(crate) fn check_if_node_is_quorum_critical(call: &mut Call) -> Done {
         "Checking if node {node} is critical for quorum of any queues/streams ..."
     ));
     let alone = "seems to be the only one in a single node cluster, the check does not apply";
+    if call.arguments.has("silent") {
+        return Ok(Output::Nothing);
+    }
     let value = json!({ "message": format!("Target node {alone}"), "result": "ok" });
     Ok(told(format!("Node {node} {alone}"), &value))
 }
@@ -328,9 +338,10 @@ pub(crate) fn check_new_replicas(call: &mut Call) -> Done {
     call.say(&format!(
         "Checking if node {node} runs promotable replicas of any queues ..."
     ));
-    Ok(checked(format!(
-        "Node {node} reported no queues with promotable replicas"
-    )))
+    Ok(checked(
+        call,
+        format!("Node {node} reported no queues with promotable replicas"),
+    ))
 }
 
 pub(crate) fn check_leaders(call: &mut Call) -> Done {
@@ -344,9 +355,13 @@ pub(crate) fn check_leaders(call: &mut Call) -> Done {
         "Checking leader replicas of quorum queues matching '{}' in {place} ...",
         call.value(0)
     ));
-    Ok(checked(format!(
-        "Node {node} reported all quorum queue as having responsive leader replicas"
-    )))
+    let text =
+        format!("Node {node} reported all quorum queue as having responsive leader replicas");
+    if call.arguments.has("silent") {
+        return Ok(Output::Nothing);
+    }
+    let value = json!({ "message": text, "result": "ok" });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn check_metadata_store(call: &mut Call) -> Done {
@@ -354,9 +369,10 @@ pub(crate) fn check_metadata_store(call: &mut Call) -> Done {
     call.say(&format!(
         "Checking if metadata store on node {node} has finished initializing ..."
     ));
-    Ok(checked(format!(
-        "Metadata store on node {node} has completed its initialization"
-    )))
+    Ok(checked(
+        call,
+        format!("Metadata store on node {node} has completed its initialization"),
+    ))
 }
 
 pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
@@ -364,6 +380,7 @@ pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
     let used = call.list("/api/deprecated-features/used")?;
     if used.is_empty() {
         return Ok(checked(
+            call,
             "Cluster reported no deprecated features in use".to_owned(),
         ));
     }
@@ -378,6 +395,7 @@ pub(crate) fn check_deprecated_features(call: &mut Call) -> Done {
 pub(crate) fn check_mirroring(call: &mut Call) -> Done {
     call.say("Checking if cluster has any classic queue mirroring policy ...");
     Ok(checked(
+        call,
         "Cluster reported no policies that enable classic queue mirroring".to_owned(),
     ))
 }
@@ -393,7 +411,7 @@ pub(crate) fn list_mirroring(call: &mut Call) -> Done {
 
 pub(crate) fn check_mirror_sync(call: &mut Call) -> Done {
     call.say("This command is DEPRECATED and is a no-op. It will be removed in a future version.");
-    Ok(Output::line("ok"))
+    Ok(told("ok".to_owned(), &json!({ "result": "ok" })))
 }
 
 pub(crate) fn memory_breakdown(call: &mut Call) -> Done {
@@ -528,9 +546,10 @@ pub(crate) fn has_reached_target_cluster_size(call: &mut Call) -> Done {
         call.node
             .get("/api/health/checks/reached-target-cluster-size")?,
     )?;
-    Ok(checked(format!(
-        "Target cluster size has been reached on node {node}"
-    )))
+    Ok(checked(
+        call,
+        format!("Target cluster size has been reached on node {node}"),
+    ))
 }
 
 pub(crate) fn log_location(call: &mut Call) -> Done {
@@ -553,7 +572,11 @@ pub(crate) fn log_location(call: &mut Call) -> Done {
     };
     Ok(Output::Report {
         text: names[..shown].join("\n"),
-        value: Term::from_json(&json!(names)),
+        value: Term::from_json(&json!({
+            "node_name": call.node.name(),
+            "result": "ok",
+            "paths": names[..shown],
+        })),
     })
 }
 
@@ -582,9 +605,17 @@ pub(crate) fn list_policies_that_match(call: &mut Call) -> Done {
         "Listing policies that match {kind} '{name}' in vhost '{}' ...",
         call.vhost()
     ));
-    call.expect_vhost()?;
     let path = format!("/api/{kind}s/{}/{}", call.vhost_path(), encode(&name));
     let answer = call.node.get(&path)?;
+    let is_json = call.formatter == Formatter::Json;
+    if answer.is_missing() && is_json {
+        let value = json!({
+            "result": "error",
+            "message": "object (queue, exchange) not found",
+            "policies": [],
+        });
+        return Ok(told(String::new(), &value));
+    }
     if answer.is_missing() {
         return Err(Failure::plain(
             DATA,
@@ -598,9 +629,18 @@ pub(crate) fn list_policies_that_match(call: &mut Call) -> Done {
         .filter(|policy| applies(policy, &name, &kind, &object))
         .collect();
     matching.sort_by_key(|policy| std::cmp::Reverse(policy["priority"].as_i64()));
+    if is_json {
+        let value = json!({ "result": "ok", "policies": matching });
+        return Ok(told(String::new(), &value));
+    }
     let rows = matching.iter().map(|policy| {
         let cells = MATCH_COLUMNS.iter().map(|column| match *column {
-            "definition" => Term::text(policy["definition"].to_string()),
+            "definition" => {
+                let pairs = policy["definition"].as_object().into_iter().flatten();
+                let pair =
+                    |(key, value)| Term::Tuple(vec![Term::text(key), Term::from_json(value)]);
+                Term::List(pairs.map(pair).collect())
+            }
             other => Term::from_json(&policy[other]),
         });
         cells.collect()

@@ -3,6 +3,7 @@
 use super::Done;
 use crate::call::Call;
 use crate::output::Output;
+use crate::term::Term;
 use crate::{Failure, catalogue, help};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -31,8 +32,18 @@ pub(crate) fn help(call: &mut Call) -> Done {
     }
 }
 
-pub(crate) fn version(_call: &mut Call) -> Done {
-    Ok(Output::line(VERSION))
+pub(crate) fn version(call: &mut Call) -> Done {
+    Ok(Output::Report {
+        text: VERSION.to_owned(),
+        value: Term::Map(vec![
+            (Term::atom("result"), Term::atom("ok")),
+            (Term::atom("node"), Term::atom(call.node.name())),
+            (
+                Term::atom("value"),
+                Term::Map(vec![(Term::atom("version"), Term::text(VERSION))]),
+            ),
+        ]),
+    })
 }
 
 pub(crate) fn autocomplete(call: &mut Call) -> Done {

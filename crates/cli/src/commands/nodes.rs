@@ -245,7 +245,7 @@ pub(crate) fn ping(call: &mut Call) -> Done {
         wait.as_millis()
     ));
     call.node.get("/control/node/ping")?.ok()?;
-    Ok(Output::line("Ping succeeded"))
+    Ok(Output::message("Ping succeeded"))
 }
 
 /// Waits until the broker runs. A node that cannot be reached may still start.

@@ -79,7 +79,7 @@ pub(crate) fn delete_queue(call: &mut Call) -> Done {
         ));
     }
     let messages = answer.ok()?["messages"].clone();
-    Ok(Output::line(format!(
+    Ok(Output::message(format!(
         "Queue was successfully deleted with {messages} ready messages"
     )))
 }

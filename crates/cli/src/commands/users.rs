@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, NO_USER, SOFTWARE, UNAVAILABLE};
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,6 +18,9 @@ fn path(user: &str) -> String {
 fn missing(user: &str) -> Failure {
     Failure::error(NO_USER, format!("User \"{user}\" does not exist"))
 }
+
+/// What a new user lacks.
+const DONE: &str = "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.";
 
 fn not_base64() -> Failure {
     Failure::argument("Bad argument: Could not Base64 decode provided password hash value")
@@ -54,10 +57,15 @@ pub(crate) fn add_user(call: &mut Call) -> Done {
         call.node
             .put(&path(&user), &json!({ key: password, "tags": [] }))?,
     )?;
-    call.say(
-        "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.",
-    );
-    Ok(Output::Nothing)
+    call.say(DONE);
+    if call.formatter != Formatter::Json {
+        return Ok(Output::Nothing);
+    }
+    let value = json!({ "status": "ok", "node": call.node.name(), "message": DONE });
+    Ok(Output::Report {
+        text: String::new(),
+        value: Term::from_json(&value),
+    })
 }
 
 pub(crate) fn delete_user(call: &mut Call) -> Done {
@@ -111,10 +119,7 @@ pub(crate) fn authenticate_user(call: &mut Call) -> Done {
     let password = call.password(1)?;
     let body = json!({ "user": user, "password": password });
     match call.node.post("/control/authenticate", &body)?.refused() {
-        None => {
-            call.say("Success");
-            Ok(Output::Nothing)
-        }
+        None => Ok(Output::message("Success")),
         Some(reason) => Err(Failure::error(
             DATA,
             format!("Error: failed to authenticate user \"{user}\"\n{reason}"),
@@ -231,7 +236,7 @@ pub(crate) fn list_user_limits(call: &mut Call) -> Done {
                 Term::text(item["value"].to_string()),
             ]
         });
-        return Ok(Output::rows(&["user", "limits"], rows.collect()));
+        return Ok(Output::rows(&["user", "limits"], rows.collect()).marking_empty());
     }
     let user = call.arguments.option("user").unwrap_or("guest").to_owned();
     call.say(&format!("Listing limits for user \"{user}\" ..."));
@@ -242,5 +247,5 @@ pub(crate) fn list_user_limits(call: &mut Call) -> Done {
     let limits = own
         .first()
         .map_or_else(|| json!({}), |item| item["value"].clone());
-    Ok(Output::line(limits.to_string()))
+    Ok(Output::message(limits.to_string()))
 }

@@ -121,10 +121,10 @@ fn check_queue_type(body: &Map<String, Json>) -> Result<(), Failure> {
 fn change(call: &mut Call, vhost: &str, changes: Map<String, Json>) -> Done {
     let answer = call.node.get(&path(vhost))?;
     if answer.is_missing() {
-        return Err(if call.command.name == "update_vhost_metadata" {
-            Failure::no_vhost(vhost)
-        } else {
+        return Err(if call.command.name == "set_vhost_tags" {
             Failure::error(DATA, format!("Virtual host \"{vhost}\" does not exist"))
+        } else {
+            Failure::no_vhost(vhost)
         });
     }
     let known = answer.ok()?;
@@ -245,7 +245,7 @@ pub(crate) fn list_vhost_limits(call: &mut Call) -> Done {
                 Term::text(item["value"].to_string()),
             ]
         });
-        return Ok(Output::rows(&["vhost", "limits"], rows.collect()));
+        return Ok(Output::rows(&["vhost", "limits"], rows.collect()).marking_empty());
     }
     call.say(&format!(
         "Listing limits for vhost \"{}\" ...",
@@ -272,7 +272,7 @@ pub(crate) fn restart_vhost(call: &mut Call) -> Done {
             ),
         ));
     }
-    Ok(Output::line(format!(
+    Ok(Output::message(format!(
         "Vhost '{vhost}' is already running on node '{node}'"
     )))
 }
