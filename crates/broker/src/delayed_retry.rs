@@ -1,9 +1,8 @@
 //! Delayed retry: how long a message waits that a consumer gave back, and when the queue gives up.
 //!
-//! These are the settings and the arithmetic. The queue machine hands such messages out, the shard counts attempts in their headers
-//! and puts them into the delay store, and they enter the queue again when they are due.
-//!
-//! Compat: as RabbitMQ's quorum queues do from 4.3 on, for classic queues; multiplier, jitter and limit are ours.
+//! These are the settings and the arithmetic. In a quorum queue such messages wait where they are, as in RabbitMQ from 4.3 on. A classic
+//! queue hands them out, the shard counts attempts in their headers and puts them into the delay store, and they enter the queue again
+//! when they are due. Multiplier, jitter and limit are ours.
 
 use crate::command::Outcome;
 
@@ -36,6 +35,16 @@ impl RetryType {
             "failed" => Some(Self::Failed),
             "returned" => Some(Self::Returned),
             _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::All => "all",
+            Self::Failed => "failed",
+            Self::Returned => "returned",
         }
     }
 }
@@ -74,6 +83,12 @@ impl DelayedRetry {
     /// Whether any message ever waits.
     pub fn is_enabled(&self) -> bool {
         self.delays(Outcome::Fail) || self.delays(Outcome::Requeue)
+    }
+
+    /// The longest wait in a quorum queue, milliseconds. Compat: unless somebody says how waits grow and how far, all are alike.
+    pub fn longest_ms(&self) -> u64 {
+        let even = self.min_ms.filter(|_| self.multiplier.is_none());
+        self.max_ms.or(even).unwrap_or(RETRY_MS_MAX)
     }
 
     /// Whether so many failed deliveries are too many.

@@ -471,8 +471,8 @@ impl Reader<'_> {
     }
 
     fn delayed_retry(&self, queue_type: QueueType) -> Result<DelayedRetry, Error> {
-        if queue_type != QueueType::Classic {
-            return self.check_delayed_retry().map(|()| DelayedRetry::default());
+        if queue_type == QueueType::Quorum {
+            return Ok(self.delayed_retry_of_quorum());
         }
         let key = "x-delayed-retry-type";
         let retry_type = match self.text(key)? {
@@ -504,6 +504,25 @@ impl Reader<'_> {
             return Err(self.invalid("x-delayed-retry-max", "smaller_than_x-delayed-retry-min"));
         }
         Ok(retry)
+    }
+
+    /// Compat: nothing is checked, and what makes no sense means that nothing waits.
+    fn delayed_retry_of_quorum(&self) -> DelayedRetry {
+        let retry_type = self.arguments.get("x-delayed-retry-type");
+        let wait_ms = |key| {
+            let value = self.arguments.get(key).and_then(Value::as_int);
+            let wait_ms = value.and_then(|value| u64::try_from(value).ok());
+            wait_ms.filter(|wait_ms| *wait_ms > 0)
+        };
+        DelayedRetry {
+            retry_type: retry_type
+                .and_then(Value::as_str)
+                .and_then(RetryType::parse)
+                .unwrap_or_default(),
+            min_ms: wait_ms("x-delayed-retry-min"),
+            max_ms: wait_ms("x-delayed-retry-max"),
+            ..DelayedRetry::default()
+        }
     }
 
     /// Arguments that are checked and then have no effect on this node.
@@ -555,24 +574,7 @@ impl Reader<'_> {
         }
     }
 
-    /// # Errors
-    /// `NotImplemented`: what comes back is delivered at once on this node.
-    fn check_delayed_retry(&self) -> Result<(), Error> {
-        let key = "x-delayed-retry-type";
-        match self.arguments.get(key).and_then(Value::as_str) {
-            Some(kind @ ("all" | "failed" | "returned")) => Err(Error::NotImplemented(
-                format!(
-                    "'{key}' '{kind}' of queue '{}' in vhost '{}' is not available on this node",
-                    self.name, self.vhost
-                )
-                .into(),
-            )),
-            // Compat: anything else means that nothing is delayed.
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Arguments about copies on other nodes and their memory: checked, and without effect while there is one copy.
+    /// Arguments about copies and consumers on other nodes and about memory: checked, and without effect while there is one node.
     fn check_group(&self) -> Result<(), Error> {
         self.integer("x-quorum-initial-group-size", 1, i64::MAX)?;
         self.integer("x-consumer-disconnected-timeout", 0, i64::MAX)?;

@@ -446,6 +446,8 @@ fn range(query: &Query, name: &str) -> Result<Option<Range>, ApiError> {
 pub(crate) struct Totals {
     pub(crate) ready: u64,
     pub(crate) unacked: u64,
+    /// Those that wait to be tried again.
+    pub(crate) delayed: u64,
     pub(crate) counters: Counters,
 }
 
@@ -455,14 +457,21 @@ impl Totals {
         Self {
             ready: figures.ready,
             unacked: figures.unacked,
+            delayed: figures.delayed,
             counters: figures.counters,
         }
+    }
+
+    /// All that is in the queues.
+    pub(crate) fn messages(&self) -> u64 {
+        self.ready + self.unacked + self.delayed
     }
 
     /// Adds others.
     pub(crate) fn add(&mut self, other: &Self) {
         self.ready += other.ready;
         self.unacked += other.unacked;
+        self.delayed += other.delayed;
         self.counters.add(&other.counters);
     }
 
@@ -470,7 +479,7 @@ impl Totals {
         let counters = &self.counters;
         let deliveries = deliveries(counters);
         [
-            self.ready + self.unacked,
+            self.messages(),
             self.ready,
             self.unacked,
             counters.published,

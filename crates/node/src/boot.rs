@@ -23,7 +23,7 @@ use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
 };
-use broker::queue::{Stored, owner_of_ids, owner_of_replay};
+use broker::queue::{Stored, owner_of_attempts, owner_of_ids, owner_of_replay};
 use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
 use std::collections::HashSet;
 use std::io::Write;
@@ -592,8 +592,10 @@ fn stored_queues(
     let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
     let mut live = HashSet::new();
     for (id, queue) in &recovered.queues {
-        // The ids of messages of a queue, and its notes of what it keeps, are where it is.
-        let owner = owner_of_ids(*id).or_else(|| owner_of_replay(*id));
+        // The ids of messages of a queue, and its notes of what it keeps and what came back, are where it is.
+        let owner = owner_of_ids(*id)
+            .or_else(|| owner_of_replay(*id))
+            .or_else(|| owner_of_attempts(*id));
         let owner = owner.unwrap_or(*id);
         let owner = match (
             metadata.queue_by_id(owner),

@@ -68,6 +68,12 @@ pub struct QueueFigures {
     pub unacked: u64,
     /// Bytes of theirs that are in memory.
     pub unacked_bytes: u64,
+    /// Messages that came back and wait to be tried again.
+    pub delayed: u64,
+    /// Bytes of their bodies.
+    pub delayed_bytes: u64,
+    /// When the first and the last of them are due, milliseconds since 1970.
+    pub delayed_until_ms: Option<(u64, u64)>,
     /// Messages that were settled and are kept by the replay window.
     pub replayable: u64,
     /// Bytes of their bodies.

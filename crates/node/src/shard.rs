@@ -38,8 +38,8 @@ use broker::error::ResourceKind;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
 use broker::queue::{
-    Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored, ids_of,
-    owner_of_replay, replay_of,
+    Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored, attempts_of, ids_of,
+    owner_of_attempts, owner_of_replay, replay_of,
 };
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
@@ -233,9 +233,11 @@ impl Shard {
         }
     }
 
-    /// Only a queue itself can tell what it keeps for replays from what waits, so it is asked before anybody counts its messages.
+    /// Only a queue itself can tell what it keeps for replays, or tries again later, from what waits, so it is asked before anybody
+    /// counts its messages.
     fn start_keeping_queues(&mut self) {
-        let notes = self.stored.keys().copied().filter_map(owner_of_replay);
+        let keeps = |id| owner_of_replay(id).or_else(|| owner_of_attempts(id));
+        let notes = self.stored.keys().copied().filter_map(keeps);
         for queue in notes.collect::<Vec<_>>() {
             self.start_clock(queue);
         }
@@ -654,6 +656,8 @@ impl Shard {
         machine.start_deduplication(dead_letter::headers, ids, &mut self.effects);
         let notes = self.stored.remove(&replay_of(id)).unwrap_or_default();
         machine.start_replay_window(notes, &mut self.effects);
+        let attempts = self.stored.remove(&attempts_of(id)).unwrap_or_default();
+        machine.start_attempts(attempts, &mut self.effects);
         self.queues.insert(id, machine);
         // Its first look at the clock: what has expired meanwhile, and when to wake.
         self.wakes.push(Reverse((Duration::ZERO, id)));

@@ -319,11 +319,15 @@ fn delayed_publish(queue: &mut Target<'_>, value: &Json) {
     }
 }
 
-/// The argument, if there is one; so for all keys of delayed retries.
+fn is_quorum(queue: &Target<'_>) -> bool {
+    queue.settings.queue_type == QueueType::Quorum
+}
+
+/// The argument of a classic queue, if there is one; so for all keys of delayed retries. Of a quorum queue the policy's type and the
+/// smaller wait hold, as in RabbitMQ.
 fn delayed_retry_type(queue: &mut Target<'_>, value: &Json) {
-    // Compat: RabbitMQ's quorum queues have this; here only classic ones do.
-    if queue.settings.queue_type == QueueType::Classic
-        && queue.arguments.get("x-delayed-retry-type").is_none()
+    let is_free = queue.arguments.get("x-delayed-retry-type").is_none();
+    if (is_quorum(queue) || is_free)
         && let Some(retry_type) = value.as_str().and_then(RetryType::parse)
     {
         queue.settings.delayed_retry.retry_type = retry_type;
@@ -331,12 +335,20 @@ fn delayed_retry_type(queue: &mut Target<'_>, value: &Json) {
 }
 
 fn delayed_retry_min(queue: &mut Target<'_>, value: &Json) {
+    let lowers = is_quorum(queue);
     let setting = &mut queue.settings.delayed_retry.min_ms;
+    if lowers {
+        return lower(setting, value);
+    }
     *setting = setting.or(value.as_u64());
 }
 
 fn delayed_retry_max(queue: &mut Target<'_>, value: &Json) {
+    let lowers = is_quorum(queue);
     let setting = &mut queue.settings.delayed_retry.max_ms;
+    if lowers {
+        return lower(setting, value);
+    }
     *setting = setting.or(value.as_u64());
 }
 

@@ -4,7 +4,7 @@
 ///
 /// Conservation: `recovered + published` is always `acked + auto_acked + expired + max_length + rejected + delivery_limit +
 /// purged + removed + lost` plus
-/// what is ready, unacked and undead now.
+/// what is ready, unacked, undead and waits to be tried again now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Found in the log when the machine was made.

@@ -95,6 +95,7 @@ impl Queue {
             self.unused_deadline(now),
             self.leases.as_ref().and_then(|leases| leases.check_at()),
             self.undead.retry_at(),
+            self.retries.as_ref().and_then(|retries| retries.next_due()),
         ];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             self.wake_by(at, effects);

@@ -60,7 +60,7 @@ pub(super) struct Journal {
     tickets: VecDeque<Ticket>,
     /// Settled positions that the log still has to be told, `from..until`, as they came.
     settles: Vec<(Position, Position)>,
-    /// Something was settled that a note of the replay window tells the log.
+    /// Something was settled, or came back, that a note tells the log.
     notes_waiting: bool,
     /// In ascending order of tickets.
     barriers: VecDeque<Barrier>,
@@ -187,8 +187,11 @@ impl Journal {
         self.announce(false, effects);
     }
 
-    /// Something was settled that will be in the next batch as a note.
+    /// Something was settled, or came back, that will be in the next batch as a note.
     pub(super) fn settle_by_note(&mut self, effects: &mut Effects) {
+        if self.failed {
+            return;
+        }
         self.notes_waiting = true;
         self.announce(false, effects);
     }

@@ -18,9 +18,9 @@ impl Queue {
             Overflow::RejectPublish | Overflow::RejectPublishDlx => {
                 arguments
                     .max_length
-                    .is_some_and(|max| self.ready.count() + self.undead_count() >= max)
+                    .is_some_and(|max| self.limited_count() + self.undead_count() >= max)
                     || arguments.max_length_bytes.is_some_and(|max| {
-                        self.ready.bytes() + u64::from(entry::body_bytes(message)) > max
+                        self.limited_bytes() + u64::from(entry::body_bytes(message)) > max
                     })
             }
         }
@@ -32,10 +32,20 @@ impl Queue {
         arguments.overflow == Overflow::DropHead
             && (arguments
                 .max_length
-                .is_some_and(|max| self.ready.count() > max)
+                .is_some_and(|max| self.limited_count() > max)
                 || arguments
                     .max_length_bytes
-                    .is_some_and(|max| self.ready.bytes() > max))
+                    .is_some_and(|max| self.limited_bytes() > max))
+    }
+
+    /// Messages that count for the length limits.
+    fn limited_count(&self) -> u64 {
+        self.ready.count() + self.delayed_count()
+    }
+
+    /// Bytes that do.
+    fn limited_bytes(&self) -> u64 {
+        self.ready.bytes() + self.delayed_bytes()
     }
 
     /// Drops the first message if there are too many. False if there are not, or if it must be read first.
@@ -62,7 +72,8 @@ impl Queue {
         let wanted = consumed
             || !self.gets.is_empty()
             || self.is_over_length()
-            || self.browses_need_levels();
+            || self.browses_need_levels()
+            || self.attempts_need_entries();
         let load = if wanted {
             self.ready.wanted_load(bytes, consumed)
         } else {
@@ -137,13 +148,17 @@ impl Queue {
             self.journal.want_spill(self.next, effects);
         }
         self.relieve_unacked();
+        if let Some(retries) = &mut self.retries {
+            let journal = &self.journal;
+            retries.relieve(|entry| journal.is_written(entry));
+        }
     }
 
     /// Unacked payloads are needed again only if they come back, or to be dead-lettered.
     pub(super) fn relieve_unacked(&mut self) {
         if self.unacked.ram_bytes() > self.ram_limit
             && self.settings.arguments.dead_letter_exchange.is_none()
-            && !self.settings.arguments.delayed_retry.is_enabled()
+            && (self.attempts.is_some() || !self.settings.arguments.delayed_retry.is_enabled())
         {
             let journal = &self.journal;
             self.unacked.evict(|entry| journal.is_written(entry));

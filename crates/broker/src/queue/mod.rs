@@ -20,7 +20,8 @@
 //! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
 //! it made the machine.
 //!
-//! Reading order: [`mod@self`], `expiry`, `limits`, `intake`, `ready`, `consumers`, `unacked`, `confirms`, `journal`, `entry`, `browse`.
+//! Reading order: [`mod@self`], `expiry`, `limits`, `intake`, `ready`, `consumers`, `unacked`, `attempts`, `retry`, `confirms`, `journal`,
+//! `entry`, `browse`.
 //!
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
@@ -39,10 +40,12 @@ mod journal;
 mod limits;
 mod ready;
 mod replay;
+mod retry;
 mod timeout;
 mod unacked;
 mod undead;
 
+pub use attempts::{attempts_of, owner_of_attempts};
 pub(crate) use confirms::Confirms;
 pub use consumers::Consumer;
 pub use counters::Counters;
@@ -71,6 +74,7 @@ use intake::Intake;
 use journal::Journal;
 use ready::{Front, Load, Ready};
 use replay::Replay;
+use retry::Retries;
 use std::collections::VecDeque;
 use std::time::Duration;
 use timeout::Leases;
@@ -187,6 +191,8 @@ pub struct Queue {
     /// The clocks when a deadline was last set, to put deadlines into records.
     clocks: Now,
     deleting: bool,
+    /// Notes of what happened before the restart are being read; commands wait.
+    is_starting: bool,
     /// Nothing is handed out until an operator says so.
     paused: bool,
     /// Operators who look at messages, if there were any.
@@ -203,6 +209,8 @@ pub struct Queue {
     in_expired_run: bool,
     /// Of a quorum queue: how often messages came back.
     attempts: Option<Box<AttemptsOf>>,
+    /// Of a quorum queue: messages that came back and wait to be tried again, if there were any.
+    retries: Option<Box<Retries>>,
     /// Of a quorum queue: some messages, ready or out, may be of another level than most.
     has_other_levels: bool,
     /// Messages that died and whose new queues have not all got them.
@@ -248,6 +256,7 @@ impl Queue {
             wake_at: None,
             clocks: Now::default(),
             deleting: false,
+            is_starting: false,
             paused: false,
             browses: None,
             dedup: None,
@@ -257,6 +266,7 @@ impl Queue {
             dead_letter_bytes_left: DEAD_LETTER_BYTES_MAX,
             in_expired_run: false,
             attempts: is_quorum.then(Box::default),
+            retries: None,
             has_other_levels: false,
             undead: Undead::default(),
             leases: is_quorum.then(Box::default),
@@ -333,7 +343,12 @@ impl Queue {
     /// RAM that message payloads take, ready and unacked.
     pub fn ram_bytes(&self) -> usize {
         let replay = self.replay.as_ref().map_or(0, |replay| replay.ram_bytes());
-        self.ready.ram_bytes() + self.unacked.ram_bytes() + self.undead.ram_bytes() + replay
+        let retries = self
+            .retries
+            .as_ref()
+            .map_or(0, |retries| retries.ram_bytes());
+        let (ready, unacked) = (self.ready.ram_bytes(), self.unacked.ram_bytes());
+        ready + unacked + self.undead.ram_bytes() + replay + retries
     }
 
     /// The part of it that unacked messages take.
@@ -355,6 +370,10 @@ impl Queue {
                 .attempts
                 .as_ref()
                 .is_none_or(|attempts| attempts.is_empty())
+            && self
+                .retries
+                .as_ref()
+                .is_none_or(|retries| retries.is_empty())
             && self.confirms.is_empty()
             && self.gets.is_empty()
             && self.load.is_none()
@@ -421,7 +440,7 @@ impl Queue {
         if self.deleting {
             return self.apply_deleted(command, effects);
         }
-        if self.is_reading_notes() {
+        if self.is_starting {
             return self.wait_for_notes(command);
         }
         match command {
@@ -501,6 +520,11 @@ impl Queue {
                 .map(|delivered| &delivered.entry);
             for entry in unacked
                 .chain(self.undead.iter_from(collected_until))
+                .chain(
+                    self.retries
+                        .iter()
+                        .flat_map(|retries| retries.iter_from(collected_until)),
+                )
                 .chain(self.ready.iter_from(collected_until))
                 .filter(|entry| entry.logged)
             {
@@ -539,11 +563,15 @@ impl Queue {
         // If nothing that was ever delivered can come back, nothing needs the mark.
         let came_out = !self.unacked.is_empty()
             || !self.undead.is_empty()
+            || self.delayed_count() > 0
             || self.ready.has_requeued()
             || self.ready.has_levels()
             || self.ready.first() < self.journal.delivered_until();
         if let Some(dedup) = &mut self.dedup {
             dedup.collect(ids_of(queue), self.next, sink);
+        }
+        if let Some(attempts) = &mut self.attempts {
+            attempts.collect(queue, sink);
         }
         if let Some(replay) = &mut self.replay {
             let deadline_of = |entry: &Entry| entry.deadline.to_wall_ms(clocks);
@@ -595,14 +623,24 @@ impl Queue {
     ) {
         let Some(load) = self.load.take() else { return };
         self.clocks = now;
+        self.undead_read(&messages, (load.from, reached.min(load.until)), effects);
         let delivered_until = self.journal.delivered_until();
         let arguments = &self.settings.arguments;
+        let mut found_waiting = Vec::new();
         if let Some(attempts) = &mut self.attempts {
             for (position, message, _) in &messages {
+                let level = level(arguments, message);
+                match attempts.found(*position) {
+                    0 => {}
+                    due_at_ms => found_waiting.push((level, *position, due_at_ms)),
+                }
                 attempts.note_before(*position, entry::failed_before(message));
-                self.has_other_levels |= level(arguments, message) != LEVEL_DEFAULT;
+                self.has_other_levels |= level != LEVEL_DEFAULT;
             }
+            attempts.all_found(load.from, reached.min(load.until));
         }
+        let attempts = self.attempts.as_deref();
+        let came_back = |position| attempts.is_some_and(|attempts| attempts.knows(position));
         let replay = self.replay.as_deref();
         let (durable, is_quorum) = (self.settings.durable, self.attempts.is_some());
         let entries = messages
@@ -613,7 +651,9 @@ impl Queue {
                 deadline: Deadline::from_wall(now, expires_at_ms),
                 body_bytes: entry::body_bytes(&message),
                 level: level(arguments, &message),
-                redelivered: position < delivered_until || entry::failed_before(&message) > 0,
+                redelivered: position < delivered_until
+                    || entry::failed_before(&message) > 0
+                    || came_back(position),
                 // A transient one was there only to save RAM.
                 logged: durable && (message.persistent || is_quorum),
                 spilled: !(durable && (message.persistent || is_quorum)),
@@ -626,7 +666,11 @@ impl Queue {
         }
         self.counters.lost += expected.saturating_sub(self.ready.count());
         self.counters.recovered += self.ready.count().saturating_sub(expected);
+        self.wait_on(now, found_waiting);
+        self.forget_notes(effects);
+        self.read_undead(effects);
         if !self.deleting {
+            self.wake_to_drop(now, effects);
             self.advance(now, windows, effects);
             self.serve_browses(now, effects);
         }
@@ -637,6 +681,7 @@ impl Queue {
         self.wake_at = None;
         self.take_back_overdue(now, effects);
         self.try_undead_again(now);
+        self.release_due(now, effects);
         self.publish_undead(effects);
         if self.is_unused_too_long(now) && !self.deleting {
             self.deleting = true;
@@ -962,7 +1007,8 @@ impl Queue {
                 }
             }
             Outcome::Requeue | Outcome::Fail
-                if self.settings.arguments.delayed_retry.delays(outcome) =>
+                if self.attempts.is_none()
+                    && self.settings.arguments.delayed_retry.delays(outcome) =>
             {
                 self.retry_later(channel, positions, outcome, effects);
             }
@@ -975,18 +1021,32 @@ impl Queue {
                     self.consumers.settled(delivered.consumer);
                     if outcome == Outcome::Return {
                         self.consumers.pause(delivered.consumer);
+                        self.counters.requeued += 1;
+                        self.put_back(delivered.entry);
                     } else {
                         delivered.entry.redelivered = true;
-                        if self.is_tried_too_often(position, outcome == Outcome::Fail) {
-                            self.drop_entry(now, delivered.entry, Drop::DeliveryLimit, effects);
-                            continue;
-                        }
+                        self.come_back(now, delivered.entry, outcome, effects);
                     }
-                    self.counters.requeued += 1;
-                    self.put_back(delivered.entry);
                 }
                 self.relieve(effects);
             }
+        }
+    }
+
+    /// A message that was out comes back. If it did too often it dies, and it may have to wait.
+    fn come_back(&mut self, now: Now, entry: Entry, outcome: Outcome, effects: &mut Effects) {
+        let failed = outcome == Outcome::Fail;
+        let mut wait_ms = None;
+        if let Some(attempts) = self.came_back(entry.position, failed, effects) {
+            if self.is_tried_too_often(attempts) {
+                return self.drop_entry(now, entry, Drop::DeliveryLimit, effects);
+            }
+            wait_ms = self.retry_wait_ms(entry.position, outcome, attempts);
+        }
+        self.counters.requeued += 1;
+        match wait_ms {
+            Some(wait_ms) => self.try_later(now, entry, wait_ms),
+            None => self.put_back(entry),
         }
     }
 
@@ -1115,7 +1175,7 @@ impl Queue {
 
     fn purge(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
         self.expire(now, effects);
-        let count = self.ready.count();
+        let count = self.ready.count() + self.purge_retries(effects);
         self.counters.purged += count;
         let (journal, confirms, attempts) =
             (&mut self.journal, &mut self.confirms, &mut self.attempts);
@@ -1127,6 +1187,10 @@ impl Queue {
                 attempts.forget(entry.position);
             }
         });
+        if let Some(attempts) = attempts {
+            attempts.forget_restored();
+        }
+        self.forget_notes(effects);
         let runs = cold.into_iter().flat_map(|range| self.without_kept(range));
         for (from, until) in runs.collect::<Vec<_>>() {
             self.journal.settle_range(from, until, effects);
@@ -1247,10 +1311,10 @@ impl Queue {
     /// Brings the queue forward as far as it goes: expiry, limits, gets, deliveries, reads and wake-ups.
     #[inline]
     fn advance(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
+        if self.is_starting {
+            return;
+        }
         if self.replay.is_some() {
-            if self.is_reading_notes() {
-                return;
-            }
             self.trim_replay_window(now, effects);
         }
         if !self.ready.is_empty() || !self.gets.is_empty() {
@@ -1280,7 +1344,7 @@ impl Queue {
 
     /// Levels count no more, unless what is out may come back to one.
     fn forget_levels(&mut self) {
-        if !self.has_other_levels || self.unacked.is_empty() {
+        if !self.has_other_levels || (self.unacked.is_empty() && self.delayed_count() == 0) {
             self.ready.forget_levels(self.next);
             self.has_other_levels = false;
         }
@@ -1508,10 +1572,13 @@ impl Queue {
         };
         let failed = matches!(cause, Drop::Rejected { failed: true });
         let failed_deliveries = self.last_attempt(&entry, failed);
-        let has_letter = self.has_dead_letters() && entry.message.is_some();
-        if has_letter && (self.settings.arguments.keeps_dead_letters() || self.is_dropping()) {
+        let stays = self.settings.arguments.keeps_dead_letters()
+            || self.is_dropping()
+            || entry.message.is_none();
+        if self.has_dead_letters() && stays {
             self.keep_undead(entry, reason, failed_deliveries);
             self.publish_undead(effects);
+            self.read_undead(effects);
             return self.wake_to_drop(now, effects);
         }
         self.drops_left = self.drops_left.saturating_sub(1);
@@ -1572,6 +1639,12 @@ impl Queue {
         self.unacked.check_invariants();
         self.confirms.check_invariants();
         self.journal.check_invariants();
+        if let Some(attempts) = &self.attempts {
+            attempts.check_invariants();
+        }
+        if let Some(retries) = &self.retries {
+            retries.check_invariants();
+        }
         if let Some(replay) = &self.replay {
             replay.check_invariants(&self.journal);
         }
@@ -1585,7 +1658,10 @@ impl Queue {
         });
         assert_eq!(
             self.counters.present(),
-            self.ready.count() + self.unacked.len() as u64 + self.undead_count(),
+            self.ready.count()
+                + self.unacked.len() as u64
+                + self.undead_count()
+                + self.delayed_count(),
             "messages are neither made nor lost: {:?}",
             self.counters
         );

@@ -418,6 +418,7 @@ impl Queue {
         if stored.messages > 0 {
             replay.unread = Some((stored.first, stored.next));
             self.read_notes(effects);
+            self.follow_start();
         }
     }
 
@@ -572,27 +573,34 @@ impl Queue {
         count
     }
 
-    /// Whether commands wait until it is known what is kept.
-    #[inline]
-    pub(super) fn is_reading_notes(&self) -> bool {
-        self.replay
-            .as_ref()
-            .is_some_and(|replay| replay.is_unread())
+    /// Commands wait as long as it is not known what is kept, or what came back.
+    pub(super) fn follow_start(&mut self) {
+        let replay = self.replay.as_ref();
+        let attempts = self.attempts.as_ref();
+        self.is_starting = replay.is_some_and(|replay| replay.is_unread())
+            || attempts.is_some_and(|attempts| attempts.is_unread());
     }
 
     pub(super) fn wait_for_notes(&mut self, command: QueueCommand) {
-        if let Some(replay) = &mut self.replay {
+        if let Some(replay) = self.replay.as_mut().filter(|replay| replay.is_unread()) {
             replay.waiting.push_back(command);
+        } else if let Some(attempts) = &mut self.attempts {
+            attempts.wait(command);
         }
     }
 
     /// The queue goes while it was still waiting.
     pub(super) fn take_waiting_commands(&mut self) -> VecDeque<QueueCommand> {
-        let Some(replay) = &mut self.replay else {
-            return VecDeque::new();
-        };
-        replay.unread = None;
-        std::mem::take(&mut replay.waiting)
+        let mut waiting = VecDeque::new();
+        if let Some(replay) = &mut self.replay {
+            replay.unread = None;
+            waiting.append(&mut replay.waiting);
+        }
+        if let Some(attempts) = &mut self.attempts {
+            waiting.append(&mut attempts.take_waiting());
+        }
+        self.follow_start();
+        waiting
     }
 
     fn read_notes(&self, effects: &mut Effects) {
@@ -638,6 +646,8 @@ impl Queue {
         if self.deleting {
             return;
         }
+        self.follow_start();
+        self.read_attempts(effects);
         for command in waiting {
             self.apply(now, command, windows, effects);
         }

@@ -4,10 +4,10 @@
 //! those that are out when the oldest could be due, and then knows when to look again. Classic queues have no such timeout, as
 //! in RabbitMQ 4.3.
 
+use super::Queue;
 use super::consumers::{ConsumerKey, Consumers};
 use super::unacked::AT_NO_TIME;
-use super::{Drop, Queue};
-use crate::command::{ChannelId, Positions, Reply};
+use crate::command::{ChannelId, Outcome, Positions, Reply};
 use crate::effect::{Effect, Effects};
 use crate::value::Value;
 use base::{Now, Position};
@@ -116,14 +116,9 @@ impl Queue {
                 continue;
             };
             self.consumers.settled(consumer);
-            self.counters.requeued += 1;
-            delivered.entry.redelivered = true;
             positions.push(position);
-            if self.is_tried_too_often(position, false) {
-                self.drop_entry(now, delivered.entry, Drop::DeliveryLimit, effects);
-            } else {
-                self.put_back(delivered.entry);
-            }
+            delivered.entry.redelivered = true;
+            self.come_back(now, delivered.entry, Outcome::Requeue, effects);
         }
         let known = self.consumers.id_of(consumer);
         if let Some(id) = known {

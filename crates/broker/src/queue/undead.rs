@@ -1,12 +1,14 @@
 //! Messages that died and are still here.
 //!
 //! With `x-dead-letter-strategy=at-least-once` a message stays until all queues that it goes to have it; if one refuses it, or there
-//! is none, it is tried again later. Without, it stays only while there are more of them than a turn may make dead letters of.
+//! is none, it is tried again later. Without, it stays only while there are more of them than a turn may make dead letters of, or until
+//! its payload is read that left RAM before the queue had a dead-letter exchange.
 //!
 //! ```text
 //!   dies ──▶ waiting ──▶ DeadLetter ──▶ gone                     at most once
-//!               ▲            └────────▶ sent ── arrived ──▶ gone     at least once
-//!               └── stuck ◀──────────────┘ refused
+//!     │         ▲ ▲          └────────▶ sent ── arrived ──▶ gone     at least once
+//!     │  read   │ └── stuck ◀────────────┘ refused
+//!     └──▶ unread
 //! ```
 //!
 //! What is here is still in the log: after a crash it is back in the queue and may be delivered again.
@@ -16,7 +18,9 @@
 
 use super::Queue;
 use super::entry::Entry;
-use crate::effect::{DeadLetterReason, Effects};
+use super::ready::Load;
+use crate::effect::{DeadLetterReason, Effect, Effects};
+use crate::message::SharedMessage;
 use base::{Now, Position};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -36,6 +40,8 @@ struct Dead {
 
 #[derive(Debug, Default)]
 pub(super) struct Undead {
+    /// Whose payload only the store has.
+    unread: BTreeMap<Position, Dead>,
     /// To be published.
     waiting: VecDeque<Dead>,
     /// On their way to other queues.
@@ -48,7 +54,7 @@ pub(super) struct Undead {
 
 impl Undead {
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + self.sent.len() + self.stuck.len()
+        self.unread.len() + self.waiting.len() + self.sent.len() + self.stuck.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -69,6 +75,7 @@ impl Undead {
         self.retry_at
     }
 
+    /// Those that the log may not have yet.
     pub(super) fn iter_from(&self, from: Position) -> impl Iterator<Item = &Entry> {
         let all = self
             .waiting
@@ -89,11 +96,61 @@ impl Queue {
         failed_deliveries: u32,
     ) {
         self.undead.ram_bytes += entry.ram_bytes();
-        self.undead.waiting.push_back(Dead {
+        let position = entry.position;
+        let is_here = entry.message.is_some();
+        let dead = Dead {
             entry,
             reason,
             failed_deliveries,
+        };
+        if is_here {
+            self.undead.waiting.push_back(dead);
+        } else {
+            self.undead.unread.insert(position, dead);
+        }
+    }
+
+    /// Reads the next payload that is needed to publish a dead letter, unless another read is under way.
+    pub(super) fn read_undead(&mut self, effects: &mut Effects) {
+        let Some((&position, _)) = self.undead.unread.first_key_value() else {
+            return;
+        };
+        if self.load.is_some() {
+            return;
+        }
+        let load = Load::of_known(position);
+        self.load = Some(load);
+        effects.push(Effect::Load {
+            queue: self.id(),
+            from: load.from,
+            until: load.until,
+            bytes_max: 1,
         });
+    }
+
+    /// The store has answered for `from..until`: what it should have had there and had not is lost.
+    pub(super) fn undead_read(
+        &mut self,
+        messages: &[(Position, SharedMessage, Option<u64>)],
+        range: (Position, Position),
+        effects: &mut Effects,
+    ) {
+        if self.undead.unread.is_empty() {
+            return;
+        }
+        for (position, message, _) in messages {
+            if let Some(mut dead) = self.undead.unread.remove(position) {
+                dead.entry.message = Some(message.clone());
+                self.undead.ram_bytes += dead.entry.ram_bytes();
+                self.undead.waiting.push_back(dead);
+            }
+        }
+        let lost = self.undead.unread.extract_if(range.0..range.1, |_, _| true);
+        for (_, dead) in lost.collect::<Vec<_>>() {
+            self.counters.lost += 1;
+            self.forget(&dead.entry, effects);
+        }
+        self.publish_undead(effects);
     }
 
     /// Publishes what waits, as far as this turn may.

@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, channel, consume, consumer, message, publish, settings, settle, show};
 use base::Position;
-use broker::command::{Outcome, QueueCommand};
+use broker::command::{Attempts, Outcome, QueueCommand};
 use broker::delayed_retry::{DelayedRetry, RetryType};
 use broker::effect::{Effect, Effects};
 use broker::message::Message;
@@ -1155,4 +1155,70 @@ fn what_is_to_be_tried_later_leaves_the_queue_and_comes_back_marked() {
     assert_eq!(rig.queue.ready_count(), 2, "the limit is for new messages");
     command(&mut rig, get(), "c9 get-ok 1 ready=1");
     command(&mut rig, get(), "c9 get-ok 2 redelivered ready=0");
+}
+
+#[test]
+fn delivery_counts_survive_a_crash() {
+    let mut rig = quorum_queue(QueueArguments {
+        delivery_limit: Some(2),
+        ..to_dlx()
+    });
+    for _ in 0..3 {
+        rig.command(publish(transient(), None));
+    }
+    for outcome in [Outcome::Fail, Outcome::Requeue] {
+        (0..3).for_each(|_| drop(rig.command(get())));
+        rig.command(settle(9, &[0, 1], outcome));
+        rig.command(settle(9, &[2], Outcome::Return));
+    }
+    rig.catch_up();
+    let noted = |rig: &Rig, position| rig.attempts_on_disk(Position(position)).0;
+    let counts = |acquired, failed| Attempts { acquired, failed };
+    assert_eq!(rig.disk_attempts.len(), 1, "older notes are forgotten");
+    for position in [0, 1] {
+        assert_eq!(noted(&rig, position), counts(2, 1));
+    }
+    assert!(noted(&rig, 2).is_first());
+    rig.crash();
+    rig.catch_up();
+    rig.command(get());
+    let effects = rig.catch_up();
+    assert_eq!(show(&effects), "c9 get-ok 0 ready=2 2/1");
+    rig.command(settle(9, &[0], Outcome::Fail));
+    rig.command(get());
+    let effects = rig.command(settle(9, &[0], Outcome::Fail));
+    assert!(show(&effects).contains("dead-letter delivery_limit to dlx"));
+    rig.command(get());
+    rig.command(settle(9, &[1], Outcome::Ack));
+    rig.catch_up();
+    assert!(rig.disk_attempts.is_empty());
+}
+
+#[test]
+fn what_waits_to_be_tried_again_is_not_ready_and_counts_for_limits() {
+    let mut rig = quorum_queue(QueueArguments {
+        max_length: Some(2),
+        delayed_retry: DelayedRetry {
+            retry_type: RetryType::Failed,
+            min_ms: Some(1000),
+            ..DelayedRetry::default()
+        },
+        ..QueueArguments::default()
+    });
+    rig.command(publish(transient(), None));
+    rig.command(get());
+    rig.command(settle(9, &[0], Outcome::Fail));
+    rig.catch_up();
+    command(&mut rig, get(), "c9 get-empty");
+    assert_eq!((rig.queue.ready_count(), rig.queue.delayed_count()), (0, 1));
+    rig.command(publish(transient(), None));
+    rig.command(publish(transient(), None));
+    assert_eq!(rig.queue.counters().max_length, 1);
+    rig.crash();
+    rig.catch_up();
+    assert_eq!((rig.queue.ready_count(), rig.queue.delayed_count()), (0, 1));
+    rig.pass_ms(999);
+    assert_eq!(rig.queue.delayed_count(), 1);
+    rig.pass_ms(1);
+    assert_eq!((rig.queue.ready_count(), rig.queue.delayed_count()), (1, 0));
 }

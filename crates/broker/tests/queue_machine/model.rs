@@ -10,6 +10,7 @@ use crate::rig::{
 use base::{ConnectionId, Name, Now, Position};
 use broker::browse::{BrowsedMessage, BrowsedState, Cursor, Operation, OperationReply, Present};
 use broker::command::{Attempts, ConfirmTo, ConsumerId, Outcome, QueueCommand, Reply};
+use broker::delayed_retry::{DelayedRetry, RetryType};
 use broker::effect::{DeadLetterReason, Effect};
 use broker::message::{Address, SharedMessage};
 use broker::queue::QueueSettings;
@@ -75,6 +76,8 @@ struct Model {
     /// By level and position.
     ready: BTreeMap<(Reverse<u8>, u64), Kept>,
     unacked: BTreeMap<u64, (u64, Option<u32>, Kept)>,
+    /// What waits to be tried again, and until when.
+    delayed: BTreeMap<u64, (Duration, Kept)>,
     consumers: Vec<KnownConsumer>,
     gets: Vec<(u64, bool)>,
     /// Publishes whose confirm is owed, with their position.
@@ -112,6 +115,7 @@ impl Model {
             settings,
             next: 0,
             ready: BTreeMap::new(),
+            delayed: BTreeMap::new(),
             unacked: BTreeMap::new(),
             consumers: Vec::new(),
             gets: Vec::new(),
@@ -153,8 +157,41 @@ impl Model {
     fn ready_bytes(&self) -> u64 {
         self.ready
             .values()
+            .chain(self.delayed.values().map(|(_, kept)| kept))
             .map(|kept| kept.message.body.len() as u64)
             .sum()
+    }
+
+    fn ready_count(&self) -> u64 {
+        (self.ready.len() + self.delayed.len()) as u64
+    }
+
+    /// What waited to be tried again and is due waits no longer.
+    fn release(&mut self, now: Now) {
+        let due = self
+            .delayed
+            .extract_if(.., |_, (due, _)| *due <= now.monotonic);
+        for (position, (_, kept)) in due.collect::<Vec<_>>() {
+            self.ready.insert(self.key(position, &kept.message), kept);
+        }
+    }
+
+    /// How long a message that came back waits.
+    fn wait_of(&self, outcome: Outcome, kept: &Kept) -> Option<Duration> {
+        let retry = self.settings.arguments.delayed_retry;
+        let min = retry
+            .min_ms
+            .filter(|_| self.is_quorum() && retry.delays(outcome))?;
+        let wait = min * u64::from(kept.attempts.failed.max(1));
+        Some(Duration::from_millis(wait.min(retry.max_ms.unwrap_or(min))))
+    }
+
+    /// All that is in the queue, by position.
+    fn kept(&self) -> impl Iterator<Item = (u64, &Kept)> {
+        let ready = self.ready.iter().map(|(key, kept)| (key.1, kept));
+        let unacked = self.unacked.iter().map(|(at, (.., kept))| (*at, kept));
+        let delayed = self.delayed.iter().map(|(at, (_, kept))| (*at, kept));
+        ready.chain(unacked).chain(delayed)
     }
 
     /// A publish was accepted.
@@ -457,7 +494,8 @@ impl Model {
             .unacked
             .get(&position)
             .map(|(.., kept)| kept)
-            .or_else(|| ready.map(|(_, kept)| kept));
+            .or_else(|| ready.map(|(_, kept)| kept))
+            .or_else(|| self.delayed.get(&position).map(|(_, kept)| kept));
         if live.is_some_and(|kept| self.is_kept(&kept.message)) {
             assert!(
                 rig.disk.contains_key(&Position(position)),
@@ -516,7 +554,7 @@ impl Model {
         arguments.overflow == Overflow::DropHead
             && (arguments
                 .max_length
-                .is_some_and(|max| self.ready.len() as u64 > max)
+                .is_some_and(|max| self.ready_count() > max)
                 || arguments
                     .max_length_bytes
                     .is_some_and(|max| self.ready_bytes() > max))
@@ -534,7 +572,11 @@ impl Model {
             return;
         }
         assert!(self.gets.is_empty(), "a get waits for nothing");
-        assert!(!self.is_over_length(), "over its length limit");
+        assert!(
+            self.ready.is_empty() || !self.is_over_length(),
+            "over its length limit"
+        );
+        assert_eq!(rig.queue.delayed_count(), self.delayed.len() as u64);
         if let Some((key, kept)) = self.ready.first_key_value() {
             assert!(
                 kept.expires.is_none_or(|at| at > rig.now.monotonic),
@@ -552,6 +594,9 @@ impl Model {
     fn recover(&mut self, rig: &Rig) {
         let mut before = std::mem::take(&mut self.ready);
         for (position, (_, _, kept)) in std::mem::take(&mut self.unacked) {
+            before.insert(self.key(position, &kept.message), kept);
+        }
+        for (position, (_, kept)) in std::mem::take(&mut self.delayed) {
             before.insert(self.key(position, &kept.message), kept);
         }
         for ((level, position), kept) in &before {
@@ -576,15 +621,20 @@ impl Model {
             let key = self.key(position.0, message);
             let known = before.contains_key(&key) || self.settled.contains(&position.0);
             assert!(known, "{position:?} comes from nowhere");
-            self.ready.insert(
-                key,
-                Kept {
-                    message: message.clone(),
-                    expires,
-                    mark: Mark::Either,
-                    attempts: Attempts::default(),
-                },
-            );
+            let (attempts, due_at_ms) = rig.attempts_on_disk(position);
+            let kept = Kept {
+                message: message.clone(),
+                expires,
+                mark: Mark::Either,
+                attempts,
+            };
+            match due_at_ms.checked_sub(rig.now.wall_ms) {
+                Some(left @ 1..) => {
+                    let due = rig.now.monotonic + Duration::from_millis(left);
+                    self.delayed.insert(position.0, (due, kept));
+                }
+                Some(0) | None => drop(self.ready.insert(key, kept)),
+            }
         }
         for position in (0..rig.disk_next.0).map(Position) {
             assert!(
@@ -677,6 +727,15 @@ impl Run {
             durable = true;
             arguments.queue_type = QueueType::Quorum;
             arguments.delivery_limit = [None, Some(0), Some(2)][random.below(3) as usize];
+            if random.chance(60) {
+                arguments.delayed_retry = DelayedRetry {
+                    retry_type: [RetryType::All, RetryType::Failed, RetryType::Returned]
+                        [random.below(3) as usize],
+                    min_ms: Some([1, 60, 700][random.below(3) as usize]),
+                    max_ms: [None, Some(150)][random.below(2) as usize],
+                    ..DelayedRetry::default()
+                };
+            }
             arguments.max_priority = None;
             arguments.single_active_consumer = false;
         }
@@ -783,7 +842,7 @@ impl Run {
         let full = arguments.overflow != Overflow::DropHead
             && (arguments
                 .max_length
-                .is_some_and(|max| self.model.ready.len() as u64 >= max)
+                .is_some_and(|max| self.model.ready_count() >= max)
                 || arguments
                     .max_length_bytes
                     .is_some_and(|max| self.model.ready_bytes() + body_bytes as u64 > max));
@@ -950,6 +1009,11 @@ impl Run {
                             self.model.settled.insert(*position);
                             continue;
                         }
+                        if let Some(wait) = self.model.wait_of(outcome, &kept) {
+                            let due = self.rig.now.monotonic + wait;
+                            self.model.delayed.insert(*position, (due, kept));
+                            continue;
+                        }
                     } else {
                         kept.mark = if kept.mark == Mark::Fresh {
                             Mark::Either
@@ -1015,7 +1079,9 @@ impl Run {
         self.model
             .catch_up_drops(&self.rig, &dead_letters(&effects));
         let purged = self.rig.queue.counters().purged - before;
-        assert_eq!(purged, self.model.ready.len() as u64, "at {now:?}");
+        assert_eq!(purged, self.model.ready_count(), "at {now:?}");
+        let delayed = std::mem::take(&mut self.model.delayed);
+        self.model.settled.extend(delayed.keys());
         let ready = std::mem::take(&mut self.model.ready);
         self.model.settled.extend(ready.keys().map(|key| key.1));
         self.model.observe(&self.rig, &effects);
@@ -1128,6 +1194,7 @@ impl Run {
     fn pass_time(&mut self) {
         let ms = [1, 10, 100, 500][self.random.below(4) as usize];
         let effects = self.rig.pass_ms(ms);
+        self.model.release(self.rig.now);
         self.model.observe(&self.rig, &effects);
     }
 
@@ -1160,6 +1227,10 @@ impl Run {
             effects.extend(self.rig.looked_up());
         }
         self.model.recover(&self.rig);
+        // Only a read tells what waits to be tried again.
+        while !self.model.delayed.is_empty() && self.rig.load.is_some() {
+            effects.extend(self.rig.loaded());
+        }
         self.model.observe(&self.rig, &effects);
     }
 
@@ -1197,18 +1268,21 @@ impl Run {
         self.model.observe(&self.rig, &effects);
         assert_eq!(self.rig.queue.replayable_count(), 0);
         assert!(self.rig.disk_notes.is_empty());
+        let known = self.model.kept();
+        for (position, kept) in known.filter(|_| self.model.is_quorum()) {
+            let (attempts, _) = self.rig.attempts_on_disk(Position(position));
+            assert_eq!(attempts, kept.attempts, "{position}");
+        }
+        if self.model.kept().all(|(_, kept)| kept.attempts.is_first()) {
+            assert!(self.rig.disk_attempts.is_empty());
+        }
         self.check_disk();
     }
 
     /// At rest the disk has nothing that is neither in the queue nor kept.
     fn check_disk(&self) {
         for position in self.rig.disk.keys() {
-            let held = self.model.unacked.contains_key(&position.0)
-                || self
-                    .model
-                    .ready
-                    .keys()
-                    .any(|(_, known)| *known == position.0);
+            let held = self.model.kept().any(|(known, _)| known == position.0);
             assert!(
                 held || self.rig.queue.is_kept(*position),
                 "{position:?} is on the disk for nobody"

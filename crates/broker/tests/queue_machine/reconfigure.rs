@@ -131,3 +131,55 @@ fn dead_letters_go_where_the_policy_says_now() {
     let effects = rig.command(settle(1, &[1], Outcome::Discard));
     assert_eq!(show(&effects), "dead-letter rejected to dlx");
 }
+
+#[test]
+fn what_left_memory_is_dead_lettered_when_it_is_rejected() {
+    let mut rig = Rig::new(settings(true, QueueArguments::default()));
+    for _ in 0..10 {
+        rig.command(publish(message(true, 32_768), None));
+    }
+    rig.command(consume(consumer(1), false, 10, 0));
+    rig.catch_up();
+    rig.evict(0);
+    let dlx = QueueArguments {
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    reconfigure(&mut rig, dlx, "");
+    rig.command(settle(1, &[3, 4], Outcome::Reject));
+    let effects = rig.command(settle(1, &[1, 5], Outcome::Discard));
+    assert_eq!(rig.queue.counters().rejected, 0, "{}", show(&effects));
+    let effects = rig.catch_up();
+    let letters = show(&effects);
+    assert_eq!(
+        letters.matches("dead-letter rejected to dlx").count(),
+        4,
+        "{letters}"
+    );
+    assert_eq!(rig.queue.counters().rejected, 4);
+    rig.command(settle(1, &[0, 2, 6, 7, 8, 9], Outcome::Ack));
+    rig.catch_up();
+    rig.queue.check_invariants();
+    assert!(rig.disk.is_empty());
+}
+
+#[test]
+fn what_was_rejected_and_is_not_read_yet_waits_again_after_a_crash() {
+    let mut rig = Rig::new(settings(true, QueueArguments::default()));
+    for _ in 0..10 {
+        rig.command(publish(message(true, 32_768), None));
+    }
+    rig.command(consume(consumer(1), false, 10, 0));
+    rig.catch_up();
+    rig.evict(0);
+    let dlx = QueueArguments {
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    reconfigure(&mut rig, dlx, "");
+    rig.command(settle(1, &[3], Outcome::Reject));
+    rig.collect();
+    rig.durable();
+    rig.crash();
+    assert_eq!(rig.queue.ready_count(), 10);
+}

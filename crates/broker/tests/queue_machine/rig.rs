@@ -10,7 +10,8 @@ use broker::effect::{Effect, Effects};
 use broker::message::{Address, Message, SharedMessage};
 use broker::messages::{MESSAGES_MAX, Messages, RUN_LENGTH_MAX, Run};
 use broker::queue::{
-    Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_ids, owner_of_replay,
+    Queue, QueueSettings, RecordSink, Stored, Windows, owner_of_attempts, owner_of_ids,
+    owner_of_replay,
 };
 use broker::queue_arguments::QueueArguments;
 use broker::value::{Arguments, Value};
@@ -30,6 +31,7 @@ enum Place {
     Messages,
     Ids,
     Notes,
+    Attempts,
 }
 
 impl Place {
@@ -38,6 +40,8 @@ impl Place {
             Self::Ids
         } else if owner_of_replay(queue).is_some() {
             Self::Notes
+        } else if owner_of_attempts(queue).is_some() {
+            Self::Attempts
         } else {
             Self::Messages
         }
@@ -56,6 +60,9 @@ pub(crate) struct Batch {
     /// Notes of what is kept for replays, to keep and to forget.
     pub(crate) notes: Vec<(Position, StoredMessage)>,
     pub(crate) notes_settles: Vec<(Position, Position)>,
+    /// Notes of what came back, to keep and to forget.
+    pub(crate) attempts: Vec<(Position, StoredMessage)>,
+    pub(crate) attempts_settles: Vec<(Position, Position)>,
     pub(crate) delivered_until: Option<Position>,
 }
 
@@ -71,6 +78,7 @@ impl RecordSink for Batch {
         let records = match Place::of(queue) {
             Place::Ids => &mut self.ids,
             Place::Notes => &mut self.notes,
+            Place::Attempts => &mut self.attempts,
             Place::Messages => &mut self.messages,
         };
         records.push((position, (transient, expiry, message.clone())));
@@ -81,6 +89,7 @@ impl RecordSink for Batch {
         let settles = match Place::of(queue) {
             Place::Ids => &mut self.ids_settles,
             Place::Notes => &mut self.notes_settles,
+            Place::Attempts => &mut self.attempts_settles,
             Place::Messages => &mut self.settles,
         };
         settles.push((from, until));
@@ -157,6 +166,9 @@ pub(crate) struct Rig {
     /// Notes of what is kept for replays.
     pub(crate) disk_notes: BTreeMap<Position, StoredMessage>,
     next_note: Position,
+    /// Notes of what came back.
+    pub(crate) disk_attempts: BTreeMap<Position, StoredMessage>,
+    next_attempts: Position,
     pub(crate) disk_delivered_until: Position,
     pub(crate) disk_next: Position,
     pub(crate) batches: VecDeque<Batch>,
@@ -186,6 +198,8 @@ impl Rig {
             disk_ids: BTreeMap::new(),
             disk_notes: BTreeMap::new(),
             next_note: Position(0),
+            disk_attempts: BTreeMap::new(),
+            next_attempts: Position(0),
             disk_delivered_until: Position(0),
             disk_next: Position(0),
             batches: VecDeque::new(),
@@ -201,6 +215,7 @@ impl Rig {
         let effects = rig.call(|queue, now, windows, effects| {
             queue.start_deduplication(read_headers, Stored::default(), effects);
             queue.start_replay_window(Stored::default(), effects);
+            queue.start_attempts(Stored::default(), effects);
             queue.handle_timeout(now, windows, effects);
         });
         assert!(
@@ -357,6 +372,17 @@ impl Rig {
             let gone = (before - self.disk_notes.len()) as u64;
             assert_eq!(gone, until.0 - from.0, "forgotten notes were known");
         }
+        for (position, note) in batch.attempts {
+            self.next_attempts = self.next_attempts.max(position.next());
+            assert!(self.disk_attempts.insert(position, note).is_none());
+        }
+        for (from, until) in batch.attempts_settles {
+            let before = self.disk_attempts.len();
+            self.disk_attempts
+                .retain(|position, _| !(from..until).contains(position));
+            let gone = (before - self.disk_attempts.len()) as u64;
+            assert_eq!(gone, until.0 - from.0, "forgotten notes were known");
+        }
         if let Some(until) = batch.delivered_until {
             assert!(
                 self.disk_delivered_until < until,
@@ -419,6 +445,7 @@ impl Rig {
         let disk = match self.looks_for {
             Place::Ids => &self.disk_ids,
             Place::Notes => &self.disk_notes,
+            Place::Attempts => &self.disk_attempts,
             Place::Messages => &self.disk,
         };
         let (messages, reached) = Self::read_for(disk, self.look_up.as_ref());
@@ -428,6 +455,7 @@ impl Rig {
         self.call(|queue, now, windows, effects| match place {
             Place::Ids => queue.handle_ids_read(now, messages, reached, windows, effects),
             Place::Notes => queue.handle_notes_read(now, messages, reached, windows, effects),
+            Place::Attempts => queue.handle_attempts_read(now, messages, reached, windows, effects),
             Place::Messages => queue.handle_looked_up(now, messages, reached, effects),
         })
     }
@@ -440,6 +468,23 @@ impl Rig {
             note.body[17..]
                 .chunks_exact(16)
                 .any(|run| (word(&run[..8])..word(&run[8..])).contains(&position.0))
+        })
+    }
+
+    /// How often the message came back as far as the disk knows, and until when it waits, wall clock in milliseconds.
+    pub(crate) fn attempts_on_disk(&self, position: Position) -> (Attempts, u64) {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        let half = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+        let notes = self.disk_attempts.values().rev();
+        // Behind the version there are runs of positions.
+        let mut runs = notes.flat_map(|(_, _, note)| note.body[1..].chunks_exact(32));
+        let run = runs.find(|run| (word(&run[..8])..word(&run[8..16])).contains(&position.0));
+        run.map_or((Attempts::default(), 0), |run| {
+            let attempts = Attempts {
+                acquired: half(&run[16..20]),
+                failed: half(&run[20..24]),
+            };
+            (attempts, word(&run[24..]))
         })
     }
 
@@ -542,9 +587,19 @@ impl Rig {
             next: self.next_note,
             ..Stored::default()
         };
+        let attempts = Stored {
+            messages: self.disk_attempts.len() as u64,
+            first: self
+                .disk_attempts
+                .first_key_value()
+                .map_or(self.next_attempts, |(&position, _)| position),
+            next: self.next_attempts,
+            ..Stored::default()
+        };
         self.call(|queue, now, windows, effects| {
             queue.start_deduplication(read_headers, ids, effects);
             queue.start_replay_window(notes, effects);
+            queue.start_attempts(attempts, effects);
             queue.handle_timeout(now, windows, effects);
         })
     }

@@ -10,6 +10,8 @@ use crate::statistics::{Details, Subject, Totals, nothing};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use broker::delayed_retry::{DelayedRetry, RetryType};
+use broker::queue_arguments::QueueType;
 use broker::value::Arguments;
 use broker::vhost::QueueRecord;
 use codec_amqp091::{Table, basic, queue};
@@ -195,9 +197,14 @@ impl Shown<'_> {
     fn static_item(&self, source: &Source, with_totals: bool) -> Object {
         let mut item = self.base(&source.record);
         if with_totals {
-            let QueueFigures { ready, unacked, .. } = source.figures;
+            let QueueFigures {
+                ready,
+                unacked,
+                delayed,
+                ..
+            } = source.figures;
             item.append(object! {
-                "messages" => ready + unacked,
+                "messages" => ready + unacked + delayed,
                 "messages_ready" => ready,
                 "messages_unacknowledged" => unacked,
                 "online" => Json::Null,
@@ -240,21 +247,19 @@ impl Shown<'_> {
             statistics.glance_at(subject)
         };
         let (policy, operator_policy, definition) = self.policies(record);
-        let persistent = if record.durable {
-            figures.ready + figures.unacked
-        } else {
-            0
-        };
+        let persistent = if record.durable { totals.messages() } else { 0 };
+        // Compat: what waits to be tried again is not ready, but its bytes are.
+        let ready_bytes = figures.ready_bytes + figures.delayed_bytes;
         item.append(object! {
             "consumer_capacity" => figures.consumer_capacity,
             "consumer_utilisation" => figures.consumer_capacity,
             "consumers" => figures.consumers,
             "effective_policy_definition" => definition,
             "memory" => figures.ram_bytes,
-            "message_bytes" => figures.ready_bytes + figures.unacked_bytes,
-            "message_bytes_persistent" => if record.durable { figures.ready_bytes + figures.unacked_bytes } else { 0 },
+            "message_bytes" => ready_bytes + figures.unacked_bytes,
+            "message_bytes_persistent" => if record.durable { ready_bytes + figures.unacked_bytes } else { 0 },
             "message_bytes_ram" => figures.ram_bytes,
-            "message_bytes_ready" => figures.ready_bytes,
+            "message_bytes_ready" => ready_bytes,
             "message_bytes_unacknowledged" => figures.unacked_bytes,
             "messages_persistent" => persistent,
             "message_bytes_replayable" => figures.replayable_bytes,
@@ -266,6 +271,10 @@ impl Shown<'_> {
             "reductions_details" => object! { "rate" => 0.0 },
             "storage_version" => 2_u64,
         });
+        let settings = self.call.metadata.queue_settings(record);
+        if settings.queue_type == QueueType::Quorum {
+            item.append(retries(&settings.delayed_retry, figures));
+        }
         item.append(totals.lengths(self.details, series.as_ref()));
         let stats = totals.message_stats(self.details, series.as_ref());
         if !stats.is_empty() {
@@ -595,6 +604,26 @@ fn no_quorum_queue() -> ApiError {
     ApiError::Unavailable(
         object! { "status" => "failed", "reason" => "classic_queue_not_supported" }.into(),
     )
+}
+
+/// What a quorum queue tells of messages that came back and wait.
+fn retries(retry: &DelayedRetry, figures: &QueueFigures) -> Object {
+    let kind = match (retry.is_enabled(), retry.min_ms) {
+        (true, Some(min)) => {
+            let (name, max) = (retry.retry_type.as_str(), retry.longest_ms());
+            format!("{name} (min: {min}ms, max: {max}ms)")
+        }
+        (true | false, _) => RetryType::Disabled.as_str().to_owned(),
+    };
+    let mut item = object! {
+        "delayed_retry" => kind,
+        "messages_delayed" => figures.delayed,
+    };
+    if let Some((next, last)) = figures.delayed_until_ms {
+        item.push("next_delayed_at", next);
+        item.push("last_delayed_at", last);
+    }
+    item
 }
 
 /// There is one node, so everything is where it should be.

@@ -7,7 +7,7 @@ use broker::Error;
 use broker::command::Reply;
 use broker::delay;
 use broker::message::SharedMessage;
-use broker::queue::{RecordSink, owner_of_ids, owner_of_replay};
+use broker::queue::{RecordSink, owner_of_attempts, owner_of_ids, owner_of_replay};
 use std::sync::Arc;
 use store::{Batch, Event, Loaded, Record};
 
@@ -117,13 +117,16 @@ impl Shard {
         }
         let owner = owner_of_ids(queue);
         let keeper = owner_of_replay(queue);
-        let asker = owner.or(keeper).unwrap_or(queue);
+        let counter = owner_of_attempts(queue);
+        let asker = owner.or(keeper).or(counter).unwrap_or(queue);
         if let Some(machine) = self.queues.get_mut(&asker) {
             let (windows, effects) = (&mut self.windows, &mut self.effects);
             if owner.is_some() {
                 machine.handle_ids_read(now, messages, loaded.reached, windows, effects);
             } else if keeper.is_some() {
                 machine.handle_notes_read(now, messages, loaded.reached, windows, effects);
+            } else if counter.is_some() {
+                machine.handle_attempts_read(now, messages, loaded.reached, windows, effects);
             } else if loaded.token == LOOK_UP {
                 machine.handle_looked_up(now, messages, loaded.reached, effects);
             } else {

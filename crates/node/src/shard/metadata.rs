@@ -6,7 +6,7 @@ use base::{Name, Now, QueueId, QueueRef};
 use broker::Error;
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::event::INTERNAL_USER;
-use broker::queue::{Queue, ids_of, replay_of};
+use broker::queue::{Queue, attempts_of, ids_of, replay_of};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -176,6 +176,10 @@ impl Shard {
         let has_notes = machine.is_some_and(Queue::has_replay_window);
         if self.stored.remove(&replay_of(queue)).is_some() || has_notes {
             self.dropped_queues.push(replay_of(queue));
+        }
+        let came_back = machine.is_some_and(Queue::has_attempts);
+        if self.stored.remove(&attempts_of(queue)).is_some() || came_back {
+            self.dropped_queues.push(attempts_of(queue));
         }
         self.drop_retries(queue);
         self.collect_at.get_or_insert(Duration::ZERO);
