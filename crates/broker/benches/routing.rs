@@ -191,6 +191,7 @@ fn delete_at_once() {
         auto_delete: false,
         internal: false,
         arguments: none(),
+        history: None,
     });
     for index in 0..100_000 {
         world.bind("x", index, &format!("k{index}.#"), none());

@@ -394,6 +394,8 @@ pub enum MetadataCommand {
         auto_delete: bool,
         internal: bool,
         arguments: Arguments,
+        /// Where the log keeps its history, if it has one and is durable: set in logged commands, `None` in requests.
+        history: Option<QueueId>,
     },
     DeleteExchange {
         vhost: Name,

@@ -29,7 +29,7 @@ use crate::auth::User;
 use crate::binding::Binding;
 use crate::command::{MetadataCommand, MetadataReply};
 use crate::error::ResourceKind;
-use crate::exchange::{Exchange, ExchangeType};
+use crate::exchange::{Exchange, ExchangeType, History, HistoryLog, history_of, number_of};
 use crate::json::Json;
 use crate::persistent::PersistentMap;
 use crate::policy::{Policy, PolicyScope};
@@ -62,7 +62,7 @@ pub struct Metadata {
     queues: PersistentMap<QueueId, Arc<QueueRecord>>,
     /// Invariant: holds exactly the queues with an exclusive owner.
     exclusive: PersistentMap<ConnectionId, RedBlackTreeSetSync<QueueId>>,
-    /// Larger than the id of any queue that ever was durable, or is.
+    /// Larger than the id of any queue that ever was durable, or is, and than the number of any such history.
     next_queue_id: u64,
     version: u64,
     /// Counts the changes of what connections remember.
@@ -70,6 +70,8 @@ pub struct Metadata {
     /// At least 1.
     shards: u16,
     rules: Arc<MetadataRules>,
+    /// What the log has to be told about the histories of exchanges.
+    history_log: Arc<HistoryLog>,
 }
 
 /// What a command did.
@@ -209,7 +211,21 @@ impl Metadata {
             connection_version: 0,
             shards: shards.max(1),
             rules: Arc::default(),
+            history_log: Arc::default(),
         }
+    }
+
+    /// What the log has to be told about the histories of exchanges; all states of one metadata share it.
+    pub fn history_log(&self) -> &Arc<HistoryLog> {
+        &self.history_log
+    }
+
+    /// The histories that the log keeps.
+    pub fn histories(&self) -> impl Iterator<Item = (QueueId, &Arc<History>)> {
+        let exchanges = self.vhosts().flat_map(|vhost| vhost.exchanges());
+        exchanges
+            .filter_map(|exchange| exchange.history())
+            .filter_map(|history| Some((history.log_id()?, history)))
     }
 
     /// Sets what commands that come from now on have to respect.
@@ -330,6 +346,7 @@ impl Metadata {
                 auto_delete,
                 internal,
                 arguments,
+                history,
             } => {
                 let declaration = ExchangeDeclaration {
                     vhost,
@@ -339,6 +356,7 @@ impl Metadata {
                     auto_delete: *auto_delete,
                     internal: *internal,
                     arguments,
+                    history: *history,
                 };
                 self.declare_exchange(&declaration, command, origin)
             }
@@ -526,7 +544,23 @@ impl Metadata {
         exchange.deduplication = vhost.deduplication_of(&exchange);
         exchange.alternate_exchange = vhost.alternate_exchange_of(&exchange);
         let mut applied = Applied::nothing();
-        applied.log.extend(asked.durable.then(|| command.clone()));
+        if asked.durable {
+            let mut command = command.clone();
+            if let (
+                Some(kept),
+                MetadataCommand::DeclareExchange {
+                    history: logged, ..
+                },
+            ) = (exchange.history(), &mut command)
+            {
+                let number = asked.history.map_or(self.next_queue_id, number_of);
+                self.next_queue_id = self.next_queue_id.max(number + 1);
+                let history = history_of(number);
+                kept.keep_in_log(history, Arc::clone(&self.history_log));
+                *logged = Some(history);
+            }
+            applied.log.push(command);
+        }
         applied.events.push(MetadataEvent::ExchangeCreated {
             vhost: asked.vhost.clone(),
             exchange: Arc::new(exchange.clone()),

@@ -74,6 +74,7 @@ fn declare_exchange(metadata: &mut Metadata, name: &str, arguments: Arguments) {
         auto_delete: false,
         internal: false,
         arguments,
+        history: None,
     };
     metadata.apply(&command).unwrap();
 }

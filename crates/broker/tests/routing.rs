@@ -80,6 +80,7 @@ impl World {
             auto_delete: false,
             internal: false,
             arguments: Arguments::from_pairs(alternate),
+            history: None,
         });
     }
 

@@ -287,6 +287,7 @@ impl Import<'_, '_> {
             auto_delete: exchange.switch("auto_delete")?,
             internal: exchange.switch("internal")?,
             arguments: exchange.arguments()?,
+            history: None,
         });
         Ok(())
     }

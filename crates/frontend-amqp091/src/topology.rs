@@ -149,6 +149,7 @@ impl Channel {
             auto_delete: method.auto_delete,
             internal: method.internal,
             arguments: exchange_arguments,
+            history: None,
         };
         self.ask_metadata(
             turn.session,

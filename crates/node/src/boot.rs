@@ -289,6 +289,7 @@ impl Node {
             create_system_exchange(&shared.leader, &vhost, LOG_EXCHANGE);
         }
         let stored = stored_queues(&shared.leader, &recovered, &log, shards);
+        let (histories_out, histories) = std::sync::mpsc::channel();
 
         let listen = ListenOptions {
             backlog: i32::try_from(settings.tcp_listen_options.backlog).unwrap_or(i32::MAX),
@@ -321,13 +322,17 @@ impl Node {
         for (shard, stored) in stored.into_iter().enumerate() {
             let id = ShardId(u16::try_from(shard).expect("as many as were asked for"));
             let (shared, reports) = (Arc::clone(&shared), reports_out.clone());
+            let histories = histories_out.clone();
             threads.push(spawn(format!("shard-{shard}"), move || {
-                if let Err(error) = shard_thread::run(id, &shared, stored, &reports) {
+                if let Err(error) = shard_thread::run(id, &shared, stored, histories, &reports) {
                     tracing::error!(shard = id.0, %error, "shard cannot run");
                     std::process::abort();
                 }
             })?);
         }
+        drop(histories_out);
+        // Nobody may bind to an exchange before its history is there: each shard lets go of its end when it has read its part.
+        while histories.recv().is_ok() {}
         let monitor_stop = Arc::new(AtomicBool::new(false));
         {
             let (shared, stop, rules) = (
@@ -591,6 +596,7 @@ fn stored_queues(
     let metadata = leader.snapshot();
     let mut by_shard: Vec<Vec<(QueueId, Stored)>> = (0..shards).map(|_| Vec::new()).collect();
     let mut live = HashSet::new();
+    let histories: HashSet<_> = metadata.histories().map(|(id, _)| id).collect();
     for (id, queue) in &recovered.queues {
         // The ids of messages of a queue, and its notes of what it keeps and what came back, are where it is.
         let owner = owner_of_ids(*id)
@@ -603,6 +609,9 @@ fn stored_queues(
         ) {
             (Some(record), _) => record.queue.shard,
             (None, Some(number)) => ShardId(number % shards),
+            (None, None) if histories.contains(id) => ShardId(
+                u16::try_from(id.0 % u64::from(shards)).expect("less than the number of shards"),
+            ),
             (None, None) => continue,
         };
         live.insert(*id);

@@ -321,6 +321,8 @@ struct ExchangeRecord {
     internal: bool,
     #[prost(message, optional, tag = "7")]
     arguments: Option<TableRecord>,
+    #[prost(uint64, optional, tag = "8")]
+    history: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -507,6 +509,7 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
             auto_delete,
             internal,
             arguments,
+            history,
         } => CommandKind::DeclareExchange(ExchangeRecord {
             vhost: vhost.to_string(),
             name: name.to_string(),
@@ -515,6 +518,7 @@ fn to_record(command: &MetadataCommand) -> CommandKind {
             auto_delete: *auto_delete,
             internal: *internal,
             arguments: table_record(arguments),
+            history: history.map(|history| history.0),
         }),
         MetadataCommand::DeleteExchange {
             vhost,
@@ -729,6 +733,7 @@ fn from_record(kind: CommandKind) -> Result<MetadataCommand, MetadataDecodeError
             auto_delete: record.auto_delete,
             internal: record.internal,
             arguments: arguments(record.arguments)?,
+            history: record.history.map(QueueId),
         },
         CommandKind::DeleteExchange(record) => MetadataCommand::DeleteExchange {
             vhost: record.vhost.into(),
@@ -1196,6 +1201,7 @@ mod tests {
                 auto_delete: false,
                 internal: true,
                 arguments: arguments(),
+                history: Some(QueueId(1 << 59 | 7)),
             },
             MetadataCommand::DeleteExchange {
                 vhost: name("/"),

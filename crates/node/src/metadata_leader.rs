@@ -12,11 +12,12 @@ use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
 use crate::replay::replays;
 use arc_swap::ArcSwap;
-use base::{Name, QueueRef, ShardId};
+use base::{Name, QueueId, QueueRef, ShardId};
 use broker::Error;
 use broker::command::{MetadataCommand, MetadataReply};
 use broker::delay::{DelayTarget, Selector};
 use broker::event::{Change, INTERNAL_USER};
+use broker::exchange::Exchange;
 use broker::message::SharedMessage;
 use broker::metadata::{Metadata, MetadataEvent};
 use broker::vhost::Vhost;
@@ -72,6 +73,8 @@ pub(crate) struct Proposed {
     pub(crate) replays: Vec<(QueueRef, SharedMessage)>,
     /// Delayed messages that nobody will get any more.
     pub(crate) delays_ended: Vec<Selector>,
+    /// Places in the log of histories whose exchanges are gone.
+    pub(crate) histories_ended: Vec<QueueId>,
 }
 
 impl MetadataLeader {
@@ -160,7 +163,7 @@ impl MetadataLeader {
         });
         self.count(&applied.events);
         let mut proposed = Proposed::new(applied.reply, index, replays);
-        proposed.follow_from(&next, &applied.events);
+        proposed.follow_from(&state.metadata, &next, &applied.events);
         state.metadata = next;
         self.retire(before, applied.events);
         Ok(proposed)
@@ -223,7 +226,7 @@ impl MetadataLeader {
         }
         self.count(&happened);
         let mut proposed = Proposed::new(MetadataReply::Done, index, replays);
-        proposed.follow_from(&next, &happened);
+        proposed.follow_from(&state.metadata, &next, &happened);
         state.metadata = next;
         Ok(proposed)
     }
@@ -369,6 +372,20 @@ fn delays_ended(event: &MetadataEvent) -> Option<Selector> {
     None
 }
 
+/// Where the log keeps the histories of exchanges that are gone.
+fn histories_ended(before: &Metadata, event: &MetadataEvent) -> Vec<QueueId> {
+    let of = |exchange: &Arc<Exchange>| exchange.history()?.log_id();
+    if let MetadataEvent::ExchangeDeleted { exchange, .. } = event {
+        return of(exchange).into_iter().collect();
+    }
+    if let MetadataEvent::VhostDeleted { vhost } = event {
+        let vhost = before.vhost(vhost);
+        let exchanges = vhost.into_iter().flat_map(|vhost| vhost.exchanges());
+        return exchanges.filter_map(of).collect();
+    }
+    Vec::new()
+}
+
 impl Proposed {
     fn new(
         reply: MetadataReply,
@@ -384,13 +401,15 @@ impl Proposed {
             changed_connections: false,
             replays,
             delays_ended: Vec::new(),
+            histories_ended: Vec::new(),
         }
     }
 
     /// Adds what others have to hear of.
-    fn follow_from(&mut self, metadata: &Metadata, events: &[MetadataEvent]) {
+    fn follow_from(&mut self, before: &Metadata, metadata: &Metadata, events: &[MetadataEvent]) {
         for event in events {
             self.delays_ended.extend(delays_ended(event));
+            self.histories_ended.extend(histories_ended(before, event));
             if let MetadataEvent::QueueCreated { record } = event
                 && metadata.has_expiry(record.id())
             {

@@ -19,6 +19,7 @@
 
 mod arrivals;
 mod delay;
+mod histories;
 mod log;
 mod metadata;
 mod policies;
@@ -35,6 +36,7 @@ use broker::Error;
 use broker::command::{ChannelId, MESSAGE_COST_BYTES, QueueCommand, Reply};
 use broker::effect::{Effect, Effects};
 use broker::error::ResourceKind;
+use broker::exchange::is_history;
 use broker::message::SharedMessage;
 use broker::metadata::Metadata;
 use broker::queue::{
@@ -48,10 +50,12 @@ use delay::Delays;
 use frontend_amqp091::dead_letter::{self, DeadLetter};
 use frontend_amqp091::{CloseReason, Connection, Peer, Request, UnaskedParts, return_late_reply};
 use hashbrown::HashMap;
+use histories::UnreadHistories;
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 use store::{LoadRequest, MetadataIndex, Record};
 
@@ -119,6 +123,7 @@ pub(crate) struct Shard {
     stored: FastMap<QueueId, Stored>,
     /// Messages that wait until they are due.
     delays: Delays,
+    unread_histories: UnreadHistories,
     windows: WindowTable,
     effects: Effects,
     /// Effects being executed; kept for its capacity.
@@ -158,7 +163,12 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(id: ShardId, shared: Arc<Shared>, stored: Vec<(QueueId, Stored)>) -> Self {
+    pub(crate) fn new(
+        id: ShardId,
+        shared: Arc<Shared>,
+        stored: Vec<(QueueId, Stored)>,
+        histories_read: Sender<()>,
+    ) -> Self {
         let shards = shared.shard_count();
         let mailboxes = shared.mailboxes.len();
         let metadata = shared.leader.snapshot();
@@ -169,6 +179,8 @@ impl Shard {
         if let Some(traffic) = shared.traffic.get(id.index()) {
             frontend.traffic = Arc::clone(traffic);
         }
+        let (histories, stored): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|(id, _)| is_history(*id));
         let mut shard = Self {
             id,
             frontend: Arc::new(frontend),
@@ -178,6 +190,7 @@ impl Shard {
             queues: FastMap::default(),
             stored: stored.into_iter().collect(),
             delays: Delays::default(),
+            unread_histories: UnreadHistories::default(),
             windows: WindowTable::new(id, u16::try_from(shards).unwrap_or(u16::MAX)),
             effects: Effects::default(),
             executing: Vec::new(),
@@ -213,6 +226,7 @@ impl Shard {
         shard.start_expiring_queues();
         shard.start_keeping_queues();
         shard.start_delays(delayed);
+        shard.read_histories(histories, histories_read);
         shard
     }
 
@@ -501,6 +515,7 @@ impl Shard {
             self.run(now);
         }
         self.may_drop_again();
+        self.write_histories();
         self.collect(now);
         for (shard, mail) in self.outgoing.iter_mut().enumerate() {
             self.shared.mailboxes[shard].send_all(mail);

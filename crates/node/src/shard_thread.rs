@@ -9,6 +9,7 @@ use broker::queue::Stored;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -22,7 +23,8 @@ pub(crate) enum ShardReport {
     Drained,
 }
 
-/// Runs a shard until it is told to stop.
+/// Runs a shard until it is told to stop. `histories` is dropped when the histories of exchanges are in memory again that this shard
+/// reads.
 ///
 /// # Errors
 /// The operating system refuses the runtime its epoll instance.
@@ -30,13 +32,14 @@ pub(crate) fn run(
     id: ShardId,
     shared: &Arc<Shared>,
     stored: Vec<(QueueId, Stored)>,
+    histories: Sender<()>,
     reports: &mpsc::UnboundedSender<ShardReport>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let tasks = tokio::task::LocalSet::new();
-    let shard = Shard::new(id, Arc::clone(shared), stored);
+    let shard = Shard::new(id, Arc::clone(shared), stored, histories);
     let driver = Rc::new(ShardDriver::new(id, Arc::clone(shared), shard));
     tasks.block_on(&runtime, main_task(&driver, reports));
     Ok(())

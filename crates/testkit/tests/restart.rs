@@ -234,6 +234,32 @@ fn go_beyond_rabbitmq(http: &Http) {
     publish_with(http, "delays", "later", later).unwrap();
 }
 
+/// Exchanges that remember messages: one survives restarts, the other does not.
+fn remember(http: &Http) {
+    for (exchange, durable) in [("remembers", true), ("forgets", false)] {
+        let arguments = json!({"x-recent-history-length": 3});
+        let body = json!({"type": "x-recent-history", "durable": durable, "arguments": arguments});
+        http.put(&format!("/exchanges/%2F/{exchange}"), body)
+            .unwrap();
+        for (payload, mode) in [("a", 2), ("b", 2), ("c", 1), ("d", 2)] {
+            let body = json!({
+                "properties": {"delivery_mode": mode, "headers": {"n": payload}}, "routing_key": "key",
+                "payload": payload, "payload_encoding": "string",
+            });
+            let path = format!("/exchanges/%2F/{exchange}/publish");
+            http.post(&path, body).unwrap();
+        }
+    }
+}
+
+/// A new queue gets what the exchange remembers.
+fn recall(http: &Http, exchange: &str, queue: &str) -> Vec<Value> {
+    declare(http, queue, json!({}));
+    let path = format!("/bindings/%2F/e/{exchange}/q/{queue}");
+    http.post(&path, json!({"routing_key": ""})).unwrap();
+    take(http, queue, 9, "ack_requeue_false")
+}
+
 /// What the queues do with what they kept.
 fn go_on(http: &Http) {
     publish_with(http, "refuses", "c", json!({"delivery_mode": 2})).unwrap_err();
@@ -314,6 +340,7 @@ fn features_survive(end: impl FnOnce(&mut Broker) -> anyhow::Result<()>, marks: 
     let mut broker = Broker::start_with(SETTINGS).unwrap();
     let http = Http::new(&broker);
     fill(&http);
+    remember(&http);
     let before = visible(&http, marks);
     assert_eq!(before["retries"]["messages_delayed"], 1);
     // What was done before it is in the log when this is confirmed.
@@ -329,6 +356,36 @@ fn features_survive(end: impl FnOnce(&mut Broker) -> anyhow::Result<()>, marks: 
     }
     assert!(after.is_empty(), "{after:?}");
     go_on(&http);
+    let recalled = recall(&http, "remembers", "late");
+    assert_eq!(payloads(&recalled), ["b", "c", "d"]);
+    assert_eq!(recalled[1]["properties"]["delivery_mode"], 1);
+    assert_eq!(recalled[1]["properties"]["headers"]["n"], "c");
+    http.get("/exchanges/%2F/forgets").unwrap_err();
+}
+
+#[test]
+fn a_history_goes_with_its_exchange_and_not_before() {
+    let mut broker = Broker::start_with(SETTINGS).unwrap();
+    let http = Http::new(&broker);
+    remember(&http);
+    for (round, end) in [Broker::kill, Broker::stop, Broker::kill]
+        .into_iter()
+        .enumerate()
+    {
+        end(&mut broker).unwrap();
+        broker.restart().unwrap();
+        let http = Http::new(&broker);
+        let recalled = recall(&http, "remembers", &format!("late-{round}"));
+        assert_eq!(payloads(&recalled), ["b", "c", "d"]);
+    }
+    let http = Http::new(&broker);
+    http.delete("/exchanges/%2F/remembers").unwrap();
+    let body = json!({"type": "x-recent-history", "durable": true});
+    http.put("/exchanges/%2F/remembers", body).unwrap();
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    let http = Http::new(&broker);
+    assert!(recall(&http, "remembers", "latest").is_empty());
 }
 
 #[test]

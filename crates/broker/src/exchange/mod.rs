@@ -22,7 +22,8 @@ mod target_set;
 mod topic;
 mod weighted_targets;
 
-pub use history::{HISTORY_BYTES_MAX, History};
+pub use history::{HISTORY_BYTES_MAX, History, HistoryChange, HistoryLog, is_history};
+pub(crate) use history::{history_of, number_of};
 pub(crate) use target_set::{Target, TargetSet};
 
 use crate::Error;

@@ -22,6 +22,7 @@ pub(super) struct ExchangeDeclaration<'a> {
     pub(super) auto_delete: bool,
     pub(super) internal: bool,
     pub(super) arguments: &'a Arguments,
+    pub(super) history: Option<QueueId>,
 }
 
 /// The definition in a `DeclareQueue`.

@@ -100,6 +100,7 @@ impl Exchange {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.clone(),
+            history: self.history().and_then(|history| history.log_id()),
         }
     }
 }

@@ -49,6 +49,7 @@ fn exchange_with(
         auto_delete,
         internal: false,
         arguments: table(arguments),
+        history: None,
     }
 }
 

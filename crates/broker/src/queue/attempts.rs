@@ -237,7 +237,8 @@ impl AttemptsOf {
     pub(super) fn get(&self, position: Position) -> Attempts {
         self.known
             .get(&position)
-            .map_or(Attempts::default(), |known| known.attempts)
+            .map(|known| known.attempts)
+            .unwrap_or_default()
     }
 
     /// The message was read for the first time since the start. When it is to be tried again, wall clock in milliseconds; 0 if at once.

@@ -628,7 +628,11 @@ impl Queue {
         let arguments = &self.settings.arguments;
         let mut found_waiting = Vec::new();
         if let Some(attempts) = &mut self.attempts {
+            let replay = self.replay.as_deref();
             for (position, message, _) in &messages {
+                if replay.is_some_and(|replay| replay.keeps(*position)) {
+                    continue;
+                }
                 let level = level(arguments, message);
                 match attempts.found(*position) {
                     0 => {}

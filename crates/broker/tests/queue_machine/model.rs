@@ -1274,7 +1274,8 @@ impl Run {
             assert_eq!(attempts, kept.attempts, "{position}");
         }
         if self.model.kept().all(|(_, kept)| kept.attempts.is_first()) {
-            assert!(self.rig.disk_attempts.is_empty());
+            let notes = &self.rig.disk_attempts;
+            assert!(notes.is_empty(), "{notes:?}");
         }
         self.check_disk();
     }

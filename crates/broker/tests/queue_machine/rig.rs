@@ -479,13 +479,14 @@ impl Rig {
         // Behind the version there are runs of positions.
         let mut runs = notes.flat_map(|(_, _, note)| note.body[1..].chunks_exact(32));
         let run = runs.find(|run| (word(&run[..8])..word(&run[8..16])).contains(&position.0));
-        run.map_or((Attempts::default(), 0), |run| {
-            let attempts = Attempts {
-                acquired: half(&run[16..20]),
-                failed: half(&run[20..24]),
-            };
-            (attempts, word(&run[24..]))
-        })
+        let Some(run) = run else {
+            return (Attempts::default(), 0);
+        };
+        let attempts = Attempts {
+            acquired: half(&run[16..20]),
+            failed: half(&run[20..24]),
+        };
+        (attempts, word(&run[24..]))
     }
 
     /// Time passes; the queue is woken if it asked to be.

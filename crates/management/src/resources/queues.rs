@@ -547,7 +547,18 @@ async fn fetch(
             break;
         }
     }
-    if let Some(last) = messages.last().filter(|_| !no_ack) {
+    if mode.reject {
+        // A queue may count who rejected, but not who gave back.
+        amqp.tell(|out| {
+            for message in &messages {
+                basic::Reject {
+                    delivery_tag: message.delivery_tag,
+                    requeue: mode.requeue,
+                }
+                .encode(CHANNEL, out);
+            }
+        });
+    } else if let Some(last) = messages.last().filter(|_| !no_ack) {
         amqp.tell(|out| {
             basic::Nack {
                 delivery_tag: last.delivery_tag,

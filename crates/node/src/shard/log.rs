@@ -6,6 +6,7 @@ use base::{Now, Position, QueueId};
 use broker::Error;
 use broker::command::Reply;
 use broker::delay;
+use broker::exchange::is_history;
 use broker::message::SharedMessage;
 use broker::queue::{RecordSink, owner_of_attempts, owner_of_ids, owner_of_replay};
 use std::sync::Arc;
@@ -100,6 +101,9 @@ impl Shard {
                 from: damaged.start,
                 until: damaged.end,
             });
+        }
+        if is_history(queue) {
+            return self.history_read(queue, loaded.messages, loaded.reached);
         }
         if delay::store_number(queue).is_some() {
             return self.delayed_loaded(now, queue, loaded.from, loaded.messages, loaded.reached);

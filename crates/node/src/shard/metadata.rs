@@ -81,6 +81,10 @@ impl Shard {
             };
             self.ask_queue(now, queue, command);
         }
+        if !proposed.histories_ended.is_empty() {
+            self.dropped_queues.extend(proposed.histories_ended);
+            self.collect_at.get_or_insert(Duration::ZERO);
+        }
         for selector in proposed.delays_ended {
             self.delays_ended(selector);
         }
