@@ -264,3 +264,56 @@ fn answers_have_the_headers_that_clients_look_for() {
     let moved: Value = http.get("/cluster-name").unwrap();
     assert_eq!(moved["name"], "rabbit@localhost");
 }
+
+#[test]
+fn exchange_types_are_listed_in_rabbitmqs_words() {
+    let broker = Broker::start().unwrap();
+    let overview = Http::new(&broker).get("/overview").unwrap();
+    let listed = overview["exchange_types"].as_array().unwrap().iter();
+    let of_rabbitmq: Vec<_> = listed
+        .filter(|item| {
+            !matches!(
+                item["name"].as_str(),
+                Some("x-delayed-message" | "x-message-deduplication")
+            )
+        })
+        .inspect(|item| assert_eq!(item["enabled"], true))
+        .map(|item| {
+            (
+                item["name"].as_str().unwrap(),
+                item["description"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (
+            "direct",
+            "AMQP direct exchange, as per the AMQP specification",
+        ),
+        (
+            "fanout",
+            "AMQP fanout exchange, as per the AMQP specification",
+        ),
+        (
+            "headers",
+            "AMQP headers exchange, as per the AMQP specification",
+        ),
+        (
+            "topic",
+            "AMQP topic exchange, as per the AMQP specification",
+        ),
+        ("x-consistent-hash", "Consistent Hashing Exchange"),
+        ("x-jms-topic", "JMS selector exchange"),
+        (
+            "x-local-random",
+            "Picks one random local binding (queue) to route via (to).",
+        ),
+        ("x-modulus-hash", "Modulus Hashing Exchange"),
+        (
+            "x-random",
+            "Randomly picks a binding (queue) to route via (to).",
+        ),
+        ("x-recent-history", "Recent History Exchange."),
+    ];
+    assert_eq!(of_rabbitmq, expected);
+}

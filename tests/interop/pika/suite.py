@@ -639,6 +639,37 @@ def ttl_dead_letter_and_x_death():
 
 
 @check
+def quorum_queue_counts_and_tries_again_later():
+    with connect() as connection:
+        channel = connection.channel()
+        queue, dead = unique("retries"), server_named(channel)
+        channel.queue_declare(
+            queue,
+            durable=True,
+            arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": 1,
+                "x-delayed-retry-type": "failed",
+                "x-delayed-retry-min": 300,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": dead,
+            },
+        )
+        channel.confirm_delivery()
+        channel.basic_publish("", queue, b"x")
+        method, properties, _ = get(channel, queue, auto_ack=False)
+        equal((method.redelivered, properties.headers), (False, None))
+        channel.basic_reject(method.delivery_tag, requeue=True)
+        equal(channel.basic_get(queue)[0], None)
+        method, properties, _ = get(channel, queue, auto_ack=False)
+        equal((method.redelivered, properties.headers["x-delivery-count"]), (True, 1))
+        channel.basic_reject(method.delivery_tag, requeue=True)
+        _, properties, body = get(channel, dead)
+        equal((body, properties.headers["x-death"][0]["reason"]), (b"x", "delivery_limit"))
+        channel.queue_delete(queue)
+
+
+@check
 def priority_queue():
     with connect() as connection:
         channel = connection.channel()

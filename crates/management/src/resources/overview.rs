@@ -80,7 +80,7 @@ pub(crate) fn exchange_types() -> Vec<Object> {
         .map(|exchange_type| {
             object! {
                 "name" => exchange_type.as_str(),
-                "description" => format!("{} exchange", exchange_type.as_str()),
+                "description" => exchange_type.description(),
                 "enabled" => true,
             }
         })
