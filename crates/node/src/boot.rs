@@ -618,6 +618,7 @@ fn stored_queues(
         let stored = Stored {
             messages: queue.messages,
             bytes: queue.bytes,
+            is_estimate: queue.bytes > 0,
             first: queue.first,
             next: queue.next,
             // After a crash the last marks may be missing: every message may have been delivered before.

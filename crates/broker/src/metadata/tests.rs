@@ -939,3 +939,35 @@ proptest! {
         prop_assert_eq!(snapshot, again.to_snapshot());
     }
 }
+
+#[test]
+fn a_durable_history_has_a_place_in_the_log_and_no_other_exchange_ever_gets_it() {
+    let mut metadata = fresh();
+    let place = |metadata: &Metadata, name: &str| {
+        let exchange = metadata.vhost("/").unwrap().exchange(name).unwrap().clone();
+        exchange.history().and_then(|history| history.log_id())
+    };
+    let durable = exchange_with("durable", "x-recent-history", true, false, &[]);
+    let transient = exchange_with("transient", "x-recent-history", false, false, &[]);
+    let applied = run(
+        &mut metadata,
+        [durable.clone(), transient, exchange("plain")],
+    );
+    let first = place(&metadata, "durable").unwrap();
+    assert!(crate::exchange::is_history(first));
+    assert_eq!(place(&metadata, "transient"), None);
+    assert_eq!(
+        metadata.histories().map(|(id, _)| id).collect::<Vec<_>>(),
+        [first]
+    );
+
+    let mut replayed = fresh();
+    for command in applied.iter().flat_map(|applied| &applied.log) {
+        replayed.replay(command).unwrap();
+    }
+    assert_eq!(place(&replayed, "durable"), Some(first));
+    let mut restored = Metadata::from_snapshot(&metadata.to_snapshot(), 2).unwrap();
+    assert_eq!(place(&restored, "durable"), Some(first));
+    run(&mut restored, [delete_exchange("durable", false), durable]);
+    assert_ne!(place(&restored, "durable"), Some(first));
+}

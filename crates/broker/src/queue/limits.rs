@@ -43,9 +43,16 @@ impl Queue {
         self.ready.count() + self.delayed_count()
     }
 
-    /// Bytes that do.
+    /// Bytes that do. What was not read since the start does not: nothing may be dropped because its size was not known.
     fn limited_bytes(&self) -> u64 {
-        self.ready.bytes() + self.delayed_bytes()
+        self.ready.bytes() - self.ready.estimated_bytes() + self.delayed_bytes()
+    }
+
+    /// A limit counts bytes that a small read tells.
+    fn has_to_know_bytes(&self) -> bool {
+        let small = self.load_bytes() as u64;
+        self.settings.arguments.max_length_bytes.is_some()
+            && (1..=small).contains(&self.ready.estimated_bytes())
     }
 
     /// Drops the first message if there are too many. False if there are not, or if it must be read first.
@@ -73,7 +80,8 @@ impl Queue {
             || !self.gets.is_empty()
             || self.is_over_length()
             || self.browses_need_levels()
-            || self.attempts_need_entries();
+            || self.attempts_need_entries()
+            || self.has_to_know_bytes();
         let load = if wanted {
             self.ready.wanted_load(bytes, consumed)
         } else {

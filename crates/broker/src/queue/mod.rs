@@ -118,8 +118,10 @@ pub struct QueueSettings {
 pub struct Stored {
     /// Messages.
     pub messages: u64,
-    /// Bytes of their bodies, or nearly.
+    /// Bytes of their bodies.
     pub bytes: u64,
+    /// `bytes` is only nearly right: what the log keeps with the bodies counts as well.
+    pub is_estimate: bool,
     /// None of them is below this position.
     pub first: Position,
     /// The next position to give out; higher than any that was.
@@ -234,13 +236,7 @@ impl Queue {
         // Nobody knows which levels there are among those that are stored.
         let with_levels =
             settings.arguments.max_priority.is_some() || (is_quorum && stored.messages > 0);
-        let ready = Ready::new(
-            stored.first,
-            stored.next,
-            stored.messages,
-            stored.bytes,
-            with_levels,
-        );
+        let ready = Ready::new(&stored, with_levels);
         Self {
             next,
             unacked: Unacked::default(),
@@ -398,6 +394,7 @@ impl Queue {
         Stored {
             messages: self.ready.count(),
             bytes: self.ready.bytes(),
+            is_estimate: self.ready.estimated_bytes() > 0,
             first: self.ready.first(),
             next: self.next,
             delivered_until: self.journal.delivered_until(),

@@ -22,6 +22,7 @@
 //!
 //! This module knows no consumers, no limits and no log; what is written it is told.
 
+use super::Stored;
 use super::entry::{Entry, MESSAGE_OVERHEAD_BYTES};
 use base::Position;
 use roaring::RoaringTreemap;
@@ -45,6 +46,8 @@ struct Cold {
     until: Position,
     count: u64,
     bytes: u64,
+    /// `bytes` is nearly right only.
+    is_estimate: bool,
 }
 
 /// The next message to go out.
@@ -96,18 +99,16 @@ pub(super) struct Ready {
 
 impl Ready {
     /// What recovery found, all of it cold.
-    pub(super) fn new(
-        from: Position,
-        next: Position,
-        count: u64,
-        bytes: u64,
-        with_levels: bool,
-    ) -> Self {
-        let cold = (count > 0 && from < next).then_some(Cold {
+    pub(super) fn new(stored: &Stored, with_levels: bool) -> Self {
+        let &Stored {
+            first: from, next, ..
+        } = stored;
+        let cold = (stored.messages > 0 && from < next).then_some(Cold {
             from,
             until: next,
-            count,
-            bytes,
+            count: stored.messages,
+            bytes: stored.bytes,
+            is_estimate: stored.is_estimate,
         });
         Self {
             requeued: BTreeMap::new(),
@@ -127,11 +128,15 @@ impl Ready {
     /// For a queue that has just started: some of what recovery found does not wait.
     pub(super) fn leave_out(&mut self, count: u64, bytes: u64, next: Position) {
         let Some(cold) = &self.cold else { return };
-        let (count, bytes) = (
-            cold.count.saturating_sub(count),
-            cold.bytes.saturating_sub(bytes),
-        );
-        *self = Self::new(cold.from, next, count, bytes, self.levels.is_some());
+        let stored = Stored {
+            messages: cold.count.saturating_sub(count),
+            bytes: cold.bytes.saturating_sub(bytes),
+            is_estimate: cold.is_estimate,
+            first: cold.from,
+            next,
+            ..Stored::default()
+        };
+        *self = Self::new(&stored, self.levels.is_some());
     }
 
     #[inline]
@@ -147,6 +152,12 @@ impl Ready {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The part of [`Ready::bytes`] that is nearly right only, because nobody has read it since the start.
+    pub(super) fn estimated_bytes(&self) -> u64 {
+        let cold = self.cold.as_ref().filter(|cold| cold.is_estimate);
+        cold.map_or(0, |cold| cold.bytes)
     }
 
     /// Whether only the store has some of it.
@@ -527,7 +538,12 @@ impl Ready {
     ) -> Vec<(Position, Position)> {
         self.iter_from(Position(0)).for_each(&mut each);
         let cold = self.cold_ranges();
-        *self = Self::new(next, next, 0, 0, self.levels.is_some());
+        let nothing = Stored {
+            first: next,
+            next,
+            ..Stored::default()
+        };
+        *self = Self::new(&nothing, self.levels.is_some());
         cold
     }
 
@@ -728,6 +744,7 @@ impl Ready {
             until: from,
             count: 0,
             bytes: 0,
+            is_estimate: false,
         });
     }
 

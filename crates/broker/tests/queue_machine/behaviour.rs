@@ -1223,3 +1223,27 @@ fn what_waits_to_be_tried_again_is_not_ready_and_counts_for_limits() {
     rig.pass_ms(1);
     assert_eq!((rig.queue.ready_count(), rig.queue.delayed_count()), (1, 0));
 }
+
+#[test]
+fn nothing_is_dropped_because_its_size_was_guessed() {
+    let mut rig = Rig::new(settings(
+        true,
+        QueueArguments {
+            max_length_bytes: Some(35),
+            ..QueueArguments::default()
+        },
+    ));
+    for _ in 0..3 {
+        rig.command(publish(persistent(), None));
+    }
+    rig.catch_up();
+    rig.guesses_bytes = true;
+    rig.crash();
+    assert!(rig.queue.ready_bytes() > 35);
+    rig.catch_up();
+    assert_eq!((rig.queue.ready_count(), rig.queue.ready_bytes()), (3, 30));
+    rig.command(publish(persistent(), None));
+    rig.catch_up();
+    assert_eq!(rig.queue.ready_count(), 3);
+    assert_eq!(rig.queue.counters().max_length, 1);
+}
