@@ -104,6 +104,8 @@ fn visible(http: &Http, marks: bool) -> BTreeMap<String, Value> {
     let queues = http.get("/queues").unwrap();
     let names = queues.as_array().unwrap().iter();
     let names = names.map(|queue| queue["name"].as_str().unwrap().to_owned());
+    // What is delayed may be due by now.
+    let names = names.filter(|name| name != "delays");
     let mut seen = BTreeMap::new();
     for name in names {
         let all = item(http, &name);
