@@ -1,5 +1,9 @@
 //! What a restart leaves as it was: queues with each of their features, after an orderly stop and after a crash, as far as a client
 //! can see them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "whoever cannot ask the broker has failed"
+)]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
