@@ -5,12 +5,17 @@
 //! Every answer is a [`Reply`] to the channel that asked, in the order in which the queue handled the commands.
 
 use crate::Error;
+use crate::auth::{
+    Answer, Authenticator, Authority, Credentials, Login, LoginFailure, Question, RenewFailure,
+    Secret,
+};
 use crate::browse::{Operation, OperationReply};
 use crate::delay::DelayRequest;
 use crate::json::Json;
 use crate::limits::{UserLimits, VhostLimits};
 use crate::message::SharedMessage;
 use crate::messages::Messages;
+use crate::metadata::Metadata;
 use crate::policy::{Policy, PolicyScope};
 use crate::value::Arguments;
 use crate::vhost_metadata::{VhostChanges, VhostMetadata};
@@ -318,11 +323,84 @@ pub enum Reply {
     Failed(Box<Error>),
     /// Answer to a metadata command; of durable things it comes after they are on stable storage.
     Metadata(Result<MetadataReply, Box<Error>>),
+    /// What somebody outside the metadata said about the user.
+    Access(Box<AccessReply>),
     /// A message for a direct reply-to consumer of this channel (RabbitMQ docs: direct-reply-to).
     DirectReply {
         /// The message; its routing key is the full reply-to name.
         message: SharedMessage,
     },
+}
+
+/// What somebody outside the metadata is asked about a user.
+#[derive(Clone, Debug)]
+pub enum AccessRequest {
+    /// Who it is. Answered by [`AccessReply::LoggedIn`].
+    LogIn {
+        /// Who is asked.
+        authenticator: Arc<dyn Authenticator>,
+        /// What the client said.
+        credentials: Credentials,
+    },
+    /// Whether it may do something. Answered by [`AccessReply::Answered`].
+    Ask {
+        /// Who is asked.
+        authority: Arc<dyn Authority>,
+        /// What.
+        question: Question,
+    },
+    /// Whether new credentials are good. Answered by [`AccessReply::Renewed`].
+    Renew {
+        /// Who is asked.
+        authority: Arc<dyn Authority>,
+        /// The credentials.
+        secret: Secret,
+    },
+}
+
+/// The answer to an [`AccessRequest`].
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the request says what they are")]
+pub enum AccessReply {
+    LoggedIn(Result<Login, LoginFailure>),
+    Answered { question: Question, answer: Answer },
+    Renewed(Result<Login, RenewFailure>),
+}
+
+impl AccessRequest {
+    /// Finds the answer.
+    pub async fn carry_out(self, metadata: Arc<Metadata>) -> AccessReply {
+        match self {
+            Self::LogIn {
+                authenticator,
+                credentials,
+            } => AccessReply::LoggedIn(authenticator.log_in(metadata, credentials).await),
+            Self::Ask {
+                authority,
+                question,
+            } => {
+                let answer = authority.ask(metadata, question.clone()).await;
+                AccessReply::Answered { question, answer }
+            }
+            Self::Renew { authority, secret } => {
+                AccessReply::Renewed(authority.renew(secret).await)
+            }
+        }
+    }
+
+    /// What to say when nobody finds the answer.
+    pub fn give_up(self, reason: &str) -> AccessReply {
+        match self {
+            Self::LogIn { .. } => AccessReply::LoggedIn(Err(LoginFailure(reason.into()))),
+            Self::Ask { question, .. } => AccessReply::Answered {
+                question,
+                answer: Answer::Refused {
+                    note: format!(", {reason}").into(),
+                },
+            },
+            Self::Renew { .. } => AccessReply::Renewed(Err(RenewFailure::Failed(reason.into()))),
+        }
+    }
 }
 
 /// How often a message of a quorum queue came back.

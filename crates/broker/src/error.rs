@@ -39,8 +39,13 @@ pub enum Error {
     },
     #[error("vhost {vhost} not found")]
     VhostNotFound { vhost: Name },
-    #[error("access to vhost '{vhost}' refused for user '{user}'")]
-    VhostAccessRefused { vhost: Name, user: Name },
+    /// `note` is what another authority than the metadata has to say.
+    #[error("access to vhost '{vhost}' refused for user '{user}'{note}")]
+    VhostAccessRefused {
+        vhost: Name,
+        user: Name,
+        note: Box<str>,
+    },
     /// `argument` is `type`, `durable`, `auto_delete`, `internal` or an argument's name.
     /// `received` and `current` are worded as RabbitMQ words them.
     #[error(
@@ -88,17 +93,20 @@ pub enum Error {
     /// Only management commands name users that need not exist.
     #[error("user '{user}' does not exist")]
     UserNotFound { user: Name },
-    /// `operation` is `configure`, `write` or `read`.
-    #[error("{operation} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'")]
+    /// `operation` is `configure`, `write` or `read`; `note` as above.
+    #[error(
+        "{operation} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'{note}"
+    )]
     AccessRefused {
         operation: &'static str,
         kind: ResourceKind,
         name: Name,
         vhost: Name,
         user: Name,
+        note: Box<str>,
     },
     #[error(
-        "{operation} access to topic '{routing_key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
+        "{operation} access to topic '{routing_key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'{note}"
     )]
     TopicAccessRefused {
         operation: &'static str,
@@ -106,7 +114,11 @@ pub enum Error {
         exchange: Name,
         vhost: Name,
         user: Name,
+        note: Box<str>,
     },
+    /// Nobody has said yet whether the user may do that. Whoever gets this asks, and tries again with the answer; no client sees it.
+    #[error("nobody has said yet whether this is allowed")]
+    Unanswered(Box<crate::auth::Question>),
     /// What an operator set is not valid; all of the text, with RabbitMQ's introduction and line breaks. Management only.
     #[error("{0}")]
     Invalid(Box<str>),

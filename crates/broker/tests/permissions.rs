@@ -5,12 +5,14 @@
 use base::Name;
 use broker::Error;
 use broker::auth::{
-    Configure, Read, Write, authorize, authorize_passive, authorize_topic, authorize_vhost,
+    Answer, Authority, Configure, Login, Pending, Principal, Question, Read, RenewFailure, Secret,
+    Write, authorize, authorize_passive, authorize_topic, authorize_vhost,
 };
 use broker::command::MetadataCommand as Command;
 use broker::error::ResourceKind;
 use broker::metadata::Metadata;
 use broker::vhost_metadata::VhostMetadata;
+use std::sync::Arc;
 
 /// What a user may do, as lists of prefixes: the same rights as `PATTERNS` in another form.
 struct Rights {
@@ -128,7 +130,7 @@ fn every_user_may_do_what_the_table_says() {
     let metadata = world();
     let vhost: Name = "/".into();
     for (user, _, rights) in &USERS {
-        let user: Name = (*user).into();
+        let user: Principal = (*user).into();
         for (kind, name) in NAMES {
             let resource: Name = name.into();
             let allowed = [
@@ -138,12 +140,12 @@ fn every_user_may_do_what_the_table_says() {
             ];
             let expect = [rights.configure, rights.write, rights.read]
                 .map(|prefixes| holds(prefixes, kind, name));
-            assert_eq!(allowed, expect, "{user} {kind} {name:?}");
+            assert_eq!(allowed, expect, "{user:?} {kind} {name:?}");
             let passive = authorize_passive(&metadata, &user, &vhost, kind, &resource).is_ok();
             assert_eq!(
                 passive,
                 expect.contains(&true),
-                "{user} passive {kind} {name:?}"
+                "{user:?} passive {kind} {name:?}"
             );
             assert!(authorize(&metadata, &user, &"other".into(), Read, kind, &resource).is_err());
             assert!(
@@ -156,7 +158,7 @@ fn every_user_may_do_what_the_table_says() {
 #[test]
 fn refusals_have_rabbitmqs_words() {
     let metadata = world();
-    let (user, vhost): (Name, Name) = ("reader".into(), "/".into());
+    let (user, vhost): (Principal, Name) = ("reader".into(), "/".into());
     let refusal = |result: Result<(), Error>| result.unwrap_err().to_string();
     assert_eq!(
         refusal(
@@ -214,11 +216,11 @@ fn a_permit_is_for_one_thing_only() {
 #[test]
 fn topic_permissions_restrict_only_the_exchange_they_name() {
     let mut metadata = world();
-    let user: Name = "owner".into();
+    let user: Principal = "owner".into();
     metadata
         .apply(&Command::SetTopicPermissions {
             vhost: "/".into(),
-            user: user.clone(),
+            user: user.name().clone(),
             exchange: "amq.topic".into(),
             write: r"^{username}\.".into(),
             read: ".*".into(),
@@ -253,4 +255,88 @@ fn topic_permissions_restrict_only_the_exchange_they_name() {
         ),
         Ok(())
     );
+}
+
+/// Knows what it was told, and nothing else.
+#[derive(Debug)]
+struct Told(Option<Answer>);
+
+impl Authority for Told {
+    fn decide(&self, _question: &Question) -> Option<Answer> {
+        self.0.clone()
+    }
+
+    fn ask(self: Arc<Self>, _metadata: Arc<Metadata>, _question: Question) -> Pending<Answer> {
+        Box::pin(std::future::ready(Answer::Allowed))
+    }
+
+    fn renew(self: Arc<Self>, _secret: Secret) -> Pending<Result<Login, RenewFailure>> {
+        Box::pin(std::future::ready(Err(RenewFailure::Refused("no".into()))))
+    }
+}
+
+fn login(told: Option<Answer>, in_metadata: bool) -> Principal {
+    Principal::from(Login {
+        tags: vec!["impersonator".into()],
+        in_metadata,
+        authority: Some(Arc::new(Told(told))),
+        ..Login::internal("reader".into())
+    })
+}
+
+#[test]
+fn another_authority_decides_for_its_users() {
+    let metadata = world();
+    let may_write = |user: &Principal| {
+        authorize(
+            &metadata,
+            user,
+            &"/".into(),
+            Write,
+            ResourceKind::Queue,
+            &"q".into(),
+        )
+        .map(drop)
+    };
+    assert_eq!(may_write(&login(Some(Answer::Allowed), false)), Ok(()));
+    // Both have to agree.
+    let both = may_write(&login(Some(Answer::Allowed), true));
+    assert!(matches!(both, Err(Error::AccessRefused { .. })));
+    let note = " by backend x: because".into();
+    let refused = may_write(&login(Some(Answer::Refused { note }), false));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "write access to queue 'q' in vhost '/' refused for user 'reader' by backend x: because"
+    );
+    let nobody = Principal::from(Login {
+        in_metadata: false,
+        ..Login::internal("admin".into())
+    });
+    assert!(may_write(&nobody).is_err());
+    assert!(login(None, false).has_tag(&metadata, "impersonator"));
+    assert!(!nobody.has_tag(&metadata, "administrator"));
+}
+
+#[test]
+fn what_is_not_known_is_a_question_until_it_is_learnt() {
+    let metadata = world();
+    let vhost: Name = "/".into();
+    let mut user = login(None, false);
+    let Err(Error::Unanswered(question)) = authorize_vhost(&metadata, &user, &vhost) else {
+        panic!("it cannot be known");
+    };
+    user.learn((*question).clone(), Answer::Allowed);
+    assert_eq!(authorize_vhost(&metadata, &user, &vhost), Ok(()));
+    user.forget_refusals();
+    assert_eq!(authorize_vhost(&metadata, &user, &vhost), Ok(()));
+    user.learn(*question, Answer::from_bool(false));
+    assert!(matches!(
+        authorize_vhost(&metadata, &user, &vhost),
+        Err(Error::VhostAccessRefused { .. })
+    ));
+    user.forget_refusals();
+    assert!(matches!(
+        authorize_vhost(&metadata, &user, &vhost),
+        Err(Error::Unanswered(_))
+    ));
 }

@@ -33,7 +33,9 @@ use crate::unacked::Unacked;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
 use broker::admission::ChannelSeat;
-use broker::command::{ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply};
+use broker::command::{
+    AccessReply, ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply,
+};
 use broker::messages::Messages;
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};
@@ -67,6 +69,8 @@ pub(crate) struct Channel {
     pub(crate) delivery_tag: u64,
     /// The queue that an empty queue name means.
     pub(crate) last_queue: Option<Name>,
+    /// A name for a queue that somebody is asked about.
+    pub(crate) chosen_name: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
     /// Observers know that it has ended.
     end_is_observed: bool,
@@ -154,6 +158,8 @@ pub(crate) enum Waiting {
         no_ack: bool,
     },
     TxCommit(Commit),
+    /// Somebody says whether the first of what is kept is allowed.
+    Permission,
 }
 
 impl Waiting {
@@ -173,6 +179,8 @@ impl Waiting {
             Self::Cancel { .. } => (60, 30),
             Self::Get { .. } => (60, 70),
             Self::TxCommit(_) => (90, 20),
+            // An answer has no error, and the method that waits comes again.
+            Self::Permission => (0, 0),
         }
     }
 }
@@ -206,6 +214,11 @@ impl Stash {
         self.units.push_back(unit);
     }
 
+    fn push_front(&mut self, unit: Unit) {
+        self.bytes += unit.size_bytes();
+        self.units.push_front(unit);
+    }
+
     fn pop(&mut self) -> Option<Unit> {
         let unit = self.units.pop_front()?;
         self.bytes -= unit.size_bytes();
@@ -236,6 +249,7 @@ impl Channel {
             deliveries: DeliveryLines::default(),
             delivery_tag: 0,
             last_queue: None,
+            chosen_name: None,
             reply_consumer: None,
             end_is_observed: false,
         }
@@ -430,14 +444,64 @@ impl Channel {
     #[inline]
     fn perform_or_hold(&mut self, turn: &mut Turn<'_>, unit: Unit) -> Result<(), Exception> {
         match unit {
-            Unit::Method(payload) => self.handle_method(turn, &payload),
+            Unit::Method(payload) => match self.handle_method(turn, &payload) {
+                Ok(()) => Ok(()),
+                Err(exception) => self.refuse(turn.session, exception, Unit::Method(payload)),
+            },
             Unit::Publish(_) if self.is_held(turn.session) => {
                 turn.session.backpressure.has_publish |= turn.session.backpressure.is_closed();
                 self.keep(turn.session, unit);
                 Ok(())
             }
+            Unit::Publish(assembled) if turn.session.principal.authority().is_some() => {
+                let Assembled { method, content } = assembled.clone();
+                self.publish(turn, &method, content).or_else(|exception| {
+                    self.refuse(turn.session, exception, Unit::Publish(assembled))
+                })
+            }
             Unit::Publish(Assembled { method, content }) => self.publish(turn, &method, content),
         }
+    }
+
+    /// What came whole and was published by itself was refused.
+    ///
+    /// # Errors
+    /// As [`Self::refuse`].
+    #[cold]
+    pub(crate) fn refuse_whole(
+        &mut self,
+        session: &mut Session,
+        exception: Exception,
+        assembled: Assembled,
+    ) -> Result<(), Exception> {
+        self.refuse(session, exception, Unit::Publish(assembled))
+    }
+
+    /// Something was refused, or nobody has said yet whether it is allowed: then it is kept until somebody does.
+    ///
+    /// # Errors
+    /// It was refused.
+    #[cold]
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        exception: Exception,
+        unit: Unit,
+    ) -> Result<(), Exception> {
+        let Some(question) = exception.question else {
+            session.principal.forget_refusals();
+            return Err(exception);
+        };
+        self.waiting = Some(Waiting::Permission);
+        self.stash.push_front(unit);
+        session.has_full_stash |= self.is_stash_full();
+        session.ask_authority(self.id, *question);
+        Ok(())
+    }
+
+    /// Forgets what the user was allowed.
+    pub(crate) fn forget_permissions(&mut self) {
+        self.routes.forget();
     }
 
     /// Handles what was kept, as far as possible now.
@@ -668,6 +732,9 @@ impl Channel {
             Reply::ConsumerCancelled { consumer } => {
                 self.consumer_cancelled(turn.session, consumer)
             }
+            Reply::CancelOk { consumer } if self.consumers.is_ended(consumer) => {
+                self.consumers.remove(consumer);
+            }
             Reply::DirectReply { message } => self.deliver_direct_reply(turn.session, &message),
             Reply::Barrier(result) => {
                 self.barrier_answered(turn.session, result.map_err(|error| *error))?;
@@ -681,6 +748,7 @@ impl Channel {
             | Reply::Deleted { .. }
             | Reply::Operated(_)
             | Reply::Failed(_)
+            | Reply::Access(_)
             | Reply::Metadata(_) => self.handle_answer(turn, reply)?,
         }
         self.handle_stash(turn)
@@ -721,6 +789,13 @@ impl Channel {
                 ready,
             ),
             Reply::GetEmpty => self.got_nothing(turn.session, waiting),
+            Reply::Access(access) => match *access {
+                AccessReply::Answered { question, answer } => {
+                    turn.session.principal.learn(question, answer);
+                    Ok(())
+                }
+                AccessReply::LoggedIn(_) | AccessReply::Renewed(_) => Err(unexpected_answer()),
+            },
             Reply::Deliver { .. }
             | Reply::DeliverAgain(_)
             | Reply::TimedOut { .. }
@@ -763,6 +838,7 @@ impl Channel {
             | Waiting::QueueBind { .. }
             | Waiting::QueueUnbind
             | Waiting::QueueDelete { .. }
+            | Waiting::Permission
             | Waiting::TxCommit(_) => Err(error.into()),
         }
     }

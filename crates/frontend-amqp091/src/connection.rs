@@ -16,7 +16,7 @@
 use crate::channel::{Channel, Farewell, decode_method};
 use crate::config::{Alarms, Config, Peer};
 use crate::consume::PrefetchLimits;
-use crate::content::Whole;
+use crate::content::{Assembled, Whole};
 use crate::counts::{DeliveryCounts, PublishCounts};
 use crate::exception::{Exception, Refusal, SILENT_CLOSE_DELAY, Scope, Violation};
 use crate::handshake::{self, Failure, Handshake, Header, Step};
@@ -26,7 +26,9 @@ use crate::out_buffer::OutBuffer;
 use crate::request::{Request, connection_address, return_late_reply};
 use crate::session::{Session, Turn};
 use base::{ChannelNumber, ConnectionId, Name, Now};
-use broker::command::{ChannelId, MetadataCommand, Reply};
+use broker::Error;
+use broker::auth::{self, Login, Principal, RenewFailure, Secret};
+use broker::command::{AccessReply, AccessRequest, ChannelId, MetadataCommand, Reply};
 use broker::metadata::Metadata;
 use broker::value::Arguments;
 use bytes::{Bytes, BytesMut};
@@ -40,6 +42,12 @@ use std::time::Duration;
 
 /// Output that the client does not take, in bytes, at which we stop reading what it sends.
 const OUTPUT_SIZE_MAX: usize = 4 * 1024 * 1024;
+/// How long what others have said about a user is taken for true. RabbitMQ's channels ask again at their tick.
+const ANSWERS_AGE_MAX: Duration = Duration::from_secs(60);
+/// Furthest end of credentials that is watched at once.
+const CREDENTIALS_MS_MAX: u64 = 1 << 40;
+/// Class and method of connection.update-secret.
+const UPDATE_SECRET: (u16, u16) = (10, 70);
 /// Longest wait for close-ok.
 const CLOSE_OK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
@@ -56,6 +64,10 @@ pub struct Connection {
     handshake_until: Duration,
     connected_at_ms: u64,
     received_bytes: u64,
+    /// What others have said about the user is asked again after this.
+    answers_until: Option<Duration>,
+    /// The user's credentials end then.
+    credentials_until: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -197,6 +209,8 @@ impl Connection {
             heartbeat: None,
             connected_at_ms: now.wall_ms,
             received_bytes: 0,
+            answers_until: None,
+            credentials_until: None,
         }
     }
 
@@ -208,11 +222,11 @@ impl Connection {
         config: Arc<Config>,
         now: Now,
         seed: u64,
-        user: Name,
+        user: Principal,
         vhost: Name,
     ) -> Self {
         let mut connection = Self::new(id, peer, config, now, seed);
-        connection.session.user = user;
+        connection.session.become_user(user);
         connection.session.vhost = vhost;
         connection.session.frame_max = 0;
         connection.state = State::Running;
@@ -258,8 +272,9 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         let backpressure = self.session.backpressure;
         let is_blocked = backpressure.alarms.any() && backpressure.has_publish;
-        match self.state {
+        match &self.state {
             State::Finished | State::Leaving(_) => false,
+            State::Handshake(handshake) if handshake.is_asking() => false,
             State::Running if is_blocked || self.session.has_full_stash => false,
             State::Running if self.session.is_throttled() => false,
             State::Handshake(_) | State::Running | State::Closing { .. } | State::Silent { .. } => {
@@ -343,18 +358,50 @@ impl Connection {
         {
             return;
         }
+        while let State::Handshake(handshake) = &self.state {
+            // What follows may have to wait for somebody who is asked.
+            let size = if handshake.is_asking() {
+                self.session.holds_input = !input.is_empty();
+                0
+            } else {
+                first_frame_size(input)
+            };
+            if size == 0 {
+                break;
+            }
+            let frame = input.split_to(size).freeze();
+            self.handle_batch(now, metadata, &frame);
+        }
         let size = match (&self.session.throttle, &self.state) {
+            (_, State::Handshake(_)) => 0,
             (Some(_), State::Running) => self.session.admit(now, input),
             _ => complete_size(input),
         };
         let batch = input.split_to(size).freeze();
+        self.handle_batch(now, metadata, &batch);
+        // A frame that will be too large is refused before it is all there.
+        if self.reads()
+            && !self.session.holds_input
+            && let Err(error) = decode_frame(input, self.session.frame_max)
+        {
+            self.fail(now, error.into());
+        }
+        if !self.reads() {
+            input.clear();
+        }
+        self.announce_blocked();
+    }
+
+    /// Takes frames; an incomplete one at the end is dropped.
+    #[inline]
+    fn handle_batch(&mut self, now: Now, metadata: &Arc<Metadata>, batch: &Bytes) {
         self.received_bytes += batch.len() as u64;
         let mut offset = 0;
         while self.reads() && offset < batch.len() {
             match decode_frame(&batch[offset..], self.session.frame_max) {
                 Ok(Some((frame, size))) => {
                     offset += size;
-                    if let Some(size) = self.handle_whole(now, metadata, &frame, &batch, offset) {
+                    if let Some(size) = self.handle_whole(now, metadata, &frame, batch, offset) {
                         offset += size;
                         continue;
                     }
@@ -369,16 +416,6 @@ impl Connection {
                 Err(error) => self.fail(now, error.into()),
             }
         }
-        // A frame that will be too large is refused before it is all there.
-        if self.reads()
-            && let Err(error) = decode_frame(input, self.session.frame_max)
-        {
-            self.fail(now, error.into());
-        }
-        if !self.reads() {
-            input.clear();
-        }
-        self.announce_blocked();
     }
 
     /// Takes what a queue, the metadata machine or another channel has to say to a channel of this connection.
@@ -390,6 +427,12 @@ impl Connection {
         to: ChannelId,
         reply: Reply,
     ) {
+        if let Reply::Access(access) = &reply {
+            self.keep_answers(now);
+            if to == connection_address(self.session.id) {
+                return self.handle_access(now, metadata, (**access).clone());
+            }
+        }
         if let Some(channel) = self.channels.get_mut(&to.number)
             && channel.id == to
         {
@@ -437,7 +480,8 @@ impl Connection {
                 let reason = self.session.expelled.take().unwrap_or_default();
                 self.fail(now, Exception::forced(&reason));
             }
-            State::Running | State::Handshake(Handshake::Open) => {
+            State::Running | State::Handshake(Handshake::Open | Handshake::Opening { .. }) => {
+                self.handle_lapse(now);
                 self.handle_heartbeat_timeout(now);
                 if let Some(throttle) = &mut self.session.throttle {
                     throttle.handle_timeout(now);
@@ -535,17 +579,26 @@ impl Connection {
     pub fn poll_deadline(&self) -> Option<Duration> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::poll_deadline);
         match self.state {
-            State::Handshake(Handshake::Open) => {
+            State::Handshake(Handshake::Open | Handshake::Opening { .. }) => {
                 Some(heartbeat.map_or(self.handshake_until, |deadline| {
                     deadline.min(self.handshake_until)
                 }))
             }
             State::Handshake(_) => Some(self.handshake_until),
             State::Running if self.session.expelled.is_some() => Some(Duration::ZERO),
-            State::Running => match &self.session.throttle {
-                None => heartbeat,
-                Some(throttle) => heartbeat.into_iter().chain(throttle.poll_deadline()).min(),
-            },
+            State::Running => {
+                let throttle = self.session.throttle.as_ref();
+                let throttle = throttle.and_then(|throttle| throttle.poll_deadline());
+                [
+                    heartbeat,
+                    throttle,
+                    self.answers_until,
+                    self.credentials_until,
+                ]
+                .into_iter()
+                .flatten()
+                .min()
+            }
             State::Closing { until, .. } | State::Silent { until } => Some(until),
             State::Leaving(_) | State::Finished => None,
         }
@@ -624,7 +677,12 @@ impl Connection {
         let outcome = channel
             .publish(&mut turn, whole.method, whole.content(batch))
             .and_then(|()| channel.publish_repeated(&mut turn, batch, offset + size))
-            .map(|repeated| size += repeated);
+            .map(|repeated| size += repeated)
+            .or_else(|exception| {
+                let method = batch.slice_ref(whole.method);
+                let content = whole.content(batch);
+                channel.refuse_whole(turn.session, exception, Assembled { method, content })
+            });
         if let Err(exception) = outcome {
             self.handle_exception(now, method.channel, exception);
         }
@@ -705,9 +763,8 @@ impl Connection {
             self.handle_progress();
             return Ok(());
         }
-        // The internal database knows no secrets that expire, so there is nothing to renew.
-        if let Method::ConnectionUpdateSecret(_) = method {
-            connection::UpdateSecretOk.encode(0, self.session.encoded());
+        if let Method::ConnectionUpdateSecret(method) = method {
+            self.renew(Secret::new(method.new_secret));
             return Ok(());
         }
         Err(Exception::from(Violation::MethodInState("running")).caused_by(method.ids()))
@@ -763,6 +820,10 @@ impl Connection {
                 Violation::Unexpected(frame.describe()).into(),
             )),
         };
+        self.take_step(now, outcome);
+    }
+
+    fn take_step(&mut self, now: Now, outcome: Result<Step, Failure>) {
         match outcome {
             Ok(Step::Next(next)) => self.state = State::Handshake(next),
             Ok(Step::Tuned { heartbeat_s }) => {
@@ -771,6 +832,7 @@ impl Connection {
             }
             Ok(Step::Open) => {
                 self.state = State::Running;
+                self.watch_credentials(now);
                 let interval_s = self.heartbeat_s();
                 self.session
                     .observe_opened(self.connected_at_ms, interval_s);
@@ -822,6 +884,164 @@ impl Connection {
                 connection::CloseOk.encode(0, self.session.encoded());
             }
             _ => {}
+        }
+    }
+}
+
+// What others say about the user.
+impl Connection {
+    /// Takes what somebody outside the metadata said to the connection itself.
+    fn handle_access(&mut self, now: Now, metadata: &Arc<Metadata>, access: AccessReply) {
+        match (access, &self.state) {
+            (AccessReply::LoggedIn(result), State::Handshake(Handshake::LoggingIn { user })) => {
+                let outcome = handshake::logged_in(&mut self.session, &user.clone(), result);
+                self.take_step(now, outcome);
+            }
+            (
+                AccessReply::Answered { question, answer },
+                State::Handshake(Handshake::Opening { vhost }),
+            ) => {
+                let vhost = vhost.clone();
+                self.session.principal.learn(question, answer);
+                let mut turn = Turn {
+                    metadata,
+                    session: &mut self.session,
+                };
+                let outcome = handshake::open(&mut turn, vhost);
+                self.take_step(now, outcome);
+            }
+            (AccessReply::Answered { question, answer }, State::Running) => {
+                self.session.principal.learn(question, answer);
+                self.check_vhost_again(now, metadata);
+            }
+            (AccessReply::Renewed(result), State::Running) => {
+                self.renewed(now, metadata, result);
+            }
+            // It has ended meanwhile.
+            (
+                AccessReply::LoggedIn(_) | AccessReply::Answered { .. } | AccessReply::Renewed(_),
+                State::Handshake(_)
+                | State::Running
+                | State::Leaving(_)
+                | State::Closing { .. }
+                | State::Silent { .. }
+                | State::Finished,
+            ) => {}
+        }
+    }
+
+    /// The client has new credentials. What the metadata lets in has none that end.
+    fn renew(&mut self, secret: Secret) {
+        let Some(authority) = self.session.principal.authority().cloned() else {
+            connection::UpdateSecretOk.encode(0, self.session.encoded());
+            return;
+        };
+        let request = AccessRequest::Renew { authority, secret };
+        let asker = connection_address(self.session.id);
+        self.session.ask_access(asker, request);
+    }
+
+    fn renewed(
+        &mut self,
+        now: Now,
+        metadata: &Arc<Metadata>,
+        result: Result<Login, RenewFailure>,
+    ) {
+        let user = &self.session.user;
+        let violation = match result {
+            Ok(login) => {
+                self.session.become_user(login.into());
+                self.check_vhost_again(now, metadata);
+                return;
+            }
+            Err(RenewFailure::Refused(reason)) => {
+                tracing::error!("Secret update was refused for user '{user}': {reason}");
+                Violation::SecretRefused
+            }
+            Err(RenewFailure::Failed(reason)) => {
+                tracing::error!("Secret update for user '{user}' failed: {reason}");
+                Violation::SecretUpdateFailed
+            }
+        };
+        self.fail(now, Exception::from(violation).caused_by(UPDATE_SECRET));
+    }
+
+    /// The second half of connection.update-secret: what the old credentials allowed the new ones have to allow as well.
+    fn check_vhost_again(&mut self, now: Now, metadata: &Arc<Metadata>) {
+        let Session {
+            principal, vhost, ..
+        } = &self.session;
+        match auth::authorize_vhost(metadata, principal, vhost) {
+            Ok(()) => {}
+            Err(Error::Unanswered(question)) => {
+                let asker = connection_address(self.session.id);
+                self.session.ask_authority(asker, *question);
+                return;
+            }
+            Err(error) => {
+                self.fail(now, Exception::from(error).caused_by(UPDATE_SECRET));
+                return;
+            }
+        }
+        for channel in self.channels.values_mut() {
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            channel.forget_permissions();
+            channel.recheck_consumers(&mut turn);
+        }
+        self.watch_credentials(now);
+        connection::UpdateSecretOk.encode(0, self.session.encoded());
+        tracing::info!(
+            target: "connection",
+            "connection {}: user '{}' updated secret",
+            self.session.id,
+            self.session.user
+        );
+    }
+
+    fn watch_credentials(&mut self, now: Now) {
+        let expires_s = self.session.principal.expires_s();
+        self.credentials_until = expires_s.map(|expires_s| {
+            let left_ms = expires_s.saturating_mul(1000).saturating_sub(now.wall_ms);
+            now.monotonic + Duration::from_millis(left_ms.min(CREDENTIALS_MS_MAX))
+        });
+    }
+
+    /// An answer has come that is true for a while.
+    fn keep_answers(&mut self, now: Now) {
+        self.answers_until
+            .get_or_insert(now.monotonic + ANSWERS_AGE_MAX);
+    }
+
+    /// Answers that are old are forgotten; who has no credentials any more goes.
+    fn handle_lapse(&mut self, now: Now) {
+        if self.answers_until.is_some_and(|until| until <= now.monotonic) {
+            self.answers_until = None;
+            self.session.principal.forget_answers();
+            for channel in self.channels.values_mut() {
+                channel.forget_permissions();
+            }
+        }
+        if self
+            .credentials_until
+            .is_some_and(|until| until <= now.monotonic)
+        {
+            self.credentials_until = None;
+            // The furthest time that is watched may be before it.
+            let expires_s = self.session.principal.expires_s().unwrap_or_default();
+            if expires_s.saturating_mul(1000) > now.wall_ms + CREDENTIALS_MS_MAX {
+                self.watch_credentials(now);
+                return;
+            }
+            tracing::warn!(
+                target: "connection",
+                "closing AMQP connection {} of user '{}': credential has expired",
+                self.session.id,
+                self.session.user
+            );
+            self.fail(now, Exception::forced("credential expired"));
         }
     }
 }
@@ -1071,6 +1291,15 @@ impl Connection {
             assert!(self.channels.is_empty());
         }
     }
+}
+
+/// Bytes of the first frame, as far as its size can be believed; 0 if it is not complete.
+fn first_frame_size(input: &[u8]) -> usize {
+    let Some([_, _, _, s0, s1, s2, s3]) = input.first_chunk::<FRAME_HEADER_SIZE>() else {
+        return 0;
+    };
+    let size = u32::from_be_bytes([*s0, *s1, *s2, *s3]) as usize + FRAME_OVERHEAD;
+    if size > input.len() { 0 } else { size }
 }
 
 /// Bytes of complete frames at the start of `input`, as far as sizes can be believed.

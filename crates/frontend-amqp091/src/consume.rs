@@ -61,6 +61,8 @@ pub(crate) struct Consumer {
     prepared_for: Option<Arc<Address>>,
     /// A delivery of it went back because the channel's limit was reached.
     is_paused: bool,
+    /// The client knows it no more; its queue does not know that yet.
+    is_ended: bool,
 }
 
 impl Consumers {
@@ -94,16 +96,22 @@ impl Consumers {
         Some(consumer)
     }
 
+    /// Whether only its queue still knows it.
+    pub(crate) fn is_ended(&self, index: ConsumerTagIndex) -> bool {
+        self.get(index).is_some_and(|consumer| consumer.is_ended)
+    }
+
     /// Tag and queue of each.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&Name, &Name)> {
         let consumers = self.slots.iter().flatten();
+        let consumers = consumers.filter(|consumer| !consumer.is_ended);
         consumers.map(|consumer| (&consumer.tag, &consumer.queue_name))
     }
 
     fn find(&self, tag: &[u8]) -> Option<(ConsumerTagIndex, &Consumer)> {
         self.slots.iter().zip(0..).find_map(|(slot, index)| {
             slot.as_ref()
-                .filter(|consumer| *consumer.tag.as_bytes() == *tag)
+                .filter(|consumer| !consumer.is_ended && *consumer.tag.as_bytes() == *tag)
                 .map(|consumer| (index, consumer))
         })
     }
@@ -202,9 +210,13 @@ impl Channel {
         }
         let name = self.queue_name(method.queue)?;
         let Session {
-            user, vhost, id, ..
+            principal,
+            vhost,
+            id,
+            ..
         } = &*turn.session;
-        auth::authorize(turn.metadata, user, vhost, Read, ResourceKind::Queue, &name)?;
+        let (metadata, kind) = (turn.metadata, ResourceKind::Queue);
+        auth::authorize(metadata, principal, vhost, Read, kind, &name)?;
         let record = crate::topology::expect_queue(turn, &name)?;
         record.check_exclusive(*id)?;
         if let Some(max) = turn.session.config.consumer_max_per_channel
@@ -228,6 +240,7 @@ impl Channel {
             prepared: PreparedDeliver::default(),
             prepared_for: None,
             is_paused: false,
+            is_ended: false,
         };
         self.deliveries.expect(queue, &name);
         let index = self.consumers.insert(consumer);
@@ -380,6 +393,63 @@ impl Channel {
             }
             .encode(self.number(), session.encoded());
         }
+    }
+
+    /// The user has new credentials: consumers that these do not allow end.
+    pub(crate) fn recheck_consumers(&mut self, turn: &mut Turn<'_>) {
+        let Session {
+            principal, vhost, ..
+        } = &*turn.session;
+        let (metadata, kind) = (turn.metadata, ResourceKind::Queue);
+        let refused = self.consumers.slots.iter().zip(0..).filter(|(slot, _)| {
+            let Some(consumer) = slot.as_ref().filter(|consumer| !consumer.is_ended) else {
+                return false;
+            };
+            let name = &consumer.queue_name;
+            let may = auth::authorize(metadata, principal, vhost, Read, kind, name);
+            matches!(may, Err(Error::AccessRefused { .. }))
+        });
+        for index in refused.map(|(_, index)| index).collect::<Vec<_>>() {
+            self.end_consumer(turn.session, index);
+        }
+    }
+
+    fn end_consumer(&mut self, session: &mut Session, index: ConsumerTagIndex) {
+        let Some(consumer) = self
+            .consumers
+            .slots
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        consumer.is_ended = true;
+        let (queue, tag, queue_name) = (
+            consumer.queue,
+            consumer.tag.clone(),
+            consumer.queue_name.clone(),
+        );
+        tracing::warn!(
+            connection = %session.id,
+            channel = self.id.number,
+            consumer = %tag,
+            queue = %queue_name,
+            "consumer cancelled: read access refused after credential update"
+        );
+        session.observe_consumer_gone(self.id.number, &queue_name, &tag);
+        if session.client.consumer_cancel_notify {
+            basic::Cancel {
+                consumer_tag: tag.as_bytes(),
+                no_wait: true,
+            }
+            .encode(self.id.number, session.encoded());
+        }
+        let consumer = ConsumerId {
+            channel: self.id,
+            index,
+        };
+        let reply = true;
+        session.ask_queue(queue, QueueCommand::Cancel { consumer, reply });
     }
 
     /// Sends a message to a consumer, or back if there is no room for it.
@@ -558,9 +628,13 @@ impl Channel {
     ) -> Result<(), Exception> {
         let name = self.queue_name(method.queue)?;
         let Session {
-            user, vhost, id, ..
+            principal,
+            vhost,
+            id,
+            ..
         } = &*turn.session;
-        auth::authorize(turn.metadata, user, vhost, Read, ResourceKind::Queue, &name)?;
+        let (metadata, kind) = (turn.metadata, ResourceKind::Queue);
+        auth::authorize(metadata, principal, vhost, Read, kind, &name)?;
         let record = crate::topology::expect_queue(turn, &name)?;
         record.check_exclusive(*id)?;
         let settings = &record.settings;

@@ -21,7 +21,7 @@ const EMPTY_BODY_FRAMES_MAX: u32 = 1000;
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
 
 /// A complete message as it came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Content {
     /// Property flags and list.
     pub(crate) properties: Bytes,
@@ -32,7 +32,7 @@ pub(crate) struct Content {
 }
 
 /// A complete message with the method that brought it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Assembled {
     /// Payload of the basic.publish frame, which can be decoded.
     pub(crate) method: Bytes,

@@ -4,6 +4,7 @@
 //! them, and tests pin them. Spec: AMQP 0-9-1 §1.2; RabbitMQ docs: channels#error-handling.
 
 use broker::Error;
+use broker::auth::Question;
 use codec_amqp091::{DecodeError, ErlangBinary, FrameError, reply_code};
 use std::fmt;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Exception {
     pub method_id: u16,
     /// No method is named as the cause, even if there is one.
     is_anonymous: bool,
+    /// It is none yet: this has to be asked first, and then the same tried again.
+    pub(crate) question: Option<Box<Question>>,
 }
 
 impl Exception {
@@ -61,6 +64,7 @@ impl Exception {
             class_id: 0,
             method_id: 0,
             is_anonymous: false,
+            question: None,
         }
     }
 
@@ -93,6 +97,14 @@ impl Exception {
 impl From<Error> for Exception {
     fn from(error: Error) -> Self {
         let (scope, code) = match &error {
+            Error::Unanswered(question) => {
+                let question = Some(question.clone());
+                let text = reply_code::name(reply_code::ACCESS_REFUSED).to_owned();
+                return Self {
+                    question,
+                    ..Self::with_reply_text(Scope::Channel, reply_code::ACCESS_REFUSED, text)
+                };
+            }
             Error::NotFound { .. } => (Scope::Channel, reply_code::NOT_FOUND),
             Error::VhostNotFound { .. }
             | Error::VhostAccessRefused { .. }
@@ -189,6 +201,8 @@ pub(crate) enum Violation<'a> {
     SecondChannelOpen,
     ChannelMax(u16),
     LoginRefused(&'a str),
+    SecretRefused,
+    SecretUpdateFailed,
     NoPreviousQueue,
     Immediate,
     MessageTooLarge {
@@ -351,6 +365,14 @@ impl From<Violation<'_>> for Exception {
                     "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
                 ),
             ),
+            Violation::SecretRefused => refuse(
+                Connection,
+                code::NOT_ALLOWED,
+                &"New secret was refused by one of the backends",
+            ),
+            Violation::SecretUpdateFailed => {
+                refuse(Connection, code::NOT_ALLOWED, &"Secret update failed")
+            }
             Violation::NoPreviousQueue => {
                 refuse(Channel, code::NOT_FOUND, &"no previously declared queue")
             }

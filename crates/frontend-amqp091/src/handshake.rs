@@ -14,7 +14,12 @@ use crate::config::Config;
 use crate::exception::{Exception, Refusal, Violation};
 use crate::session::{Client, Session, Turn, server_properties};
 use base::Name;
-use broker::auth;
+use crate::request::connection_address;
+use broker::Error;
+use broker::auth::{
+    self, Authenticator, Credentials, Login, LoginFailure, Principal, Secret,
+};
+use broker::command::AccessRequest;
 use broker::metadata::Metadata;
 use codec_amqp091::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, Table, Value, connection};
 use std::sync::Arc;
@@ -23,6 +28,9 @@ use std::sync::Arc;
 ///
 /// Compat: RabbitMQ 4 prefers that to 0-9-1 here.
 const HEADER_AMQP10: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
+
+/// Class and method of connection.open.
+const OPEN: (u16, u16) = (10, 40);
 
 const CHALLENGE: &[u8] = b"Please tell me your password";
 const CHALLENGE_ANSWER_PREFIX: &[u8] = b"My password is ";
@@ -36,8 +44,17 @@ pub(crate) enum Handshake {
     SecureOk {
         user: String,
     },
+    /// Somebody outside the metadata says whether the user may log in.
+    LoggingIn {
+        /// The name it gave.
+        user: Name,
+    },
     TuneOk,
     Open,
+    /// Somebody outside the metadata says whether the user may open this vhost.
+    Opening {
+        vhost: Name,
+    },
 }
 
 /// What a step leads to.
@@ -111,7 +128,12 @@ pub(crate) fn start(metadata: &Metadata, session: &mut Session) -> Handshake {
 impl Handshake {
     /// Whether a failure is still told by silence only.
     pub(crate) fn is_before_tuning(&self) -> bool {
-        !matches!(self, Self::Open)
+        !matches!(self, Self::Open | Self::Opening { .. })
+    }
+
+    /// Whether the client has to wait until somebody has been asked.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(self, Self::LoggingIn { .. } | Self::Opening { .. })
     }
 
     /// Takes the next method on channel 0.
@@ -130,14 +152,26 @@ impl Handshake {
                     .response
                     .strip_prefix(CHALLENGE_ANSWER_PREFIX)
                     .ok_or(Refusal::MalformedResponse)?;
-                log_in(turn, "RABBIT-CR-DEMO", user.as_bytes(), password)
+                log_in(turn, user.as_bytes(), password)
             }
             (Self::TuneOk, Method::ConnectionTuneOk(method)) => tune_ok(turn.session, *method),
-            (Self::Open, Method::ConnectionOpen(method)) => open(turn, method),
+            (Self::Open, Method::ConnectionOpen(method)) => {
+                let vhost = arguments::name(method.virtual_host)
+                    .map_err(|exception| Failure::Told(exception.caused_by(OPEN)))?;
+                open(turn, vhost)
+            }
             (Self::Open, _) => Err(Failure::Told(
                 Exception::from(Violation::MethodInState("opening")).caused_by(method.ids()),
             )),
-            (Self::Header | Self::StartOk | Self::SecureOk { .. } | Self::TuneOk, _) => {
+            (
+                Self::Header
+                | Self::StartOk
+                | Self::SecureOk { .. }
+                | Self::LoggingIn { .. }
+                | Self::TuneOk
+                | Self::Opening { .. },
+                _,
+            ) => {
                 Err(Refusal::UnexpectedFrame.into())
             }
         }
@@ -157,12 +191,12 @@ fn start_ok(turn: &mut Turn<'_>, method: &connection::StartOk<'_>) -> Result<Ste
         "PLAIN" => {
             let (user, password) =
                 parse_plain(method.response).ok_or(Refusal::MalformedResponse)?;
-            log_in(turn, "PLAIN", user, password)
+            log_in(turn, user, password)
         }
         "AMQPLAIN" => {
             let (user, password) =
                 parse_amqplain(method.response).ok_or(Refusal::MalformedResponse)?;
-            log_in(turn, "AMQPLAIN", user, password)
+            log_in(turn, user, password)
         }
         "ANONYMOUS" => log_in_anonymous(turn),
         "EXTERNAL" => log_in_by_certificate(turn),
@@ -211,40 +245,35 @@ fn parse_amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((field(b"LOGIN")?, field(b"PASSWORD")?))
 }
 
-fn log_in(
-    turn: &mut Turn<'_>,
-    mechanism: &str,
-    user: &[u8],
-    password: &[u8],
-) -> Result<Step, Failure> {
+fn log_in(turn: &mut Turn<'_>, user: &[u8], password: &[u8]) -> Result<Step, Failure> {
+    // A name that is no UTF-8 is nobody's, but costs the same.
+    let user = String::from_utf8_lossy(user);
+    if let Some(authenticator) = turn.session.config.authenticator.clone() {
+        let password = Some(Secret::new(password));
+        return Ok(ask_who(turn.session, authenticator, &user, password));
+    }
     let Config { loopback_users, .. } = &*turn.session.config;
     let loopback_users: Vec<Name> = loopback_users
         .iter()
         .map(|name| Name::from(name.as_str()))
         .collect();
-    // A name that is no UTF-8 is nobody's, but costs the same.
-    let user = String::from_utf8_lossy(user);
     let is_loopback = turn.session.peer.is_loopback;
     match auth::authenticate(turn.metadata, &user, password, is_loopback, &loopback_users) {
         Ok(found) => {
-            turn.session.observe_login(&user, mechanism, None);
-            Ok(tune(turn.session, found.name.clone()))
+            let user = found.name.clone();
+            Ok(let_in(turn.session, user.into()))
         }
-        Err(failure) => {
-            let error = failure.to_string();
-            turn.session.observe_login(&user, mechanism, Some(&error));
-            Err(refuse_login(turn.session, mechanism))
-        }
+        Err(failure) => Err(refuse_login(turn.session, &user, &failure.to_string())),
     }
 }
 
 fn log_in_anonymous(turn: &mut Turn<'_>) -> Result<Step, Failure> {
     let config = Arc::clone(&turn.session.config);
     let Some(user) = &config.anonymous_login_user else {
-        return Err(refuse_login(turn.session, "ANONYMOUS"));
+        return Err(login_refusal(turn.session));
     };
     let password = config.anonymous_login_pass.as_bytes();
-    log_in(turn, "ANONYMOUS", user.as_bytes(), password)
+    log_in(turn, user.as_bytes(), password)
 }
 
 /// The user is who the client's certificate stands for; that it holds was seen to before.
@@ -261,17 +290,19 @@ fn log_in_by_certificate(turn: &mut Turn<'_>) -> Result<Step, Failure> {
         Some(Some(name)) => (&**name, "no such user"),
     };
     let name = name.to_owned();
-    let is_restricted = turn.session.config.loopback_users.contains(&name);
+    if !name.is_empty()
+        && let Some(authenticator) = turn.session.config.authenticator.clone()
+    {
+        return Ok(ask_who(turn.session, authenticator, &name, None));
+    }
     match known_user(turn.metadata, &name) {
-        Some(user) if turn.session.peer.is_loopback || !is_restricted => {
-            turn.session.observe_login(&user, "EXTERNAL", None);
-            Ok(tune(turn.session, user))
+        Some(user) if may_come_from_there(turn.session, &user) => {
+            Ok(let_in(turn.session, user.into()))
         }
         found => {
             let reason = found.map_or(reason, |_| "the user can only connect via localhost");
             let error = format!("user '{name}' - {reason}");
-            turn.session.observe_login(&name, "EXTERNAL", Some(&error));
-            Err(refuse_login(turn.session, "EXTERNAL"))
+            Err(refuse_login(turn.session, &name, &error))
         }
     }
 }
@@ -280,15 +311,72 @@ fn known_user(metadata: &Metadata, name: &str) -> Option<Name> {
     metadata.user(name).map(|user| user.name.clone())
 }
 
-fn refuse_login(session: &Session, mechanism: &str) -> Failure {
+/// Whether the user may connect from where the client is.
+fn may_come_from_there(session: &Session, user: &Name) -> bool {
+    let loopback_users = &session.config.loopback_users;
+    session.peer.is_loopback || !loopback_users.iter().any(|name| **name == **user)
+}
+
+/// Asks who the client is; the client waits.
+fn ask_who(
+    session: &mut Session,
+    authenticator: Arc<dyn Authenticator>,
+    user: &str,
+    password: Option<Secret>,
+) -> Step {
+    let user = Name::from(user);
+    let credentials = Credentials {
+        user: user.clone(),
+        password,
+        address: session.peer.address.ip(),
+        is_loopback: session.peer.is_loopback,
+    };
+    let request = AccessRequest::LogIn {
+        authenticator,
+        credentials,
+    };
+    session.ask_access(connection_address(session.id), request);
+    Step::Next(Handshake::LoggingIn { user })
+}
+
+/// Takes the answer to the question who `user` is.
+///
+/// # Errors
+/// Nobody who may come in.
+pub(crate) fn logged_in(
+    session: &mut Session,
+    user: &Name,
+    result: Result<Login, LoginFailure>,
+) -> Result<Step, Failure> {
+    let login = result.map_err(|failure| refuse_login(session, user, &failure.to_string()))?;
+    if !may_come_from_there(session, &login.name) {
+        let error = format!("user '{}' can only connect via localhost", login.name);
+        return Err(refuse_login(session, user, &error));
+    }
+    Ok(let_in(session, login.into()))
+}
+
+fn let_in(session: &mut Session, principal: Principal) -> Step {
+    let mechanism = session.mechanism.clone();
+    session.observe_login(principal.name(), &mechanism, None);
+    tune(session, principal)
+}
+
+fn refuse_login(session: &mut Session, user: &str, error: &str) -> Failure {
+    let mechanism = session.mechanism.clone();
+    session.observe_login(user, &mechanism, Some(error));
+    login_refusal(session)
+}
+
+fn login_refusal(session: &Session) -> Failure {
     if session.client.authentication_failure_close {
-        return Failure::Told(Violation::LoginRefused(mechanism).into());
+        return Failure::Told(Violation::LoginRefused(&session.mechanism).into());
     }
     Failure::Untold(Refusal::Login)
 }
 
-fn tune(session: &mut Session, user: Name) -> Step {
-    session.user = user;
+fn tune(session: &mut Session, principal: Principal) -> Step {
+    session.become_user(principal);
     let Config {
         channel_max,
         frame_max,
@@ -350,16 +438,26 @@ fn tune_ok(session: &mut Session, method: connection::TuneOk) -> Result<Step, Fa
     })
 }
 
-fn open(turn: &mut Turn<'_>, method: &connection::Open<'_>) -> Result<Step, Failure> {
-    let told = |exception: Exception| Failure::Told(exception.caused_by((10, 40)));
-    let vhost = arguments::name(method.virtual_host).map_err(told)?;
+/// Opens the vhost, if the user may.
+///
+/// # Errors
+/// There is no such vhost, no room for one more connection, or no permission.
+pub(crate) fn open(turn: &mut Turn<'_>, vhost: Name) -> Result<Step, Failure> {
+    let told = |error: Error| Failure::Told(Exception::from(error).caused_by(OPEN));
     let session = &*turn.session;
     let admission = &session.config.admission;
     let seat = admission
         .admit_connection(turn.metadata, &session.user, &vhost)
-        .map_err(|error| told(error.into()))?;
-    auth::authorize_vhost(turn.metadata, &turn.session.user, &vhost)
-        .map_err(|error| told(error.into()))?;
+        .map_err(told)?;
+    match auth::authorize_vhost(turn.metadata, &session.principal, &vhost) {
+        Ok(()) => {}
+        Err(Error::Unanswered(question)) => {
+            let asker = connection_address(session.id);
+            turn.session.ask_authority(asker, *question);
+            return Ok(Step::Next(Handshake::Opening { vhost }));
+        }
+        Err(error) => return Err(told(error)),
+    }
     turn.session.vhost = vhost;
     turn.session.seat = Some(seat);
     turn.session.refresh_taps(turn.metadata);

@@ -30,7 +30,6 @@ use broker::error::ResourceKind;
 use broker::exchange::{Exchange, ExchangeType};
 use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
 use broker::messages::Run;
-use broker::metadata::Metadata;
 use broker::queue::detach_for;
 use broker::router::{self, Targets};
 use bytes::Bytes;
@@ -202,10 +201,15 @@ impl Routes {
     #[inline]
     fn refresh(&mut self, version: u64) {
         if self.version != version {
-            self.clear();
-            self.exchanges.clear();
+            self.forget();
             self.version = version;
         }
+    }
+
+    /// Forgets what the user was allowed.
+    pub(crate) fn forget(&mut self) {
+        self.clear();
+        self.exchanges.clear();
     }
 
     fn clear(&mut self) {
@@ -677,10 +681,12 @@ impl Channel {
             return Ok(known.clone());
         }
         let name = arguments::name(name)?;
-        let Session { user, vhost, .. } = &*turn.session;
+        let Session {
+            principal, vhost, ..
+        } = &*turn.session;
         let permit = auth::authorize(
             turn.metadata,
-            user,
+            principal,
             vhost,
             Write,
             ResourceKind::Exchange,
@@ -863,9 +869,12 @@ fn check_topic_permission(
     if exchange.exchange_type != ExchangeType::Topic {
         return Ok(());
     }
-    let Session { user, vhost, .. } = &*turn.session;
+    let Session {
+        principal, vhost, ..
+    } = &*turn.session;
+    let (metadata, name) = (turn.metadata, &exchange.name);
     for key in std::iter::once(&routing_key).chain(extra_keys) {
-        auth::authorize_topic(turn.metadata, user, vhost, Write, &exchange.name, key, None)?;
+        auth::authorize_topic(metadata, principal, vhost, Write, name, key, None)?;
     }
     Ok(())
 }
@@ -874,17 +883,13 @@ fn check_user_id(turn: &Turn<'_>, scan: &PropertyScan<'_>) -> Result<(), Excepti
     let Some(given) = scan.user_id else {
         return Ok(());
     };
-    let user = &turn.session.user;
-    if *given == *user.as_bytes() || is_impersonator(turn.metadata, user) {
+    let Session {
+        user, principal, ..
+    } = &*turn.session;
+    if *given == *user.as_bytes() || principal.has_tag(turn.metadata, "impersonator") {
         return Ok(());
     }
     Err(Violation::UserId { given, user }.into())
-}
-
-fn is_impersonator(metadata: &Metadata, user: &str) -> bool {
-    metadata
-        .user(user)
-        .is_some_and(|user| user.has_tag("impersonator"))
 }
 
 /// Reads the expiration property as Erlang's `string:to_integer` does, which is what the texts of refusals come from.

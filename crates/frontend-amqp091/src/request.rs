@@ -1,7 +1,9 @@
 //! What a connection asks of the node.
 
 use base::{ConnectionId, Position, QueueRef};
-use broker::command::{ChannelId, MetadataCommand, Outcome, QueueCommand, Reply};
+use broker::command::{
+    AccessRequest, ChannelId, MetadataCommand, Outcome, QueueCommand, Reply,
+};
 use broker::event::Event;
 use broker::message::SharedMessage;
 
@@ -30,6 +32,14 @@ pub enum Request {
         to: ChannelId,
         /// The answer.
         message: SharedMessage,
+    },
+    /// For somebody outside the metadata who knows about users; the answer is [`Reply::Access`] to `channel`. Channel number 0 is
+    /// the connection itself. At most one of each channel is under way.
+    Access {
+        /// Who asks.
+        channel: ChannelId,
+        /// What.
+        request: Box<AccessRequest>,
     },
     /// Something for observers; made only while there are any.
     Event(Box<Event>),
@@ -86,6 +96,7 @@ pub fn return_late_reply(channel: ChannelId, reply: &Reply) -> Option<Request> {
         | Reply::Operated(_)
         | Reply::Failed(_)
         | Reply::Metadata(_)
+        | Reply::Access(_)
         | Reply::DirectReply { .. } => None,
     }
 }

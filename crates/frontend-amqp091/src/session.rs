@@ -11,7 +11,10 @@ use crate::throttle;
 use base::{ChannelNumber, ConnectionId, Name, Now, QueueRef};
 use broker::Error;
 use broker::admission::ConnectionSeat;
-use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand};
+use broker::auth::{Principal, Question};
+use broker::command::{
+    AccessRequest, ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand,
+};
 use broker::json::Json;
 use broker::message::{Message, SharedMessage};
 use broker::messages::{Messages, Run};
@@ -38,7 +41,9 @@ pub(crate) struct Session {
     pub(crate) random: Random,
     /// Empty until the client chose one.
     pub(crate) mechanism: String,
-    /// Empty until the client logged in.
+    /// Nobody until the client logged in.
+    pub(crate) principal: Principal,
+    /// The name of that; empty until the client logged in.
     pub(crate) user: Name,
     /// Empty until connection.open.
     pub(crate) vhost: Name,
@@ -114,6 +119,7 @@ impl Session {
             peer,
             random: Random::new(seed),
             mechanism: String::new(),
+            principal: Principal::default(),
             user: Name::default(),
             vhost: Name::default(),
             seat: None,
@@ -252,6 +258,29 @@ impl Session {
     pub(crate) fn ask_metadata(&mut self, channel: ChannelId, command: MetadataCommand) {
         self.requests
             .push_back(Request::Metadata { channel, command });
+    }
+
+    /// The client is this user.
+    pub(crate) fn become_user(&mut self, principal: Principal) {
+        self.user = principal.name().clone();
+        self.principal = principal;
+    }
+
+    /// Asks the user's authority what it has not said yet.
+    pub(crate) fn ask_authority(&mut self, channel: ChannelId, question: Question) {
+        let Some(authority) = self.principal.authority().cloned() else {
+            return;
+        };
+        let request = AccessRequest::Ask {
+            authority,
+            question,
+        };
+        self.ask_access(channel, request);
+    }
+
+    pub(crate) fn ask_access(&mut self, channel: ChannelId, request: AccessRequest) {
+        let request = Box::new(request);
+        self.requests.push_back(Request::Access { channel, request });
     }
 
     /// A barrier of a channel that is gone was answered.

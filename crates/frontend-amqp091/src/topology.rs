@@ -68,7 +68,7 @@ fn refuse_default_exchange(name: &Name) -> Result<(), Exception> {
 fn may_configure(turn: &Turn<'_>, kind: ResourceKind, name: &Name) -> Result<(), Exception> {
     auth::authorize(
         turn.metadata,
-        &turn.session.user,
+        &turn.session.principal,
         &turn.session.vhost,
         Configure,
         kind,
@@ -80,7 +80,7 @@ fn may_configure(turn: &Turn<'_>, kind: ResourceKind, name: &Name) -> Result<(),
 fn may_read(turn: &Turn<'_>, kind: ResourceKind, name: &Name) -> Result<(), Exception> {
     auth::authorize(
         turn.metadata,
-        &turn.session.user,
+        &turn.session.principal,
         &turn.session.vhost,
         Read,
         kind,
@@ -92,7 +92,7 @@ fn may_read(turn: &Turn<'_>, kind: ResourceKind, name: &Name) -> Result<(), Exce
 fn may_write(turn: &Turn<'_>, kind: ResourceKind, name: &Name) -> Result<(), Exception> {
     auth::authorize(
         turn.metadata,
-        &turn.session.user,
+        &turn.session.principal,
         &turn.session.vhost,
         Write,
         kind,
@@ -118,13 +118,13 @@ impl Channel {
         refuse_default_exchange(&name)?;
         if method.passive {
             let Session {
-                user,
+                principal,
                 vhost: vhost_name,
                 ..
             } = &*turn.session;
             auth::authorize_passive(
                 turn.metadata,
-                user,
+                principal,
                 vhost_name,
                 ResourceKind::Exchange,
                 &name,
@@ -270,6 +270,19 @@ impl Channel {
         arguments::name(name)
     }
 
+    /// A name for a queue. While somebody is asked about it, it stays the same.
+    fn choose_name(&mut self, session: &mut Session) -> Name {
+        if let Some(name) = self.chosen_name.take() {
+            self.chosen_name = Some(name.clone());
+            return name;
+        }
+        let name: Name = session.random.name(GENERATED_QUEUE_PREFIX).into();
+        if session.principal.authority().is_some() {
+            self.chosen_name = Some(name.clone());
+        }
+        name
+    }
+
     pub(crate) fn queue_declare(
         &mut self,
         turn: &mut Turn<'_>,
@@ -293,7 +306,7 @@ impl Channel {
             .into());
         }
         let name = if server_named {
-            turn.session.random.name(GENERATED_QUEUE_PREFIX).into()
+            self.choose_name(turn.session)
         } else {
             given
         };
@@ -306,6 +319,7 @@ impl Channel {
             may_read(turn, ResourceKind::Queue, &name)?;
             may_write(turn, ResourceKind::Exchange, &dead_letter_exchange)?;
         }
+        self.chosen_name = None;
         turn.session.declared_exclusive |= method.exclusive;
         let command = MetadataCommand::DeclareQueue {
             vhost: turn.session.vhost.clone(),
@@ -337,9 +351,12 @@ impl Channel {
         no_wait: bool,
     ) -> Result<(), Exception> {
         let Session {
-            user, vhost, id, ..
+            principal,
+            vhost,
+            id,
+            ..
         } = &*turn.session;
-        auth::authorize_passive(turn.metadata, user, vhost, ResourceKind::Queue, &name)?;
+        auth::authorize_passive(turn.metadata, principal, vhost, ResourceKind::Queue, &name)?;
         let record = expect_queue(turn, &name)?;
         record.check_exclusive(*id)?;
         let queue = record.queue;
@@ -631,6 +648,7 @@ impl Channel {
             | Waiting::Consume { .. }
             | Waiting::Cancel { .. }
             | Waiting::Get { .. }
+            | Waiting::Permission
             | Waiting::TxCommit(_) => return Err(unexpected_answer()),
         }
         Ok(())
@@ -671,8 +689,18 @@ fn check_binding(
         return Ok(());
     };
     if exchange.exchange_type == ExchangeType::Topic {
-        let Session { user, vhost, .. } = &*turn.session;
-        auth::authorize_topic(turn.metadata, user, vhost, Read, source, routing_key, None)?;
+        let Session {
+            principal, vhost, ..
+        } = &*turn.session;
+        auth::authorize_topic(
+            turn.metadata,
+            principal,
+            vhost,
+            Read,
+            source,
+            routing_key,
+            None,
+        )?;
     }
     Ok(())
 }
