@@ -81,6 +81,8 @@ pub struct Settings {
     pub loopback_users: Vec<String>,
     /// SASL mechanisms in the order in which they are offered; never empty.
     pub auth_mechanisms: Vec<AuthMechanism>,
+    /// Who lets users in and decides about them.
+    pub auth: auth::Settings,
     /// User behind SASL ANONYMOUS; `None` refuses it.
     pub anonymous_login_user: Option<String>,
     /// That user's password.
@@ -184,6 +186,7 @@ impl Default for Settings {
                 AuthMechanism::AmqPlain,
                 AuthMechanism::Anonymous,
             ],
+            auth: auth::Settings::default(),
             anonymous_login_user: Some("guest".to_owned()),
             anonymous_login_pass: Secret::from("guest"),
             credential_validator: CredentialValidator::default(),

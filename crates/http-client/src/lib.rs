@@ -161,12 +161,27 @@ pub struct Answer {
 pub struct Client {
     tls: Option<ClientTls>,
     limits: Limits,
+    /// From the first packet until the server can be asked; never more than [`Limits::timeout`].
+    connect_timeout: Duration,
 }
 
 impl Client {
     /// One that asks over HTTPS only if there is TLS.
     pub fn new(tls: Option<ClientTls>, limits: Limits) -> Self {
-        Self { tls, limits }
+        Self {
+            tls,
+            limits,
+            connect_timeout: limits.timeout,
+        }
+    }
+
+    /// The same, that gives up when a server cannot be reached for this long.
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self {
+            connect_timeout,
+            ..self
+        }
     }
 
     /// Asks for what is at an address.
@@ -192,8 +207,10 @@ impl Client {
             address: url.authority(),
             source,
         };
-        let stream = TcpStream::connect((url.host.as_str(), url.port))
+        let connect = TcpStream::connect((url.host.as_str(), url.port));
+        let stream = tokio::time::timeout(self.connect_timeout, connect)
             .await
+            .map_err(|_| HttpError::Timeout(url.authority()))?
             .map_err(failed)?;
         if !url.https {
             return self.exchange(url, request, stream).await;

@@ -1,11 +1,15 @@
 //! Who may do what over HTTP: user tags and vhosts.
 //!
-//! Who a user is, is the broker's question ([`broker::auth`]); what a tag allows is answered here alone.
+//! Who a user is, is the broker's question ([`broker::auth`]), or that of the backends; what a tag allows is answered here alone.
 //! RabbitMQ docs: management#permissions.
 
 use crate::error::ApiError;
 use base::Name;
-use broker::auth::{User, authenticate};
+use crate::state::State;
+use broker::Error;
+use broker::auth::{
+    Credentials, Principal, Secret, User, authenticate, authorize_vhost,
+};
 use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use std::net::IpAddr;
@@ -29,23 +33,142 @@ pub(crate) enum Access {
 /// Any of these opens the API at all.
 const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
 
+/// Vhosts that another authority is asked about when one of its users, who is no administrator, logs in.
+const VHOSTS_ASKED_MAX: usize = 1_000;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Name, tags and vhosts.
+    pub(crate) user: Arc<User>,
+    /// The same for everything that is decided elsewhere.
+    pub(crate) principal: Principal,
+}
+
+impl From<User> for Caller {
+    fn from(user: User) -> Self {
+        Arc::new(user).into()
+    }
+}
+
+impl From<Arc<User>> for Caller {
+    fn from(user: Arc<User>) -> Self {
+        let principal = user.name.clone().into();
+        Self { user, principal }
+    }
+}
+
 /// Finds the user that an `Authorization` header names.
 ///
 /// # Errors
 /// `NoCredentials` without a header, else `WrongCredentials`.
-pub(crate) fn login(
-    metadata: &Metadata,
+pub(crate) async fn login(
+    state: &State,
     header: Option<&[u8]>,
     peer: IpAddr,
-    loopback_users: &[Name],
-) -> Result<Arc<User>, ApiError> {
+) -> Result<Caller, ApiError> {
     let header = header.ok_or(ApiError::NoCredentials)?;
     let (name, password) = basic(header).ok_or(ApiError::WrongCredentials)?;
     let is_local = peer.to_canonical().is_loopback();
-    authenticate(metadata, &name, &password, is_local, loopback_users).map_err(|failure| {
-        tracing::warn!(%peer, "HTTP access denied: {failure}");
-        ApiError::WrongCredentials
-    })
+    check_password(state, &name, &password, peer, is_local)
+        .await
+        .map_err(|failure| {
+            tracing::warn!(%peer, "HTTP access denied: {failure}");
+            ApiError::WrongCredentials
+        })
+}
+
+/// Finds the user with this name and password.
+///
+/// # Errors
+/// Why there is none, for the log.
+pub(crate) async fn check_password(
+    state: &State,
+    name: &str,
+    password: &[u8],
+    peer: IpAddr,
+    is_local: bool,
+) -> Result<Caller, String> {
+    let metadata = state.node.metadata();
+    let loopback_users = &state.loopback_users;
+    let Some(authenticator) = state.node.authenticator() else {
+        return authenticate(&metadata, name, password, is_local, loopback_users)
+            .map(Caller::from)
+            .map_err(|failure| failure.to_string());
+    };
+    let credentials = Credentials {
+        user: name.into(),
+        password: Some(Secret::new(password)),
+        address: peer,
+        is_loopback: is_local,
+    };
+    let login = authenticator
+        .log_in(Arc::clone(&metadata), credentials)
+        .await
+        .map_err(|failure| failure.to_string())?;
+    if !is_local && loopback_users.contains(&login.name) {
+        return Err(format!("user '{}' can only connect via localhost", login.name));
+    }
+    let principal = Principal::from(login);
+    let known = metadata.user(principal.name());
+    if let Some(user) = known
+        && principal.is_in_metadata()
+        && principal.own_tags().is_empty()
+        && principal.authority().is_none()
+    {
+        let user = Arc::clone(user);
+        return Ok(Caller { user, principal });
+    }
+    let mut tags = principal.own_tags().to_vec();
+    if let Some(user) = known.filter(|_| principal.is_in_metadata()) {
+        tags.extend(user.tags.iter().cloned());
+    }
+    let is_administrator = tags.iter().any(|tag| **tag == *"administrator");
+    let vhosts = if is_administrator {
+        Vec::new()
+    } else {
+        open_vhosts(&metadata, &principal).await
+    };
+    let name = principal.name().clone();
+    let user = Arc::new(User::elsewhere(name, tags, vhosts));
+    Ok(Caller { user, principal })
+}
+
+/// The vhosts that a user may open.
+async fn open_vhosts(metadata: &Arc<Metadata>, principal: &Principal) -> Vec<Name> {
+    let mut asked = tokio::task::JoinSet::new();
+    for vhost in metadata.vhosts().take(VHOSTS_ASKED_MAX) {
+        let (metadata, vhost) = (Arc::clone(metadata), vhost.name.clone());
+        let principal = principal.clone();
+        asked.spawn(async move {
+            may_open(&metadata, &principal, &vhost)
+                .await
+                .is_ok()
+                .then_some(vhost)
+        });
+    }
+    let mut open = Vec::new();
+    while let Some(vhost) = asked.join_next().await {
+        open.extend(vhost.ok().flatten());
+    }
+    open
+}
+
+/// Decides whether a user may open a vhost.
+///
+/// # Errors
+/// No.
+pub(crate) async fn may_open(
+    metadata: &Arc<Metadata>,
+    principal: &Principal,
+    vhost: &Name,
+) -> Result<(), Error> {
+    principal
+        .clone()
+        .settle(metadata, |principal| {
+            authorize_vhost(metadata, principal, vhost)
+        })
+        .await
 }
 
 /// Name and password of HTTP Basic authentication.

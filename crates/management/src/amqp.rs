@@ -68,11 +68,12 @@ impl Amqp {
     pub(crate) async fn open(call: &Call) -> Result<Self, ApiError> {
         let vhost = &call.vhost()?.name;
         let user = call.user();
-        if user.permission(vhost).is_none() {
-            return Err(ApiError::NotAuthorised("Access refused."));
-        }
+        let principal = call.principal();
+        access::may_open(&call.metadata, principal, vhost)
+            .await
+            .map_err(|_| ApiError::NotAuthorised("Access refused."))?;
         debug_assert!(access::may_enter(user, vhost));
-        let connection = call.state.node.connect(user.name.clone(), vhost.clone());
+        let connection = call.state.node.connect(principal.clone(), vhost.clone());
         let mut amqp = Self {
             connection,
             incoming: Vec::new(),

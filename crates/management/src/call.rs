@@ -6,7 +6,7 @@ use crate::json::Json;
 use crate::query::Query;
 use crate::state::State;
 use base::Name;
-use broker::auth::User;
+use broker::auth::{Principal, User};
 use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use bytes::Bytes;
@@ -49,7 +49,7 @@ pub(crate) struct Call {
     /// As of when the request came.
     pub(crate) metadata: Arc<Metadata>,
     /// Nobody, where the path asks for nobody.
-    pub(crate) user: Option<Arc<User>>,
+    pub(crate) user: Option<access::Caller>,
     /// GET stands for HEAD too.
     pub(crate) method: Method,
     /// The decoded parts of the path that vary.
@@ -107,6 +107,16 @@ impl Answer {
 impl Call {
     /// Who calls.
     pub(crate) fn user(&self) -> &Arc<User> {
+        &self.caller_known().user
+    }
+
+    /// Who calls, for what is decided elsewhere.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.caller_known().principal
+    }
+
+    /// Who calls, in all forms.
+    pub(crate) fn caller_known(&self) -> &access::Caller {
         self.user
             .as_ref()
             .expect("the table lets nobody in without a name")

@@ -169,6 +169,7 @@ impl From<Error> for ApiError {
             | Error::Deprecated(_)
             | Error::AccessRefused { .. }
             | Error::TopicAccessRefused { .. }
+            | Error::Unanswered(_)
             | Error::Invalid(_)
             | Error::LimitReached(_) => Self::bad(error.to_string()),
         }

@@ -248,7 +248,9 @@ async fn outcome(
         return Ok((Answer::Json(crate::json::Json::Null), allow));
     }
     let result = async {
-        let user = found.admit(&server.state, &head.method, &head.headers, caller)?;
+        let user = found
+            .admit(&server.state, &head.method, &head.headers, caller)
+            .await?;
         let body = read(server, body).await?;
         let _permit = server.requests.acquire().await.expect("it is never closed");
         let reason = head.headers.get(X_REASON).map(reason);

@@ -288,18 +288,18 @@ impl Found {
     ///
     /// # Errors
     /// The method is not there, or the user may not use it.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         state: &State,
         method: &Method,
         headers: &HeaderMap,
         caller: Caller,
-    ) -> Result<Option<Arc<User>>, ApiError> {
+    ) -> Result<Option<access::Caller>, ApiError> {
         if !self.allow().split(", ").any(|own| own == method.as_str()) {
             return Err(ApiError::MethodNotAllowed);
         }
         let Caller::Network(peer) = caller else {
-            return Ok(Some(Arc::new(User::operator(OPERATOR.into()))));
+            return Ok(Some(User::operator(OPERATOR.into()).into()));
         };
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let access = if reads {
@@ -317,16 +317,10 @@ impl Found {
             }
             header => header.map(|value| value.as_bytes().to_vec()),
         };
-        let metadata = state.node.metadata();
-        let user = access::login(
-            &metadata,
-            header.as_deref(),
-            peer.ip(),
-            &state.loopback_users,
-        );
+        let user = access::login(state, header.as_deref(), peer.ip()).await;
         state.statistics.count_login(user.is_ok());
         let user = user?;
-        access.check(&user)?;
+        access.check(&user.user)?;
         Ok(Some(user))
     }
 
@@ -338,7 +332,7 @@ impl Found {
         self,
         state: &Arc<State>,
         head: &Parts,
-        user: Option<Arc<User>>,
+        user: Option<access::Caller>,
         reason: Option<String>,
         caller: Caller,
         body: Bytes,

@@ -1,5 +1,6 @@
 //! Starting and stopping a node: data directory, recovery, shards, listeners, signals.
 
+use crate::access::Access;
 use crate::alarms::{self, Accountant, AlarmRules, Watermarks};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::definitions;
@@ -17,8 +18,10 @@ use crate::notify::notify;
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
+use auth::{Chain, SetupError};
 use base::{Name, QueueId, ShardId};
 use broker::admission::{Admission, NodeLimits};
+use broker::auth::Authenticator;
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
@@ -85,6 +88,9 @@ pub enum NodeError {
     /// TLS is configured and cannot be spoken.
     #[error("TLS")]
     Tls(#[from] TlsError),
+    /// A backend that lets users in cannot be used as it is configured.
+    #[error(transparent)]
+    Auth(SetupError),
     /// The log failed while the node ran. What was confirmed before is safe.
     #[error("the log has failed and the node has stopped: {0}")]
     LogFailed(StoreError),
@@ -260,12 +266,23 @@ impl Node {
         ));
         let leader = MetadataLeader::new(metadata, index, log.clone(), Arc::clone(&events));
         let (reports_out, reports) = mpsc::unbounded_channel();
+        let chain = Chain::new(&settings.auth).map_err(NodeError::Auth)?;
+        let authenticator = chain.map(|chain| chain as Arc<dyn Authenticator>);
+        let needs_edge = settings.proxy_protocol
+            || !settings.tls_listeners.is_empty()
+            || authenticator.is_some();
+        let edge = Edge::start(needs_edge)?;
+        let access = Access::new(authenticator.clone(), edge.threads());
         let shared = Arc::new(Shared {
+            access,
             log: log.clone(),
             connection_counts: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
-            frontend: Arc::new(frontend_config(settings)),
             traffic: (0..shards).map(|_| Arc::default()).collect(),
             direct_traffic: parking_lot::Mutex::default(),
+            frontend: Arc::new(frontend_amqp091::Config {
+                authenticator,
+                ..frontend_config(settings)
+            }),
             consumer_timeout_ms: settings.consumer_timeout_ms,
             accountant: Accountant::new(usize::from(shards), disk_full),
             watermarks: parking_lot::Mutex::new(Watermarks::new(settings)),
@@ -316,7 +333,7 @@ impl Node {
             };
             entrances.push((entrance, bind_all(&settings.tls_listeners)?));
         }
-        let edge = Edge::start(entrances.iter().any(|(entrance, _)| !entrance.is_open()))?;
+
 
         let mut threads = Vec::new();
         for (shard, stored) in stored.into_iter().enumerate() {

@@ -14,7 +14,7 @@ use crate::mailbox::Mail;
 use crate::shared::Shared;
 use base::{ConnectionId, Name, Position, QueueRef};
 use broker::Error;
-use broker::auth;
+use broker::auth::{self, Principal};
 use broker::browse::{
     BROWSE_MESSAGES_MAX, BrowsedMessage, BrowsedState, Candidate, Cursor, Filter, Operation,
     OperationReply, Present,
@@ -84,12 +84,12 @@ pub struct Route {
     /// The routing key; `None` for each message's own.
     pub routing_key: Option<Bytes>,
     /// Who publishes: a topic exchange refuses keys that this user may not use.
-    pub user: Name,
+    pub user: Principal,
 }
 
 impl Route {
     /// To a queue.
-    pub fn to_queue(name: &Name, user: Name) -> Self {
+    pub fn to_queue(name: &Name, user: Principal) -> Self {
         Self {
             exchange: Name::default(),
             routing_key: Some(Bytes::copy_from_slice(name.as_bytes())),
@@ -594,12 +594,15 @@ impl Batch {
         let mut mail: Vec<_> = self.shared.mailboxes.iter().map(|_| Vec::new()).collect();
         let mut targets = Targets::new();
         let mut waiting = 0;
+        let mut user = route.user.clone();
         for (index, browsed) in self.messages.iter().enumerate() {
             let message = readdressed(&browsed.message, route);
-            if !self.route(&metadata, &message, &route.user, &mut targets)? {
+            let is_allowed = self.is_key_allowed(&metadata, &message, &mut user).await?;
+            if !is_allowed {
                 published.outcomes.push(Sent::Refused(0));
                 continue;
             }
+            self.route(&metadata, &message, &mut targets)?;
             published.outcomes.push(match targets.queues().len() {
                 0 => Sent::Unroutable,
                 count => Sent::Waiting(count),
@@ -634,38 +637,42 @@ impl Batch {
         Ok(published)
     }
 
-    /// Finds the queues for a message; false if its key is forbidden.
+    /// Whether the user may publish with the message's routing key.
+    async fn is_key_allowed(
+        &self,
+        metadata: &Arc<Metadata>,
+        message: &SharedMessage,
+        user: &mut Principal,
+    ) -> Result<bool, Error> {
+        let vhost = metadata.vhost(&self.vhost).ok_or_else(stopping)?;
+        let exchange = vhost.expect_exchange(message.exchange())?;
+        if exchange.exchange_type != ExchangeType::Topic {
+            return Ok(true);
+        }
+        let (name, key) = (&exchange.name, &message.address.routing_key[..]);
+        let decided = user.settle(metadata, |user| {
+            auth::authorize_topic(metadata, user, &self.vhost, auth::Write, name, key, None)
+        });
+        Ok(decided.await.is_ok())
+    }
+
+    /// Finds the queues for a message.
     fn route(
         &self,
         metadata: &Metadata,
         message: &SharedMessage,
-        user: &Name,
         targets: &mut Targets,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let vhost = metadata.vhost(&self.vhost).ok_or_else(stopping)?;
         let exchange = vhost.expect_exchange(message.exchange())?;
         let key = &message.address.routing_key[..];
-        if exchange.exchange_type == ExchangeType::Topic
-            && auth::authorize_topic(
-                metadata,
-                user,
-                &self.vhost,
-                auth::Write,
-                &exchange.name,
-                key,
-                None,
-            )
-            .is_err()
-        {
-            return Ok(false);
-        }
         let mut parts = UnaskedParts {
             properties: &message.properties,
             random: rand::random(),
         };
         router::route_unasked(vhost, exchange, &[key], &mut parts, targets);
         targets.remember(message);
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -223,6 +223,7 @@ impl Shared {
                     reply: Reply::DirectReply { message },
                 });
             }
+            Request::Access { channel, request } => self.ask_access(channel, *request),
             Request::Event(event) => self.events.publish(&self.leader.snapshot(), &event),
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::shared::Shared;
 use base::{ConnectionId, Name};
+use broker::auth::Principal;
 use broker::command::{ChannelId, Reply};
 use broker::event::INTERNAL_USER;
 use bytes::BytesMut;
@@ -29,7 +30,7 @@ pub struct DirectConnection {
 }
 
 impl DirectConnection {
-    pub(crate) fn open(shared: Arc<Shared>, user: Name, vhost: Name) -> Self {
+    pub(crate) fn open(shared: Arc<Shared>, user: Principal, vhost: Name) -> Self {
         let (id, replies) = shared.desk.open(shared.desk_id());
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let peer = Peer {

@@ -1,4 +1,4 @@
-//! The threads for what comes before a protocol and takes time: PROXY headers and TLS handshakes.
+//! The threads for what comes before a protocol and takes time: PROXY headers, TLS handshakes, and asking others about users.
 //!
 //! They are there only if the configuration needs them. Nothing of a message passes here.
 
@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How many threads there are. They sleep when nobody connects.
 const THREADS: usize = 2;
@@ -33,12 +33,17 @@ impl Edge {
             .enable_all()
             .build()
             .map_err(|source| NodeError::System {
-                what: "start threads for TLS",
+                what: "start threads for TLS and logins",
                 source,
             })?;
         Ok(Self {
             runtime: Some(runtime),
         })
+    }
+
+    /// The threads, if there are any.
+    pub(crate) fn threads(&self) -> Option<Handle> {
+        self.runtime.as_ref().map(|runtime| runtime.handle().clone())
     }
 
     /// Runs a task until the node stops; nothing, if there are no threads.

@@ -18,6 +18,7 @@ use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::admission::Churn;
+use broker::auth::{Authenticator, Principal};
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay::{DelayTarget, Listed, Selector};
 use broker::event::INTERNAL_USER;
@@ -102,6 +103,11 @@ impl Handle {
     /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who lets users in beside the metadata; `None` if nobody does.
+    pub fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
+        self.shared.access.authenticator.clone()
     }
 
     /// The metadata as of now.
@@ -229,7 +235,7 @@ impl Handle {
     }
 
     /// A connection on behalf of a user who may use the vhost.
-    pub fn connect(&self, user: Name, vhost: Name) -> DirectConnection {
+    pub fn connect(&self, user: Principal, vhost: Name) -> DirectConnection {
         DirectConnection::open(Arc::clone(&self.shared), user, vhost)
     }
 

@@ -15,6 +15,7 @@
 //!
 //! Suggested reading order: `boot`, `shard`, `connection_driver`, `shard_thread`, `mailbox`, `windows`, `desk`.
 
+mod access;
 mod alarms;
 mod boot;
 mod browsing;

@@ -626,6 +626,7 @@ impl Shard {
                 Request::DirectReply { to, message } => {
                     self.send_reply(to, Reply::DirectReply { message })
                 }
+                Request::Access { channel, request } => self.shared.ask_access(channel, *request),
                 Request::Event(event) => self.shared.events.publish(&self.metadata, &event),
             }
         }

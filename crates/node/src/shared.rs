@@ -1,5 +1,6 @@
 //! What all threads of a node share: handles, never message state.
 
+use crate::access::Access;
 use crate::alarms::{Accountant, Watermarks};
 use crate::desk::Desk;
 use crate::events::EventBus;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) traffic: Vec<Arc<Traffic>>,
     /// What connections of the node to itself counted that have ended.
     pub(crate) direct_traffic: Mutex<Traffic>,
+    /// Who knows users that the metadata does not know.
+    pub(crate) access: Access,
     /// How long a consumer of a quorum queue may keep a message, unless the queue says otherwise.
     pub(crate) consumer_timeout_ms: u64,
     pub(crate) accountant: Accountant,

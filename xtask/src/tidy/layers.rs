@@ -16,13 +16,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("http-client", &["transport"]),
     ("auth-oauth2", &["http-client", "transport"]),
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
-    ("config", &["broker", "frontend-amqp091", "transport"]),
+    ("auth", &["base", "broker", "http-client", "transport"]),
+    (
+        "config",
+        &["auth", "broker", "frontend-amqp091", "http-client", "transport"],
+    ),
     ("store", &["base"]),
     ("web", &[]),
     ("definitions", &["base", "broker"]),
     (
         "node",
         &[
+            "auth",
             "base",
             "broker",
             "config",

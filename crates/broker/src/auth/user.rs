@@ -64,6 +64,27 @@ impl User {
         }
     }
 
+    /// A user that is in no database and may enter these vhosts; what it may do there is somebody else's decision.
+    pub fn elsewhere(
+        name: Name,
+        tags: Vec<Box<str>>,
+        vhosts: impl IntoIterator<Item = Name>,
+    ) -> Self {
+        let mut user = Self {
+            tags,
+            ..Self::new(name)
+        };
+        for vhost in vhosts {
+            let everything = Permission {
+                configure: Pattern::everything(),
+                write: Pattern::everything(),
+                read: Pattern::everything(),
+            };
+            user.permissions.insert_mut(vhost, Arc::new(everything));
+        }
+        user
+    }
+
     /// Whether the user has this tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| **own == *tag)

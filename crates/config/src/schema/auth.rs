@@ -235,59 +235,12 @@ rows! {
         "credentials_obfuscation.iterations", "credentials_obfuscation.iterations", INTEGER, "";
     }
     State::Refused(NOT_YET) => {
-        "auth_backends.$num", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
-        "auth_backends.$num.authn", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
-        "auth_backends.$num.authz", "rabbit.auth_backends", TEXT, "[rabbit_auth_backend_internal]";
         "default_users.$name.vhost_pattern", "rabbit.default_users", TEXT, "";
         "default_users.$name.password", "rabbit.default_users", SECRET, "";
         "default_users.$name.configure", "rabbit.default_users", TEXT, "";
         "default_users.$name.read", "rabbit.default_users", TEXT, "";
         "default_users.$name.write", "rabbit.default_users", TEXT, "";
         "default_users.$name.tags", "rabbit.default_users", TEXT, "";
-    }
-    State::Refused(NO_AUTH_CACHE) => {
-        "auth_cache.cached_backend", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
-        "auth_cache.cached_backend.authn", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
-        "auth_cache.cached_backend.authz", "rabbitmq_auth_backend_cache.cached_backend", TEXT, "rabbit_auth_backend_internal";
-        "auth_cache.cache_ttl", "rabbitmq_auth_backend_cache.cache_ttl", NON_NEGATIVE, "15000";
-        "auth_cache.cache_module", "rabbitmq_auth_backend_cache.cache_module", TEXT, "rabbit_auth_cache_ets";
-        "auth_cache.cache_refusals", "rabbitmq_auth_backend_cache.cache_refusals", BOOLEAN, "false";
-    }
-    State::Refused(NO_HTTP_AUTH) => {
-        "auth_http.http_method", "rabbitmq_auth_backend_http.http_method", &[Type::OneOf(&["get", "post"])], "get";
-        "auth_http.user_path", "rabbitmq_auth_backend_http.user_path", TEXT, "http://localhost:8000/auth/user";
-        "auth_http.vhost_path", "rabbitmq_auth_backend_http.vhost_path", TEXT, "http://localhost:8000/auth/vhost";
-        "auth_http.resource_path", "rabbitmq_auth_backend_http.resource_path", TEXT, "http://localhost:8000/auth/resource";
-        "auth_http.topic_path", "rabbitmq_auth_backend_http.topic_path", TEXT, "http://localhost:8000/auth/topic";
-        "auth_http.request_timeout", "rabbitmq_auth_backend_http.request_timeout", INTEGER, "15000";
-        "auth_http.connection_timeout", "rabbitmq_auth_backend_http.connection_timeout", INTEGER, "15000";
-        "auth_http.authorization_failure_disclosure", "rabbitmq_auth_backend_http.authorization_failure_disclosure", BOOLEAN, "false";
-        "auth_http.ssl_options.verify", "rabbitmq_auth_backend_http.ssl_options.verify", VERIFY, "";
-        "auth_http.ssl_options.fail_if_no_peer_cert", "rabbitmq_auth_backend_http.ssl_options.fail_if_no_peer_cert", BOOLEAN, "";
-        "auth_http.ssl_options.cacertfile", "rabbitmq_auth_backend_http.ssl_options.cacertfile", TEXT, "";
-        "auth_http.ssl_options.certfile", "rabbitmq_auth_backend_http.ssl_options.certfile", TEXT, "";
-        "auth_http.ssl_options.cert", "rabbitmq_auth_backend_http.ssl_options.cert", TEXT, "";
-        "auth_http.ssl_options.crl_check", "rabbitmq_auth_backend_http.ssl_options.crl_check", CRL_CHECK, "";
-        "auth_http.ssl_options.depth", "rabbitmq_auth_backend_http.ssl_options.depth", BYTE, "";
-        "auth_http.ssl_options.dh", "rabbitmq_auth_backend_http.ssl_options.dh", TEXT, "";
-        "auth_http.ssl_options.dhfile", "rabbitmq_auth_backend_http.ssl_options.dhfile", TEXT, "";
-        "auth_http.ssl_options.keyfile", "rabbitmq_auth_backend_http.ssl_options.keyfile", TEXT, "";
-        "auth_http.ssl_options.log_alert", "rabbitmq_auth_backend_http.ssl_options.log_alert", BOOLEAN, "";
-        "auth_http.ssl_options.password", "rabbitmq_auth_backend_http.ssl_options.password", SECRET, "";
-        "auth_http.ssl_options.psk_identity", "rabbitmq_auth_backend_http.ssl_options.psk_identity", TEXT, "";
-        "auth_http.ssl_options.reuse_sessions", "rabbitmq_auth_backend_http.ssl_options.reuse_sessions", BOOLEAN, "";
-        "auth_http.ssl_options.secure_renegotiate", "rabbitmq_auth_backend_http.ssl_options.secure_renegotiate", BOOLEAN, "";
-        "auth_http.ssl_options.versions.$version", "rabbitmq_auth_backend_http.ssl_options.versions", TEXT, "";
-        "auth_http.ssl_options.ciphers.$cipher", "rabbitmq_auth_backend_http.ssl_options.ciphers", TEXT, "";
-        "auth_http.ssl_options", "rabbitmq_auth_backend_http.ssl_options", NONE, "";
-        "auth_http.ssl_options.key.RSAPrivateKey", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
-        "auth_http.ssl_options.key.DSAPrivateKey", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
-        "auth_http.ssl_options.key.PrivateKeyInfo", "rabbitmq_auth_backend_http.ssl_options.key", TEXT, "";
-        "auth_http.ssl_options.client_renegotiation", "rabbitmq_auth_backend_http.ssl_options.client_renegotiation", BOOLEAN, "";
-        "auth_http.ssl_options.honor_cipher_order", "rabbitmq_auth_backend_http.ssl_options.honor_cipher_order", BOOLEAN, "";
-        "auth_http.ssl_options.honor_ecc_order", "rabbitmq_auth_backend_http.ssl_options.honor_ecc_order", BOOLEAN, "";
-        "auth_http.ssl_options.sni", "rabbitmq_auth_backend_http.ssl_options.server_name_indication", TEXT, "";
-        "auth_http.ssl_options.hostname_verification", "rabbitmq_auth_backend_http.ssl_hostname_verification", WILDCARD, "";
     }
     State::Refused(NO_LDAP) => {
         "auth_ldap.servers", "rabbitmq_auth_backend_ldap.servers", NONE, "";

@@ -7,6 +7,7 @@
 //! Nothing here reads files or the environment.
 
 mod auth;
+mod auth_backends;
 mod broker;
 mod cluster;
 mod definitions;
@@ -26,6 +27,7 @@ use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
     MemoryCalculation, MemoryHighWatermark, Secret, Settings, size,
 };
+use ::auth::{BackendName, Link};
 use ::broker::auth::{CredentialValidator, Pattern};
 use frontend_amqp091::Existing;
 use kind::Kind;
@@ -103,9 +105,7 @@ const NO_STOMP: &str = "STOMP is not supported yet";
 const NO_STREAMS: &str = "the stream protocol is not supported yet";
 const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
 const NO_LDAP: &str = "the LDAP backend is not supported yet";
-const NO_HTTP_AUTH: &str = "the HTTP backend is not supported yet";
 const NO_OAUTH: &str = "the OAuth 2 backend is not supported yet";
-const NO_AUTH_CACHE: &str = "the cache of auth backends is not supported yet";
 const NO_SHOVEL: &str = "shovels are not supported yet";
 const NO_FEDERATION: &str = "federation is not supported yet";
 const NO_TRUST_STORE: &str = "the trust store is not supported yet";
@@ -131,6 +131,14 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
         ),
         ("TLS", vec![tls::KEYS, tls::OTHERS]),
         ("Users and logins", vec![auth::KEYS, auth::OTHERS]),
+        (
+            "Authentication backends",
+            vec![
+                auth_backends::KEYS,
+                auth_backends::TLS_KEYS,
+                auth_backends::OTHERS,
+            ],
+        ),
         ("Definitions", vec![definitions::KEYS, definitions::OTHERS]),
         ("Node", vec![node::KEYS, node::OTHERS]),
         (
@@ -175,6 +183,7 @@ pub struct Draft {
     loopback_users: BTreeMap<String, bool>,
     user_tags: BTreeMap<String, bool>,
     auth_mechanisms: BTreeMap<(u64, String), AuthMechanism>,
+    auth_backends: BTreeMap<u64, DraftLink>,
     management_off: bool,
     management_port: Option<u16>,
     management_ip: Option<IpAddr>,
@@ -193,6 +202,24 @@ pub struct Draft {
     pub(crate) log: LogDraft,
 }
 
+/// An entry of `auth_backends`; where one part is missing, the other stands for both.
+#[derive(Clone, Copy, Debug, Default)]
+struct DraftLink {
+    authn: Option<BackendName>,
+    authz: Option<BackendName>,
+}
+
+impl DraftLink {
+    fn finish(self) -> Option<Link> {
+        let authn = self.authn.or(self.authz)?;
+        let authz = self.authz.filter(|authz| *authz != authn);
+        Some(Link {
+            authn,
+            authz: authz.into_iter().collect(),
+        })
+    }
+}
+
 /// What judges new passwords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ValidationBackend {
@@ -209,6 +236,13 @@ impl Draft {
     /// Whether a file says where to listen; then the environment does not.
     pub(crate) fn has_listeners(&self) -> bool {
         self.listeners_off || !self.listeners.is_empty()
+    }
+
+    fn auth_backend(&mut self, number: &str) -> Result<&mut DraftLink, String> {
+        let number = number
+            .parse()
+            .map_err(|_| "a key with a number".to_owned())?;
+        Ok(self.auth_backends.entry(number).or_default())
     }
 
     /// Turns the collected names into lists.
@@ -289,6 +323,10 @@ impl Draft {
         }
         if !self.auth_mechanisms.is_empty() {
             settings.auth_mechanisms = self.auth_mechanisms.into_values().collect();
+        }
+        if !self.auth_backends.is_empty() {
+            let links = self.auth_backends.into_values();
+            settings.auth.backends = links.filter_map(DraftLink::finish).collect();
         }
         match (self.memory_relative, self.memory_absolute) {
             (Some(_), Some(_)) => problems.push(Problem::Conflict {

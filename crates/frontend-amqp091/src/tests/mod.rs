@@ -2,6 +2,7 @@
 //!
 //! [`World`] plays the node. What a client hears is compared as text, one line a frame.
 
+mod access;
 mod barriers;
 mod consuming;
 mod credit;
@@ -325,7 +326,7 @@ impl World {
                         .map(|request| (*id, request)),
                 );
             }
-            if requests.is_empty() {
+            if requests.is_empty() && !self.offer_again() {
                 break;
             }
             for (_, request) in requests {
@@ -336,6 +337,21 @@ impl World {
         for client in self.connections.values_mut() {
             drain(&mut client.machine, &mut client.output);
         }
+    }
+
+    /// Gives connections again what they had left; whether they took any of it.
+    fn offer_again(&mut self) -> bool {
+        let (now, metadata) = (self.now, Arc::clone(&self.metadata));
+        let mut any = false;
+        for client in self.connections.values_mut() {
+            let Client { machine, input, .. } = client;
+            if machine.wants_input() && machine.holds_input() && !input.is_empty() {
+                let before = input.len();
+                machine.handle_input(now, &metadata, input);
+                any |= input.len() < before;
+            }
+        }
+        any
     }
 
     fn perform(&mut self, request: Request) {

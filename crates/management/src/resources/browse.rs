@@ -36,7 +36,7 @@ pub(crate) async fn browse(call: Call) -> Outcome {
             "settled_until",
         ],
     )?;
-    let queue = queue(&call, Read)?;
+    let queue = queue(&call, Read).await?;
     let present = if body.get("settled") == Some(&true.into()) {
         Present::Settled(settled_time(&body)?)
     } else if ["settled_from", "settled_until"]
@@ -85,7 +85,7 @@ pub(crate) async fn copy(call: Call) -> Outcome {
 pub(crate) async fn delete_messages(call: Call) -> Outcome {
     let body = call.body()?;
     allow(&body, &["filter", "positions", "from", "count"])?;
-    let queue = queue(&call, Read)?;
+    let queue = queue(&call, Read).await?;
     act(&call, &body, &queue, &Action::Delete, Present::Waiting).await
 }
 
@@ -109,23 +109,23 @@ pub(crate) async fn replay(call: Call) -> Outcome {
             "routing_key",
         ],
     )?;
-    let queue = queue(&call, Read)?;
+    let queue = queue(&call, Read).await?;
     let says_where = ["to_queue", "to_exchange", "routing_key"]
         .iter()
         .any(|key| body.contains_key(*key));
     let route = if says_where {
         route(&call, &body)?
     } else {
-        Route::to_queue(&queue, call.user().name.clone())
+        Route::to_queue(&queue, call.principal().clone())
     };
-    check(&call, Write, ResourceKind::Exchange, &route.exchange)?;
+    check(&call, Write, ResourceKind::Exchange, &route.exchange).await?;
     let present = Present::Settled(settled_time(&body)?);
     act(&call, &body, &queue, &Action::Copy(route), present).await
 }
 
 /// Lets go of what the replay window keeps.
 async fn forget(call: Call) -> Outcome {
-    let queue = queue(&call, Read)?;
+    let queue = queue(&call, Read).await?;
     let node = &call.state.node;
     let count = node
         .forget_settled(call.parameter(0), &queue)
@@ -143,7 +143,7 @@ pub(crate) async fn resume(call: Call) -> Outcome {
 }
 
 async fn set_paused(call: Call, paused: bool) -> Outcome {
-    let queue = queue(&call, Configure)?;
+    let queue = queue(&call, Configure).await?;
     let node = &call.state.node;
     node.set_queue_paused(call.parameter(0), &queue, paused)
         .await
@@ -165,9 +165,9 @@ async fn publish_again(call: Call, action: fn(Route) -> Action) -> Outcome {
             "routing_key",
         ],
     )?;
-    let queue = queue(&call, Read)?;
+    let queue = queue(&call, Read).await?;
     let route = route(&call, &body)?;
-    check(&call, Write, ResourceKind::Exchange, &route.exchange)?;
+    check(&call, Write, ResourceKind::Exchange, &route.exchange).await?;
     act(&call, &body, &queue, &action(route), Present::Waiting).await
 }
 
@@ -188,22 +188,26 @@ async fn act(call: &Call, body: &Body, queue: &Name, action: &Action, present: P
 }
 
 /// The queue of the path, if the user may do that with it.
-fn queue(call: &Call, operation: impl Operation) -> Result<Name, ApiError> {
+async fn queue(call: &Call, operation: impl Operation) -> Result<Name, ApiError> {
     let name = expect_queue(call)?.name.clone();
-    check(call, operation, ResourceKind::Queue, &name)?;
+    check(call, operation, ResourceKind::Queue, &name).await?;
     Ok(name)
 }
 
-fn check(
+async fn check(
     call: &Call,
     operation: impl Operation,
     kind: ResourceKind,
     name: &Name,
 ) -> Result<(), ApiError> {
-    let (user, vhost) = (&call.user().name, &call.vhost()?.name);
-    auth::authorize(&call.metadata, user, vhost, operation, kind, name)
-        .map(drop)
-        .map_err(refused)
+    let (metadata, vhost) = (&call.metadata, &call.vhost()?.name);
+    let mut user = call.principal().clone();
+    user.settle(metadata, |user| {
+        auth::authorize(metadata, user, vhost, operation, kind, name)
+    })
+    .await
+    .map(drop)
+    .map_err(refused)
 }
 
 fn refused(error: broker::Error) -> ApiError {
@@ -287,7 +291,7 @@ fn selection(body: &Body, messages_max: u64, present: Present) -> Result<Selecti
 }
 
 fn route(call: &Call, body: &Body) -> Result<Route, ApiError> {
-    let user = call.user().name.clone();
+    let user = call.principal().clone();
     let text = |key: &str| -> Result<Option<&str>, ApiError> {
         match body.get(key) {
             None => Ok(None),

@@ -1,12 +1,12 @@
 //! What only the operator on this host may ask, over the control socket: figures of the node under the names of `rabbitmqctl
 //! status`, and acts for which nobody's permissions are asked.
 
+use crate::access;
 use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::resources::{nodes, overview, queues};
 use base::ConnectionId;
-use broker::auth::authenticate;
 use broker::value::{Arguments, Value};
 use node::config::{DiskFreeLimit, MemoryHighWatermark};
 use node::{DeleteConditions, ProcessFigures};
@@ -194,10 +194,10 @@ fn purpose(protocol: &str) -> &'static str {
 pub(crate) async fn authenticate_user(call: Call) -> Outcome {
     let body = call.body()?;
     let (user, password) = (body.require_text("user")?, body.require_text("password")?);
-    let loopback = &call.state.loopback_users;
-    match authenticate(&call.metadata, user, password.as_bytes(), true, loopback) {
+    let here = call.caller.peer().ip();
+    match access::check_password(&call.state, user, password.as_bytes(), here, true).await {
         Ok(_) => Ok(object! { "ok" => true }.into()),
-        Err(failure) => Err(ApiError::BadRequest(failure.to_string().into())),
+        Err(failure) => Err(ApiError::BadRequest(failure.into())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Health checks: 200 if all is well, 503 if not.
 
+use crate::access;
 use crate::call::{Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
@@ -227,9 +228,9 @@ pub(crate) async fn quorum_critical(_call: Call) -> Outcome {
 
 pub(crate) async fn aliveness(call: Call) -> Outcome {
     let vhost = call.vhost()?;
-    if call.user().permission(&vhost.name).is_none() {
-        return Err(ApiError::NotAuthorised("Access refused."));
-    }
+    access::may_open(&call.metadata, call.principal(), &vhost.name)
+        .await
+        .map_err(|_| ApiError::NotAuthorised("Access refused."))?;
     let shown: Json = well().into();
     Ok(shown.into())
 }

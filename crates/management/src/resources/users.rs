@@ -121,14 +121,15 @@ pub(crate) async fn bulk_delete(call: Call) -> Outcome {
 }
 
 pub(crate) async fn whoami(call: Call) -> Outcome {
-    Ok(who(call.user()).into())
+    Ok(who(call.caller_known()).into())
 }
 
-fn who(user: &User) -> Object {
+fn who(caller: &access::Caller) -> Object {
+    let access::Caller { user, principal } = caller;
     object! {
         "name" => &user.name,
         "tags" => tags(user),
-        "is_internal_user" => true,
+        "is_internal_user" => principal.is_in_metadata() && principal.authority().is_none(),
     }
 }
 
@@ -142,15 +143,11 @@ pub(crate) async fn login(call: Call) -> Outcome {
     };
     let token = BASE64.encode(format!("{name}:{password}"));
     let header = format!("Basic {token}");
-    let user = access::login(
-        &call.metadata,
-        Some(header.as_bytes()),
-        call.caller.peer().ip(),
-        &call.state.loopback_users,
-    );
+    let peer = call.caller.peer().ip();
+    let user = access::login(&call.state, Some(header.as_bytes()), peer).await;
     call.state.statistics.count_login(user.is_ok());
     let user = user?;
-    access::Access::Management.check(&user)?;
+    access::Access::Management.check(&user.user)?;
     Ok(object! {
         "user" => who(&user),
         "token" => object! { "type" => "basic", "value" => token },
@@ -159,15 +156,10 @@ pub(crate) async fn login(call: Call) -> Outcome {
 }
 
 /// Whose session the request has.
-fn of_session(call: &Call) -> Result<Arc<User>, ApiError> {
+async fn of_session(call: &Call) -> Result<access::Caller, ApiError> {
     let state = &call.state;
     let credentials = state.sessions.credentials(&call.session, Instant::now())?;
-    access::login(
-        &call.metadata,
-        Some(&credentials),
-        call.caller.peer().ip(),
-        &state.loopback_users,
-    )
+    access::login(state, Some(&credentials), call.caller.peer().ip()).await
 }
 
 /// Tells whose session it is, opens and closes sessions of the web UI.
@@ -177,7 +169,7 @@ pub(crate) async fn session(call: Call) -> Outcome {
         return Ok(Answer::Cookie(forget, None));
     }
     if call.method == Method::GET {
-        return Ok(match of_session(&call) {
+        return Ok(match of_session(&call).await {
             Ok(user) => who(&user).into(),
             Err(_) => Answer::NoContent,
         });
@@ -186,15 +178,11 @@ pub(crate) async fn session(call: Call) -> Outcome {
     let name = body.require("username")?.as_str().unwrap_or_default();
     let password = body.require("password")?.as_str().unwrap_or_default();
     let credentials = format!("Basic {}", BASE64.encode(format!("{name}:{password}")));
-    let user = access::login(
-        &call.metadata,
-        Some(credentials.as_bytes()),
-        call.caller.peer().ip(),
-        &call.state.loopback_users,
-    );
+    let peer = call.caller.peer().ip();
+    let user = access::login(&call.state, Some(credentials.as_bytes()), peer).await;
     call.state.statistics.count_login(user.is_ok());
     let user = user?;
-    access::Access::Management.check(&user)?;
+    access::Access::Management.check(&user.user)?;
     let cookie = call
         .state
         .sessions

@@ -1,0 +1,212 @@
+//! How the backends of a link stand to a user who is in: its [`Authority`].
+//!
+//! `internal` is not among them: what the metadata says is looked up with every call, see [`Login::in_metadata`].
+
+use crate::cache::Cache;
+use crate::http::{Http, Problem};
+use crate::settings::BackendName;
+use base::Name;
+use broker::auth::{
+    Action, Answer, Authority, Login, Pending, Question, RenewFailure, Secret, answer_by_metadata,
+};
+use broker::metadata::Metadata;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A user who is in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Who {
+    pub(crate) name: Name,
+    pub(crate) tags: Vec<Box<str>>,
+    pub(crate) address: IpAddr,
+}
+
+/// How one backend stands to a user.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) decider: Decider,
+    /// What is in front of it.
+    pub(crate) cache: Option<Arc<Cache>>,
+}
+
+/// What a backend needs to decide.
+#[derive(Clone, Debug)]
+pub(crate) enum Decider {
+    Internal,
+    Http(Arc<Http>),
+}
+
+/// How all backends of a link stand to a user; each has to allow what it does.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    who: Who,
+    in_metadata: bool,
+    standings: Vec<Standing>,
+}
+
+impl Standings {
+    /// The user as others see it.
+    pub(crate) fn login(who: Who, standings: Vec<Standing>) -> Login {
+        let (internal, standings): (Vec<_>, Vec<_>) = standings
+            .into_iter()
+            .partition(|standing| standing.is_live());
+        let in_metadata = !internal.is_empty();
+        Arc::new(Self {
+            who,
+            in_metadata,
+            standings,
+        })
+        .as_login()
+    }
+
+    fn as_login(self: Arc<Self>) -> Login {
+        let Who { name, tags, .. } = &self.who;
+        Login {
+            name: name.clone(),
+            tags: tags.clone(),
+            in_metadata: self.in_metadata,
+            expires_s: None,
+            authority: (!self.standings.is_empty()).then(|| Arc::clone(&self) as Arc<dyn Authority>),
+        }
+    }
+}
+
+impl Authority for Standings {
+    fn decide(&self, question: &Question) -> Option<Answer> {
+        let mut known = Some(Answer::Allowed);
+        for standing in &self.standings {
+            match standing.decide(&self.who, question) {
+                Some(Answer::Allowed) => {}
+                Some(refused) => return Some(refused),
+                None => known = None,
+            }
+        }
+        known
+    }
+
+    fn ask(self: Arc<Self>, metadata: Arc<Metadata>, question: Question) -> Pending<Answer> {
+        Box::pin(async move {
+            for standing in &self.standings {
+                let answer = standing.ask(&self.who, &metadata, &question).await;
+                if answer != Answer::Allowed {
+                    return answer;
+                }
+            }
+            Answer::Allowed
+        })
+    }
+
+    fn renew(self: Arc<Self>, _secret: Secret) -> Pending<Result<Login, RenewFailure>> {
+        // None of these has credentials that end, so there is nothing to renew.
+        Box::pin(std::future::ready(Ok(self.as_login())))
+    }
+}
+
+impl Standing {
+    pub(crate) fn plain(decider: Decider) -> Self {
+        Self {
+            decider,
+            cache: None,
+        }
+    }
+
+    /// Whether it is the metadata as it is now.
+    fn is_live(&self) -> bool {
+        self.cache.is_none() && matches!(self.decider, Decider::Internal)
+    }
+
+    fn decide(&self, who: &Who, question: &Question) -> Option<Answer> {
+        self.cache.as_ref()?.recall(who, question)
+    }
+
+    async fn ask(&self, who: &Who, metadata: &Metadata, question: &Question) -> Answer {
+        if let Some(known) = self.decide(who, question) {
+            return known;
+        }
+        let answer = self.decider.ask(who, metadata, question).await;
+        if let Some(cache) = &self.cache {
+            cache.remember(who, question, &answer);
+        }
+        match answer {
+            Ok(answer) => answer,
+            Err(reason) => {
+                let module = self.module();
+                tracing::error!(user = %who.name, "backend {module} returned an error: {reason}");
+                let note = format!(", backend {module} returned an error: {reason}");
+                Answer::Refused { note: note.into() }
+            }
+        }
+    }
+
+    fn module(&self) -> &'static str {
+        match (&self.cache, &self.decider) {
+            (Some(_), _) => BackendName::Cache,
+            (None, Decider::Internal) => BackendName::Internal,
+            (None, Decider::Http(_)) => BackendName::Http,
+        }
+        .module()
+    }
+}
+
+impl Decider {
+    /// Asks; the error is why nobody can tell.
+    async fn ask(
+        &self,
+        who: &Who,
+        metadata: &Metadata,
+        question: &Question,
+    ) -> Result<Answer, String> {
+        match self {
+            Self::Internal => Ok(answer_by_metadata(metadata, &who.name, question)),
+            Self::Http(http) => {
+                for question in each(question) {
+                    match http.ask(who, &question).await {
+                        Ok(()) => return Ok(Answer::Allowed),
+                        Err(Problem::Denied { reason }) if is_last(&question) => {
+                            let note = reason.map_or_else(String::new, |reason| {
+                                format!(" by backend {}: {reason}", BackendName::Http.module())
+                            });
+                            return Ok(Answer::Refused { note: note.into() });
+                        }
+                        Err(Problem::Denied { .. }) => {}
+                        Err(Problem::Failed(reason)) => return Err(reason),
+                    }
+                }
+                Ok(Answer::from_bool(false))
+            }
+        }
+    }
+}
+
+/// What has to be asked where one of the three permissions is enough, in RabbitMQ's order.
+pub(crate) fn each(question: &Question) -> Vec<Question> {
+    match question {
+        Question::Resource {
+            vhost,
+            kind,
+            name,
+            action: Action::Any,
+        } => [Action::Read, Action::Write, Action::Configure]
+            .map(|action| Question::Resource {
+                vhost: vhost.clone(),
+                kind: *kind,
+                name: name.clone(),
+                action,
+            })
+            .into(),
+        Question::Vhost(_) | Question::Resource { .. } | Question::Topic { .. } => {
+            vec![question.clone()]
+        }
+    }
+}
+
+/// Whether a refusal of this is the end: of several, the one for configure is told.
+fn is_last(question: &Question) -> bool {
+    !matches!(
+        question,
+        Question::Resource {
+            action: Action::Read | Action::Write,
+            ..
+        }
+    )
+}
