@@ -125,10 +125,7 @@ impl Backend {
                     ..credentials.clone()
                 };
                 http.authenticate(&credentials).await?;
-                Ok((
-                    Standing::plain(Decider::Http(Arc::clone(http))),
-                    Vec::new(),
-                ))
+                Ok((Standing::plain(Decider::Http(Arc::clone(http))), Vec::new()))
             }
             // `Chain::new` has refused that.
             Self::Cache(_) => Err(Refusal::Failed("a cache in front of itself".to_owned())),
@@ -140,12 +137,10 @@ impl Backend {
 fn internal(metadata: &Metadata, credentials: &Credentials) -> Result<Found, Refusal> {
     let name = match &credentials.password {
         // Where a user may come from is looked at by whoever asks.
-        Some(password) => {
-            authenticate(metadata, &credentials.user, password.expose(), true, &[])
-                .map_err(|failure| Refusal::Refused(failure.to_string()))?
-                .name
-                .clone()
-        }
+        Some(password) => authenticate(metadata, &credentials.user, password.expose(), true, &[])
+            .map_err(|failure| Refusal::Refused(failure.to_string()))?
+            .name
+            .clone(),
         None => match metadata.user(&credentials.user) {
             Some(user) => user.name.clone(),
             None => return Err(invalid(&credentials.user)),

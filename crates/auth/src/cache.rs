@@ -42,12 +42,7 @@ struct LoginKey {
 }
 
 impl Cache {
-    pub(crate) fn new(
-        authn: Backend,
-        authz: Backend,
-        ttl: Duration,
-        keeps_refusals: bool,
-    ) -> Self {
+    pub(crate) fn new(authn: Backend, authz: Backend, ttl: Duration, keeps_refusals: bool) -> Self {
         Self {
             authn,
             authz,
@@ -109,12 +104,7 @@ impl Cache {
     }
 
     /// Keeps an answer, if answers like this are kept.
-    pub(crate) fn remember(
-        &self,
-        who: &Who,
-        question: &Question,
-        answer: &Result<Answer, String>,
-    ) {
+    pub(crate) fn remember(&self, who: &Who, question: &Question, answer: &Result<Answer, String>) {
         if let Ok(answer) = answer
             && (*answer == Answer::Allowed || self.keeps_refusals)
         {

@@ -66,7 +66,8 @@ impl Standings {
             tags: tags.clone(),
             in_metadata: self.in_metadata,
             expires_s: None,
-            authority: (!self.standings.is_empty()).then(|| Arc::clone(&self) as Arc<dyn Authority>),
+            authority: (!self.standings.is_empty())
+                .then(|| Arc::clone(&self) as Arc<dyn Authority>),
         }
     }
 }

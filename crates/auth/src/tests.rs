@@ -40,8 +40,7 @@ impl Stub {
                 let (code, body) = rule(&request);
                 kept.lock().unwrap().push(request);
                 let length = body.len();
-                let answer =
-                    format!("HTTP/1.1 {code} x\r\ncontent-length: {length}\r\n\r\n{body}");
+                let answer = format!("HTTP/1.1 {code} x\r\ncontent-length: {length}\r\n\r\n{body}");
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
@@ -234,10 +233,7 @@ async fn a_form_is_posted_where_that_is_configured() {
     };
     let chain = chain(&[(BackendName::Http, &[])], settings);
     log_in(&chain, "anna", "secret").await.unwrap();
-    assert_eq!(
-        stub.asked(),
-        ["POST /user username=anna&password=secret"]
-    );
+    assert_eq!(stub.asked(), ["POST /user username=anna&password=secret"]);
 }
 
 #[tokio::test]
@@ -410,7 +406,12 @@ async fn passwords_are_kept_by_the_cache_for_its_time_only() {
 async fn some_backends_are_for_this_machine_or_for_nobody() {
     let local: &[(BackendName, &[BackendName])] = &[(BackendName::InternalLoopback, &[])];
     let chain_1 = chain(local, HttpSettings::default());
-    assert!(log_in(&chain_1, "bob", "builder").await.unwrap().in_metadata);
+    assert!(
+        log_in(&chain_1, "bob", "builder")
+            .await
+            .unwrap()
+            .in_metadata
+    );
     let far = Credentials {
         address: "192.0.2.1".parse().unwrap(),
         is_loopback: false,

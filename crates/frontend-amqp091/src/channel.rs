@@ -33,9 +33,7 @@ use crate::unacked::Unacked;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
 use broker::Error;
 use broker::admission::ChannelSeat;
-use broker::command::{
-    AccessReply, ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply,
-};
+use broker::command::{AccessReply, ChannelId, ConsumerSettings, Outcome, QueueCommand, Reply};
 use broker::messages::Messages;
 use bytes::Bytes;
 use codec_amqp091::{FrameKind, Method, access, basic, channel, confirm, peek_method};

@@ -941,12 +941,7 @@ impl Connection {
         self.session.ask_access(asker, request);
     }
 
-    fn renewed(
-        &mut self,
-        now: Now,
-        metadata: &Arc<Metadata>,
-        result: Result<Login, RenewFailure>,
-    ) {
+    fn renewed(&mut self, now: Now, metadata: &Arc<Metadata>, result: Result<Login, RenewFailure>) {
         let user = &self.session.user;
         let violation = match result {
             Ok(login) => {
@@ -1017,7 +1012,10 @@ impl Connection {
 
     /// Answers that are old are forgotten; who has no credentials any more goes.
     fn handle_lapse(&mut self, now: Now) {
-        if self.answers_until.is_some_and(|until| until <= now.monotonic) {
+        if self
+            .answers_until
+            .is_some_and(|until| until <= now.monotonic)
+        {
             self.answers_until = None;
             self.session.principal.forget_answers();
             for channel in self.channels.values_mut() {

@@ -12,13 +12,11 @@
 use crate::arguments;
 use crate::config::Config;
 use crate::exception::{Exception, Refusal, Violation};
+use crate::request::connection_address;
 use crate::session::{Client, Session, Turn, server_properties};
 use base::Name;
-use crate::request::connection_address;
 use broker::Error;
-use broker::auth::{
-    self, Authenticator, Credentials, Login, LoginFailure, Principal, Secret,
-};
+use broker::auth::{self, Authenticator, Credentials, Login, LoginFailure, Principal, Secret};
 use broker::command::AccessRequest;
 use broker::metadata::Metadata;
 use codec_amqp091::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, Table, Value, connection};
@@ -171,9 +169,7 @@ impl Handshake {
                 | Self::TuneOk
                 | Self::Opening { .. },
                 _,
-            ) => {
-                Err(Refusal::UnexpectedFrame.into())
-            }
+            ) => Err(Refusal::UnexpectedFrame.into()),
         }
     }
 }

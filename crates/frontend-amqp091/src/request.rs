@@ -1,9 +1,7 @@
 //! What a connection asks of the node.
 
 use base::{ConnectionId, Position, QueueRef};
-use broker::command::{
-    AccessRequest, ChannelId, MetadataCommand, Outcome, QueueCommand, Reply,
-};
+use broker::command::{AccessRequest, ChannelId, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::event::Event;
 use broker::message::SharedMessage;
 

@@ -280,7 +280,8 @@ impl Session {
 
     pub(crate) fn ask_access(&mut self, channel: ChannelId, request: AccessRequest) {
         let request = Box::new(request);
-        self.requests.push_back(Request::Access { channel, request });
+        self.requests
+            .push_back(Request::Access { channel, request });
     }
 
     /// A barrier of a channel that is gone was answered.

@@ -4,12 +4,10 @@
 //! RabbitMQ docs: management#permissions.
 
 use crate::error::ApiError;
-use base::Name;
 use crate::state::State;
+use base::Name;
 use broker::Error;
-use broker::auth::{
-    Credentials, Principal, Secret, User, authenticate, authorize_vhost,
-};
+use broker::auth::{Credentials, Principal, Secret, User, authenticate, authorize_vhost};
 use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use std::net::IpAddr;
@@ -107,7 +105,10 @@ pub(crate) async fn check_password(
         .await
         .map_err(|failure| failure.to_string())?;
     if !is_local && loopback_users.contains(&login.name) {
-        return Err(format!("user '{}' can only connect via localhost", login.name));
+        return Err(format!(
+            "user '{}' can only connect via localhost",
+            login.name
+        ));
     }
     let principal = Principal::from(login);
     let known = metadata.user(principal.name());

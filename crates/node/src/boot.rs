@@ -334,7 +334,6 @@ impl Node {
             entrances.push((entrance, bind_all(&settings.tls_listeners)?));
         }
 
-
         let mut threads = Vec::new();
         for (shard, stored) in stored.into_iter().enumerate() {
             let id = ShardId(u16::try_from(shard).expect("as many as were asked for"));

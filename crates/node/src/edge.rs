@@ -43,7 +43,9 @@ impl Edge {
 
     /// The threads, if there are any.
     pub(crate) fn threads(&self) -> Option<Handle> {
-        self.runtime.as_ref().map(|runtime| runtime.handle().clone())
+        self.runtime
+            .as_ref()
+            .map(|runtime| runtime.handle().clone())
     }
 
     /// Runs a task until the node stops; nothing, if there are no threads.

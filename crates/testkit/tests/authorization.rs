@@ -96,22 +96,102 @@ const USER: User = User {
 };
 
 const USERS: &[User] = &[
-    User { name: "admin", tags: "administrator", vhosts: &["a", "b"], ..USER },
-    User { name: "full", ..USER },
-    User { name: "nowhere", vhosts: &[], ..USER },
-    User { name: "powerless", configure: Nothing, write: Nothing, read: Nothing, ..USER },
-    User { name: "configures", write: Nothing, read: Nothing, ..USER },
-    User { name: "writes", configure: Nothing, read: Nothing, ..USER },
-    User { name: "reads", configure: Nothing, write: Nothing, ..USER },
-    User { name: "no-write", write: Nothing, vhosts: &["b"], ..USER },
-    User { name: "own", configure: Prefix("own-"), write: Prefix("own-"), read: Prefix("own-"), ..USER },
-    User { name: "exact", configure: Exactly("a.b+c"), write: Exactly("a.b+c"), read: Exactly("a.b+c"), ..USER },
-    User { name: "system", configure: Prefix("amq."), write: Prefix("amq."), read: All, ..USER },
-    User { name: "topics", topic: Some((Prefix("own-"), Nothing)), ..USER },
-    User { name: "binder", topic: Some((Nothing, Prefix("own-"))), vhosts: &["a", "b"], ..USER },
-    User { name: "manager", tags: "management", vhosts: &[], ..USER },
-    User { name: "policies", tags: "policymaker", vhosts: &[], ..USER },
-    User { name: "monitor", tags: "monitoring", vhosts: &[], ..USER },
+    User {
+        name: "admin",
+        tags: "administrator",
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "full",
+        ..USER
+    },
+    User {
+        name: "nowhere",
+        vhosts: &[],
+        ..USER
+    },
+    User {
+        name: "powerless",
+        configure: Nothing,
+        write: Nothing,
+        read: Nothing,
+        ..USER
+    },
+    User {
+        name: "configures",
+        write: Nothing,
+        read: Nothing,
+        ..USER
+    },
+    User {
+        name: "writes",
+        configure: Nothing,
+        read: Nothing,
+        ..USER
+    },
+    User {
+        name: "reads",
+        configure: Nothing,
+        write: Nothing,
+        ..USER
+    },
+    User {
+        name: "no-write",
+        write: Nothing,
+        vhosts: &["b"],
+        ..USER
+    },
+    User {
+        name: "own",
+        configure: Prefix("own-"),
+        write: Prefix("own-"),
+        read: Prefix("own-"),
+        ..USER
+    },
+    User {
+        name: "exact",
+        configure: Exactly("a.b+c"),
+        write: Exactly("a.b+c"),
+        read: Exactly("a.b+c"),
+        ..USER
+    },
+    User {
+        name: "system",
+        configure: Prefix("amq."),
+        write: Prefix("amq."),
+        read: All,
+        ..USER
+    },
+    User {
+        name: "topics",
+        topic: Some((Prefix("own-"), Nothing)),
+        ..USER
+    },
+    User {
+        name: "binder",
+        topic: Some((Nothing, Prefix("own-"))),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "manager",
+        tags: "management",
+        vhosts: &[],
+        ..USER
+    },
+    User {
+        name: "policies",
+        tags: "policymaker",
+        vhosts: &[],
+        ..USER
+    },
+    User {
+        name: "monitor",
+        tags: "monitoring",
+        vhosts: &[],
+        ..USER
+    },
 ];
 
 impl User {
@@ -144,10 +224,16 @@ enum Need {
 
 /// What the broker says when a user may not, if it may not.
 fn refusal(user: &User, vhost: &str, needs: &[Need]) -> Option<String> {
-    let any = |name: &str| [Configure, Write, Read].iter().any(|right| user.has(*right, name));
+    let any = |name: &str| {
+        [Configure, Write, Read]
+            .iter()
+            .any(|right| user.has(*right, name))
+    };
     needs.iter().find_map(|need| {
         let (right, what) = match need {
-            Need::Queue(right, name) if !user.has(*right, name) => (right, format!("queue '{name}'")),
+            Need::Queue(right, name) if !user.has(*right, name) => {
+                (right, format!("queue '{name}'"))
+            }
             Need::Exchange(right, name) if !user.has(*right, name) => {
                 (right, format!("exchange '{name}'"))
             }
@@ -182,7 +268,11 @@ struct Operation {
 fn operation(what: &'static str, needs: Vec<Need>, encode: impl FnOnce(&mut Vec<u8>)) -> Operation {
     let mut frames = Vec::new();
     encode(&mut frames);
-    Operation { what, needs, frames }
+    Operation {
+        what,
+        needs,
+        frames,
+    }
 }
 
 /// Everything that can be done with one name, on channel 1.
@@ -197,7 +287,10 @@ fn operations(name: &str) -> Vec<Operation> {
         TableWriter::new(&mut bytes).field(key.as_bytes(), &Value::LongStr(THERE.as_bytes()));
         bytes
     };
-    let (dead_letter, alternate) = (argument("x-dead-letter-exchange"), argument("alternate-exchange"));
+    let (dead_letter, alternate) = (
+        argument("x-dead-letter-exchange"),
+        argument("alternate-exchange"),
+    );
     let (publish_key, bind_key) = (format!("{name}-p"), format!("{name}-b"));
     let bind = |source: &'static str, key: &str| {
         let (queue, key) = (owned.clone(), key.to_owned());
@@ -212,11 +305,25 @@ fn operations(name: &str) -> Vec<Operation> {
         }
     };
     vec![
-        operation("queue.declare passive", vec![Need::AnyOfQueue(owned.clone())], |out| {
-            queue::Declare { queue: name.as_bytes(), passive: true, ..Default::default() }.encode(1, out);
-        }),
+        operation(
+            "queue.declare passive",
+            vec![Need::AnyOfQueue(owned.clone())],
+            |out| {
+                queue::Declare {
+                    queue: name.as_bytes(),
+                    passive: true,
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
         operation("queue.declare", vec![queue(Configure)], |out| {
-            queue::Declare { queue: name.as_bytes(), durable: true, ..Default::default() }.encode(1, out);
+            queue::Declare {
+                queue: name.as_bytes(),
+                durable: true,
+                ..Default::default()
+            }
+            .encode(1, out);
         }),
         operation(
             "queue.declare with a dead letter exchange",
@@ -232,28 +339,63 @@ fn operations(name: &str) -> Vec<Operation> {
                     ..Default::default()
                 }
                 .encode(1, out);
-                queue::Delete { queue: gone.as_bytes(), ..Default::default() }.encode(1, out);
+                queue::Delete {
+                    queue: gone.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
             },
         ),
-        operation("queue.delete", vec![Need::Queue(Configure, gone.clone())], |out| {
-            queue::Delete { queue: gone.as_bytes(), ..Default::default() }.encode(1, out);
-        }),
+        operation(
+            "queue.delete",
+            vec![Need::Queue(Configure, gone.clone())],
+            |out| {
+                queue::Delete {
+                    queue: gone.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
         operation("queue.purge", vec![queue(Read)], |out| {
-            queue::Purge { queue: name.as_bytes(), ..Default::default() }.encode(1, out);
+            queue::Purge {
+                queue: name.as_bytes(),
+                ..Default::default()
+            }
+            .encode(1, out);
         }),
         operation("basic.get", vec![queue(Read)], |out| {
-            basic::Get { queue: name.as_bytes(), no_ack: true, ..Default::default() }.encode(1, out);
+            basic::Get {
+                queue: name.as_bytes(),
+                no_ack: true,
+                ..Default::default()
+            }
+            .encode(1, out);
         }),
         operation("basic.consume", vec![queue(Read)], |out| {
-            basic::Consume { queue: name.as_bytes(), no_ack: true, ..Default::default() }.encode(1, out);
+            basic::Consume {
+                queue: name.as_bytes(),
+                no_ack: true,
+                ..Default::default()
+            }
+            .encode(1, out);
         }),
-        operation("basic.publish", vec![exchange(Write)], |out| publish(name, "k", &[], out)),
-        operation("basic.publish to the default exchange", vec![other(Write, "amq.default")], |out| {
-            publish("", "nobody", &[], out);
+        operation("basic.publish", vec![exchange(Write)], |out| {
+            publish(name, "k", &[], out)
         }),
         operation(
+            "basic.publish to the default exchange",
+            vec![other(Write, "amq.default")],
+            |out| {
+                publish("", "nobody", &[], out);
+            },
+        ),
+        operation(
             "basic.publish to a topic exchange",
-            vec![other(Write, "amq.topic"), Need::Key(Write, "amq.topic", publish_key.clone())],
+            vec![
+                other(Write, "amq.topic"),
+                Need::Key(Write, "amq.topic", publish_key.clone()),
+            ],
             |out| publish("amq.topic", &publish_key, &[], out),
         ),
         operation(
@@ -279,18 +421,26 @@ fn operations(name: &str) -> Vec<Operation> {
             ],
             bind("amq.topic", &bind_key),
         ),
-        operation("queue.unbind", vec![queue(Write), other(Read, "amq.direct")], |out| {
-            queue::Unbind {
-                queue: name.as_bytes(),
-                exchange: b"amq.direct",
-                routing_key: b"k",
-                ..Default::default()
-            }
-            .encode(1, out);
-        }),
-        operation("exchange.declare passive", vec![Need::AnyOfExchange(owned.clone())], |out| {
-            declare_exchange(name, true, &[], out);
-        }),
+        operation(
+            "queue.unbind",
+            vec![queue(Write), other(Read, "amq.direct")],
+            |out| {
+                queue::Unbind {
+                    queue: name.as_bytes(),
+                    exchange: b"amq.direct",
+                    routing_key: b"k",
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
+        operation(
+            "exchange.declare passive",
+            vec![Need::AnyOfExchange(owned.clone())],
+            |out| {
+                declare_exchange(name, true, &[], out);
+            },
+        ),
         operation("exchange.declare", vec![exchange(Configure)], |out| {
             declare_exchange(name, false, &[], out);
         }),
@@ -303,20 +453,48 @@ fn operations(name: &str) -> Vec<Operation> {
             ],
             |out| {
                 declare_exchange(&gone, false, &alternate, out);
-                exchange::Delete { exchange: gone.as_bytes(), ..Default::default() }.encode(1, out);
+                exchange::Delete {
+                    exchange: gone.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
             },
         ),
-        operation("exchange.delete", vec![Need::Exchange(Configure, gone.clone())], |out| {
-            exchange::Delete { exchange: gone.as_bytes(), ..Default::default() }.encode(1, out);
-        }),
-        operation("exchange.bind", vec![exchange(Write), other(Read, "amq.fanout")], |out| {
-            exchange::Bind { destination: name.as_bytes(), source: b"amq.fanout", ..Default::default() }
+        operation(
+            "exchange.delete",
+            vec![Need::Exchange(Configure, gone.clone())],
+            |out| {
+                exchange::Delete {
+                    exchange: gone.as_bytes(),
+                    ..Default::default()
+                }
                 .encode(1, out);
-        }),
-        operation("exchange.unbind", vec![exchange(Write), other(Read, "amq.fanout")], |out| {
-            exchange::Unbind { destination: name.as_bytes(), source: b"amq.fanout", ..Default::default() }
+            },
+        ),
+        operation(
+            "exchange.bind",
+            vec![exchange(Write), other(Read, "amq.fanout")],
+            |out| {
+                exchange::Bind {
+                    destination: name.as_bytes(),
+                    source: b"amq.fanout",
+                    ..Default::default()
+                }
                 .encode(1, out);
-        }),
+            },
+        ),
+        operation(
+            "exchange.unbind",
+            vec![exchange(Write), other(Read, "amq.fanout")],
+            |out| {
+                exchange::Unbind {
+                    destination: name.as_bytes(),
+                    source: b"amq.fanout",
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
     ]
 }
 
@@ -342,7 +520,8 @@ fn publish(to: &str, key: &str, cc: &[&str], out: &mut Vec<u8>) {
     let mut headers = Vec::new();
     if !cc.is_empty() {
         TableWriter::new(&mut headers).array(b"CC", |list| {
-            cc.iter().for_each(|key| list.value(&Value::LongStr(key.as_bytes())));
+            cc.iter()
+                .for_each(|key| list.value(&Value::LongStr(key.as_bytes())));
         });
     }
     let properties = BasicProperties {
@@ -371,7 +550,10 @@ async fn closed_by(connection: &mut Connection, frames: &[u8]) -> anyhow::Result
     basic::Qos::default().encode(1, out);
     loop {
         match within(connection.next_event()).await? {
-            Event::Reply { method: Method::BasicQosOk(_), .. } => return Ok(None),
+            Event::Reply {
+                method: Method::BasicQosOk(_),
+                ..
+            } => return Ok(None),
             Event::ChannelClosed { reply_text, .. } => {
                 return Ok(Some(String::from_utf8_lossy(reply_text).into_owned()));
             }
@@ -391,7 +573,8 @@ async fn run_matrix(broker: &Broker) -> anyhow::Result<(usize, Vec<String>)> {
                 Ok(connection) if may_open => connection,
                 Err(error) if !may_open => {
                     let text = error.to_string();
-                    let expect = format!("access to vhost '{vhost}' refused for user '{}'", user.name);
+                    let expect =
+                        format!("access to vhost '{vhost}' refused for user '{}'", user.name);
                     if !text.contains(&expect) {
                         differences.push(format!("{} opens {vhost}: {text}", user.name));
                     }
@@ -557,7 +740,9 @@ fn answer(target: &str) -> Option<String> {
         })
         .collect();
     let field = |name: &str| fields.get(name).map(String::as_str);
-    let user = USERS.iter().find(|user| Some(user.name) == field("username"))?;
+    let user = USERS
+        .iter()
+        .find(|user| Some(user.name) == field("username"))?;
     let right = match field("permission") {
         Some("configure") => Some(Configure),
         Some("write") => Some(Write),
@@ -602,7 +787,10 @@ async fn users_of_an_http_server_may_do_what_the_table_says() -> anyhow::Result<
     let broker = Broker::start_with(&server.settings())?;
     furnish(&Http::new(&broker))?;
     let (cells, differences) = run_matrix(&broker).await?;
-    println!("{cells} cells, {} questions", server.asked.load(Ordering::Relaxed));
+    println!(
+        "{cells} cells, {} questions",
+        server.asked.load(Ordering::Relaxed)
+    );
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
     Ok(())
 }
@@ -618,10 +806,14 @@ async fn users_of_an_http_server_use_the_http_api() -> anyhow::Result<()> {
     ensure!(whoami["is_internal_user"] == json!(false), "{whoami}");
     let whoami = http.get("/whoami")?;
     ensure!(whoami["is_internal_user"] == json!(true), "{whoami}");
-    let wrong = http.login("admin", "wrong").request("GET", "/whoami", None)?;
+    let wrong = http
+        .login("admin", "wrong")
+        .request("GET", "/whoami", None)?;
     ensure!(wrong.status == 401, "{}", wrong.status);
     // Without a tag of the API there is no API.
-    let untagged = http.login("full", "a-password").request("GET", "/whoami", None)?;
+    let untagged = http
+        .login("full", "a-password")
+        .request("GET", "/whoami", None)?;
     ensure!(untagged.status == 401, "{}", untagged.status);
     let nobodys = http.login("manager", "a-password").get("/vhosts")?;
     ensure!(nobodys == json!([]), "{nobodys}");
@@ -669,7 +861,9 @@ async fn a_backend_that_is_gone_refuses() -> anyhow::Result<()> {
     let refused = closed_by(&mut connection, &frames).await?;
     ensure!(
         refused.as_deref()
-            == Some("ACCESS_REFUSED - write access to exchange 'other' in vhost 'a' refused for user 'full'"),
+            == Some(
+                "ACCESS_REFUSED - write access to exchange 'other' in vhost 'a' refused for user 'full'"
+            ),
         "{refused:?}"
     );
     let Err(error) = connect(&broker, "full", "a").await else {
@@ -678,7 +872,11 @@ async fn a_backend_that_is_gone_refuses() -> anyhow::Result<()> {
     ensure!(error.to_string().contains("ACCESS_REFUSED"), "{error}");
     // The next in the chain knows its own users.
     connect_as_guest(&broker).await?;
-    let last = server.last.lock().map(|last| last.clone()).unwrap_or_default();
+    let last = server
+        .last
+        .lock()
+        .map(|last| last.clone())
+        .unwrap_or_default();
     ensure!(last.starts_with("/user?username=guest&password="), "{last}");
     Ok(())
 }

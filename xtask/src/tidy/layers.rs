@@ -19,7 +19,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("auth", &["base", "broker", "http-client", "transport"]),
     (
         "config",
-        &["auth", "broker", "frontend-amqp091", "http-client", "transport"],
+        &[
+            "auth",
+            "broker",
+            "frontend-amqp091",
+            "http-client",
+            "transport",
+        ],
     ),
     ("store", &["base"]),
     ("web", &[]),

@@ -252,9 +252,7 @@ pub fn answer_by_metadata(metadata: &Metadata, user: &Name, question: &Question)
             name,
             action,
         } => match action {
-            Action::Configure => {
-                authorize(metadata, &user, vhost, Configure, *kind, name).is_ok()
-            }
+            Action::Configure => authorize(metadata, &user, vhost, Configure, *kind, name).is_ok(),
             Action::Write => authorize(metadata, &user, vhost, Write, *kind, name).is_ok(),
             Action::Read => authorize(metadata, &user, vhost, Read, *kind, name).is_ok(),
             Action::Any => authorize_passive(metadata, &user, vhost, *kind, name).is_ok(),
@@ -280,11 +278,7 @@ pub fn answer_by_metadata(metadata: &Metadata, user: &Name, question: &Question)
     Answer::from_bool(allowed)
 }
 
-fn permission<'a>(
-    metadata: &'a Metadata,
-    user: &Principal,
-    vhost: &str,
-) -> Option<&'a Permission> {
+fn permission<'a>(metadata: &'a Metadata, user: &Principal, vhost: &str) -> Option<&'a Permission> {
     metadata.user(user.name())?.permission(vhost)
 }
 

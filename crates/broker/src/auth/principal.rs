@@ -245,8 +245,7 @@ impl From<Login> for Principal {
             authority,
             expires_s,
         } = login;
-        let is_plain =
-            in_metadata && tags.is_empty() && authority.is_none() && expires_s.is_none();
+        let is_plain = in_metadata && tags.is_empty() && authority.is_none() && expires_s.is_none();
         let elsewhere = (!is_plain).then(|| {
             Box::new(Elsewhere {
                 tags,

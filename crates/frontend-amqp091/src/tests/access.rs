@@ -43,9 +43,7 @@ impl Gate {
         let prefix = self.prefix.unwrap_or("own");
         Answer::from_bool(match question {
             Question::Vhost(vhost) => **vhost == *"/",
-            Question::Resource { name, .. } => {
-                name.starts_with(prefix) || name.starts_with("amq.")
-            }
+            Question::Resource { name, .. } => name.starts_with(prefix) || name.starts_with("amq."),
             Question::Topic { routing_key, .. } => routing_key.starts_with(prefix),
         })
     }
@@ -277,12 +275,7 @@ fn old_answers_are_asked_for_again() {
     let mut world = World::with_config(config);
     let id = connected(&mut world);
     let send = |world: &mut World| {
-        let frames = message(
-            1,
-            publish("", "own"),
-            &BasicProperties::default(),
-            b"body",
-        );
+        let frames = message(1, publish("", "own"), &BasicProperties::default(), b"body");
         world.feed(id, &frames);
         gate.asked()
     };
@@ -351,7 +344,9 @@ fn a_new_secret_can_be_refused() {
         let id = connected(&mut world);
         assert_eq!(
             world.ask(id, 0, update_secret(secret)),
-            [format!("0 connection.close 530 NOT_ALLOWED - {text} (10,70)")]
+            [format!(
+                "0 connection.close 530 NOT_ALLOWED - {text} (10,70)"
+            )]
         );
     }
 }
