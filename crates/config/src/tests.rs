@@ -280,6 +280,7 @@ fn every_key_can_be_set() {
             AuthMechanism::Plain,
             AuthMechanism::Anonymous,
         ],
+        auth: auth::Settings::default(),
         anonymous_login_user: None,
         anonymous_login_pass: Secret::from("secret"),
         credential_validator: broker::auth::CredentialValidator::MinLength(8),

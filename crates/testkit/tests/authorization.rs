@@ -501,7 +501,7 @@ fn operations(name: &str) -> Vec<Operation> {
 fn declare_exchange(name: &str, passive: bool, arguments: &[u8], out: &mut Vec<u8>) {
     exchange::Declare {
         exchange: name.as_bytes(),
-        r#type: b"direct",
+        exchange_type: b"direct",
         durable: true,
         passive,
         arguments: Table::new(arguments),
@@ -628,7 +628,7 @@ fn furnish(http: &Http) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_the_broker_may_do_what_the_table_says() -> anyhow::Result<()> {
     let broker = Broker::start()?;
     let http = Http::new(&broker);
@@ -781,7 +781,7 @@ fn decoded(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_an_http_server_may_do_what_the_table_says() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let broker = Broker::start_with(&server.settings())?;
@@ -795,7 +795,7 @@ async fn users_of_an_http_server_may_do_what_the_table_says() -> anyhow::Result<
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_an_http_server_use_the_http_api() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let broker = Broker::start_with(&server.settings())?;
@@ -825,7 +825,7 @@ async fn users_of_an_http_server_use_the_http_api() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_metadata_no_longer_allows_ends_at_once() -> anyhow::Result<()> {
     let broker = Broker::start_with(
         "auth_backends.1.authn = internal\nauth_backends.1.authz = internal\nauth_backends.2 = cache\n",
@@ -848,7 +848,7 @@ async fn what_the_metadata_no_longer_allows_ends_at_once() -> anyhow::Result<()>
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_is_gone_refuses() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let broker = Broker::start_with(&server.settings())?;

@@ -2,7 +2,7 @@
 //!
 //! [`World`] plays the node. What a client hears is compared as text, one line a frame.
 
-mod access;
+mod authority;
 mod barriers;
 mod consuming;
 mod credit;
@@ -326,7 +326,7 @@ impl World {
                         .map(|request| (*id, request)),
                 );
             }
-            if requests.is_empty() && !self.offer_again() {
+            if requests.is_empty() {
                 break;
             }
             for (_, request) in requests {
@@ -337,21 +337,6 @@ impl World {
         for client in self.connections.values_mut() {
             drain(&mut client.machine, &mut client.output);
         }
-    }
-
-    /// Gives connections again what they had left; whether they took any of it.
-    fn offer_again(&mut self) -> bool {
-        let (now, metadata) = (self.now, Arc::clone(&self.metadata));
-        let mut any = false;
-        for client in self.connections.values_mut() {
-            let Client { machine, input, .. } = client;
-            if machine.wants_input() && machine.holds_input() && !input.is_empty() {
-                let before = input.len();
-                machine.handle_input(now, &metadata, input);
-                any |= input.len() < before;
-            }
-        }
-        any
     }
 
     fn perform(&mut self, request: Request) {
@@ -498,7 +483,15 @@ impl World {
         }
         let (now, metadata) = (self.now, Arc::clone(&self.metadata));
         match self.connections.get_mut(&to.connection) {
-            Some(client) => client.machine.handle_reply(now, &metadata, to, reply),
+            Some(client) => {
+                let Client { machine, input, .. } = client;
+                let is_access = matches!(reply, Reply::Access(_));
+                machine.handle_reply(now, &metadata, to, reply);
+                // What waited for the answer is offered again.
+                if is_access && machine.wants_input() && machine.holds_input() {
+                    machine.handle_input(now, &metadata, input);
+                }
+            }
             None => {
                 if let Some(request) = return_late_reply(to, &reply) {
                     self.perform(request);
