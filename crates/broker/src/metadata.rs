@@ -21,7 +21,7 @@ mod snapshot;
 mod tests;
 mod users;
 
-pub use rules::MetadataRules;
+pub use rules::{MetadataRules, VhostUser};
 pub use snapshot::{DefaultUser, Snapshot, bootstrap_commands};
 
 use crate::Error;

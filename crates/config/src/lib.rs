@@ -35,7 +35,7 @@ pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DiskFreeLimit,
     ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark, Permissions,
-    PrometheusSettings, Secret, Settings, TcpListenOptions,
+    PrometheusSettings, Secret, Settings, TcpListenOptions, VhostUser,
 };
 pub use surroundings::{Process, Surroundings};
 

@@ -126,7 +126,7 @@ impl DefaultPolicy {
 }
 
 impl Settings {
-    /// What the metadata machine has to respect.
+    /// What the metadata machine has to respect, but for users: their passwords are hashed with something random.
     pub fn metadata_rules(&self) -> MetadataRules {
         let settings = &self.metadata;
         let limits = settings
@@ -152,6 +152,7 @@ impl Settings {
                 .collect(),
             vhost_limits: limits.collect(),
             operator_policies: policies.collect(),
+            users: Vec::new(),
         }
     }
 }

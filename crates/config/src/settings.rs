@@ -77,6 +77,8 @@ pub struct Settings {
     pub default_permissions: Permissions,
     /// That user's tags.
     pub default_user_tags: Vec<String>,
+    /// Users whom new vhosts let in, by name.
+    pub default_users: BTreeMap<String, VhostUser>,
     /// Users who may connect from loopback addresses only.
     pub loopback_users: Vec<String>,
     /// SASL mechanisms in the order in which they are offered; never empty.
@@ -117,6 +119,19 @@ pub struct Settings {
     pub open_files_max: Option<u64>,
     /// Number of shards; `None` leaves it to the node.
     pub shards: Option<NonZeroU16>,
+}
+
+/// A user whom new vhosts let in (`default_users`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VhostUser {
+    /// Which vhosts; `None` for all.
+    pub vhost_pattern: Option<Pattern>,
+    /// The password of one who is made.
+    pub password: Option<Secret>,
+    /// The tags of one who is made.
+    pub tags: Vec<String>,
+    /// What it may do there.
+    pub permissions: Permissions,
 }
 
 /// Definitions that are imported at each start (RabbitMQ docs: definitions#import-on-boot).
@@ -180,6 +195,7 @@ impl Default for Settings {
             default_pass: Secret::from("guest"),
             default_permissions: Permissions::default(),
             default_user_tags: vec!["administrator".to_owned()],
+            default_users: BTreeMap::new(),
             loopback_users: vec!["guest".to_owned()],
             auth_mechanisms: vec![
                 AuthMechanism::Plain,

@@ -199,7 +199,7 @@ fn every_key_can_be_set() {
     let settings = settings(
         "default_user = anna\ndefault_pass = 'p#w'\ndefault_vhost = v\ndefault_permissions.configure = ^$\n\
          default_permissions.write = ^w\ndefault_permissions.read = ^r\ndefault_user_tags.monitoring = true\n\
-         default_user_tags.management = false\nloopback_users.anna = true\nloopback_users.guest = false\nheartbeat = 0\n\
+         default_user_tags.management = false\ndefault_users.eve.password = pw\ndefault_users.eve.tags = a, b\nloopback_users.anna = true\nloopback_users.guest = false\nheartbeat = 0\n\
          channel_max = 0\nframe_max = 64KB\ninitial_frame_max = 16384\nhandshake_timeout = infinity\nmax_message_size = 536870912\n\
          cluster_exchange_limit = 90\nconsumer_max_per_channel = 7\nconsumer_timeout = 5000\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
          total_memory_available_override_value = 8GB\nlog.level = warning\nlog.console = false\nlog.console.level = debug\n\
@@ -274,6 +274,15 @@ fn every_key_can_be_set() {
             read: "^r".to_owned(),
         },
         default_user_tags: vec!["monitoring".to_owned()],
+        default_users: [(
+            "eve".to_owned(),
+            VhostUser {
+                password: Some(Secret::from("pw")),
+                tags: vec!["a".to_owned(), "b".to_owned()],
+                ..VhostUser::default()
+            },
+        )]
+        .into(),
         loopback_users: vec!["anna".to_owned()],
         auth_mechanisms: vec![
             AuthMechanism::AmqPlain,

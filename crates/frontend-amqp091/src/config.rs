@@ -4,7 +4,7 @@ use crate::counts::Traffic;
 use crate::interceptor::Interceptors;
 use base::tls::TlsDetails;
 use broker::admission::Admission;
-use broker::auth::Authenticator;
+use broker::auth::{Attempts, Authenticator};
 use broker::throttle::SharedRates;
 use broker::value::Arguments;
 use std::net::SocketAddr;
@@ -66,6 +66,8 @@ pub struct Config {
     pub consumer_max_per_channel: Option<usize>,
     /// Who lets users in; `None` for the metadata alone (`auth_backends`).
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Counts logins; shared by all protocols.
+    pub attempts: Arc<Attempts>,
     /// Counts the connections and channels of the node; shared by all protocols.
     pub admission: Arc<Admission>,
     /// How much connections have published lately, where that is limited; shared by all protocols.
@@ -105,6 +107,7 @@ impl Default for Config {
             consumer_prefetch_is_global: false,
             consumer_max_per_channel: None,
             authenticator: None,
+            attempts: Arc::default(),
             admission: Arc::default(),
             rates: Arc::default(),
             traffic: Arc::default(),

@@ -9,6 +9,7 @@ use crate::request::Request;
 use crate::session::Session;
 use base::tls::{ClientCertificate, TlsDetails};
 use base::{ChannelNumber, Name};
+use broker::auth::Entry;
 use broker::command::ConsumerSettings;
 use broker::event::{Event, number, term, text};
 use broker::value::{Arguments, Value};
@@ -36,6 +37,7 @@ impl Session {
 
     /// Somebody tried to log in; `error` says why that failed.
     pub(crate) fn observe_login(&mut self, user: &str, mechanism: &str, error: Option<&str>) {
+        self.config.attempts.count(Entry::Amqp091, error.is_none());
         self.log_login(user, mechanism, error);
         if !self.is_observed {
             return;

@@ -20,7 +20,6 @@ use node::{
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two samples, as in RabbitMQ (`collect_statistics_interval`).
@@ -151,8 +150,6 @@ struct LookedAt {
 pub(crate) struct Statistics {
     totals: Mutex<Series>,
     looked_at: Mutex<HashMap<Subject, LookedAt>>,
-    logins: AtomicU64,
-    refused_logins: AtomicU64,
 }
 
 impl Default for Statistics {
@@ -160,29 +157,11 @@ impl Default for Statistics {
         Self {
             totals: Mutex::new(Series::new(&NODE_KEYS, &TIERS)),
             looked_at: Mutex::default(),
-            logins: AtomicU64::new(0),
-            refused_logins: AtomicU64::new(0),
         }
     }
 }
 
 impl Statistics {
-    /// Somebody showed credentials.
-    pub(crate) fn count_login(&self, accepted: bool) {
-        self.logins.fetch_add(1, Ordering::Relaxed);
-        if !accepted {
-            self.refused_logins.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Logins over HTTP since the start: all of them, and those that were refused.
-    pub(crate) fn logins(&self) -> (u64, u64) {
-        (
-            self.logins.load(Ordering::Relaxed),
-            self.refused_logins.load(Ordering::Relaxed),
-        )
-    }
-
     /// The node's totals.
     pub(crate) fn totals(&self) -> Series {
         self.totals.lock().clone()

@@ -11,7 +11,7 @@ use crate::resources::*;
 use crate::sessions;
 use crate::state::State;
 use base::Name;
-use broker::auth::User;
+use broker::auth::{Entry, User};
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{self, HeaderMap};
@@ -318,7 +318,8 @@ impl Found {
             header => header.map(|value| value.as_bytes().to_vec()),
         };
         let user = access::login(state, header.as_deref(), peer.ip()).await;
-        state.statistics.count_login(user.is_ok());
+        let attempts = state.node.login_attempts();
+        attempts.count(Entry::Http, user.is_ok());
         let user = user?;
         access.check(&user.user)?;
         Ok(Some(user))

@@ -21,10 +21,11 @@ use crate::shared::Shared;
 use auth::{Chain, SetupError};
 use base::{Name, QueueId, ShardId};
 use broker::admission::{Admission, NodeLimits};
-use broker::auth::Authenticator;
+use broker::auth::{Authenticator, Pattern};
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
-    CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, bootstrap_commands,
+    CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, MetadataRules, VhostUser,
+    bootstrap_commands,
 };
 use broker::queue::{Stored, owner_of_attempts, owner_of_ids, owner_of_replay};
 use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
@@ -254,7 +255,10 @@ impl Node {
         let (metadata, index) = recover_metadata(&recovered, shards)?;
         let is_new = metadata.vhosts().next().is_none();
         let mut metadata = metadata;
-        metadata.set_rules(settings.metadata_rules());
+        metadata.set_rules(MetadataRules {
+            users: vhost_users(settings),
+            ..settings.metadata_rules()
+        });
         let event_vhost = settings.event_exchange_vhost.as_ref();
         let events = Arc::new(EventBus::new(
             event_vhost
@@ -566,6 +570,30 @@ fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
     if let Err(error) = leader.bootstrap(&bootstrap_commands(user), BatchKind::Requests) {
         tracing::error!(%error, "cannot create the default user and vhost");
     }
+}
+
+/// The users whom new vhosts let in.
+fn vhost_users(settings: &Settings) -> Vec<VhostUser> {
+    let users = settings.default_users.iter().map(|(name, user)| {
+        let password = user.password.as_ref();
+        let permissions = &user.permissions;
+        VhostUser {
+            vhosts: user
+                .vhost_pattern
+                .clone()
+                .unwrap_or_else(Pattern::everything),
+            name: name.as_str().into(),
+            password_hash: password.map(|password| {
+                let password = password.expose().as_bytes();
+                PasswordHash::with_algorithm(settings.password_hashing, password, rand::random())
+            }),
+            tags: user.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            configure: permissions.configure.as_str().into(),
+            write: permissions.write.as_str().into(),
+            read: permissions.read.as_str().into(),
+        }
+    });
+    users.collect()
 }
 
 /// Sees to it that the cluster has a name and an identity. What the configuration says wins at each start.

@@ -18,7 +18,7 @@ use crate::shared::{Shared, wall_ms};
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::admission::Churn;
-use broker::auth::{Authenticator, Principal};
+use broker::auth::{Attempts, Authenticator, Principal};
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay::{DelayTarget, Listed, Selector};
 use broker::event::INTERNAL_USER;
@@ -103,6 +103,11 @@ impl Handle {
     /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How often somebody tried to log in.
+    pub fn login_attempts(&self) -> &Attempts {
+        &self.shared.frontend.attempts
     }
 
     /// Who lets users in beside the metadata; `None` if nobody does.

@@ -7,12 +7,14 @@
 //!
 //! SASL mechanisms and when to ask again are the frontends'.
 
+mod attempts;
 mod password;
 mod pattern;
 mod principal;
 mod user;
 mod validator;
 
+pub use attempts::{Attempts, Entry};
 pub use password::{AuthFailure, authenticate};
 pub use pattern::{BACKTRACK_LIMIT, PATTERN_BYTES_MAX, Pattern};
 pub use principal::{

@@ -128,7 +128,7 @@ impl Metadata {
         }
     }
 
-    /// Gives a new vhost the limits and operator policies that the configuration says.
+    /// Gives a new vhost the limits, operator policies and users that the configuration says.
     fn furnish(&mut self, name: &Name, applied: &mut Applied) -> Result<(), Error> {
         let rules = Arc::clone(&self.rules);
         let mut commands = Vec::new();
@@ -153,6 +153,26 @@ impl Metadata {
             let furnished = self.change_operation(&command, Origin::Log)?;
             applied.log.extend(furnished.log);
             applied.events.extend(furnished.events);
+        }
+        for user in rules.users_of(name) {
+            let is_new = self.user(&user.name).is_none();
+            let make = MetadataCommand::PutUser {
+                name: user.name.clone(),
+                password_hash: user.password_hash.clone(),
+                tags: user.tags.clone(),
+            };
+            let allow = MetadataCommand::SetPermissions {
+                vhost: name.clone(),
+                user: user.name.clone(),
+                configure: user.configure.clone(),
+                write: user.write.clone(),
+                read: user.read.clone(),
+            };
+            for command in is_new.then_some(make).into_iter().chain([allow]) {
+                let furnished = self.change_user(&command)?;
+                applied.log.extend(furnished.log);
+                applied.events.extend(furnished.events);
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! it; what comes of that is in the log, so a replayed command needs no rules.
 
 use crate::auth::Pattern;
+use crate::command::PasswordHash;
 use crate::limits::VhostLimits;
 use crate::policy::Policy;
 use base::Name;
@@ -29,6 +30,27 @@ pub struct MetadataRules {
     pub vhost_limits: Vec<(Pattern, VhostLimits)>,
     /// Operator policies that new vhosts whose names match begin with (`default_policies.operator`): all that do.
     pub operator_policies: Vec<(Pattern, Arc<Policy>)>,
+    /// Users whom new vhosts whose names match let in (`default_users`): all that do.
+    pub users: Vec<VhostUser>,
+}
+
+/// A user who may do something in each new vhost.
+#[derive(Clone, Debug)]
+pub struct VhostUser {
+    /// Which vhosts.
+    pub vhosts: Pattern,
+    /// The user, who is made if there is none of this name.
+    pub name: Name,
+    /// The password of one who is made.
+    pub password_hash: Option<PasswordHash>,
+    /// The tags of one who is made.
+    pub tags: Vec<Box<str>>,
+    /// Names to declare and delete.
+    pub configure: Box<str>,
+    /// Names to publish to.
+    pub write: Box<str>,
+    /// Names to consume from.
+    pub read: Box<str>,
 }
 
 impl Default for MetadataRules {
@@ -40,6 +62,7 @@ impl Default for MetadataRules {
             parameters_max: BTreeMap::new(),
             vhost_limits: Vec::new(),
             operator_policies: Vec::new(),
+            users: Vec::new(),
         }
     }
 }
@@ -60,6 +83,11 @@ impl MetadataRules {
             .iter()
             .filter(|(pattern, _)| pattern.matches(vhost))
             .map(|(_, policy)| policy)
+    }
+
+    /// The users whom a new vhost lets in.
+    pub(super) fn users_of(&self, vhost: &Name) -> impl Iterator<Item = &VhostUser> {
+        self.users.iter().filter(|user| user.vhosts.matches(vhost))
     }
 
     /// How many policies of one kind all vhosts may have together.

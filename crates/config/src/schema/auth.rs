@@ -91,6 +91,83 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "default_users.$name.vhost_pattern",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: TEXT,
+        default: ".*",
+        meaning: "New virtual hosts that this user is let into, a regular expression; the user is made if there is none of the name.",
+        state: State::Honoured(|draft, name, value| {
+            let pattern = Pattern::of_policy(value).map_err(|_| "a regular expression")?;
+            default_user(draft, name).vhost_pattern = Some(pattern);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_users.$name.password",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: SECRET,
+        default: "",
+        meaning: "The password of such a user, if it is made; without one it cannot log in with a password.",
+        state: State::Honoured(|draft, name, value| {
+            default_user(draft, name).password = Some(Secret::parse(value));
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_users.$name.configure",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: TEXT,
+        default: ".*",
+        meaning: "Its configure permission there, a regular expression.",
+        state: State::Honoured(|draft, name, value| {
+            default_user(draft, name).permissions.configure = pattern_text(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_users.$name.write",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: TEXT,
+        default: ".*",
+        meaning: "Its write permission there, a regular expression.",
+        state: State::Honoured(|draft, name, value| {
+            default_user(draft, name).permissions.write = pattern_text(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_users.$name.read",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: TEXT,
+        default: ".*",
+        meaning: "Its read permission there, a regular expression.",
+        state: State::Honoured(|draft, name, value| {
+            default_user(draft, name).permissions.read = pattern_text(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "default_users.$name.tags",
+        alias: None,
+        env: "rabbit.default_users",
+        kind: TEXT,
+        default: "",
+        meaning: "The tags of such a user, if it is made, with commas between them.",
+        state: State::Honoured(|draft, name, value| {
+            let tags = value
+                .split(',')
+                .map(str::trim)
+                .filter(|tag| !tag.is_empty());
+            default_user(draft, name).tags = tags.map(str::to_owned).collect();
+            Ok(())
+        }),
+    },
+    Key {
         name: "loopback_users",
         alias: None,
         env: "rabbit.loopback_users",
@@ -234,14 +311,6 @@ rows! {
         "credentials_obfuscation.hash", "credentials_obfuscation.hash", TEXT, "";
         "credentials_obfuscation.iterations", "credentials_obfuscation.iterations", INTEGER, "";
     }
-    State::Refused(NOT_YET) => {
-        "default_users.$name.vhost_pattern", "rabbit.default_users", TEXT, "";
-        "default_users.$name.password", "rabbit.default_users", SECRET, "";
-        "default_users.$name.configure", "rabbit.default_users", TEXT, "";
-        "default_users.$name.read", "rabbit.default_users", TEXT, "";
-        "default_users.$name.write", "rabbit.default_users", TEXT, "";
-        "default_users.$name.tags", "rabbit.default_users", TEXT, "";
-    }
     State::Refused(NO_LDAP) => {
         "auth_ldap.servers", "rabbitmq_auth_backend_ldap.servers", NONE, "";
         "auth_ldap.servers.$server", "rabbitmq_auth_backend_ldap.servers", TEXT, "";
@@ -349,4 +418,15 @@ rows! {
         "auth_oauth2.resource_servers.$name.oauth_provider_id", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
         "auth_oauth2.resource_servers.$name.preferred_username_claims.$preferred_username_claims", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "";
     }
+}
+
+fn default_user<'a>(draft: &'a mut Draft, name: &str) -> &'a mut VhostUser {
+    let users = &mut draft.settings.default_users;
+    users.entry(name.to_owned()).or_default()
+}
+
+fn pattern_text(value: &str) -> Result<String, String> {
+    Pattern::new(value)
+        .map(|_| value.to_owned())
+        .map_err(|_| "a regular expression".to_owned())
 }

@@ -25,7 +25,7 @@ use crate::error::{Place, Problem};
 use crate::log::{LogDraft, LogLevel};
 use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
-    MemoryCalculation, MemoryHighWatermark, Secret, Settings, size,
+    MemoryCalculation, MemoryHighWatermark, Secret, Settings, VhostUser, size,
 };
 use ::auth::{BackendName, Link};
 use ::broker::auth::{CredentialValidator, Pattern};

@@ -8,7 +8,7 @@ use crate::listing::{Columns, Listing};
 use crate::query::Query;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use broker::auth::User;
+use broker::auth::{Entry, User};
 use broker::command::{MetadataCommand, PasswordHash};
 use definitions::hashing_algorithm;
 use definitions::objects::{self, HASHING_DEFAULT};
@@ -61,6 +61,14 @@ fn tags(user: &User) -> Vec<String> {
 pub(crate) async fn one(call: Call) -> Outcome {
     let name = call.parameter(0).clone();
     let known = call.metadata.user(&name);
+    if call.method != Method::GET
+        && !call.is_operator()
+        && known.is_some_and(|user| is_protected(user))
+    {
+        return Err(ApiError::bad(
+            "Protected users cannot be modified via the HTTP API",
+        ));
+    }
     match call.method {
         Method::PUT => {
             let created = known.is_none();
@@ -101,6 +109,11 @@ pub(crate) async fn one(call: Call) -> Outcome {
     }
 }
 
+/// Users with this tag are changed and deleted by the operator alone.
+fn is_protected(user: &User) -> bool {
+    user.has_tag("protected")
+}
+
 pub(crate) async fn bulk_delete(call: Call) -> Outcome {
     let body = call.body()?;
     let users = body
@@ -113,7 +126,10 @@ pub(crate) async fn bulk_delete(call: Call) -> Outcome {
     let commands: Vec<_> = users
         .iter()
         .filter_map(|user| user.as_str())
-        .filter(|user| call.metadata.user(user).is_some())
+        .filter(|user| {
+            let known = call.metadata.user(user);
+            known.is_some_and(|user| call.is_operator() || !is_protected(user))
+        })
         .map(|user| MetadataCommand::DeleteUser { name: user.into() })
         .collect();
     call.propose_all(&commands).await?;
@@ -145,7 +161,10 @@ pub(crate) async fn login(call: Call) -> Outcome {
     let header = format!("Basic {token}");
     let peer = call.caller.peer().ip();
     let user = access::login(&call.state, Some(header.as_bytes()), peer).await;
-    call.state.statistics.count_login(user.is_ok());
+    call.state
+        .node
+        .login_attempts()
+        .count(Entry::Http, user.is_ok());
     let user = user?;
     access::Access::Management.check(&user.user)?;
     Ok(object! {
@@ -180,7 +199,10 @@ pub(crate) async fn session(call: Call) -> Outcome {
     let credentials = format!("Basic {}", BASE64.encode(format!("{name}:{password}")));
     let peer = call.caller.peer().ip();
     let user = access::login(&call.state, Some(credentials.as_bytes()), peer).await;
-    call.state.statistics.count_login(user.is_ok());
+    call.state
+        .node
+        .login_attempts()
+        .count(Entry::Http, user.is_ok());
     let user = user?;
     access::Access::Management.check(&user.user)?;
     let cookie = call
@@ -199,17 +221,24 @@ pub(crate) async fn hash_password(call: Call) -> Outcome {
 
 pub(crate) async fn attempts(call: Call) -> Outcome {
     super::nodes::expect_node(&call)?;
+    let attempts = call.state.node.login_attempts();
     if call.method == Method::DELETE {
+        attempts.reset();
         return Ok(Answer::NoContent);
     }
-    let (all, refused) = call.state.statistics.logins();
-    Ok(Json::from(vec![object! {
-        "protocol" => "http",
-        "auth_attempts" => all,
-        "auth_attempts_failed" => refused,
-        "auth_attempts_succeeded" => all - refused.min(all),
-    }])
-    .into())
+    let mut items = Vec::new();
+    for entry in Entry::ALL {
+        let (succeeded, failed) = attempts.of(entry);
+        if succeeded + failed > 0 {
+            items.push(object! {
+                "protocol" => entry.name(),
+                "auth_attempts" => succeeded + failed,
+                "auth_attempts_failed" => failed,
+                "auth_attempts_succeeded" => succeeded,
+            });
+        }
+    }
+    Ok(Json::from(items).into())
 }
 
 /// Attempts are not kept by source, as in RabbitMQ without `track_auth_attempt_source`.
