@@ -159,8 +159,8 @@ async fn drive(
         }
         Site::Metrics => {
             let service = service_fn(|request| {
-                let response = metrics::respond(Arc::clone(&server.state), &request, peer);
-                std::future::ready(Ok::<_, Infallible>(response))
+                let state = Arc::clone(&server.state);
+                async move { Ok::<_, Infallible>(metrics::respond(state, &request, peer).await) }
             });
             http.serve_connection(stream, service).await
         }

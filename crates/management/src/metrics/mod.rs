@@ -9,7 +9,6 @@ mod exposition;
 mod families;
 
 use crate::access::{self, Access};
-use crate::error::ApiError;
 use crate::query::Query;
 use crate::resources::channels::channel_name;
 use crate::resources::connections::name;
@@ -153,7 +152,7 @@ impl View {
 }
 
 /// Answers a request to the metrics' listener.
-pub(crate) fn respond(
+pub(crate) async fn respond(
     state: Arc<State>,
     request: &Request<Incoming>,
     peer: SocketAddr,
@@ -174,7 +173,7 @@ pub(crate) fn respond(
         }
         return response;
     }
-    if settings.authentication && !is_monitor(&state, request.headers(), peer) {
+    if settings.authentication && !is_monitor(&state, request.headers(), peer).await {
         let mut response = plain(StatusCode::UNAUTHORIZED, "");
         let headers = response.headers_mut();
         headers.insert(header::WWW_AUTHENTICATE, REALM);
@@ -215,16 +214,13 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Pieces> {
     response
 }
 
-fn is_monitor(state: &State, headers: &header::HeaderMap, peer: SocketAddr) -> bool {
+async fn is_monitor(state: &State, headers: &header::HeaderMap, peer: SocketAddr) -> bool {
     let credentials = headers.get(header::AUTHORIZATION);
-    let user = access::login(
-        &state.node.metadata(),
-        credentials.map(HeaderValue::as_bytes),
-        peer.ip(),
-        &state.loopback_users,
-    );
-    let allowed: Result<(), ApiError> = user.and_then(|user| Access::Monitoring.check(&user));
-    allowed.is_ok()
+    let credentials = credentials.map(HeaderValue::as_bytes);
+    match access::login(state, credentials, peer.ip()).await {
+        Ok(caller) => Access::Monitoring.check(&caller.user).is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// A sample for each row, or their sum.
