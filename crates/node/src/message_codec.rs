@@ -15,7 +15,8 @@
 //! reason      1 rejected, 2 expired, 3 maxlen, 4 delivery_limit
 //! delay       u64 due_at_ms | str vhost | u8 1, str exchange or u8 2 (3: retry), u64 queue | u8 0 or u8 1, str message-id
 //! ```
-//! All integers are little-endian. The log's record around it carries
+//! The exchange is where the tail begins that the copies of one message in many queues share. All integers are little-endian.
+//! The log's record around it carries
 //! length and checksum, so nothing is checked twice here; a payload that does not parse is an error of the log all the same
 //! and is reported, never guessed at.
 
@@ -45,13 +46,35 @@ pub(crate) struct StoredMessage {
     pub(crate) expires_at_ms: Option<u64>,
     /// Of a message in a delay store: the same message with what it waits for.
     pub(crate) delayed: Option<Arc<Delayed>>,
+    /// Whether other queues give the log the same message.
+    pub(crate) is_shared: bool,
+}
+
+/// Holders of a message above which several of them are queues.
+const SHARED_HOLDERS_MIN: usize = 4;
+
+/// Size of a message, in bytes, from which on the log is spared a copy of it for each queue.
+const SHARED_BYTES_MIN: usize = 64;
+
+impl StoredMessage {
+    /// A queue's message.
+    pub(crate) fn of_queue(message: &SharedMessage, expires_at_ms: Option<u64>) -> Self {
+        // It is decided once: holders come and go, and the log counts on the answer.
+        let is_shared = Arc::strong_count(message) > SHARED_HOLDERS_MIN
+            && message.size_bytes() >= SHARED_BYTES_MIN;
+        Self {
+            message: Arc::clone(message),
+            expires_at_ms,
+            delayed: None,
+            is_shared,
+        }
+    }
 }
 
 impl store::Payload for StoredMessage {
     fn len(&self) -> usize {
         let message = &self.message;
-        3 + 8 * usize::from(self.expires_at_ms.is_some())
-            + 8 * usize::from(message.expiration_ms.is_some())
+        self.head_len()
             + 1
             + message.exchange().len()
             + 1
@@ -68,7 +91,17 @@ impl store::Payload for StoredMessage {
             + message.body.len()
     }
 
-    fn write_to(&self, out: &mut Vec<u8>) {
+    fn head_len(&self) -> usize {
+        3 + 8 * usize::from(self.expires_at_ms.is_some())
+            + 8 * usize::from(self.message.expiration_ms.is_some())
+    }
+
+    fn tail_id(&self) -> Option<usize> {
+        // The copies of a message differ in their flags and in when they expire: that is the head.
+        self.is_shared.then(|| Arc::as_ptr(&self.message).addr())
+    }
+
+    fn write_head_to(&self, out: &mut Vec<u8>) {
         let message = &self.message;
         let mut flags = 0;
         if message.persistent {
@@ -86,8 +119,7 @@ impl store::Payload for StoredMessage {
         if message.deaths.is_some() {
             flags |= DEATHS;
         }
-        let failed = failed_deliveries(message);
-        if failed > 0 {
+        if failed_deliveries(message) > 0 {
             flags |= FAILED;
         }
         if self.delayed.is_some() {
@@ -100,6 +132,10 @@ impl store::Payload for StoredMessage {
         {
             out.extend_from_slice(&time.to_le_bytes());
         }
+    }
+
+    fn write_tail_to(&self, out: &mut Vec<u8>) {
+        let message = &self.message;
         push_short(message.exchange().as_bytes(), out);
         push_short(message.routing_key(), out);
         if let Some(extra) = &message.extra_routing_keys {
@@ -109,6 +145,7 @@ impl store::Payload for StoredMessage {
         if let Some(deaths) = &message.deaths {
             push_deaths(deaths, out);
         }
+        let failed = failed_deliveries(message);
         if failed > 0 {
             out.extend_from_slice(&failed.to_le_bytes());
         }
@@ -424,7 +461,17 @@ mod tests {
             message: Arc::new(message),
             expires_at_ms,
             delayed: None,
+            is_shared: false,
         }
+    }
+
+    fn written(stored: &StoredMessage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stored.write_head_to(&mut bytes);
+        assert_eq!(bytes.len(), stored.head_len());
+        stored.write_tail_to(&mut bytes);
+        assert_eq!(bytes.len(), stored.len());
+        bytes
     }
 
     fn dead_lettered() -> StoredMessage {
@@ -465,9 +512,7 @@ mod tests {
             stored(None, Some(0)),
             dead_lettered(),
         ] {
-            let mut bytes = Vec::new();
-            stored.write_to(&mut bytes);
-            assert_eq!(bytes.len(), stored.len());
+            let bytes = written(&stored);
             let (message, expires_at_ms) = decode(bytes.into(), &mut NameCache::default()).unwrap();
             assert_eq!(expires_at_ms, stored.expires_at_ms);
             assert_eq!(format!("{message:?}"), format!("{:?}", stored.message));
@@ -494,10 +539,7 @@ mod tests {
             delayed(DelayTarget::Queue(QueueId(7)), None),
             delayed(DelayTarget::Retry(QueueId(8)), None),
         ] {
-            let mut bytes = Vec::new();
-            stored.write_to(&mut bytes);
-            assert_eq!(bytes.len(), stored.len());
-            let payload = Bytes::from(bytes);
+            let payload = Bytes::from(written(&stored));
             let read = decode_delayed(payload.clone(), &mut NameCache::default()).unwrap();
             assert_eq!(
                 format!("{read:?}"),
@@ -515,8 +557,7 @@ mod tests {
             dead_lettered(),
             delayed(target, Some(b"m")),
         ] {
-            let mut bytes = Vec::new();
-            stored.write_to(&mut bytes);
+            let bytes = written(&stored);
             let body_start = bytes.len() - 5;
             for length in 0..body_start {
                 let cut = Bytes::copy_from_slice(&bytes[..length]);
@@ -529,9 +570,32 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_a_message_in_many_queues_differ_in_the_head_alone() {
+        let message = dead_lettered().message;
+        assert!(!StoredMessage::of_queue(&message, None).is_shared);
+        let queues: Vec<_> = (0..10).map(|_| Arc::clone(&message)).collect();
+        let large = Message {
+            body: vec![7; SHARED_BYTES_MIN].into(),
+            ..(*message).clone()
+        };
+        assert!(
+            !StoredMessage::of_queue(&queues[0], None).is_shared,
+            "too small"
+        );
+        let queues: Vec<_> = std::iter::repeat_n(Arc::new(large), 10).collect();
+        let copies = [None, Some(5)].map(|expires| StoredMessage::of_queue(&queues[0], expires));
+        let tails = copies.each_ref().map(|copy| {
+            let mut tail = Vec::new();
+            copy.write_tail_to(&mut tail);
+            (copy.tail_id().expect("many have it"), tail)
+        });
+        assert_eq!(tails[0], tails[1]);
+        assert_ne!(written(&copies[0]), written(&copies[1]));
+    }
+
+    #[test]
     fn unknown_flags_are_refused() {
-        let mut bytes = Vec::new();
-        stored(None, None).write_to(&mut bytes);
+        let mut bytes = written(&stored(None, None));
         bytes[1] |= 1 << 7;
         assert!(decode(bytes.into(), &mut NameCache::default()).is_none());
     }

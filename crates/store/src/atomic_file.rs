@@ -8,7 +8,7 @@
 //! length and payload.
 
 use crate::error::IoContext;
-use crate::format::{CHECKPOINT_VERSION, FORMAT_VERSION};
+use crate::format::{CHECKPOINT_VERSION, FILE_VERSION, FORMAT_VERSION};
 use crate::{Disk, StoreError};
 use std::path::Path;
 
@@ -56,7 +56,8 @@ impl AtomicFile {
     fn version(self) -> u8 {
         match self {
             Self::Checkpoint => CHECKPOINT_VERSION,
-            Self::Format | Self::MetadataSnapshot | Self::MetadataLog => FORMAT_VERSION,
+            Self::Format => FORMAT_VERSION,
+            Self::MetadataSnapshot | Self::MetadataLog => FILE_VERSION,
         }
     }
 

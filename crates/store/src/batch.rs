@@ -10,17 +10,31 @@ pub const RECORD_BYTES_MAX: usize = 513 << 20;
 pub const BATCH_BYTES_MAX: u64 = 2 << 30;
 
 /// The opaque content of a stored message. It is encoded on the log's thread, straight into the write buffer.
+///
+/// It has a head and a tail. Payloads that say that they have the same tail are written with one copy of it.
 pub trait Payload: Send + 'static {
-    /// Size in bytes of what [`Payload::write_to`] appends; used for limits and accounting.
+    /// Size in bytes of head and tail; used for limits and accounting.
     fn len(&self) -> usize;
+
+    /// Size in bytes of what [`Payload::write_head_to`] appends. It matters only beside a [`Payload::tail_id`].
+    fn head_len(&self) -> usize;
 
     /// Whether the payload has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends the encoded message to `out`, and does nothing else with it.
-    fn write_to(&self, out: &mut Vec<u8>);
+    /// Payloads that live at the same time and say the same here have the same tail. `None`, and always `None`, for those
+    /// whose tail is most probably theirs alone.
+    fn tail_id(&self) -> Option<usize> {
+        None
+    }
+
+    /// Appends the head to `out`, and does nothing else with it.
+    fn write_head_to(&self, out: &mut Vec<u8>);
+
+    /// Appends the tail to `out`, and does nothing else with it.
+    fn write_tail_to(&self, out: &mut Vec<u8>);
 }
 
 impl Payload for Bytes {
@@ -28,9 +42,15 @@ impl Payload for Bytes {
         Self::len(self)
     }
 
-    fn write_to(&self, out: &mut Vec<u8>) {
+    fn head_len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn write_head_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
     }
+
+    fn write_tail_to(&self, _: &mut Vec<u8>) {}
 }
 
 /// One entry of the log.

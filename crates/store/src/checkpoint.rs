@@ -4,7 +4,7 @@
 //! It is replaced whole once per recycled log file, with one sync, however many queues there are.
 //! Transient runs are left out: no start needs them.
 
-use crate::format::FORMAT_VERSION;
+use crate::format::FILE_VERSION;
 use crate::index::{Index, QueueIndex, Run, Segment};
 use crate::kept::{KeptLog, Stretch};
 use base::QueueId;
@@ -66,7 +66,7 @@ impl Index {
         index.next_segment = u64_of(input)?;
         for _ in 0..u64_of(input)? {
             let (id, file_bytes, record_bytes) = (u64_of(input)?, u64_of(input)?, u64_of(input)?);
-            let kept = match version > FORMAT_VERSION && u64_of(input)? != 0 {
+            let kept = match version > FILE_VERSION && u64_of(input)? != 0 {
                 true => Some(KeptLog {
                     slot: u32::try_from(u64_of(input)?).ok()?,
                     epoch: u32::try_from(u64_of(input)?).ok()?,

@@ -15,9 +15,14 @@
 use crate::{MetadataIndex, Payload, Record};
 use base::{Position, QueueId};
 use crc32fast::Hasher;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
-/// Version of the files of a data directory. A change of their layout increments it.
-pub(crate) const FORMAT_VERSION: u8 = 1;
+/// Version of a data directory, kept in its file `format`: 2 may have shared tails in its log files. A directory of version 1 is
+/// one of version 2 that has none.
+pub(crate) const FORMAT_VERSION: u8 = 2;
+/// Version in the headers of all other files. A change of their layout that [`FORMAT_VERSION`] does not tell increments it.
+pub(crate) const FILE_VERSION: u8 = 1;
 /// Version of the checkpoint, which has one of its own: 2 may name log files that were kept. 1 can be read.
 pub(crate) const CHECKPOINT_VERSION: u8 = 2;
 
@@ -45,6 +50,13 @@ pub(crate) const SEAL_BYTES: usize = RECORD_HEADER_BYTES;
 pub(crate) const FLAG_TRANSIENT: u8 = 1;
 /// The seal was written by an orderly shutdown.
 pub(crate) const FLAG_CLEAN: u8 = 2;
+/// The message's payload is a [`Reference`]: its tail is in another record of the file.
+pub(crate) const FLAG_REFERENCE: u8 = 4;
+
+/// What a reference takes in front of the head.
+pub(crate) const REFERENCE_BYTES: usize = 8;
+/// Longest head of a message that may refer to a tail, so that the size of its record fits one byte of the index.
+pub(crate) const REFERENCE_HEAD_MAX: usize = 128;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +74,8 @@ pub(crate) enum Kind {
     Metadata = 6,
     /// The end of a full, recovered or closed log file; it was durable before anything was written elsewhere.
     Seal = 7,
+    /// What several messages of its group end with. Nothing says that they are gone: it goes with its file.
+    Tail = 8,
 }
 
 impl Kind {
@@ -74,6 +88,7 @@ impl Kind {
             Self::DropQueue,
             Self::Metadata,
             Self::Seal,
+            Self::Tail,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -180,6 +195,52 @@ pub(crate) fn payload_of<'a>(bytes: &'a [u8], header: &Header) -> Option<&'a [u8
     bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + header.length as usize)
 }
 
+/// Where the tail of a message is that shares it with others.
+///
+/// ```text
+/// payload of the message   u32 offset in the file of the record with the tail | u32 bytes of the tail | head
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// Offset of the tail's record in the same file.
+    pub(crate) offset: u32,
+    /// Bytes of the tail.
+    pub(crate) length: u32,
+}
+
+impl Reference {
+    /// The reference in the payload of a message, and the head behind it. `None` if the payload is the message itself.
+    pub(crate) fn of<'a>(header: &Header, payload: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        if header.kind != Kind::Message || header.flags & FLAG_REFERENCE == 0 {
+            return None;
+        }
+        let (reference, head) = payload.split_at_checked(REFERENCE_BYTES)?;
+        let (offset, length) = (u32_at(reference, 0), u32_at(reference, 4));
+        Some((Self { offset, length }, head))
+    }
+}
+
+/// The tails that were written in a group, by what their owner calls them.
+pub(crate) type Tails = HashMap<usize, Reference>;
+
+/// Where a record is and what it is the record of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Offset in the file.
+    pub(crate) offset: u64,
+    /// Bytes of its payload; of a message, of head and tail.
+    pub(crate) length: u32,
+    /// Of a message whose tail is elsewhere: the bytes of its record's own payload; 0 for all others.
+    pub(crate) reference: u8,
+}
+
+/// Whether `payload` is written with a reference: what it calls its tail.
+pub(crate) fn tail_id(payload: &impl Payload) -> Option<usize> {
+    payload
+        .tail_id()
+        .filter(|_| payload.head_len() <= REFERENCE_HEAD_MAX)
+}
+
 /// Appends records to a buffer that will be written at `base` of the file.
 #[derive(Debug)]
 pub(crate) struct Encoder<'a> {
@@ -221,12 +282,14 @@ impl Encoder<'_> {
         self.head(start, (8, body), Kind::Group, 0, (lsn, durable_lsn));
     }
 
-    /// Appends a record as its owner described it; returns its offset in the file and the length of its payload.
+    /// Appends a record as its owner described it. The tail of a message is left out if `tails` has it; otherwise, if others
+    /// may share it, it gets there.
     pub(crate) fn owner_record<P: Payload>(
         &mut self,
         record: &Record<P>,
         metadata: MetadataIndex,
-    ) -> (u64, u32) {
+        tails: &mut Tails,
+    ) -> Written {
         let before = self.out.len();
         let offset = match record {
             Record::Message {
@@ -236,8 +299,17 @@ impl Encoder<'_> {
                 payload,
             } => {
                 let flags = if *transient { FLAG_TRANSIENT } else { 0 };
-                self.record(Kind::Message, flags, (queue.0, position.0), |out| {
-                    payload.write_to(out)
+                let ids = (queue.0, position.0);
+                if let Some(id) = tail_id(payload) {
+                    let tail = match tails.entry(id) {
+                        Entry::Occupied(known) => *known.get(),
+                        Entry::Vacant(new) => *new.insert(self.tail(payload)),
+                    };
+                    return self.referring(flags, ids, payload, tail);
+                }
+                self.record(Kind::Message, flags, ids, |out| {
+                    payload.write_head_to(out);
+                    payload.write_tail_to(out);
                 })
             }
             Record::Settled { queue, from, until } => {
@@ -253,7 +325,43 @@ impl Encoder<'_> {
                 out.extend_from_slice(command)
             }),
         };
-        (offset, u32_at(self.out, before + 8))
+        Written {
+            offset,
+            length: u32_at(self.out, before + 8),
+            reference: 0,
+        }
+    }
+
+    /// Appends the tail of a message, which others may refer to as well.
+    fn tail<P: Payload>(&mut self, payload: &P) -> Reference {
+        let before = self.out.len();
+        let offset = self.record(Kind::Tail, 0, (0, 0), |out| payload.write_tail_to(out));
+        Reference {
+            offset: u32::try_from(offset).expect("log files are smaller than 4 GiB"),
+            length: u32_at(self.out, before + 8),
+        }
+    }
+
+    /// Appends a message whose tail is elsewhere.
+    fn referring<P: Payload>(
+        &mut self,
+        flags: u8,
+        ids: (u64, u64),
+        payload: &P,
+        tail: Reference,
+    ) -> Written {
+        let before = self.out.len();
+        let offset = self.record(Kind::Message, flags | FLAG_REFERENCE, ids, |out| {
+            out.extend_from_slice(&tail.offset.to_le_bytes());
+            out.extend_from_slice(&tail.length.to_le_bytes());
+            payload.write_head_to(out);
+        });
+        let own = u32_at(self.out, before + 8);
+        Written {
+            offset,
+            length: own - REFERENCE_BYTES as u32 + tail.length,
+            reference: u8::try_from(own).expect("REFERENCE_HEAD_MAX limits it"),
+        }
     }
 
     fn finish(&mut self, start: usize, kind: Kind, flags: u8, ids: (u64, u64)) {
@@ -303,7 +411,7 @@ pub(crate) struct WalHeader {
 fn file_header(magic: [u8; 8], identity: u64, numbers: [u64; 3]) -> [u8; FILE_HEADER_BYTES] {
     let mut header = [0; FILE_HEADER_BYTES];
     header[..8].copy_from_slice(&magic);
-    header[8] = FORMAT_VERSION;
+    header[8] = FILE_VERSION;
     for (number, at) in numbers.iter().zip([16, 24, 32]) {
         header[at..at + 8].copy_from_slice(&number.to_le_bytes());
     }
@@ -371,7 +479,10 @@ pub(crate) enum Parsed<'a> {
         queue: QueueId,
         position: Position,
         transient: bool,
+        /// Bytes of head and tail.
         length: u32,
+        /// As in [`Written`].
+        reference: u8,
     },
     Settled {
         queue: QueueId,
@@ -397,6 +508,7 @@ pub(crate) enum Parsed<'a> {
     Seal {
         clean: bool,
     },
+    Tail,
 }
 
 impl<'a> Parsed<'a> {
@@ -407,11 +519,20 @@ impl<'a> Parsed<'a> {
         Some(match header.kind {
             Kind::Message => {
                 let transient = header.flags & FLAG_TRANSIENT != 0;
+                let (length, reference) = match Reference::of(header, payload) {
+                    Some((tail, head)) => (
+                        u32::try_from(head.len()).ok()?.checked_add(tail.length)?,
+                        u8::try_from(payload.len()).ok()?,
+                    ),
+                    None if header.flags & FLAG_REFERENCE != 0 => return None,
+                    None => (header.length, 0),
+                };
                 Self::Message {
                     queue,
                     position,
                     transient,
-                    length: header.length,
+                    length,
+                    reference,
                 }
             }
             Kind::Settled => Self::Settled {
@@ -437,6 +558,7 @@ impl<'a> Parsed<'a> {
             Kind::Seal => Self::Seal {
                 clean: header.flags & FLAG_CLEAN != 0,
             },
+            Kind::Tail => Self::Tail,
         })
     }
 }
@@ -459,7 +581,7 @@ mod tests {
             base,
             seed,
         }
-        .owner_record(&record, MetadataIndex(0));
+        .owner_record(&record, MetadataIndex(0), &mut Tails::new());
         out
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct WalEntry {
     /// Payload bytes, at most [`crate::RECORD_BYTES_MAX`]; [`WalEntry::DEAD`] marks a settled one.
     pub(crate) length: u32,
     pub(crate) transient: bool,
+    /// Payload bytes of its own record if its tail is in another; 0 if all of it is in its own.
+    pub(crate) reference: u8,
 }
 
 impl WalEntry {
@@ -35,6 +37,14 @@ impl WalEntry {
 
     fn is_live(&self) -> bool {
         self.length != Self::DEAD
+    }
+
+    /// Payload bytes of its own record.
+    pub(crate) fn own_bytes(&self) -> u32 {
+        match self.reference {
+            0 => self.length,
+            reference => u32::from(reference),
+        }
     }
 }
 
@@ -218,9 +228,10 @@ impl Run {
         self.bytes * count / u64::from(self.count.max(1))
     }
 
-    /// Bytes in the file of `count` of its messages, on average.
+    /// What `count` of its messages would take elsewhere, on average: as much as they take here, or more if they share their
+    /// tails here.
     fn live_bytes(&self, count: u64) -> u64 {
-        self.file_bytes() * count / u64::from(self.count.max(1))
+        self.file_bytes().max(self.bytes) * count / u64::from(self.count.max(1))
     }
 
     fn file_bytes(&self) -> u64 {
@@ -326,6 +337,8 @@ pub(crate) struct WalFile {
     pub(crate) queues: HashSet<QueueId>,
     /// Index of the last metadata command in it, 0 if none.
     pub(crate) metadata_last: u64,
+    /// Whether messages in it share their tails.
+    pub(crate) has_tails: bool,
     /// Nothing more is written to it.
     pub(crate) sealed: bool,
 }
@@ -344,7 +357,7 @@ pub(crate) struct Segment {
     pub(crate) file_bytes: u64,
     /// Bytes of its records, live or not; of a kept log file its size.
     pub(crate) record_bytes: u64,
-    /// Estimate of those that are live.
+    /// Estimate of what those that are live would take elsewhere. More than `record_bytes` if many share their tails here.
     pub(crate) live_bytes: u64,
     /// Runs that have live messages.
     pub(crate) runs: u32,
@@ -427,10 +440,11 @@ impl Index {
                     let state = self.queues.entry(queue).or_default();
                     state.next = state.next.max(entry.position.saturating_add(1));
                     state.wal.insert(entry);
-                    if last_queue != Some(queue) {
+                    if last_queue != Some(queue) || entry.reference != 0 {
                         last_queue = Some(queue);
                         if let Some(file) = self.wal_files.get_mut(&epoch) {
                             file.queues.insert(queue);
+                            file.has_tails |= entry.reference != 0;
                         }
                     }
                 }
@@ -633,6 +647,7 @@ mod tests {
             offset: 0,
             length: 10,
             transient: false,
+            reference: 0,
         }
     }
 
@@ -683,7 +698,7 @@ mod tests {
             first: 100,
             last: 109,
             count: 10,
-            bytes: 50,
+            bytes: 20,
             transient: false,
             live,
             stretches: Box::default(),

@@ -5,6 +5,9 @@
 //! between the records of a queue lie those of other queues and the log's own. So a run of it knows the stretches
 //! of the file in which its records are close together.
 //!
+//! A file whose messages share their tails is kept, too, while moving them would need more room than the file takes. Only a log
+//! file has shared tails: what is moved is whole.
+//!
 //! Nothing here does I/O: what is kept is durable with the checkpoint that the mover writes next.
 
 use crate::Options;
@@ -57,21 +60,24 @@ impl Index {
     /// Keeps the log file of `epoch`, the oldest, if enough of it is live and it can be read in large pieces.
     /// Returns whether it did.
     pub(crate) fn keep_log_file(&mut self, epoch: u32, options: &Options) -> bool {
-        let Some((kept, capacity)) = self.wal_files.get(&epoch).and_then(|file| {
+        let Some((kept, capacity, has_tails)) = self.wal_files.get(&epoch).and_then(|file| {
             let slot = wal_slot(&file.name)?;
             let salt = file.salt;
-            Some((KeptLog { slot, epoch, salt }, file.capacity))
+            Some((KeptLog { slot, epoch, salt }, file.capacity, file.has_tails))
         }) else {
             return false;
         };
         let id = self.next_segment;
-        let pieces_max = capacity / options.kept_piece_bytes_min.max(1);
-        let Some(found) = self.runs_of_log_file(epoch, id, pieces_max as usize) else {
+        let pieces_max = (capacity / options.kept_piece_bytes_min.max(1)) as usize;
+        let pieces_limit = if has_tails { usize::MAX } else { pieces_max };
+        let Some(found) = self.runs_of_log_file(epoch, id, pieces_limit) else {
             return false;
         };
-        if found.live_bytes * 100 < capacity * options.kept_live_percent_min
-            || found.runs.is_empty()
-        {
+        // However finely mixed, what would grow when it is moved stays.
+        let grows = has_tails && found.live_bytes > capacity;
+        let is_worth_it = found.live_bytes * 100 >= capacity * options.kept_live_percent_min
+            && found.pieces <= pieces_max;
+        if found.runs.is_empty() || !(is_worth_it || grows) {
             return false;
         }
         let mut queues: Vec<_> = found.runs.iter().map(|(queue, _)| *queue).collect();
@@ -118,7 +124,7 @@ impl Index {
                     .as_mut()
                     .expect("it was there or has just been made");
                 runs.pieces += usize::from(builder.push(&entry));
-                runs.live_bytes += u64::from(record_bytes(&entry));
+                runs.live_bytes += moved_bytes(&entry);
                 if runs.pieces > pieces_max {
                     return None;
                 }
@@ -134,6 +140,7 @@ impl Index {
 #[derive(Default)]
 struct Runs {
     runs: Vec<(QueueId, Run)>,
+    /// What it would take elsewhere.
     live_bytes: u64,
     /// Stretches of all runs.
     pieces: usize,
@@ -219,9 +226,14 @@ impl Builder {
     }
 }
 
-/// Bytes of a message's record.
+/// Bytes of a message's own record.
 fn record_bytes(entry: &WalEntry) -> u32 {
-    padded(RECORD_HEADER_BYTES + entry.length as usize) as u32
+    padded(RECORD_HEADER_BYTES + entry.own_bytes() as usize) as u32
+}
+
+/// Bytes of the record that a message would have in a segment.
+fn moved_bytes(entry: &WalEntry) -> u64 {
+    padded(RECORD_HEADER_BYTES + entry.length as usize) as u64
 }
 
 #[cfg(test)]
@@ -247,6 +259,7 @@ mod tests {
             capacity: CAPACITY,
             queues: HashSet::new(),
             metadata_last: 0,
+            has_tails: false,
             sealed: true,
         };
         index.wal_files.insert(7, state);
@@ -258,6 +271,7 @@ mod tests {
                 offset,
                 length: payload_bytes,
                 transient,
+                reference: 0,
             };
             offset += record_bytes(&entry);
             Change::Message {
@@ -355,6 +369,7 @@ mod tests {
                 offset: 1024 + position * 1056,
                 length: 1024,
                 transient: false,
+                reference: 0,
             };
             builder
                 .get_or_insert_with(|| Builder::new(1, &entry))

@@ -404,7 +404,9 @@ impl Mover {
                 .filter(|(_, segment)| segment.runs > 0)
         };
         let (live, dead) = in_use().fold((0, 0), |(live, dead), (_, segment)| {
-            (live + segment.live_bytes, dead + segment.dead_bytes())
+            // Messages that share their tails do not make room for garbage elsewhere.
+            let own = segment.live_bytes.min(segment.record_bytes);
+            (live + own, dead + segment.dead_bytes())
         });
         let mut garbage = dead.saturating_sub(live + options.garbage_bytes_min);
         let mut sparse = Vec::new();

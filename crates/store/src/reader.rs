@@ -5,9 +5,9 @@
 
 use crate::Loaded;
 use crate::disk::DiskFile;
-use crate::format::{self, FileSeed, RECORD_HEADER_BYTES};
+use crate::format::{self, FileSeed, RECORD_HEADER_BYTES, Reference};
 use crate::index::{Run, WalEntry};
-use crate::segment::{RunSource, Window, read_run};
+use crate::segment::{Near, RunSource, TailSource, read_run};
 use crate::shared::Shared;
 use crate::store::LoadRequest;
 use base::{Position, QueueId};
@@ -313,43 +313,41 @@ fn answer(request: &LoadRequest, found: Found, lost: &[u64]) -> Loaded {
 
 /// Reads messages of one log file.
 pub(crate) struct WalSource<'a> {
-    window: Window<'a>,
+    records: Near<'a>,
+    tails: TailSource<'a>,
     seed: FileSeed,
-    last_end: u64,
-    file: &'a Arc<dyn DiskFile>,
-    single: Vec<u8>,
+    /// A message that was put together from head and tail.
+    whole: Vec<u8>,
 }
 
 impl<'a> WalSource<'a> {
-    /// Records closer than this to the one before are read through a window, since more such will follow.
-    const NEAR_BYTES: u64 = 8 << 10;
-
     pub(crate) fn new(file: &'a Arc<dyn DiskFile>, seed: FileSeed) -> Self {
         Self {
-            window: Window::new(file, u64::MAX),
+            records: Near::new(file),
+            tails: TailSource::new(file, seed),
             seed,
-            last_end: 0,
-            file,
-            single: Vec::new(),
+            whole: Vec::new(),
         }
     }
 
     /// The payload of a message. `None` if it is damaged.
     pub(crate) fn read(&mut self, queue: QueueId, entry: &WalEntry) -> io::Result<Option<&[u8]>> {
         let offset = u64::from(entry.offset);
-        let size = RECORD_HEADER_BYTES + entry.length as usize;
-        let near = offset >= self.last_end && offset - self.last_end < Self::NEAR_BYTES;
-        self.last_end = offset + size as u64;
-        let bytes = if near {
-            self.window.read(offset, size)?
-        } else {
-            self.single.resize(size, 0);
-            let count = self.file.read_at(&mut self.single, offset)?;
-            &self.single[..count]
-        };
-        let record = format::parse_record(bytes, self.seed, offset);
-        Ok(record
+        let size = RECORD_HEADER_BYTES + entry.own_bytes() as usize;
+        let record = format::parse_record(self.records.read(offset, size)?, self.seed, offset);
+        let Some((header, payload)) = record
             .filter(|(header, _)| header.queue == queue.0 && header.position == entry.position)
-            .map(|(_, payload)| payload))
+        else {
+            return Ok(None);
+        };
+        let Some((reference, head)) = Reference::of(&header, payload) else {
+            return Ok(Some(payload));
+        };
+        self.whole.clear();
+        self.whole.extend_from_slice(head);
+        Ok(self.tails.read(reference)?.map(|tail| {
+            self.whole.extend_from_slice(tail);
+            &self.whole[..]
+        }))
     }
 }

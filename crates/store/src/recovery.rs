@@ -87,8 +87,13 @@ fn identity_of(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<u
         supported: u32::from(format::FORMAT_VERSION),
     };
     match AtomicFile::Format.read(disk, &options.dir)? {
-        Content::Whole { payload, .. } => {
-            u64_of(&mut &payload[..]).ok_or_else(|| unreadable("unreadable"))
+        Content::Whole { version, payload } => {
+            let identity = u64_of(&mut &payload[..]).ok_or_else(|| unreadable("unreadable"))?;
+            if version < format::FORMAT_VERSION {
+                // From now on there may be in it what a program of that version would take for damage.
+                AtomicFile::Format.write(disk, &options.dir, &payload)?;
+            }
+            Ok(identity)
         }
         Content::Damaged => Err(unreadable("unreadable")),
         // The identity seeds all checksums: without it the files cannot be told from garbage, and must not be lost.
@@ -387,6 +392,7 @@ impl Recovery<'_> {
                 capacity,
                 queues: HashSet::new(),
                 metadata_last: 0,
+                has_tails: false,
                 sealed: true,
             };
             index.wal_files.insert(found.epoch, state);
@@ -575,6 +581,7 @@ impl<'a> Replay<'a> {
                 position,
                 transient,
                 length,
+                reference,
             } => {
                 if self.checks_duplicates && index.contains(queue, position.0) {
                     return;
@@ -586,6 +593,7 @@ impl<'a> Replay<'a> {
                     offset,
                     length,
                     transient,
+                    reference,
                 };
                 changes.push(Change::Message { queue, entry });
                 if !transient {
@@ -610,7 +618,7 @@ impl<'a> Replay<'a> {
                 index,
                 command: Bytes::copy_from_slice(command),
             },
-            Parsed::Group { .. } | Parsed::Seal { .. } => return,
+            Parsed::Group { .. } | Parsed::Seal { .. } | Parsed::Tail => return,
         };
         changes.push(change);
     }
@@ -710,7 +718,8 @@ impl<'a> Replay<'a> {
                 commands: positions.start.0..positions.end.0,
                 file,
             },
-            Kind::Group | Kind::Seal => Damage::Bytes {
+            // Messages that refer to a tail are named by the load that meets them.
+            Kind::Group | Kind::Seal | Kind::Tail => Damage::Bytes {
                 file,
                 range: at as u64..(at + header.record_bytes()) as u64,
             },

@@ -13,7 +13,9 @@ use crate::StoreError;
 use crate::checkpoint::{put_run, put_u64, run_of, u64_of};
 use crate::disk::DiskFile;
 use crate::error::IoContext;
-use crate::format::{self, Encoder, FLAG_TRANSIENT, FileSeed, Kind, RECORD_HEADER_BYTES};
+use crate::format::{
+    self, Encoder, FLAG_TRANSIENT, FileSeed, Kind, RECORD_HEADER_BYTES, Reference,
+};
 use crate::index::Run;
 use crate::shared::Shared;
 use base::QueueId;
@@ -237,6 +239,7 @@ pub(crate) fn read_run(
         run,
     } = *source;
     let mut window = Window::new(file, 0);
+    let mut tails = TailSource::new(file, seed);
     let mut content = RunContent {
         reached: range.end,
         cursor: start,
@@ -283,12 +286,18 @@ pub(crate) fn read_run(
             break;
         }
         let record = window.read(at, RECORD_HEADER_BYTES + header.length as usize)?;
-        match format::payload_of(record, &header).filter(|payload| header.matches(payload)) {
-            Some(payload) => {
-                bytes += payload.len();
-                content
-                    .messages
-                    .push((header.position, Bytes::copy_from_slice(payload)));
+        let payload = format::payload_of(record, &header).filter(|payload| header.matches(payload));
+        let whole = match payload.map(|payload| (payload, Reference::of(&header, payload))) {
+            Some((_, Some((reference, head)))) => tails
+                .read(reference)?
+                .map(|tail| Bytes::from([head, tail].concat())),
+            Some((payload, None)) => Some(Bytes::copy_from_slice(payload)),
+            None => None,
+        };
+        match whole {
+            Some(whole) => {
+                bytes += whole.len();
+                content.messages.push((header.position, whole));
             }
             None => content.damaged.push(header.position..header.position + 1),
         }
@@ -344,5 +353,62 @@ impl<'a> Window<'a> {
         }
         let from = (offset - self.start) as usize;
         Ok(&self.bytes[from..(from + length).min(self.bytes.len())])
+    }
+}
+
+/// Reads parts of a file: through a window where one lies closely behind the other, since more such will follow, and one by one
+/// where they do not.
+pub(crate) struct Near<'a> {
+    window: Window<'a>,
+    last_end: u64,
+    single: Vec<u8>,
+}
+
+impl<'a> Near<'a> {
+    /// What lies no further behind the last part than this is read through the window.
+    const NEAR_BYTES: u64 = 8 << 10;
+
+    pub(crate) fn new(file: &'a Arc<dyn DiskFile>) -> Self {
+        Self {
+            window: Window::new(file, u64::MAX),
+            last_end: 0,
+            single: Vec::new(),
+        }
+    }
+
+    /// `length` bytes at `offset`, fewer if the file ends before.
+    pub(crate) fn read(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let near = offset >= self.last_end && offset - self.last_end < Self::NEAR_BYTES;
+        self.last_end = offset + length as u64;
+        if near {
+            return self.window.read(offset, length);
+        }
+        self.single.resize(length, 0);
+        let count = self.window.file.read_at(&mut self.single, offset)?;
+        Ok(&self.single[..count])
+    }
+}
+
+/// Reads the tails that messages of one log file share.
+pub(crate) struct TailSource<'a> {
+    records: Near<'a>,
+    seed: FileSeed,
+}
+
+impl<'a> TailSource<'a> {
+    pub(crate) fn new(file: &'a Arc<dyn DiskFile>, seed: FileSeed) -> Self {
+        Self {
+            records: Near::new(file),
+            seed,
+        }
+    }
+
+    /// The tail that a message refers to. `None` if it is damaged.
+    pub(crate) fn read(&mut self, reference: Reference) -> io::Result<Option<&[u8]>> {
+        let offset = u64::from(reference.offset);
+        let size = RECORD_HEADER_BYTES + reference.length as usize;
+        let record = format::parse_record(self.records.read(offset, size)?, self.seed, offset);
+        let tail = record.filter(|(header, _)| header.kind == Kind::Tail);
+        Ok(tail.map(|(_, tail)| tail))
     }
 }

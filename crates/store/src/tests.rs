@@ -5,4 +5,5 @@ mod damage;
 mod faults;
 mod harness;
 mod kept;
+mod tails;
 mod threads;

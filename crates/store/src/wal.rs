@@ -8,7 +8,7 @@
 //! written or synced again.
 
 use crate::error::IoContext;
-use crate::format::{self, Encoder, FLAG_CLEAN, FileSeed, Kind, WalHeader};
+use crate::format::{self, Encoder, FLAG_CLEAN, FileSeed, Kind, Tails, WalHeader, Written};
 use crate::index::{Change, FreeFile, WalEntry, WalFile};
 use crate::shared::{Counters, Needs, Shared};
 use crate::{Batch, DiskFile, Event, MetadataIndex, Payload, Record, StoreError};
@@ -51,7 +51,8 @@ struct Current {
 /// The log's writer.
 pub(crate) struct Wal<P> {
     shared: Arc<Shared>,
-    waiting: VecDeque<Batch<P>>,
+    /// With their sizes as [`batch_bytes`] counts them.
+    waiting: VecDeque<(u64, Batch<P>)>,
     current: Option<Current>,
     next_epoch: u32,
     /// From here on no name of a log file was used by this process: the mover may be about to remove one that was.
@@ -62,6 +63,8 @@ pub(crate) struct Wal<P> {
     durable_lsn: u64,
     buffer: Vec<u8>,
     changes: Vec<Change>,
+    /// Of the group that is being written.
+    tails: Tails,
     done: Vec<Event>,
 }
 
@@ -79,6 +82,7 @@ impl<P: Payload> Wal<P> {
             durable_lsn: 0,
             buffer: Vec::new(),
             changes: Vec::new(),
+            tails: Tails::new(),
             done: Vec::new(),
         }
     }
@@ -95,7 +99,8 @@ impl<P: Payload> Wal<P> {
 
     /// Adds batches behind those that wait.
     pub(crate) fn push(&mut self, batches: impl IntoIterator<Item = Batch<P>>) {
-        self.waiting.extend(batches);
+        let sized = |batch| (batch_bytes(&batch), batch);
+        self.waiting.extend(batches.into_iter().map(sized));
     }
 
     /// Writes the next group of waiting batches, syncs it if one of them asks for that, and reports them.
@@ -103,10 +108,10 @@ impl<P: Payload> Wal<P> {
     /// # Errors
     /// The log has ended; the caller must not use it again.
     pub(crate) fn step(&mut self) -> Result<Step, StoreError> {
-        let Some(first) = self.waiting.front() else {
+        let Some((first_bytes, _)) = self.waiting.front() else {
             return Ok(Step::Idle);
         };
-        let needed = group_bytes(first);
+        let needed = first_bytes + overhead();
         if self
             .current
             .as_ref()
@@ -182,6 +187,7 @@ impl<P: Payload> Wal<P> {
             capacity,
             queues: HashSet::new(),
             metadata_last: 0,
+            has_tails: false,
             sealed: false,
         };
         self.shared.index.lock().wal_files.insert(epoch, state);
@@ -361,12 +367,14 @@ impl<P: Payload> Wal<P> {
         let start = encoder.begin_group();
         let (mut sync, mut submitted, mut used, mut records) = (false, 0, overhead(), 0);
         let mut batches = Vec::new();
-        while let Some(batch) = self.waiting.front() {
-            let bytes = batch_bytes(batch);
+        // A name stays with its tail while batches wait: all of a group were there before the first of them is encoded and dropped.
+        self.tails.clear();
+        while let Some((bytes, _)) = self.waiting.front() {
+            let bytes = *bytes;
             if records > 0 && (used + bytes > room || submitted > GROUP_BYTES_TARGET) {
                 break;
             }
-            let batch = self.waiting.pop_front().expect("the front was looked at");
+            let (_, batch) = self.waiting.pop_front().expect("the front was looked at");
             used += bytes;
             submitted += bytes;
             sync |= batch.sync;
@@ -375,14 +383,15 @@ impl<P: Payload> Wal<P> {
             encoder.out.reserve(bytes as usize);
             for record in batch.records {
                 let metadata = MetadataIndex(self.next_metadata);
-                let (offset, length) = encoder.owner_record(&record, metadata);
+                let written = encoder.owner_record(&record, metadata, &mut self.tails);
                 self.changes
-                    .push(change_of(record, current.epoch, offset, length, metadata));
+                    .push(change_of(record, current.epoch, written, metadata));
                 if let Some(Change::Metadata { .. }) = self.changes.last() {
                     self.next_metadata += 1;
                 }
             }
         }
+        let records = records + self.tails.len() as u32;
         encoder.end_group(start, records, self.lsn, self.durable_lsn);
         self.done
             .extend(batches.into_iter().map(|(shard, ticket)| match sync {
@@ -428,12 +437,23 @@ fn overhead() -> u64 {
 
 /// An upper bound of what a batch takes in the log.
 pub(crate) fn batch_bytes<P: Payload>(batch: &Batch<P>) -> u64 {
-    batch.records.iter().map(record_bytes).sum()
+    let mut tails = HashSet::new();
+    let records = batch.records.iter();
+    records.map(|record| record_bytes(record, &mut tails)).sum()
 }
 
-fn record_bytes<P: Payload>(record: &Record<P>) -> u64 {
+/// `tails` names the tails that were counted.
+fn record_bytes<P: Payload>(record: &Record<P>, tails: &mut HashSet<usize>) -> u64 {
     let payload = match record {
-        Record::Message { payload, .. } => payload.len(),
+        Record::Message { payload, .. } => match format::tail_id(payload) {
+            None => payload.len(),
+            Some(id) => {
+                let tail = payload.len() - payload.head_len();
+                let own = format::REFERENCE_BYTES + payload.head_len();
+                let tail = format::padded(format::RECORD_HEADER_BYTES + tail);
+                own + if tails.insert(id) { tail } else { 0 }
+            }
+        },
         Record::Metadata(command) => command.len(),
         Record::Settled { .. } => 8,
         Record::DeliveredUpTo { .. } | Record::DropQueue { .. } => 0,
@@ -441,15 +461,10 @@ fn record_bytes<P: Payload>(record: &Record<P>) -> u64 {
     format::padded(format::RECORD_HEADER_BYTES + payload) as u64
 }
 
-fn group_bytes<P: Payload>(batch: &Batch<P>) -> u64 {
-    batch_bytes(batch) + overhead()
-}
-
 fn change_of<P: Payload>(
     record: Record<P>,
     epoch: u32,
-    offset: u64,
-    length: u32,
+    written: Written,
     metadata: MetadataIndex,
 ) -> Change {
     match record {
@@ -459,15 +474,16 @@ fn change_of<P: Payload>(
             transient,
             payload: _,
         } => {
-            let offset = u32::try_from(offset).expect("log files are smaller than 4 GiB");
+            let offset = u32::try_from(written.offset).expect("log files are smaller than 4 GiB");
             Change::Message {
                 queue,
                 entry: WalEntry {
                     position: position.0,
                     epoch,
                     offset,
-                    length,
+                    length: written.length,
                     transient,
+                    reference: written.reference,
                 },
             }
         }

@@ -413,6 +413,7 @@ impl DelaySink for Records<'_> {
             message: Arc::clone(&delayed.message),
             expires_at_ms: None,
             delayed: Some(Arc::clone(delayed)),
+            is_shared: false,
         };
         self.0.push(Record::Message {
             queue: store,

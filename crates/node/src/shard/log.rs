@@ -9,7 +9,6 @@ use broker::delay;
 use broker::exchange::is_history;
 use broker::message::SharedMessage;
 use broker::queue::{RecordSink, owner_of_attempts, owner_of_ids, owner_of_replay};
-use std::sync::Arc;
 use store::{Batch, Event, Loaded, Record};
 
 /// Token of a read for consumers.
@@ -207,16 +206,11 @@ impl RecordSink for Records<'_> {
         expires_at_ms: Option<u64>,
         message: &SharedMessage,
     ) {
-        let payload = StoredMessage {
-            message: Arc::clone(message),
-            expires_at_ms,
-            delayed: None,
-        };
         self.0.push(Record::Message {
             queue,
             position,
             transient,
-            payload,
+            payload: StoredMessage::of_queue(message, expires_at_ms),
         });
     }
 

@@ -1,6 +1,6 @@
 //! Bits that flip at rest: seen and named, or harmless; the start never fails and nothing altered is delivered.
 
-use super::harness::{Machine, Model, small};
+use super::harness::{Content, Machine, Model, small};
 use crate::testing::{Random, SimDisk, Survival};
 use crate::{Batch, Damage, Record};
 use base::{Position, QueueId, ShardId};
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-fn message(position: u64, size: usize) -> Record<Bytes> {
-    let payload = Bytes::from(vec![position as u8; size]);
+fn message(position: u64, size: usize) -> Record<Content> {
+    let payload = Bytes::from(vec![position as u8; size]).into();
     Record::Message {
         queue: QueueId(1),
         position: Position(position),
@@ -18,7 +18,7 @@ fn message(position: u64, size: usize) -> Record<Bytes> {
     }
 }
 
-fn batch(ticket: u64, records: Vec<Record<Bytes>>) -> Batch<Bytes> {
+fn batch(ticket: u64, records: Vec<Record<Content>>) -> Batch<Content> {
     Batch {
         shard: ShardId(0),
         ticket,
@@ -43,7 +43,7 @@ fn directory() -> (SimDisk, BTreeMap<u64, Bytes>) {
         if position < 6 {
             // Much of the first log files is settled soon, so that they are not kept.
             let (queue, from) = (QueueId(2), Position(position));
-            let payload = Bytes::from(vec![0; 1500]);
+            let payload = Bytes::from(vec![0; 1500]).into();
             let record = Record::Message {
                 queue,
                 position: from,

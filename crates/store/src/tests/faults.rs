@@ -1,15 +1,15 @@
 //! Disks that are full, and disks that fail.
 
-use super::harness::{Machine, small};
+use super::harness::{Content, Machine, small};
 use crate::testing::{Random, SimDisk, Survival};
 use crate::wal::Step;
 use crate::{Batch, Event, Options, Record, StoreError};
 use base::{Position, QueueId, ShardId};
 use bytes::Bytes;
 
-fn batch(ticket: u64, size: usize) -> Batch<Bytes> {
+fn batch(ticket: u64, size: usize) -> Batch<Content> {
     let (queue, position) = (QueueId(1), Position(ticket));
-    let payload = Bytes::from(vec![ticket as u8; size]);
+    let payload = Bytes::from(vec![ticket as u8; size]).into();
     let records = vec![Record::Message {
         queue,
         position,

@@ -7,8 +7,8 @@ use crate::shared::Shared;
 use crate::testing::{Random, SimDisk};
 use crate::wal::{Step, Wal};
 use crate::{
-    Batch, Event, EventSink, LoadRequest, Loaded, MetadataIndex, Options, Record, Recovered,
-    StoreError,
+    Batch, Event, EventSink, LoadRequest, Loaded, MetadataIndex, Options, Payload, Record,
+    Recovered, StoreError,
 };
 use base::{Position, QueueId, ShardId};
 use bytes::Bytes;
@@ -26,10 +26,54 @@ impl EventSink for Events {
     }
 }
 
+/// A payload, a part of which may be shared.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) head: Bytes,
+    /// What others may end with, too.
+    pub(crate) tail: Option<Bytes>,
+}
+
+impl Content {
+    /// What is read back.
+    pub(crate) fn whole(&self) -> Bytes {
+        let tail = self.tail.as_deref().unwrap_or_default();
+        [&self.head, tail].concat().into()
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(head: Bytes) -> Self {
+        Self { head, tail: None }
+    }
+}
+
+impl Payload for Content {
+    fn len(&self) -> usize {
+        self.head.len() + self.tail.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn head_len(&self) -> usize {
+        self.head.len()
+    }
+
+    fn tail_id(&self) -> Option<usize> {
+        self.tail.as_ref().map(|tail| tail.as_ptr().addr())
+    }
+
+    fn write_head_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+    }
+
+    fn write_tail_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.tail.as_deref().unwrap_or_default());
+    }
+}
+
 /// A store without threads.
 pub(crate) struct Machine {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) wal: Wal<Bytes>,
+    pub(crate) wal: Wal<Content>,
     pub(crate) mover: Mover,
     pub(crate) reader: Reader,
     pub(crate) events: Arc<Events>,
@@ -173,6 +217,8 @@ pub(crate) struct Model {
     ticket: u64,
     live_queues: Vec<QueueId>,
     next_queue: u64,
+    /// What messages of one script may share; no two of them are the same memory.
+    tails: Vec<Bytes>,
 }
 
 impl Model {
@@ -185,7 +231,7 @@ impl Model {
     }
 
     /// A random batch, noted as submitted.
-    pub(crate) fn batch(&mut self, random: &mut Random) -> Batch<Bytes> {
+    pub(crate) fn batch(&mut self, random: &mut Random) -> Batch<Content> {
         self.ticket += 1;
         let ticket = self.ticket;
         let mut pending = Pending::default();
@@ -235,7 +281,7 @@ impl Model {
         queue: QueueId,
         random: &mut Random,
         pending: &mut Pending,
-    ) -> Record<Bytes> {
+    ) -> Record<Content> {
         let next = self.next.entry(queue).or_insert(0);
         // Now and then a position is left free, for a message that comes late or never.
         *next += u64::from(random.one_in(8));
@@ -245,9 +291,9 @@ impl Model {
         *next = (*next).max(position + 1);
         let transient = random.one_in(8);
         let size = if random.one_in(10) { 3000 } else { 200 };
-        let payload = random_bytes(random, size);
+        let payload = self.content(size, random);
         let expected = Expected {
-            payload: payload.clone(),
+            payload: payload.whole(),
             transient,
             ticket: self.ticket,
             durable: false,
@@ -267,12 +313,29 @@ impl Model {
         }
     }
 
+    /// A payload; of some the tail is that of others.
+    fn content(&mut self, size: u64, random: &mut Random) -> Content {
+        if !random.one_in(3) {
+            return random_bytes(random, size).into();
+        }
+        if self.tails.is_empty() || random.one_in(6) {
+            self.tails.push(random_bytes(random, size + 1));
+        }
+        let recent = self.tails.len() - random.below(2.min(self.tails.len() as u64)) as usize;
+        // Heads that are too long to be kept beside a reference are written with their tails.
+        let head_max = if random.one_in(10) { 300 } else { 20 };
+        Content {
+            head: random_bytes(random, head_max),
+            tail: Some(self.tails[recent - 1].clone()).filter(|tail| !tail.is_empty()),
+        }
+    }
+
     fn settle(
         &mut self,
         queue: QueueId,
         random: &mut Random,
         pending: &mut Pending,
-    ) -> Option<Record<Bytes>> {
+    ) -> Option<Record<Content>> {
         let next = self.next.get(&queue).copied().filter(|next| *next > 0)?;
         let from = if random.one_in(2) {
             0

@@ -1,6 +1,6 @@
 //! Log files that are kept in their place: what is read from them, and how they end.
 
-use super::harness::{Machine, small};
+use super::harness::{Content, Machine, small};
 use crate::testing::{Random, SimDisk, Survival};
 use crate::{Batch, Options, Record, StoreError};
 use base::{Position, QueueId, ShardId};
@@ -12,16 +12,16 @@ fn payload(position: u64) -> Bytes {
     Bytes::from(vec![position as u8; 500])
 }
 
-fn message(queue: u64, position: u64, transient: bool) -> Record<Bytes> {
+fn message(queue: u64, position: u64, transient: bool) -> Record<Content> {
     Record::Message {
         queue: QueueId(queue),
         position: Position(position),
         transient,
-        payload: payload(position),
+        payload: payload(position).into(),
     }
 }
 
-fn settled(queue: u64, from: u64, until: u64) -> Record<Bytes> {
+fn settled(queue: u64, from: u64, until: u64) -> Record<Content> {
     Record::Settled {
         queue: QueueId(queue),
         from: Position(from),
@@ -37,7 +37,7 @@ fn options() -> Options {
 }
 
 /// Writes each record as a batch of its own, and lets the mover do what it can.
-fn write(machine: &mut Machine, records: impl IntoIterator<Item = Record<Bytes>>) {
+fn write(machine: &mut Machine, records: impl IntoIterator<Item = Record<Content>>) {
     for record in records {
         machine.wal.push([Batch {
             shard: ShardId(0),
