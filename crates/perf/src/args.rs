@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Suite(SuiteArgs),
     /// Measure the broker's memory: idle, for each idle connection, for each idle queue.
     Footprint(FootprintArgs),
+    /// Do things by the hundred thousand to brokers in turn, watch how long others wait, and print a Markdown table.
+    Scale(ScaleArgs),
 }
 
 /// One load.
@@ -257,6 +259,27 @@ pub(crate) struct FootprintArgs {
     pub(crate) json: Option<String>,
 }
 
+/// Options of `scale`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// A broker on this machine: name=uri,pid,http://host:port, the last of which is its management API.
+    /// The first one is what the others are compared to.
+    #[arg(long, required = true, value_parser = parse_broker_with_api)]
+    pub(crate) broker: Vec<(Broker, String)>,
+    /// Parts to run, by name [default: all].
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) parts: Vec<String>,
+    /// How much of each thing there is, in percent of what the rows are called after.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) percent: u32,
+    /// Seconds for which each declaring, binding and filling may last. A broker that is not done by then goes on with less.
+    #[arg(long, default_value_t = 25)]
+    pub(crate) patience: u64,
+    /// Write the results as JSON to a file.
+    #[arg(long)]
+    pub(crate) json: Option<String>,
+}
+
 /// A broker of a suite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Broker {
@@ -433,6 +456,13 @@ fn parse_broker(text: &str) -> anyhow::Result<Broker> {
         uri: uri.to_owned(),
         pid: pid.parse()?,
     })
+}
+
+fn parse_broker_with_api(text: &str) -> anyhow::Result<(Broker, String)> {
+    let Some((broker, http)) = text.rsplit_once(',') else {
+        bail!("expected name=uri,pid,http://host:port");
+    };
+    Ok((parse_broker(broker)?, http.to_owned()))
 }
 
 #[cfg(test)]

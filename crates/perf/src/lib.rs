@@ -1,8 +1,8 @@
 //! The load generator: puts load on any AMQP 0-9-1 broker and measures it.
 //!
-//! Four programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
-//! the same bytes, `suite`, which runs the standard rows against several brokers, and `footprint`, which measures the
-//! broker's memory. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
+//! Five programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
+//! the same bytes, `suite`, which runs the standard rows against several brokers, `footprint`, which measures the
+//! broker's memory, and `scale`, which has very many bindings, queues and timers. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
 //! It knows nothing of any broker's inside.
 //!
 //! Read `load` first; `docs/perf.md` is for users.
@@ -20,6 +20,7 @@ mod output;
 mod process;
 mod producer;
 mod relay;
+mod scale;
 mod suite;
 mod summary;
 mod sync;
@@ -52,6 +53,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
         Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Suite(args)) => suite::run(&args),
         Some(Command::Footprint(args)) => footprint::run(&args),
+        Some(Command::Scale(args)) => scale::run(&args),
     }
 }
 

@@ -1,4 +1,4 @@
-//! CPU time and memory of a process, from `/proc`. RSS is what the kernel counts, shared pages included.
+//! CPU time, memory and writing of a process, from `/proc`. RSS is what the kernel counts, shared pages included.
 
 use std::fs;
 use std::time::Duration;
@@ -40,6 +40,19 @@ impl Process {
             rustix::param::page_size() as u64,
         )
         .with_context(|| format!("parse {path}"))
+    }
+
+    /// Bytes that the process gave the disks to write since it began.
+    ///
+    /// # Errors
+    /// The process is gone or not ours to look at.
+    pub(crate) fn written_bytes(self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/io", self.pid);
+        let io = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let mut lines = io.lines();
+        let written = lines.find_map(|line| line.strip_prefix("write_bytes: "));
+        let written = written.with_context(|| format!("no write_bytes in {path}"))?;
+        Ok(written.parse()?)
     }
 }
 
