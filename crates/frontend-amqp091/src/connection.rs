@@ -48,6 +48,9 @@ const ANSWERS_AGE_MAX: Duration = Duration::from_secs(60);
 const CREDENTIALS_MS_MAX: u64 = 1 << 40;
 /// Class and method of connection.update-secret.
 const UPDATE_SECRET: (u16, u16) = (10, 70);
+/// Requests that may wait when the next frame is handled. More than that come of frames that are for thousands of queues: then what
+/// is behind them is left for later, so that others get their turn.
+const REQUESTS_MAX: usize = 10_000;
 /// Longest wait for close-ok.
 const CLOSE_OK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
@@ -283,8 +286,8 @@ impl Connection {
         }
     }
 
-    /// Whether the last input was not taken as far as it could have been, because the client publishes too fast. The driver offers what
-    /// is left again as soon as the connection wants input.
+    /// Whether the last input was not taken as far as it could have been, because the client publishes too fast, or to very many queues.
+    /// The driver offers what is left again as soon as the connection wants input, behind what others have to do.
     pub fn holds_input(&self) -> bool {
         self.session.holds_input
     }
@@ -378,7 +381,10 @@ impl Connection {
             _ => complete_size(input),
         };
         let batch = input.split_to(size).freeze();
-        self.handle_batch(now, metadata, &batch);
+        let taken = self.handle_batch(now, metadata, &batch);
+        if taken < batch.len() {
+            self.put_back(&batch[taken..], input);
+        }
         // A frame that will be too large is refused before it is all there.
         if self.reads()
             && !self.session.holds_input
@@ -392,12 +398,16 @@ impl Connection {
         self.announce_blocked();
     }
 
-    /// Takes frames; an incomplete one at the end is dropped.
+    /// Takes frames; an incomplete one at the end is dropped. Returns how many bytes are done with: all, unless what they ask for is
+    /// too much for one turn.
     #[inline]
-    fn handle_batch(&mut self, now: Now, metadata: &Arc<Metadata>, batch: &Bytes) {
+    fn handle_batch(&mut self, now: Now, metadata: &Arc<Metadata>, batch: &Bytes) -> usize {
         self.received_bytes += batch.len() as u64;
         let mut offset = 0;
         while self.reads() && offset < batch.len() {
+            if self.session.requests.len() > REQUESTS_MAX {
+                return offset;
+            }
             match decode_frame(&batch[offset..], self.session.frame_max) {
                 Ok(Some((frame, size))) => {
                     offset += size;
@@ -416,6 +426,18 @@ impl Connection {
                 Err(error) => self.fail(now, error.into()),
             }
         }
+        batch.len()
+    }
+
+    /// Leaves the rest of a batch in front of the input.
+    #[cold]
+    fn put_back(&mut self, rest: &[u8], input: &mut BytesMut) {
+        let mut left = BytesMut::with_capacity(rest.len() + input.len());
+        left.extend_from_slice(rest);
+        left.extend_from_slice(input);
+        self.received_bytes -= rest.len() as u64;
+        *input = left;
+        self.session.holds_input = true;
     }
 
     /// Takes what a queue, the metadata machine or another channel has to say to a channel of this connection.

@@ -299,3 +299,46 @@ fn connections_end_with_their_vhost_and_with_their_user() {
     world.apply(MetadataCommand::DeleteVhost { name: "/".into() });
     assert_eq!(look(&mut world), [vec![], closed("vhost '/' is down")]);
 }
+
+#[test]
+fn publishes_to_very_many_queues_leave_the_turn_to_others() {
+    const QUEUES: usize = 6_000;
+    const PUBLISHES: usize = 5;
+    let mut world = World::new();
+    let id = world.connect();
+    for number in 0..QUEUES {
+        let name = format!("q{number}");
+        world.send(id, 1, Method::QueueDeclare(declare(&name)));
+        world.send(
+            id,
+            1,
+            Method::QueueBind(queue::Bind {
+                queue: name.as_bytes(),
+                exchange: b"amq.fanout",
+                ..Default::default()
+            }),
+        );
+    }
+    world.hear(id);
+    let one = message(
+        1,
+        publish("amq.fanout", ""),
+        &BasicProperties::default(),
+        b"x",
+    );
+    let mut input = BytesMut::from(&one.repeat(PUBLISHES)[..]);
+    let (now, metadata) = (world.now, Arc::clone(&world.metadata));
+    let machine = world.machine(id);
+    let mut requests = Vec::new();
+    loop {
+        machine.handle_input(now, &metadata, &mut input);
+        requests.push(std::iter::from_fn(|| machine.poll_request()).count());
+        if !machine.holds_input() {
+            break;
+        }
+        assert_eq!(input.len() % one.len(), 0, "whole messages are left");
+    }
+    assert!(input.is_empty());
+    // The second is begun with 6000 requests and ends with 12,000; then it is others' turn.
+    assert_eq!(requests, [2 * QUEUES, 2 * QUEUES, QUEUES]);
+}
