@@ -708,12 +708,14 @@ impl Vhost {
 
     /// Takes an exchange from which nothing leads to the destination any more out of the index.
     fn unlist(&mut self, source: &Name, destination: &Destination) {
-        let Some(sources) = self.by_destination.get_mut(destination) else {
+        let Some(sources) = self.by_destination.get(destination) else {
             return;
         };
-        sources.remove_mut(source);
-        if sources.is_empty() {
+        // Most have one, and a map is not copied twice for it.
+        if sources.size() == 1 && sources.contains(source) {
             self.by_destination.remove_mut(destination);
+        } else if let Some(sources) = self.by_destination.get_mut(destination) {
+            sources.remove_mut(source);
         }
     }
 

@@ -304,6 +304,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 | Mail::PoliciesChanged { .. }
                 | Mail::ConnectionsChanged
                 | Mail::DelaysEnded(_)
+                | Mail::ChangePrepared(_)
                 | Mail::Account { .. }
                 | Mail::Shutdown { .. }
                 | Mail::Stop => {}

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::alarms::Alarms;
 use crate::listener::Arrival;
 use crate::query::Query;
+use crate::shard::metadata::LargeChange;
 
 /// Bytes of message content waiting in a mailbox above which other shards' publishers are stopped.
 pub(crate) const CONGESTED_BYTES: usize = 8 << 20;
@@ -54,6 +55,8 @@ pub(crate) enum Mail {
     ConnectionsChanged,
     /// The target of these delayed messages was deleted.
     DelaysEnded(Selector),
+    /// What a large change of this shard's does is known.
+    ChangePrepared(Box<LargeChange>),
     /// Something from the log.
     Store(store::Event),
     /// A question about queues or connections of this shard.

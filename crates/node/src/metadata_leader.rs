@@ -202,6 +202,39 @@ impl MetadataLeader {
             let keep_steps = self.events.is_observed(&metadata);
             prepared = Prepared::new(metadata, commands, prepared.kind, keep_steps)?;
         }
+        self.commit_to(&mut state, prepared, commands, user, shard, ticket)
+    }
+
+    /// The same, but only if nothing else has changed in between: `None` if something has.
+    ///
+    /// # Errors
+    /// The log has failed; then nothing has changed.
+    pub(crate) fn commit_current(
+        &self,
+        prepared: Prepared,
+        command: &MetadataCommand,
+        user: &str,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Option<Proposed>, BatchError> {
+        let mut state = self.state.lock();
+        if state.metadata.version() != prepared.version {
+            return Ok(None);
+        }
+        let commands = std::slice::from_ref(command);
+        self.commit_to(&mut state, prepared, commands, user, shard, ticket)
+            .map(Some)
+    }
+
+    fn commit_to(
+        &self,
+        state: &mut State,
+        prepared: Prepared,
+        commands: &[MetadataCommand],
+        user: &str,
+        shard: ShardId,
+        ticket: u64,
+    ) -> Result<Proposed, BatchError> {
         let Prepared {
             next,
             records,
@@ -210,10 +243,10 @@ impl MetadataLeader {
             ..
         } = prepared;
         let index = self
-            .log_records(&mut state, records, !happened.is_empty(), shard, ticket)
+            .log_records(state, records, !happened.is_empty(), shard, ticket)
             .map_err(|error| BatchError { index: None, error })?;
         let replays = replays(&next, &happened);
-        self.snapshot.store(Arc::new(next.clone()));
+        let before = self.snapshot.swap(Arc::new(next.clone()));
         for step in &steps {
             self.events.publish_change(&Change {
                 command: &commands[step.index],
@@ -228,6 +261,7 @@ impl MetadataLeader {
         let mut proposed = Proposed::new(MetadataReply::Done, index, replays);
         proposed.follow_from(&state.metadata, &next, &happened);
         state.metadata = next;
+        self.retire(before, happened);
         Ok(proposed)
     }
 

@@ -21,7 +21,7 @@ mod arrivals;
 mod delay;
 mod histories;
 mod log;
-mod metadata;
+pub(crate) mod metadata;
 mod policies;
 mod query;
 
@@ -140,6 +140,7 @@ pub(crate) struct Shard {
     dropped_queues: Vec<QueueId>,
     outdated: policies::Outdated,
     leaving: metadata::Leaving,
+    large_changes: metadata::LargeChanges,
     /// Settlements of stored messages that turned out to be unreadable.
     lost: Vec<Record<StoredMessage>>,
     ticket: u64,
@@ -205,6 +206,7 @@ impl Shard {
             dropped_queues: Vec::new(),
             outdated: policies::Outdated::default(),
             leaving: metadata::Leaving::default(),
+            large_changes: metadata::LargeChanges::default(),
             lost: Vec::new(),
             ticket: 0,
             waiting: VecDeque::new(),
@@ -330,11 +332,20 @@ impl Shard {
             // Both are parts of one buffer, so nothing is copied.
             step.unsplit(std::mem::take(input));
             *input = step;
+            if self.holds_input(id) {
+                return;
+            }
             if is_stuck {
                 break;
             }
         }
         self.handle_step(now, id, input);
+    }
+
+    /// Whether the connection left input that it could have handled.
+    fn holds_input(&mut self, id: ConnectionId) -> bool {
+        let machine = self.connection(id);
+        machine.is_some_and(|machine| machine.holds_input())
     }
 
     fn handle_step(&mut self, now: Now, id: ConnectionId, input: &mut BytesMut) {
@@ -430,6 +441,7 @@ impl Shard {
             Mail::QueueDeleted { queue } => self.queue_deleted(now, queue),
             Mail::PoliciesChanged { vhost } => self.policies_changed(now, vhost),
             Mail::DelaysEnded(selector) => drop(self.cancel_delayed(now, &selector)),
+            Mail::ChangePrepared(change) => self.change_prepared(now, *change),
             Mail::Query(query) => self.handle_query(now, query),
             Mail::Store(event) => self.handle_store(now, event),
             Mail::Alarms(alarms) => self.handle_alarms(now, alarms),

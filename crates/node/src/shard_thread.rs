@@ -109,6 +109,7 @@ async fn main_task(driver: &Rc<ShardDriver>, reports: &mpsc::UnboundedSender<Sha
                 | Mail::PoliciesChanged { .. }
                 | Mail::ConnectionsChanged
                 | Mail::DelaysEnded(_)
+                | Mail::ChangePrepared(_)
                 | Mail::Store(_)
                 | Mail::Alarms(_)) => driver.shard.borrow_mut().handle_mail(now, other),
             }

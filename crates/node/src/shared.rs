@@ -6,8 +6,9 @@ use crate::desk::Desk;
 use crate::events::EventBus;
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
-use crate::metadata_leader::MetadataLeader;
-use base::{Name, Now};
+use crate::metadata_leader::{BatchKind, MetadataLeader};
+use crate::shard::metadata::LargeChange;
+use base::{Name, Now, ShardId};
 use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
 use frontend_amqp091::counts::Traffic;
@@ -78,6 +79,33 @@ impl Shared {
     /// The mailboxes of the shards, without the desk's.
     pub(crate) fn shard_mailboxes(&self) -> &[Mailbox] {
         &self.mailboxes[..self.shard_count()]
+    }
+
+    /// Finds out on a thread of its own what a change does, and tells its shard.
+    ///
+    /// # Errors
+    /// There is no thread to be had: the change, to be done at once.
+    pub(crate) fn prepare_apart(
+        self: &Arc<Self>,
+        shard: ShardId,
+        change: Box<LargeChange>,
+    ) -> Result<(), Box<LargeChange>> {
+        let (shared, slot) = (Arc::clone(self), Arc::new(Mutex::new(Some(change))));
+        let its_slot = Arc::clone(&slot);
+        let prepare = move || {
+            let Some(mut change) = its_slot.lock().take() else {
+                return;
+            };
+            let commands = std::slice::from_ref(&change.command);
+            let prepared = shared.leader.prepare(commands, BatchKind::Requests);
+            change.prepared = Some(prepared);
+            shared.mailboxes[shard.index()].send(Mail::ChangePrepared(change));
+        };
+        let thread = std::thread::Builder::new().name("metadata-change".to_owned());
+        match thread.spawn(prepare) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(slot.lock().take().expect("no thread took it")),
+        }
     }
 
     /// Tells all shards that policies of a vhost changed.

@@ -28,12 +28,15 @@ impl RoutingTable for Table {
     }
 
     fn remove(&mut self, binding: &Binding, target: &Target) {
-        let Some(targets) = self.by_key.get_mut(&binding.binding_key) else {
-            return;
-        };
-        targets.remove(target);
-        if targets.is_empty() {
+        let targets = self.by_key.get(&binding.binding_key);
+        // Most keys have one, and the map is not copied twice for it.
+        if matches!(targets, Some(TargetSet::One(only, 1)) if only == target) {
             self.by_key.remove_mut(&binding.binding_key);
+        } else if let Some(targets) = self.by_key.get_mut(&binding.binding_key) {
+            targets.remove(target);
+            if targets.is_empty() {
+                self.by_key.remove_mut(&binding.binding_key);
+            }
         }
     }
 

@@ -2,9 +2,12 @@
 
 use super::{Shard, Waiting};
 use crate::mailbox::Mail;
+use crate::metadata_leader::{BatchError, Prepared, Proposed};
 use base::{Name, Now, QueueId, QueueRef};
 use broker::Error;
-use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
+use broker::command::{
+    ChannelId, Destination, MetadataCommand, MetadataReply, QueueCommand, Reply,
+};
 use broker::event::INTERNAL_USER;
 use broker::queue::{Queue, attempts_of, ids_of, replay_of};
 use std::collections::VecDeque;
@@ -26,10 +29,138 @@ pub(super) struct Leaving {
     pub(super) at: Option<Duration>,
 }
 
+/// Bindings that may go in one turn. What takes more with it is prepared elsewhere while this shard goes on.
+const BINDINGS_AT_ONCE: usize = 2000;
+
+/// How often a change is prepared, if others come in between each time. Then it is done at once.
+const PREPARED_MAX: u32 = 3;
+
+/// Changes that are prepared elsewhere, one at a time.
+#[derive(Debug, Default)]
+pub(super) struct LargeChanges {
+    is_under_way: bool,
+    /// Each has a channel or a queue that waits for it.
+    waiting: VecDeque<Box<LargeChange>>,
+}
+
+/// A change of the metadata that would keep a shard from its other work for too long.
+#[derive(Debug)]
+pub(crate) struct LargeChange {
+    pub(crate) command: MetadataCommand,
+    /// Who asks for it.
+    user: Name,
+    then: Then,
+    tries: u32,
+    /// What it does, once that is known.
+    pub(crate) prepared: Option<Result<Prepared, BatchError>>,
+}
+
+/// What follows from a large change.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// A channel gets its answer.
+    Reply(ChannelId),
+    /// A queue is gone that had so many messages ready; who asked for that hears of it, if anybody did.
+    QueueDeleted {
+        queue: QueueId,
+        reply: Option<(ChannelId, u64)>,
+    },
+}
+
+/// The answer to a command, and the ticket that it waits for.
+type Outcome = Result<(MetadataReply, Option<u64>), Error>;
+
 impl Shard {
     pub(super) fn propose(&mut self, now: Now, channel: ChannelId, command: &MetadataCommand) {
         let user = self.user_of(channel);
-        let reply = match self.propose_command(now, command, &user) {
+        let then = Then::Reply(channel);
+        if self.is_large(command) {
+            return self.change_apart(now, command.clone(), user, then);
+        }
+        let outcome = self.propose_command(now, command, &user);
+        self.changed(then, outcome);
+    }
+
+    /// Whether a command takes very many bindings with it.
+    fn is_large(&self, command: &MetadataCommand) -> bool {
+        if let MetadataCommand::DeleteExchange { vhost, name, .. } = command {
+            let vhost = self.metadata.vhost(vhost);
+            let exchange = vhost.and_then(|vhost| vhost.exchange(name));
+            return exchange.is_some_and(|exchange| exchange.binding_count() > BINDINGS_AT_ONCE);
+        }
+        if let MetadataCommand::DeleteQueue { id } = command
+            && let Some(record) = self.metadata.queue_by_id(*id)
+            && let Some(vhost) = self.metadata.vhost(&record.vhost)
+        {
+            let queue = Destination::Queue(record.name.clone());
+            let mut bindings = vhost.bindings_of_destination(&queue);
+            return bindings.nth(BINDINGS_AT_ONCE).is_some();
+        }
+        false
+    }
+
+    fn change_apart(&mut self, now: Now, command: MetadataCommand, user: Name, then: Then) {
+        self.large_changes.waiting.push_back(Box::new(LargeChange {
+            command,
+            user,
+            then,
+            tries: 0,
+            prepared: None,
+        }));
+        self.prepare_next(now);
+    }
+
+    fn prepare_next(&mut self, now: Now) {
+        while !self.large_changes.is_under_way
+            && let Some(change) = self.large_changes.waiting.pop_front()
+        {
+            match self.shared.prepare_apart(self.id, change) {
+                Ok(()) => self.large_changes.is_under_way = true,
+                Err(change) => {
+                    let outcome = self.propose_command(now, &change.command, &change.user);
+                    self.changed(change.then, outcome);
+                }
+            }
+        }
+    }
+
+    /// Carries out a change that was prepared elsewhere.
+    pub(super) fn change_prepared(&mut self, now: Now, mut change: LargeChange) {
+        self.large_changes.is_under_way = false;
+        change.tries += 1;
+        let committed = match change.prepared.take() {
+            Some(Ok(prepared)) => self.shared.leader.commit_current(
+                prepared,
+                &change.command,
+                &change.user,
+                self.id,
+                self.ticket + 1,
+            ),
+            Some(Err(error)) => Err(error),
+            None => Ok(None),
+        };
+        let outcome = match committed {
+            Ok(Some(proposed)) => Ok(self.follow(now, proposed)),
+            Ok(None) if change.tries < PREPARED_MAX => {
+                self.large_changes.waiting.push_front(Box::new(change));
+                return self.prepare_next(now);
+            }
+            Ok(None) => self.propose_command(now, &change.command, &change.user),
+            Err(refused) => Err(refused.error),
+        };
+        self.changed(change.then, outcome);
+        self.prepare_next(now);
+    }
+
+    fn changed(&mut self, then: Then, outcome: Outcome) {
+        match then {
+            Then::Reply(channel) => self.answer(channel, outcome),
+            Then::QueueDeleted { queue, reply } => self.answer_deletion(queue, reply, outcome),
+        }
+    }
+
+    fn answer(&mut self, channel: ChannelId, outcome: Outcome) {
+        let reply = match outcome {
             Ok((reply, Some(ticket))) => {
                 let reply = Reply::Metadata(Ok(reply));
                 self.waiting
@@ -48,11 +179,16 @@ impl Shard {
         now: Now,
         command: &MetadataCommand,
         user: &str,
-    ) -> Result<(MetadataReply, Option<u64>), Error> {
+    ) -> Outcome {
         let proposed = self
             .shared
             .leader
             .propose(command, user, self.id, self.ticket + 1)?;
+        Ok(self.follow(now, proposed))
+    }
+
+    /// Does what follows from a change; returns the answer and the ticket that it waits for, if the change is durable.
+    fn follow(&mut self, now: Now, proposed: Proposed) -> (MetadataReply, Option<u64>) {
         self.refresh_metadata();
         for queue in proposed.started_queues {
             if queue.shard == self.id {
@@ -92,9 +228,9 @@ impl Shard {
             self.ticket += 1;
             self.waiting
                 .push_back((self.ticket, Waiting::Metadata(index)));
-            return Ok((proposed.reply, Some(self.ticket)));
+            return (proposed.reply, Some(self.ticket));
         }
-        Ok((proposed.reply, None))
+        (proposed.reply, None)
     }
 
     /// Who is behind a channel, as far as this shard knows.
@@ -121,14 +257,28 @@ impl Shard {
             || INTERNAL_USER.into(),
             |(channel, _)| self.user_of(channel),
         );
-        let result = self.propose_command(now, &MetadataCommand::DeleteQueue { id: queue }, &user);
+        let command = MetadataCommand::DeleteQueue { id: queue };
+        let then = Then::QueueDeleted { queue, reply };
+        if self.is_large(&command) {
+            return self.change_apart(now, command, user, then);
+        }
+        let outcome = self.propose_command(now, &command, &user);
+        self.changed(then, outcome);
+    }
+
+    fn answer_deletion(
+        &mut self,
+        queue: QueueId,
+        reply: Option<(ChannelId, u64)>,
+        outcome: Outcome,
+    ) {
         let Some((to, ready)) = reply else {
-            if let Err(error) = result {
+            if let Err(error) = outcome {
                 tracing::error!(queue = queue.0, %error, "cannot delete queue");
             }
             return;
         };
-        match result {
+        match outcome {
             Ok((_, Some(ticket))) => {
                 self.waiting.push_back((
                     ticket,
