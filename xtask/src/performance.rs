@@ -1,22 +1,26 @@
-//! `cargo xtask perf`: measures the release build and writes `docs/performance.md`, all of it.
+//! `cargo xtask perf`: measures the release build and writes `docs/performance.md`, all of it, or with `scale` one section.
 //!
 //! Every part is measured on a broker of its own, started for it with an empty folder. Another broker is compared with
-//! when `--broker NAME=URI,PID` names one that runs already on this machine; it is left running. What is measured and
+//! when `--broker NAME=URI,PID[,HTTP]` names one that runs already on this machine; it is left running. What is measured and
 //! how is in `docs/perf.md`; this module only says which measurements make up the page.
 
 mod nodes;
 mod page;
 mod perf_test;
+mod scale;
 
 use crate::broker::Broker;
 use crate::shell;
 use anyhow::{Context as _, Result, bail, ensure};
 use page::{Header, Page, Suite, WorkloadTables};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How WarrenMQ is called in tables.
 const OURS: &str = "WarrenMQ";
+/// How another broker is named.
+const BROKER_FORM: &str = "--broker NAME=URI,PID[,HTTP]";
 
 /// How much of each thing is measured.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ struct Effort {
     /// Messages of the large backlog.
     backlog: u32,
     starts: u32,
+    /// How much there is of what the rows at scale are called after.
+    scale_percent: u32,
 }
 
 const FULL: Effort = Effort {
@@ -45,6 +51,7 @@ const FULL: Effort = Effort {
     queues: 100_000,
     backlog: 5_000_000,
     starts: 20,
+    scale_percent: 100,
 };
 
 const QUICK: Effort = Effort {
@@ -56,19 +63,24 @@ const QUICK: Effort = Effort {
     queues: 5_000,
     backlog: 200_000,
     starts: 5,
+    scale_percent: 1,
 };
 
-/// A broker that runs already: `NAME=URI,PID`.
+/// A broker that runs already: `NAME=URI,PID[,HTTP]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Peer {
     name: String,
     uri: String,
     pid: u32,
+    /// Its management API. Without it there are no policies and no virtual hosts, so nothing is compared at scale.
+    http: Option<String>,
 }
 
 /// The command line.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
+    /// One section only.
+    scale: bool,
     quick: bool,
     peer: Option<Peer>,
 }
@@ -82,6 +94,9 @@ struct Options {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let effort = if options.quick { QUICK } else { FULL };
+    if options.scale {
+        return run_scale(&options, effort);
+    }
     let mut header = Header::of_this_machine(args)?;
     let (suite, workloads) = measure_workloads(effort, options.peer.as_ref())?;
     header.take_versions(&suite);
@@ -93,41 +108,69 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         footprint: nodes::footprint(effort)?,
         backlog: nodes::backlog(effort)?,
         starts_ms: nodes::starts(effort)?,
+        scale: scale::measure(effort, options.peer.as_ref())?,
     };
-    let path = if options.quick {
+    write(&path_of(&options), &page.markdown())
+}
+
+fn path_of(options: &Options) -> PathBuf {
+    if options.quick {
         shell::target().join("performance.md")
     } else {
-        shell::root().join("docs/performance.md")
-    };
-    fs::write(&path, page.markdown()).with_context(|| format!("write {}", path.display()))?;
+        page_path()
+    }
+}
+
+/// The page as it is committed.
+fn page_path() -> PathBuf {
+    shell::root().join("docs/performance.md")
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     eprintln!("{}", path.display());
     Ok(())
 }
 
+/// Measures the section at scale and puts it into the page as it is.
+fn run_scale(options: &Options, effort: Effort) -> Result<()> {
+    let remark = Header::of_this_machine(&[])?.remark();
+    let measured = scale::measure(effort, options.peer.as_ref())?;
+    let page = fs::read_to_string(page_path()).context("read the page")?;
+    let page = scale::replace(&page, &scale::section(&remark, &measured))?;
+    write(&path_of(options), &page)
+}
+
 fn parse(args: &[String]) -> Result<Options> {
     let mut options = Options {
+        scale: false,
         quick: false,
         peer: None,
     };
     let mut words = args.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
+            "scale" => options.scale = true,
             "--quick" => options.quick = true,
             "--broker" => {
-                let value = words.next().context("--broker needs NAME=URI,PID")?;
+                let value = words.next().context(BROKER_FORM)?;
                 options.peer = Some(parse_peer(value)?);
             }
-            other => bail!("unknown option {other}: there are --quick and --broker NAME=URI,PID"),
+            other => bail!("unknown option {other}: there are scale, --quick and {BROKER_FORM}"),
         }
     }
     Ok(options)
 }
 
 fn parse_peer(text: &str) -> Result<Peer> {
+    let (text, http) = match text.rsplit_once(',') {
+        Some((before, http)) if http.starts_with("http://") => (before, Some(http.to_owned())),
+        Some(_) | None => (text, None),
+    };
     let parts = text
         .split_once('=')
         .and_then(|(name, rest)| Some((name, rest.rsplit_once(',')?)));
-    let (name, (uri, pid)) = parts.context("--broker needs NAME=URI,PID")?;
+    let (name, (uri, pid)) = parts.context(BROKER_FORM)?;
     ensure!(name != OURS, "{OURS} is started by this program");
     Ok(Peer {
         name: name.to_owned(),
@@ -135,6 +178,7 @@ fn parse_peer(text: &str) -> Result<Peer> {
         pid: pid
             .parse()
             .with_context(|| format!("{pid} is no process id"))?,
+        http,
     })
 }
 
@@ -144,7 +188,7 @@ fn measure_workloads(effort: Effort, peer: Option<&Peer>) -> Result<(Suite, Work
     let json = broker.folder.join("suite.json");
     let mut suite = Command::new(shell::warren("release"));
     suite.args(["perf", "suite"]);
-    if let Some(Peer { name, uri, pid }) = peer {
+    if let Some(Peer { name, uri, pid, .. }) = peer {
         suite.args(["--broker", &format!("{name}={uri},{pid}")]);
     }
     suite
@@ -179,6 +223,7 @@ mod tests {
         assert_eq!(
             options("").unwrap(),
             Options {
+                scale: false,
                 quick: false,
                 peer: None
             }
@@ -190,9 +235,15 @@ mod tests {
             Some(Peer {
                 name: "RabbitMQ".to_owned(),
                 uri: "amqp://u:p@127.0.0.1:1/".to_owned(),
-                pid: 42
+                pid: 42,
+                http: None,
             })
         );
+        let options = self::options("scale --broker R=amqp://h/,42,http://h:15672").unwrap();
+        assert!(options.scale);
+        let peer = options.peer.unwrap();
+        assert_eq!(peer.http.as_deref(), Some("http://h:15672"));
+        assert_eq!((peer.uri.as_str(), peer.pid), ("amqp://h/", 42));
     }
 
     #[test]

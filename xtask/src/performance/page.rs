@@ -6,6 +6,7 @@
 use super::OURS;
 use super::nodes::{Backlog, Footprint};
 use super::perf_test::{self, PerfTest, PerfTestResult};
+use super::scale;
 use crate::shell;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -55,6 +56,8 @@ pub(super) struct Page {
     pub(super) backlog: Backlog,
     /// The shortest first; at least one.
     pub(super) starts_ms: Vec<f64>,
+    /// What is printed about very many things.
+    pub(super) scale: String,
 }
 
 /// What the suite prints.
@@ -153,6 +156,14 @@ impl Header {
         })
     }
 
+    /// What a part says of itself that was measured apart from the rest.
+    pub(super) fn remark(&self) -> String {
+        format!(
+            "Measured at commit {}, with a load average of {} at the beginning.\n",
+            self.commit, self.load_average
+        )
+    }
+
     /// Takes what the suite knows of the machine and the brokers. Ours tells clients the version of RabbitMQ that it is
     /// compatible with, so its own stands beside it.
     pub(super) fn take_versions(&mut self, suite: &Suite) {
@@ -184,6 +195,11 @@ fn shown_command(args: &[String]) -> String {
         });
         if arg.contains('=') {
             command.push_str("=URI,PID");
+            command.push_str(if arg.contains(",http://") {
+                ",HTTP"
+            } else {
+                ""
+            });
         }
     }
     command
@@ -209,6 +225,7 @@ impl Page {
         writeln!(text, "## Workloads\n\n{}", self.workloads.0)?;
         write_perf_test(text, &self.perf_test)?;
         self.write_nodes(text)?;
+        writeln!(text, "{}", scale::section("", &self.scale))?;
         self.write_commands(text)
     }
 
@@ -596,6 +613,7 @@ mod tests {
                 drain_rss_max_bytes: 301 << 20,
             },
             starts_ms: vec![9.0, 10.0, 60.0],
+            scale: "(very many things)\n".to_owned(),
         }
     }
 
@@ -647,6 +665,7 @@ mod tests {
             "| brokers | RabbitMQ, which reports RabbitMQ 4.3.6; WarrenMQ (warren 0.1.0), which reports RabbitMQ 4.3.6 |",
         );
         assert_has(&text, "(the suite's tables)");
+        assert_has(&text, "(very many things)");
         assert_has(
             &text,
             "| 16 B | RabbitMQ | 50.00 µs | 12,345 | 12,000 | 1.0 |",
