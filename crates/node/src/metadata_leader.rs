@@ -205,10 +205,10 @@ impl MetadataLeader {
         self.commit_to(&mut state, prepared, commands, user, shard, ticket)
     }
 
-    /// The same, but only if nothing else has changed in between: `None` if something has.
+    /// The same, but only if nothing else has changed in between.
     ///
     /// # Errors
-    /// The log has failed; then nothing has changed.
+    /// Something else has changed, or the log has failed; then nothing has changed by this.
     pub(crate) fn commit_current(
         &self,
         prepared: Prepared,
@@ -216,14 +216,14 @@ impl MetadataLeader {
         user: &str,
         shard: ShardId,
         ticket: u64,
-    ) -> Result<Option<Proposed>, BatchError> {
+    ) -> Result<Proposed, Uncommitted> {
         let mut state = self.state.lock();
         if state.metadata.version() != prepared.version {
-            return Ok(None);
+            return Err(Uncommitted::Outdated(prepared));
         }
         let commands = std::slice::from_ref(command);
         self.commit_to(&mut state, prepared, commands, user, shard, ticket)
-            .map(Some)
+            .map_err(Uncommitted::Refused)
     }
 
     fn commit_to(
@@ -512,6 +512,15 @@ pub(crate) struct Prepared {
     happened: Vec<MetadataEvent>,
     /// Empty, if nobody observes.
     steps: Vec<Step>,
+}
+
+/// Why what was prepared was not done.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one call")]
+pub(crate) enum Uncommitted {
+    /// Something else has changed since. To free this may take long.
+    Outdated(Prepared),
+    Refused(BatchError),
 }
 
 /// What one of several commands did, for observers.

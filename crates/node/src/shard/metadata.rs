@@ -2,7 +2,7 @@
 
 use super::{Shard, Waiting};
 use crate::mailbox::Mail;
-use crate::metadata_leader::{BatchError, Prepared, Proposed};
+use crate::metadata_leader::{BatchError, Prepared, Proposed, Uncommitted};
 use base::{Name, Now, QueueId, QueueRef};
 use broker::Error;
 use broker::command::{
@@ -128,25 +128,29 @@ impl Shard {
     pub(super) fn change_prepared(&mut self, now: Now, mut change: LargeChange) {
         self.large_changes.is_under_way = false;
         change.tries += 1;
-        let committed = match change.prepared.take() {
-            Some(Ok(prepared)) => self.shared.leader.commit_current(
+        let prepared = change.prepared.take();
+        let committed = match prepared.expect("it comes when it is prepared") {
+            Ok(prepared) => self.shared.leader.commit_current(
                 prepared,
                 &change.command,
                 &change.user,
                 self.id,
                 self.ticket + 1,
             ),
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
+            Err(error) => Err(Uncommitted::Refused(error)),
         };
         let outcome = match committed {
-            Ok(Some(proposed)) => Ok(self.follow(now, proposed)),
-            Ok(None) if change.tries < PREPARED_MAX => {
+            Ok(proposed) => Ok(self.follow(now, proposed)),
+            Err(Uncommitted::Outdated(prepared)) if change.tries < PREPARED_MAX => {
+                // The thread that prepares it anew frees this one.
+                change.prepared = Some(Ok(prepared));
                 self.large_changes.waiting.push_front(Box::new(change));
                 return self.prepare_next(now);
             }
-            Ok(None) => self.propose_command(now, &change.command, &change.user),
-            Err(refused) => Err(refused.error),
+            Err(Uncommitted::Outdated(_)) => {
+                self.propose_command(now, &change.command, &change.user)
+            }
+            Err(Uncommitted::Refused(refused)) => Err(refused.error),
         };
         self.changed(change.then, outcome);
         self.prepare_next(now);
