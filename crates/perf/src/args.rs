@@ -273,7 +273,7 @@ pub(crate) struct ScaleArgs {
     #[arg(long, default_value_t = 100)]
     pub(crate) percent: u32,
     /// Seconds for which each declaring, binding and filling may last. A broker that is not done by then goes on with less.
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = 20)]
     pub(crate) patience: u64,
     /// Write the results as JSON to a file.
     #[arg(long)]

@@ -28,7 +28,7 @@ const WINDOW: u64 = 1000;
 /// A process rests when it uses less than this share of a core, looked at so often; after so long it counts as resting.
 const REST_SHARE: f64 = 0.1;
 const REST_LOOK: Duration = Duration::from_millis(300);
-const REST_WAIT_MAX: Duration = Duration::from_secs(10);
+const REST_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// What was seen of the broker while something was done.
 #[derive(Clone, Copy, Debug)]
