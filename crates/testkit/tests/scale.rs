@@ -13,10 +13,11 @@ const BINDINGS: u32 = 2500;
 /// Binds a queue with keys from 0 on.
 async fn bind_often(client: &mut Client, queue: &str, exchange: &str) -> anyhow::Result<()> {
     for key in 1..BINDINGS {
+        let key = key.to_string();
         let bind = queue::Bind {
             queue: queue.as_bytes(),
             exchange: exchange.as_bytes(),
-            routing_key: key.to_string().as_bytes(),
+            routing_key: key.as_bytes(),
             no_wait: true,
             ..queue::Bind::default()
         };

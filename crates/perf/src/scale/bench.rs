@@ -288,8 +288,9 @@ impl Bench {
         &mut self,
         mut publish: impl FnMut(&mut Self, u64) -> bool,
     ) -> anyhow::Result<u64> {
-        let mut count = 0;
-        while publish(self, count) {
+        let (mut count, mut goes_on) = (0, true);
+        while goes_on {
+            goes_on = publish(self, count);
             count += 1;
             if count % (WINDOW / 2) == 0 {
                 self.confirmed_but(WINDOW / 2).await?;
