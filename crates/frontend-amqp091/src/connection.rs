@@ -48,9 +48,6 @@ const ANSWERS_AGE_MAX: Duration = Duration::from_secs(60);
 const CREDENTIALS_MS_MAX: u64 = 1 << 40;
 /// Class and method of connection.update-secret.
 const UPDATE_SECRET: (u16, u16) = (10, 70);
-/// Requests that may wait when the next frame is handled. More than that come of frames that are for thousands of queues: then what
-/// is behind them is left for later, so that others get their turn.
-const REQUESTS_MAX: usize = 10_000;
 /// Longest wait for close-ok.
 const CLOSE_OK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
@@ -405,7 +402,7 @@ impl Connection {
         self.received_bytes += batch.len() as u64;
         let mut offset = 0;
         while self.reads() && offset < batch.len() {
-            if self.session.requests.len() > REQUESTS_MAX {
+            if self.session.has_many_requests() {
                 return offset;
             }
             match decode_frame(&batch[offset..], self.session.frame_max) {

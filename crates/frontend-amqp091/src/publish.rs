@@ -298,6 +298,7 @@ impl Channel {
         }
         // What is left is for several queues, or large, or somebody waits for an answer.
         while self.routes.credits.is_open()
+            && !session.has_many_requests()
             && let Some((body, size)) = self.routes.repeated.body_of(&input[offset..], size_max)
         {
             let Repeated {

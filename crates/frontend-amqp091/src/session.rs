@@ -26,6 +26,9 @@ use smallvec::smallvec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// Requests that may wait when the next message is taken. More than that come of messages for thousands of queues.
+const REQUESTS_MAX: usize = 10_000;
+
 /// One call into the machine: the metadata as of now and the shared state of the connection.
 pub(crate) struct Turn<'a> {
     pub(crate) metadata: &'a Arc<Metadata>,
@@ -212,6 +215,12 @@ impl Session {
         self.throttle
             .as_ref()
             .is_some_and(|throttle| throttle.waits())
+    }
+
+    /// Whether what is behind in the input is left for later, so that others get their turn.
+    #[inline]
+    pub(crate) fn has_many_requests(&self) -> bool {
+        self.requests.len() > REQUESTS_MAX
     }
 
     #[inline]

@@ -95,6 +95,7 @@ fn measure_rows(effort: Effort, peer: Option<&Peer>) -> Result<Vec<PerfTestRow>>
         name: OURS.to_owned(),
         uri: broker.uri.clone(),
         pid: broker.pid(),
+        http: None,
     };
     let brokers: Vec<&Peer> = peer.into_iter().chain([&ours]).collect();
     let rows = ROWS.iter().map(|(title, options)| {
