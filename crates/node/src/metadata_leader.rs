@@ -219,7 +219,7 @@ impl MetadataLeader {
     ) -> Result<Proposed, Uncommitted> {
         let mut state = self.state.lock();
         if state.metadata.version() != prepared.version {
-            return Err(Uncommitted::Outdated(prepared));
+            return Err(Uncommitted::Outdated(Box::new(prepared)));
         }
         let commands = std::slice::from_ref(command);
         self.commit_to(&mut state, prepared, commands, user, shard, ticket)
@@ -516,10 +516,9 @@ pub(crate) struct Prepared {
 
 /// Why what was prepared was not done.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one call")]
 pub(crate) enum Uncommitted {
     /// Something else has changed since. To free this may take long.
-    Outdated(Prepared),
+    Outdated(Box<Prepared>),
     Refused(BatchError),
 }
 

@@ -143,7 +143,7 @@ impl Shard {
             Ok(proposed) => Ok(self.follow(now, proposed)),
             Err(Uncommitted::Outdated(prepared)) if change.tries < PREPARED_MAX => {
                 // The thread that prepares it anew frees this one.
-                change.prepared = Some(Ok(prepared));
+                change.prepared = Some(Ok(*prepared));
                 self.large_changes.waiting.push_front(Box::new(change));
                 return self.prepare_next(now);
             }
