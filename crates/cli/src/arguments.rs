@@ -60,6 +60,10 @@ pub(crate) const GLOBAL: &[Opt] = &[
         "another name for this tool in what it prints",
     ),
     Opt::switch("print-stacktrace", "accepted; there are no stack traces"),
+    Opt::text(
+        "aliases-file",
+        "a file with commands of one's own, a line `name = command` each",
+    ),
     Opt::switch("dry-run", "say what would be done, and do not do it"),
     Opt::switch("help", "explain the command").short('?'),
 ];
@@ -206,6 +210,11 @@ impl Arguments {
             .rev()
             .find(|(own, _)| *own == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Sets an option, for a command that runs others.
+    pub(crate) fn set_option(&mut self, name: &'static str, value: String) {
+        self.options.push((name, value));
     }
 
     /// How long to wait, if it was said.

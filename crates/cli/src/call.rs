@@ -52,11 +52,16 @@ impl Call {
     }
 
     /// Prints text at once.
-    #[expect(clippy::unused_self, reason = "what is printed belongs to a call")]
     pub(crate) fn print(&self, text: &str) {
+        self.print_bytes(text.as_bytes());
+    }
+
+    /// The same with what need not be text.
+    #[expect(clippy::unused_self, reason = "what is printed belongs to a call")]
+    pub(crate) fn print_bytes(&self, bytes: &[u8]) {
         let mut out = std::io::stdout();
         // Whoever closed it does not want to read any more.
-        let _ = out.write_all(text.as_bytes());
+        let _ = out.write_all(bytes);
         let _ = out.flush();
     }
 
@@ -100,31 +105,31 @@ impl Call {
         answer.ok().map(drop)
     }
 
-    /// A password: an argument, or a line of the standard input.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(crate) fn password(&self, index: usize) -> Result<String, Failure> {
-        if let Some(password) = self.arguments.values.get(index) {
-            return Ok(password.clone());
+    /// A secret: an argument, or a line of the standard input. `None` if there is none.
+    pub(crate) fn secret(&self, index: usize, prompt: &str) -> Option<String> {
+        if let Some(secret) = self.arguments.values.get(index) {
+            return Some(secret.clone());
         }
-        self.print("Password: ");
+        self.print(prompt);
         let read = if std::io::stdin().is_terminal() {
             hidden_line()
         } else {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line)
         };
-        let password = read.unwrap_or_default();
-        let password = password.trim_end_matches(['\r', '\n']);
         self.print("\n");
-        if password.is_empty() {
-            return Err(Failure::error(
-                DATA,
-                "Password is not provided via argument or stdin",
-            ));
-        }
-        Ok(password.to_owned())
+        let line = read.unwrap_or_default();
+        let secret = line.trim_end_matches(['\r', '\n']);
+        (!secret.is_empty()).then(|| secret.to_owned())
+    }
+
+    /// A password: an argument, or a line of the standard input.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn password(&self, index: usize) -> Result<String, Failure> {
+        self.secret(index, "Password: ")
+            .ok_or_else(|| Failure::error(DATA, "Password is not provided via argument or stdin"))
     }
 
     /// Everything on the standard input.

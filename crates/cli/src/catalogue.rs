@@ -231,7 +231,7 @@ const APPLY_TO: Opt = Opt::text(
 const GLOBAL_SWITCH: Opt = Opt::switch("global", "all of them");
 const IF_EMPTY: Opt = Opt::switch("if-empty", "only if it has no ready messages").short('e');
 const IF_UNUSED: Opt = Opt::switch("if-unused", "only if it has no consumers").short('u');
-const FORMAT: Opt = Opt::text("format", "json");
+const FORMAT: Opt = Opt::text("format", "json, or erlang for Erlang's external terms");
 const ALL: Opt = Opt::switch("all", "all of them");
 const OFFLINE: Opt = Opt::switch("offline", "change the file only, for the next start");
 const ONLINE: Opt = Opt::switch("online", "ask the node");
@@ -241,7 +241,29 @@ const REPLICA_OPTIONS: &[Opt] = &[
     Opt::text("membership", "promotable or voter"),
     Opt::switch("errors-only", "show failures only"),
 ];
+const ENCRYPTION: &[Opt] = &[
+    Opt::text(
+        "cipher",
+        "the cipher; list_ciphers names those that there are",
+    ),
+    Opt::text(
+        "hash",
+        "the hash of the key; list_hashes names those that there are",
+    ),
+    Opt::number("iterations", "rounds of the hash"),
+];
+const DURATION: Opt =
+    Opt::number("duration", "seconds; until it is interrupted without it").short('d');
+const PATTERNS: &[Opt] = &[
+    Opt::text("vhost-pattern", "an expression for names of virtual hosts"),
+    Opt::text("queue-pattern", "an expression for names of queues"),
+    Opt::switch("errors-only", "show failures only"),
+];
 const PID: Opt = Opt::number("pid", "the process of the node").short('P');
+
+const NO_STREAM: State = State::NoEffect(
+    "No queue is a stream yet: it answers as RabbitMQ does for a queue that is none.",
+);
 
 /// All commands.
 pub(crate) static COMMANDS: &[Command] = &[
@@ -367,7 +389,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("rename_cluster_node", G::Deprecated, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(2, MANY).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("update_cluster_nodes", G::Deprecated, "<seed_node>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Stopped).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("node_health_check", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", cluster::node_health_check).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
-    Command::new("rotate_logs", G::Deprecated, "", "Is refused, as in RabbitMQ 4", cluster::rotate_logs).needs(Needs::Nothing).state(State::Missing("It is refused by RabbitMQ 4 too.")),
+    Command::new("rotate_logs", G::Configuration, "", "Begins new log files", maintenance::rotate_logs),
     Command::new("list_feature_flags", G::Features, "[<column> ...] [--timeout <timeout>]", "Lists feature flags", cluster::list_feature_flags).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .state(State::NoEffect("There are no flags to switch: whatever a node can do, it does.")),
     Command::new("enable_feature_flag", G::Features, "[--opt-in] <all | feature_flag>", "Enables a feature flag, or all", cluster::enable_feature_flag).values(1, 1)
@@ -377,8 +399,8 @@ pub(crate) static COMMANDS: &[Command] = &[
 
     Command::new("set_vm_memory_high_watermark", G::Configuration, "<fraction> | absolute <value>", "Says at which use of memory publishers are blocked, until the node starts again", settings::set_vm_memory_high_watermark).values(1, 2),
     Command::new("set_disk_free_limit", G::Configuration, "<disk_limit> | mem_relative <fraction>", "Says below which free disk space publishers are blocked, until the node starts again", settings::set_disk_free_limit).values(1, 2),
-    Command::new("export_definitions", G::Definitions, "<file_path | \"-\"> [--format <json>]", "Writes everything but messages to a file", settings::export_definitions).values(1, 1).options(&[FORMAT]),
-    Command::new("import_definitions", G::Definitions, "[<file_path>] [--format <json>]", "Reads a file of definitions, all of it or nothing", settings::import_definitions).values(0, 1).options(&[FORMAT])
+    Command::new("export_definitions", G::Definitions, "<file_path | \"-\"> [--format <json | erlang>] [--timeout <timeout>]", "Writes everything but messages to a file", settings::export_definitions).values(1, 1).options(&[FORMAT]),
+    Command::new("import_definitions", G::Definitions, "<file_path> [--format <json | erlang>] [--skip-if-unchanged] [--timeout <timeout>]", "Reads a file of definitions, all of it or nothing", settings::import_definitions).values(0, 1).options(&[FORMAT, Opt::switch("skip-if-unchanged", "not if the file is the one that was imported last")])
         .details("Without a file, or with - in its place, the standard input is read."),
 
     Command::new("alarms", G::Monitoring, "[--timeout <timeout>]", "Lists alarms for memory and disk", diagnostics::list_alarms).tools(DIAGNOSTICS),
@@ -414,6 +436,57 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places").short('a')]),
     Command::new("list_policies_that_match", G::Policies, "[--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
 
+    Command::new("eval", G::Operations, "<expression>", "Evaluates an Erlang expression about the node", eval::eval).values(0, MANY).needs(Needs::Nothing)
+        .details("The functions that there are, and limits, are in docs/eval.md. Further arguments are _1, _2 and so on; without any the expression is read from the standard input."),
+    Command::new("eval_file", G::Operations, "<file path>", "Evaluates an Erlang expression in a file", eval::eval_file).values(1, 1).needs(Needs::Nothing),
+    Command::new("exec", G::Operations, "<expression> [--offline]", "Evaluates Elixir in the tool, which has none", eval::exec).values(1, 1).needs(Needs::Nothing)
+        .options(&[Opt::switch("offline", "without a node")]).state(State::Missing("The tools are not written in Elixir; 'eval' takes Erlang.")),
+    Command::new("environment", G::Configuration, "", "Shows what the node is configured with, as Erlang terms", environment::environment).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("report", G::Monitoring, "", "Shows everything about the node at once", environment::report).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("os_env", G::Configuration, "[--timeout <timeout>]", "Lists the RABBITMQ_* variables of the node's process", environment::os_env).tools(DIAGNOSTICS),
+    Command::new("command_line_arguments", G::Configuration, "", "Lists the arguments of the node's process", environment::command_line_arguments).tools(DIAGNOSTICS),
+    Command::new("encode", G::Configuration, "value passphrase [--cipher <cipher>] [--hash <hash>] [--iterations <iterations>]", "Encrypts an Erlang term for advanced.config", encryption::encode).values(0, 2).needs(Needs::Nothing).options(ENCRYPTION),
+    Command::new("decode", G::Configuration, "value passphrase [--cipher <cipher>] [--hash <hash>] [--iterations <iterations>]", "Decrypts a term of advanced.config", encryption::decode).values(0, 2).needs(Needs::Nothing).options(ENCRYPTION),
+    Command::new("encrypt_conf_value", G::Configuration, "value passphrase [--cipher <cipher>] [--hash <hash>] [--iterations <iterations>]", "Encrypts a text for rabbitmq.conf", encryption::encrypt_conf_value).values(0, 2).needs(Needs::Nothing).options(ENCRYPTION),
+    Command::new("decrypt_conf_value", G::Configuration, "value passphrase [--cipher <cipher>] [--hash <hash>] [--iterations <iterations>]", "Decrypts a text of rabbitmq.conf", encryption::decrypt_conf_value).values(0, 2).needs(Needs::Nothing).options(ENCRYPTION),
+    Command::new("list_ciphers", G::Configuration, "", "Lists ciphers for encrypted values", encryption::list_ciphers).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing),
+    Command::new("list_hashes", G::Configuration, "", "Lists hashes for encrypted values", encryption::list_hashes).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing),
+
+    Command::new("suspend_listeners", G::Operations, "", "Closes the listeners for clients; connections stay", maintenance::suspend_listeners),
+    Command::new("resume_listeners", G::Operations, "", "Opens the listeners for clients again", maintenance::resume_listeners),
+    Command::new("drain", G::Upgrade, "", "Puts the node into maintenance: no listeners, no clients", maintenance::drain).tools(&[Upgrade]),
+    Command::new("revive", G::Upgrade, "", "Ends the maintenance of the node", maintenance::revive).tools(&[Upgrade]),
+    Command::new("force_gc", G::Operations, "[--timeout <timeout>]", "Gives memory that is free back to the operating system", maintenance::force_gc),
+    Command::new("reset_stats_db", G::Operations, "[--all]", "Forgets what was sampled for rates and charts", maintenance::reset_stats_db).options(&[Opt::switch("all", "on all nodes")]),
+    Command::new("activate_free_disk_space_monitoring", G::Operations, "[--timeout <timeout>]", "Watches free disk space again", maintenance::activate_disk_monitor).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("deactivate_free_disk_space_monitoring", G::Operations, "[--timeout <timeout>]", "Watches free disk space no more, until the node starts again", maintenance::deactivate_disk_monitor).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("set_log_level", G::Configuration, "<log_level>", "Sets the level of the log, until the node starts again", maintenance::set_log_level).values(1, 1)
+        .details("Levels: debug, info, warning, error, critical, none."),
+    Command::new("log_tail", G::Configuration, "[--number|-N <number>] [--timeout <timeout>]", "Shows the last lines of the log's file", maintenance::log_tail).tools(DIAGNOSTICS).options(&[Opt::number("number", "lines to show; 50 without it").short('N')]),
+    Command::new("log_tail_stream", G::Configuration, "[--duration|-d <seconds>] [--timeout <timeout>]", "Shows what comes into the log's file", maintenance::log_tail_stream).tools(DIAGNOSTICS).options(&[DURATION]),
+    Command::new("consume_event_stream", G::Monitoring, "[--duration|-d <seconds>] [--pattern <pattern>] [--timeout <timeout>]", "Shows events of the node as they happen, a JSON object each", maintenance::consume_event_stream).tools(DIAGNOSTICS)
+        .options(&[DURATION, Opt::text("pattern", "events whose name matches, as a topic; all without it")]),
+
+    Command::new("certificates", G::Configuration, "", "Lists certificates of TLS listeners", runtime::certificates).tools(DIAGNOSTICS),
+    Command::new("tls_versions", G::Configuration, "[--timeout <timeout>]", "Lists versions of TLS that can be spoken", runtime::tls_versions).tools(DIAGNOSTICS).needs(Needs::Nothing),
+    Command::new("cipher_suites", G::Configuration, "[--format <openssl | erlang | map>] [--all] [--timeout <timeout>]", "Lists cipher suites that TLS can use", runtime::cipher_suites).tools(DIAGNOSTICS).needs(Needs::Nothing)
+        .options(&[Opt::text("format", "openssl, erlang or map"), Opt::switch("all", "the same: there are no others")]),
+    Command::new("runtime_thread_stats", G::Monitoring, "[--sample-interval <interval>]", "Shows what the node's threads do", runtime::runtime_thread_stats).tools(DIAGNOSTICS).needs(Needs::Node).options(&[Opt::number("sample-interval", "seconds; 5 without it")]),
+    Command::new("maybe_stuck", G::Monitoring, "[--timeout <timeout>]", "Looks for threads that do not get on", runtime::maybe_stuck).tools(DIAGNOSTICS).needs(Needs::Node),
+    Command::new("erlang_cookie_hash", G::Configuration, "[--timeout <timeout>]", "Shows a hash of the node's secret", runtime::cookie_hash).tools(DIAGNOSTICS).needs(Needs::Nothing),
+    Command::new("erlang_cookie_sources", G::Configuration, "[--timeout <timeout>]", "Shows where the tools take the node's secret from", runtime::cookie_sources).tools(DIAGNOSTICS).needs(Needs::Nothing),
+    Command::new("list_network_interfaces", G::Monitoring, "[--timeout <timeout>]", "Lists network interfaces of the host", runtime::list_network_interfaces).tools(DIAGNOSTICS).needs(Needs::Nothing).options(&[Opt::switch("offline", "those that are down")]),
+    Command::new("resolver_info", G::Configuration, "", "Shows how names of hosts are resolved", runtime::resolver_info).tools(DIAGNOSTICS).needs(Needs::Nothing).options(&[Opt::switch("offline", "the same")]),
+    Command::new("metadata_store_status", G::Cluster, "", "Shows the replicas of the metadata", runtime::metadata_store_status).tools(DIAGNOSTICS).framed().state(State::OneNode),
+    Command::new("consistent_hash_exchange_ring_state", G::Monitoring, "<exchange>", "Shows the places of a consistent-hash exchange's ring", runtime::ring_state).values(1, 1).tools(DIAGNOSTICS),
+    Command::new("message_size_stats", G::Monitoring, "[--timeout <timeout>]", "Shows how large messages are, which is not counted here", runtime::not_counted).tools(DIAGNOSTICS).state(State::Missing("The sizes of messages are not counted.")),
+    Command::new("observer", G::Monitoring, "[--interval <interval>]", "Looks into an Erlang virtual machine, which there is none of", runtime::no_virtual_machine).tools(DIAGNOSTICS).options(&[Opt::number("interval", "seconds")]).state(State::Missing("There is no Erlang virtual machine.")),
+    Command::new("remote_shell", G::Configuration, "", "Opens an Erlang shell, which there is none of", runtime::no_virtual_machine).tools(DIAGNOSTICS).state(State::Missing("There is no Erlang virtual machine.")),
+    Command::new("list_channel_interceptors", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists channel interceptors, which there are none of", runtime::list_channel_interceptors).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("set_channel_interceptor_priorities", G::Operations, "<interceptor> <priority> [<interceptor> <priority> ...] [--timeout <timeout>]", "Orders channel interceptors, which there are none of", runtime::set_channel_interceptor_priorities).values(2, MANY),
+    Command::new("remove_classic_queue_mirroring_from_policies", G::Policies, "[--timeout <timeout>]", "Removes keys for mirrored queues from policies, which have none", runtime::remove_mirroring),
+    Command::new("reset_node_auth_attempt_metrics", G::Monitoring, "", "Forgets how many logins were tried", runtime::reset_auth_attempts).tools(DIAGNOSTICS),
+
     Command::new("list", G::Plugins, "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]", "Lists plugins and which of them are enabled", plugins::list).values(0, 1).tools(PLUGINS).needs(Needs::Nothing)
         .options(&[
             Opt::switch("verbose", "more of each").short('v'), Opt::switch("minimal", "only names").short('m'),
@@ -435,10 +508,16 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("rebalance", G::Queues, "< all | quorum | stream > [--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Spreads leaders over the nodes", replicas::rebalance).values(1, 1).tools(QUEUES).framed().options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("reclaim_quorum_memory", G::Queues, " [--vhost <vhost>] <quorum queue>", "Lets a quorum queue give back memory", replicas::reclaim_quorum_memory).values(1, 1).tools(QUEUE_TOOLS).state(State::NoEffect("Queues give back memory by themselves.")),
     Command::new("stream_status", G::Streams, "[--vhost <vhost>] [--tracking] <stream>", "Shows the replicas of a stream", replicas::stream_status).values(1, 1).tools(&[Diagnostics, Queues, Streams]).framed().options(&[Opt::switch("tracking", "offsets of consumers")]).state(State::Missing("There are no streams yet.")),
-    Command::new("add_replica", G::Streams, "[--vhost <vhost>] <stream> <node> [--timeout <timeout>]", "Adds a replica to a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
-    Command::new("delete_replica", G::Streams, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a stream", replicas::no_streams).values(2, 2).tools(STREAMS).state(State::Missing("There are no streams yet.")),
-    Command::new("restart_stream", G::Streams, "[--vhost <vhost>] <stream>", "Chooses the leader of a stream again", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
-    Command::new("coordinator_status", G::Streams, "", "Shows what coordinates streams", replicas::no_streams).tools(&[Diagnostics, Streams]).state(State::Missing("There are no streams yet.")),
+    Command::new("add_replica", G::Streams, "[--vhost <vhost>] <stream> <node> [--timeout <timeout>]", "Adds a replica to a stream", replicas::add_replica).values(2, 2).tools(STREAMS).state(NO_STREAM),
+    Command::new("delete_replica", G::Streams, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a stream", replicas::delete_replica).values(2, 2).tools(STREAMS).state(NO_STREAM),
+    Command::new("restart_stream", G::Streams, "[--vhost <vhost>] <stream>", "Chooses the leader of a stream again", replicas::restart_stream).values(1, 1).tools(STREAMS).options(&[Opt::text("preferred-leader-node", "the node to lead")]).state(NO_STREAM),
+    Command::new("coordinator_status", G::Streams, "", "Shows what coordinates streams", replicas::coordinator_status).tools(&[Diagnostics, Streams]).framed().state(NO_STREAM),
+    Command::new("grow", G::Streams, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--errors-only]", "Adds replicas of streams on a node", replicas::grow_streams).values(2, 2).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
+    Command::new("shrink", G::Streams, "<node> [--errors-only]", "Removes replicas of streams from a node", replicas::shrink_streams).values(1, 1).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
+    Command::new("transfer_leadership", G::Streams, "[--vhost <vhost>] <stream> <node>", "Lets another node lead a stream", replicas::transfer_stream).values(2, 2).tools(STREAMS).state(NO_STREAM),
+    Command::new("transfer_leadership", G::Queues, "[--vhost <vhost>] <queue> <node> [--timeout <timeout>]", "Lets another node lead a quorum queue", replicas::transfer_leadership).values(2, 2).tools(QUEUES).state(State::OneNode),
+    Command::new("force_checkpoint", G::Queues, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Writes checkpoints of quorum queues, whose log makes room by itself", replicas::force_checkpoint).tools(QUEUES).options(PATTERNS),
+    Command::new("grow_to_count", G::Queues, "<node_count> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Gives queues that many replicas", replicas::grow_to_count).values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("add_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Creates a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("delete_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Deletes a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("await_online_quorum_plus_one", G::Upgrade, "", "Waits until every quorum queue can lose this node", replicas::await_online_quorum_plus_one).tools(&[Upgrade]).state(State::OneNode),

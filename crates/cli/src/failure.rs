@@ -28,6 +28,8 @@ pub(crate) enum Shape {
     Error,
     /// As it is.
     Plain,
+    /// Not at all: it only ends a command that was to do nothing.
+    Silent,
 }
 
 /// A failure of a command.
@@ -65,6 +67,11 @@ impl Failure {
     /// Only the text.
     pub(crate) fn plain(code: u8, text: impl Into<String>) -> Self {
         Self::new(code, Shape::Plain, text)
+    }
+
+    /// The end of a command that was to ask the node nothing.
+    pub(crate) fn silent() -> Self {
+        Self::new(0, Shape::Silent, "")
     }
 
     /// A vhost that is not there.

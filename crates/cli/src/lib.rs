@@ -11,12 +11,15 @@
     reason = "JSON, terms and kinds of errors are data: what is not named is treated alike, also what may be added"
 )]
 
+mod aliases;
 mod arguments;
 mod call;
 mod catalogue;
 mod commands;
 pub mod completion;
 pub mod document;
+mod eval;
+mod external;
 mod failure;
 mod help;
 mod node;
@@ -110,7 +113,16 @@ pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .collect::<String>(),
         );
     }
-    let arguments = Arguments::read(tool, words);
+    let mut arguments = Arguments::read(tool, words);
+    match aliases::expand(tool, &arguments) {
+        Ok(None) => {}
+        Ok(Some(words)) => arguments = Arguments::read(tool, words),
+        Err(problem) => {
+            // There is nobody else to tell.
+            let _ = writeln!(std::io::stderr(), "{problem}");
+        }
+    }
+    let arguments = arguments;
     let Some(name) = arguments.name.clone() else {
         return help::without_command(tool, &arguments);
     };
@@ -156,11 +168,7 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
         node,
     };
     if call.arguments.has("dry-run") {
-        call.say(&format!(
-            "Would run {} and change nothing now",
-            command.name
-        ));
-        return Ok(());
+        return dry_run(&mut call);
     }
     check_state(&mut call, command.needs)?;
     let mut output = (command.run)(&mut call)?;
@@ -170,6 +178,20 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
     let with_headers = !call.arguments.has("silent") && !call.arguments.has("no-table-headers");
     call.print(&call.formatter.format(&output, with_headers));
     Ok(())
+}
+
+/// Says what the command would say first, and lets it ask the node nothing.
+fn dry_run(call: &mut Call) -> Result<(), Failure> {
+    if call.command.needs == Needs::Nothing {
+        let name = call.command.name;
+        call.say(&format!("Would run {name} and change nothing now"));
+        return Ok(());
+    }
+    call.node.stay_dry();
+    match (call.command.run)(call) {
+        Err(failure) if failure.shape != Shape::Silent => Err(failure),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Checks that the broker is as the command needs it.
@@ -217,6 +239,7 @@ fn report(tool: Tool, command: &Command, arguments: &Arguments, failure: &Failur
         Shape::State => format!("Error: {text}\n{}", usage()),
         Shape::Error => format!("Error:\n{text}\n"),
         Shape::Plain => format!("{text}\n"),
+        Shape::Silent => String::new(),
     };
     // There is nobody else to tell.
     let _ = std::io::stderr().write_all(text.as_bytes());

@@ -11,11 +11,15 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest wait for an answer, unless the command says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a node may take to say where its data is, and how long that may be.
+const DIRECTORY_PATIENCE: Duration = Duration::from_secs(2);
+const DIRECTORY_BYTES_MAX: u64 = 4_096;
 
 /// Longest header line of an answer.
 const LINE_BYTES_MAX: u64 = 16 << 10;
@@ -29,6 +33,8 @@ pub(crate) struct Node {
     /// What the operation is called when it takes too long.
     operation: String,
     stream: Option<BufReader<UnixStream>>,
+    /// Nothing is asked.
+    is_dry: bool,
 }
 
 /// An answer.
@@ -90,6 +96,25 @@ impl Node {
             patience: patience.unwrap_or(PATIENCE),
             operation: operation.to_owned(),
             stream: None,
+            is_dry: false,
+        }
+    }
+
+    /// Asks nothing from now on: the first request ends the command.
+    pub(crate) fn stay_dry(&mut self) {
+        self.is_dry = true;
+    }
+
+    /// The secret that the node is shown.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub(crate) fn secret(&self) -> io::Result<String> {
+        match &self.secret {
+            Some(secret) => Ok(secret.clone()),
+            None => Ok(std::fs::read_to_string(self.place.control_secret())?
+                .trim()
+                .to_owned()),
         }
     }
 
@@ -121,6 +146,9 @@ impl Node {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: Option<&Json>) -> Result<Answer, Failure> {
+        if self.is_dry {
+            return Err(Failure::silent());
+        }
         if self.patience.is_zero() {
             return Err(self.too_late());
         }
@@ -140,15 +168,12 @@ impl Node {
 
     fn exchange(&mut self, method: &str, path: &str, body: Option<&Json>) -> io::Result<Answer> {
         if self.stream.is_none() {
-            let stream = connect(&self.place)?;
+            let stream = self.connect()?;
             stream.set_read_timeout(Some(self.patience))?;
             stream.set_write_timeout(Some(self.patience))?;
             self.stream = Some(BufReader::new(stream));
         }
-        let secret = match &self.secret {
-            Some(secret) => secret.clone(),
-            None => std::fs::read_to_string(self.place.control_secret())?,
-        };
+        let secret = self.secret()?;
         let body = body.map(Json::to_string).unwrap_or_default();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: node\r\nAuthorization: Secret {}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -158,6 +183,30 @@ impl Node {
         let stream = self.stream.as_mut().expect("it was opened above");
         stream.get_mut().write_all(request.as_bytes())?;
         read_answer(stream)
+    }
+
+    /// Connects to the node where it should be, or where a process of its name says that it is.
+    fn connect(&mut self) -> io::Result<UnixStream> {
+        let error = match connect(&self.place) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let is_absent = matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        );
+        if !is_absent || self.place.is_certain {
+            return Err(error);
+        }
+        let Some(directory) = directory_of(&self.place) else {
+            return Err(error);
+        };
+        let own_list = self.place.data_dir.join("enabled_plugins");
+        if self.place.enabled_plugins == own_list {
+            self.place.enabled_plugins = directory.join("enabled_plugins");
+        }
+        self.place.data_dir = directory;
+        connect(&self.place)
     }
 
     fn too_late(&self) -> Failure {
@@ -228,6 +277,33 @@ fn connect(place: &Place) -> io::Result<UnixStream> {
     UnixStream::connect(short)
 }
 
+/// The data directory of a running node, as it says itself. A process of another user is believed by root only.
+#[cfg(target_os = "linux")]
+fn directory_of(place: &Place) -> Option<PathBuf> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::net::SocketAddr;
+    let address = SocketAddr::from_abstract_name(place.directory_socket()).ok()?;
+    let stream = UnixStream::connect_addr(&address).ok()?;
+    stream.set_read_timeout(Some(DIRECTORY_PATIENCE)).ok()?;
+    let other = rustix::net::sockopt::socket_peercred(&stream).ok()?.uid;
+    let own = rustix::process::geteuid();
+    if !own.is_root() && !other.is_root() && own != other {
+        return None;
+    }
+    let mut path = Vec::new();
+    stream
+        .take(DIRECTORY_BYTES_MAX)
+        .read_to_end(&mut path)
+        .ok()?;
+    (!path.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(path)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn directory_of(_place: &Place) -> Option<PathBuf> {
+    None
+}
+
 fn read_answer(stream: &mut BufReader<UnixStream>) -> io::Result<Answer> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let first = read_line(stream)?;
@@ -278,6 +354,7 @@ pub(crate) fn unreachable(place: &Place, what: &str, suggestion: &str) -> Failur
     let Place {
         node_name,
         data_dir,
+        ..
     } = place;
     let host = node_name.split_once('@').map_or("", |(_, host)| host);
     let home = std::env::var("HOME").unwrap_or_default();

@@ -104,6 +104,7 @@ impl Printer {
             | Term::Float(_)
             | Term::Binary(_)
             | Term::Pid(_)
+            | Term::Fun(_)
             | Term::List(_)
             | Term::Tuple(_)
             | Term::Map(_) => self.text.push_str(&flat),
@@ -234,7 +235,12 @@ fn is_simple(term: &Term) -> bool {
     match term {
         Term::List(items) | Term::Tuple(items) => items.is_empty(),
         Term::Map(pairs) => pairs.is_empty(),
-        Term::Atom(_) | Term::Int(_) | Term::Float(_) | Term::Binary(_) | Term::Pid(_) => true,
+        Term::Atom(_)
+        | Term::Int(_)
+        | Term::Float(_)
+        | Term::Binary(_)
+        | Term::Pid(_)
+        | Term::Fun(_) => true,
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Term {
     Map(Vec<(Self, Self)>),
     /// `<0.1.0>`
     Pid(String),
+    /// A function of an expression that is evaluated, by its number there.
+    Fun(usize),
 }
 
 impl Term {
@@ -33,6 +35,11 @@ impl Term {
 
     pub(crate) fn text(text: impl AsRef<str>) -> Self {
         Self::Binary(text.as_ref().as_bytes().to_vec())
+    }
+
+    /// Text as a list of its characters.
+    pub(crate) fn characters(text: &str) -> Self {
+        Self::List(text.chars().map(|c| Self::int(u32::from(c))).collect())
     }
 
     pub(crate) fn int(value: impl Into<i128>) -> Self {
@@ -124,6 +131,7 @@ impl Term {
             ),
             Self::Float(value) => Json::from(*value),
             Self::Binary(bytes) => Json::from(String::from_utf8_lossy(bytes)),
+            Self::Fun(_) => Json::from(self.to_string()),
             Self::List(items) => Self::object_of(items).unwrap_or_else(|| list_json(items)),
             Self::Tuple(items) => list_json(items),
             Self::Map(pairs) => Json::Object(
@@ -154,9 +162,12 @@ impl Term {
         match self {
             Self::Atom(text) | Self::Pid(text) => text.clone(),
             Self::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Int(_) | Self::Float(_) | Self::List(_) | Self::Tuple(_) | Self::Map(_) => {
-                self.to_string()
-            }
+            Self::Int(_)
+            | Self::Float(_)
+            | Self::List(_)
+            | Self::Tuple(_)
+            | Self::Map(_)
+            | Self::Fun(_) => self.to_string(),
         }
     }
 
@@ -187,7 +198,8 @@ impl Term {
                 });
                 format!("#{{{pairs}}}")
             }
-            Self::Float(_) | Self::Int(_) => self.to_string(),
+            Self::Float(value) => float(*value),
+            Self::Int(_) | Self::Fun(_) => self.to_string(),
             Self::Atom(_) | Self::Binary(_) | Self::Pid(_) => self.plain(),
         }
     }
@@ -230,13 +242,17 @@ impl Term {
     pub(crate) fn inspect(&self) -> String {
         match self {
             Self::Atom(text) if matches!(text.as_str(), "true" | "false" | "nil") => text.clone(),
-            Self::Atom(text) if is_plain_atom(text) => format!(":{text}"),
+            Self::Atom(text) if is_elixir_atom(text) => format!(":{text}"),
             Self::Atom(text) => format!(":\"{}\"", escaped(text, '"')),
             Self::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => format!("\"{}\"", escaped(text, '"')),
                 Err(_) => format!("<<{}>>", joined(bytes, ", ", u8::to_string)),
             },
-            Self::List(items) => format!("[{}]", joined(items, ", ", Self::inspect)),
+            Self::List(items) => match (text_of(items), keywords(items)) {
+                (Some(text), _) => format!("~c\"{}\"", escaped(&text, '"')),
+                (None, Some(pairs)) => format!("[{pairs}]"),
+                (None, None) => format!("[{}]", joined(items, ", ", Self::inspect)),
+            },
             Self::Tuple(items) => format!("{{{}}}", joined(items, ", ", Self::inspect)),
             Self::Map(pairs) => {
                 let pairs = joined(pairs, ", ", |(key, value)| match key {
@@ -246,9 +262,73 @@ impl Term {
                 format!("%{{{pairs}}}")
             }
             Self::Pid(pid) => format!("#PID{pid}"),
-            Self::Int(_) | Self::Float(_) => self.to_string(),
+            Self::Float(value) => float(*value),
+            Self::Int(_) | Self::Fun(_) => self.to_string(),
         }
     }
+
+    /// As Erlang's `~w` writes it: text as its bytes or characters.
+    pub(crate) fn flat(&self) -> String {
+        match self {
+            Self::Binary(bytes) => format!("<<{}>>", joined(bytes, ",", u8::to_string)),
+            Self::List(items) => format!("[{}]", joined(items, ",", Self::flat)),
+            Self::Tuple(items) => format!("{{{}}}", joined(items, ",", Self::flat)),
+            Self::Map(pairs) => {
+                let pairs = joined(pairs, ",", |(key, value)| {
+                    format!("{} => {}", key.flat(), value.flat())
+                });
+                format!("#{{{pairs}}}")
+            }
+            Self::Atom(_) | Self::Int(_) | Self::Float(_) | Self::Pid(_) | Self::Fun(_) => {
+                self.to_string()
+            }
+        }
+    }
+}
+
+/// The text of a list of printable characters, if it is one.
+pub(crate) fn text_of(items: &[Term]) -> Option<String> {
+    let code = |item: &Term| match item {
+        Term::Int(code) => u32::try_from(*code).ok().and_then(char::from_u32),
+        _ => None,
+    };
+    let text: String = items.iter().map(code).collect::<Option<_>>()?;
+    // As Erlang sees it: Latin 1 is text, more is not.
+    let is_latin = text.chars().all(|c| u32::from(c) < 256);
+    (!text.is_empty() && is_latin && is_printable(&text)).then_some(text)
+}
+
+/// A list of pairs of atoms and values, as Elixir shows it.
+fn keywords(items: &[Term]) -> Option<String> {
+    let pair = |item: &Term| match item {
+        Term::Tuple(pair) => match pair.as_slice() {
+            [Term::Atom(key), value] if is_plain_atom(key) => {
+                Some(format!("{key}: {}", value.inspect()))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let pairs: Vec<String> = items.iter().map(pair).collect::<Option<_>>()?;
+    (!pairs.is_empty()).then(|| pairs.join(", "))
+}
+
+/// Whether Elixir writes an atom without quotes.
+fn is_elixir_atom(text: &str) -> bool {
+    let mut chars = text.chars();
+    let is_name = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '@'));
+    is_name || is_operator(text)
+}
+
+/// An atom that Elixir writes without quotes though Erlang does not.
+fn is_operator(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| matches!(c, '+' | '-' | '*' | '/' | '<' | '>' | '=' | '|' | '&' | '!'))
 }
 
 /// A key in Elixir's syntax, which has quotes if it is no plain word.
@@ -276,7 +356,7 @@ impl fmt::Display for Term {
             Self::Atom(text) if is_plain_atom(text) => f.write_str(text),
             Self::Atom(text) => write!(f, "'{}'", escaped(text, '\'')),
             Self::Int(value) => value.fmt(f),
-            Self::Float(value) => f.write_str(&float(*value)),
+            Self::Float(value) => f.write_str(&shortest(*value)),
             Self::Binary(bytes) if bytes.is_empty() => f.write_str("<<>>"),
             Self::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) if is_printable(text) => {
@@ -285,14 +365,58 @@ impl fmt::Display for Term {
                 }
                 Ok(_) | Err(_) => write!(f, "<<{}>>", joined(bytes, ",", u8::to_string)),
             },
-            Self::List(items) => write!(f, "[{}]", joined(items, ",", Self::to_string)),
+            Self::List(items) => match text_of(items) {
+                Some(text) => write!(f, "\"{}\"", escaped(&text, '"')),
+                None => write!(f, "[{}]", joined(items, ",", Self::to_string)),
+            },
             Self::Tuple(items) => write!(f, "{{{}}}", joined(items, ",", Self::to_string)),
             Self::Map(pairs) => {
                 let pairs = joined(pairs, ",", |(key, value)| format!("{key} => {value}"));
                 write!(f, "#{{{pairs}}}")
             }
             Self::Pid(pid) => f.write_str(pid),
+            Self::Fun(number) => write!(f, "#Fun<erl_eval.{number}>"),
         }
+    }
+}
+
+/// A float as Erlang writes it: with an exponent where that is shorter.
+fn shortest(value: f64) -> String {
+    let scientific = format!("{value:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let digits = mantissa.replace('.', "");
+    let exponent: i64 = exponent.parse().unwrap_or_default();
+    let (length, place) = (digits.len() as i64, exponent + 1);
+    let with_exponent = || {
+        let (first, rest) = digits.split_at(1);
+        let rest = if rest.is_empty() { "0" } else { rest };
+        format!("{sign}{first}.{rest}e{exponent}")
+    };
+    let cost = exponent.to_string().len() as i64 + if length == 1 { 3 } else { 2 };
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());
+    if value == 0.0 {
+        format!("{sign}0.0")
+    } else if place <= 0 {
+        if place == 0 || 2 - place <= cost {
+            format!("{sign}0.{}{digits}", zeros(-place))
+        } else {
+            with_exponent()
+        }
+    } else if place >= length {
+        if place - length + 2 <= cost {
+            format!("{sign}{digits}{}.0", zeros(place - length))
+        } else {
+            with_exponent()
+        }
+    } else {
+        let (whole, fraction) = digits.split_at(usize::try_from(place).unwrap_or_default());
+        format!("{sign}{whole}.{fraction}")
     }
 }
 
@@ -370,6 +494,40 @@ mod tests {
         assert_eq!(written(Term::Float(2.0)), "2.0");
         let pairs = Term::Map(vec![(Term::atom("k"), Term::atom("v"))]);
         assert_eq!(written(Term::List(vec![pairs])), "[#{k => v}]");
+    }
+
+    #[test]
+    fn floats_are_as_short_as_erlang_writes_them() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (-0.5, "-0.5"),
+            (0.6, "0.6"),
+            (0.05, "0.05"),
+            (0.000_01, "1.0e-5"),
+            (60.0, "60.0"),
+            (1000.0, "1.0e3"),
+            (1024.0, "1024.0"),
+            (1e10, "1.0e10"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (12.5, "12.5"),
+        ] {
+            assert_eq!(shortest(value), text);
+        }
+    }
+
+    #[test]
+    fn characters_and_keywords_are_seen_as_such() {
+        let place = Term::List(vec![
+            Term::pair("file", Term::characters("a.erl")),
+            Term::pair("line", Term::int(7)),
+        ]);
+        assert_eq!(place.inspect(), "[file: ~c\"a.erl\", line: 7]");
+        assert_eq!(place.to_string(), "[{file,\"a.erl\"},{line,7}]");
+        assert_eq!(Term::atom("/").inspect(), ":/");
+        assert_eq!(Term::atom("X").inspect(), ":X");
+        assert_eq!(Term::atom("a-b").inspect(), ":\"a-b\"");
+        assert_eq!(Term::List(vec![Term::int(1)]).to_string(), "[1]");
+        assert_eq!(Term::characters("ab").flat(), "[97,98]");
     }
 
     #[test]

@@ -106,6 +106,18 @@ impl Decoder {
     /// # Errors
     /// It is not one, or the passphrase is wrong.
     pub fn decode(&self, base64: &str) -> Result<String, &'static str> {
+        self.decode_with(base64, text_of_term)
+    }
+
+    /// What `read` makes of the bytes behind a value in base 64: an Erlang term in the external format.
+    ///
+    /// # Errors
+    /// It is not one, or the passphrase is wrong.
+    pub fn decode_with<T>(
+        &self,
+        base64: &str,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, &'static str> {
         const WRONG: &str = "the value or the passphrase is wrong";
         let mut bytes = Vec::new();
         if base64.len() <= VALUE_SIZE_MAX_BYTES {
@@ -120,7 +132,7 @@ impl Decoder {
             .into_iter()
             .find_map(|scheme| {
                 let key = scheme.key(&self.passphrase, salt);
-                text_of_term(&scheme.cipher.decrypt(&key, vector, encrypted)?)
+                read(&scheme.cipher.decrypt(&key, vector, encrypted)?)
             })
             .ok_or(WRONG)
     }
@@ -138,8 +150,19 @@ impl Scheme {
         let mut term = vec![131, 109];
         term.extend((text.len() as u32).to_be_bytes());
         term.extend(text.as_bytes());
+        self.encode_bytes(passphrase, salt, vector, &term)
+    }
+
+    /// Encrypts a term in Erlang's external format, in base 64. `salt` and `vector` must be random.
+    pub fn encode_bytes(
+        self,
+        passphrase: &str,
+        salt: [u8; SALT_SIZE],
+        vector: [u8; VECTOR_SIZE],
+        term: &[u8],
+    ) -> String {
         let key = self.key(passphrase, &salt);
-        let encrypted = self.cipher.encrypt(&key, &vector, &term);
+        let encrypted = self.cipher.encrypt(&key, &vector, term);
         encode_base64(&[&salt[..], &vector, &encrypted].concat())
     }
 

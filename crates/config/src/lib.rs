@@ -20,6 +20,7 @@ pub mod variables;
 
 mod classic;
 mod env_file;
+mod environment;
 pub mod log;
 mod metadata;
 mod place;
@@ -27,6 +28,7 @@ mod report;
 mod settings;
 mod surroundings;
 
+pub use environment::Environment;
 pub use error::{ConfigError, Problem};
 pub use log::{LogLevel, LogSettings};
 pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
@@ -34,8 +36,8 @@ pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DiskFreeLimit,
-    ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark, Permissions,
-    PrometheusSettings, Secret, Settings, TcpListenOptions, VhostUser,
+    EnabledPlugins, ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark,
+    Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions, VhostUser,
 };
 pub use surroundings::{Process, Surroundings};
 
@@ -60,6 +62,8 @@ const SYSTEM_CONFIG_FILE: &str = "/etc/rabbitmq/rabbitmq";
 const SYSTEM_ADVANCED_FILE: &str = "/etc/rabbitmq/advanced.config";
 /// Further files, read in the order of their names.
 const SYSTEM_CONFIG_DIR: &str = "/etc/rabbitmq/conf.d";
+/// Where packages keep the list of enabled plugins.
+const SYSTEM_PLUGINS_FILE: &str = "/etc/rabbitmq/enabled_plugins";
 /// Where packages keep data.
 const SYSTEM_DATA_BASE: &str = "/var/lib/rabbitmq/mnesia";
 
@@ -157,8 +161,20 @@ fn load_files(
     let log = std::mem::take(&mut draft.log);
     finish_log(&mut draft, log, surroundings, &mut problems);
     match draft.finish() {
-        Ok(settings) if problems.is_empty() => Ok(Loaded {
-            settings,
+        Ok(mut settings) if problems.is_empty() => Ok(Loaded {
+            settings: {
+                let by_key = values
+                    .iter()
+                    .map(|value| (value.key.as_str(), value.value.as_str()));
+                settings.environment = Environment::new(&by_key.collect(), &settings);
+                settings.config_files = surroundings
+                    .file
+                    .iter()
+                    .cloned()
+                    .chain(read.clone())
+                    .collect();
+                settings
+            },
             files: surroundings.file.iter().cloned().chain(read).collect(),
             values,
             notes,
@@ -401,6 +417,10 @@ fn apply_variables(
         None => problems.push(Problem::NoDataDirectory),
     }
     let settings = &mut draft.settings;
+    settings.enabled_plugins_file = enabled_plugins_file(surroundings, &settings.data_dir);
+    settings.enabled_plugins = surroundings
+        .variable("RABBITMQ_ENABLED_PLUGINS")
+        .map(|names| EnabledPlugins::parse(&names));
     if let Some(path) = surroundings.variable("RABBITMQ_MOTD_FILE") {
         settings.motd_file = Some(path.into());
     }
@@ -424,6 +444,18 @@ fn apply_variables(
             }),
         }
     }
+}
+
+/// `RABBITMQ_ENABLED_PLUGINS_FILE`, or the package's file if there is one, or a file in the data directory.
+fn enabled_plugins_file(surroundings: &dyn Surroundings, data_dir: &Path) -> PathBuf {
+    if let Some(path) = surroundings.variable("RABBITMQ_ENABLED_PLUGINS_FILE") {
+        return PathBuf::from(path);
+    }
+    let system = Path::new(SYSTEM_PLUGINS_FILE);
+    if surroundings.is_file(system) {
+        return system.to_owned();
+    }
+    data_dir.join("enabled_plugins")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

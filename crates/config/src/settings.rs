@@ -1,5 +1,6 @@
 //! The settings themselves: plain data with defaults, which the rest of the node trusts.
 
+use super::environment::Environment;
 use super::log::LogSettings;
 use super::metadata::MetadataSettings;
 use super::{AMQP_PORT, MANAGEMENT_PORT, PROMETHEUS_PORT};
@@ -119,6 +120,39 @@ pub struct Settings {
     pub open_files_max: Option<u64>,
     /// Number of shards; `None` leaves it to the node.
     pub shards: Option<NonZeroU16>,
+    /// The file with the list of enabled plugins, which need not exist.
+    pub enabled_plugins_file: PathBuf,
+    /// The plugins that are enabled from the start on, which that file says then; `None` leaves it as it is.
+    pub enabled_plugins: Option<EnabledPlugins>,
+    /// Files that were read, in order.
+    pub config_files: Vec<PathBuf>,
+    /// All of it in Erlang's terms.
+    pub environment: Environment,
+}
+
+/// What `RABBITMQ_ENABLED_PLUGINS` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnabledPlugins {
+    /// `ALL`
+    All,
+    /// These and no others.
+    These(Vec<String>),
+}
+
+impl EnabledPlugins {
+    /// Reads `ALL`, or names with commas or blanks between them.
+    pub(crate) fn parse(text: &str) -> Self {
+        if text.trim() == "ALL" {
+            return Self::All;
+        }
+        let names = text.split([',', ' ']).map(str::trim);
+        Self::These(
+            names
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
 }
 
 /// A user whom new vhosts let in (`default_users`).
@@ -220,6 +254,10 @@ impl Default for Settings {
             keeps_pid_file: false,
             open_files_max: None,
             shards: None,
+            enabled_plugins_file: PathBuf::new(),
+            enabled_plugins: None,
+            config_files: Vec::new(),
+            environment: Environment::default(),
         }
     }
 }

@@ -92,6 +92,9 @@ fn nothing_given_gives_the_defaults() {
     let expected = Settings {
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
+        enabled_plugins_file: "/home/anna/.local/state/warrenmq/rabbit@box/enabled_plugins".into(),
+        config_files: loaded.settings.config_files.clone(),
+        environment: loaded.settings.environment.clone(),
         pid_file: "/home/anna/.local/state/warrenmq/rabbit@box.pid".into(),
         ..Settings::default()
     };
@@ -333,6 +336,11 @@ fn every_key_can_be_set() {
         keeps_pid_file: false,
         open_files_max: None,
         shards: NonZeroU16::new(3),
+        enabled_plugins_file: "/home/anna/.local/state/warrenmq/rabbit@box/enabled_plugins".into(),
+        enabled_plugins: None,
+        // These have tests of their own.
+        config_files: settings.config_files.clone(),
+        environment: settings.environment.clone(),
     };
     assert_eq!(settings, expected);
 }
@@ -827,4 +835,39 @@ fn variables_without_effect_are_named_and_those_of_others_left_alone() {
         refused.to_string(),
         "environment variable RABBITMQ_SSL_CERTFILE cannot be set: set ssl_options.certfile in rabbitmq.conf"
     );
+}
+
+#[test]
+fn plugins_are_listed_where_the_variables_say() {
+    let own = "/home/anna/.local/state/warrenmq/rabbit@box/enabled_plugins";
+    for (variables, system, file) in [
+        (&[][..], false, own),
+        (&[], true, "/etc/rabbitmq/enabled_plugins"),
+        (
+            &[("RABBITMQ_ENABLED_PLUGINS_FILE", "/x/list")],
+            true,
+            "/x/list",
+        ),
+    ] {
+        let mut written = around(variables, "");
+        if system {
+            written.files.insert("/etc/rabbitmq/enabled_plugins", "[].");
+        }
+        let settings = load(&written).unwrap().settings;
+        assert_eq!(settings.enabled_plugins_file, Path::new(file));
+        assert_eq!(
+            Place::find(&written, None).unwrap().enabled_plugins,
+            Path::new(file)
+        );
+    }
+    let enabled = |names| {
+        let variables = [("RABBITMQ_ENABLED_PLUGINS", names)];
+        load(&around(&variables, ""))
+            .unwrap()
+            .settings
+            .enabled_plugins
+    };
+    assert_eq!(enabled("ALL"), Some(EnabledPlugins::All));
+    let two = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(enabled("a, b"), Some(EnabledPlugins::These(two.to_vec())));
 }

@@ -80,8 +80,8 @@ variables! {
     Accepted "SERVICE_RESTART", "", "For services of Windows.";
     Accepted "PLUGINS_DIR", "", "What RabbitMQ has in plugins is part of the program.";
     Accepted "PLUGINS_EXPAND_DIR", "", "The same.";
-    Accepted "ENABLED_PLUGINS_FILE", "", "The same.";
-    Accepted "ENABLED_PLUGINS", "", "The same.";
+    Honoured "ENABLED_PLUGINS_FILE", "`/etc/rabbitmq/enabled_plugins` if it is there, else `enabled_plugins` in the data directory", "The list of enabled plugins, as a term.";
+    Honoured "ENABLED_PLUGINS", "", "Plugins to enable at the start, with commas between them, or `ALL`; the list says the same from then on.";
     Accepted "FEATURE_FLAGS", "", "All feature flags are always on.";
     Accepted "FEATURE_FLAGS_FILE", "", "The same.";
     Accepted "QUORUM_DIR", "", "Everything durable is in the data directory's one log.";

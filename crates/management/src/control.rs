@@ -76,10 +76,7 @@ impl Control {
         lifecycle: Arc<Lifecycle>,
         started: Instant,
     ) -> io::Result<Option<Self>> {
-        let place = Place {
-            node_name: settings.node_name.clone(),
-            data_dir: settings.data_dir.clone(),
-        };
+        let place = Place::of(settings);
         fs::create_dir_all(&place.data_dir)?;
         let Some(lock) = lock(&place)? else {
             return Ok(None);
@@ -97,6 +94,11 @@ impl Control {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let directory = shared.place.clone();
+        {
+            let _inside = runtime.enter();
+            runtime.spawn(tell_directory(directory));
+        }
         let accepting = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("control".to_owned())
@@ -214,6 +216,43 @@ async fn accept(shared: Arc<Shared>, listener: std::os::unix::net::UnixListener)
         }
     }
 }
+
+/// Tells tools that know no more than the node's name where its data is.
+#[cfg(target_os = "linux")]
+async fn tell_directory(place: Place) {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::SocketAddr;
+    let bound = SocketAddr::from_abstract_name(place.directory_socket())
+        .and_then(|address| std::os::unix::net::UnixListener::bind_addr(&address))
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        });
+    let listener = match bound {
+        Ok(listener) => listener,
+        Err(error) => {
+            let node = &place.node_name;
+            tracing::warn!(node, %error, "tools find this node by its data directory only: another one of its name runs on this host");
+            return;
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((mut stream, _)) => {
+                let path = place.data_dir.as_os_str().as_bytes();
+                // Whoever does not listen does not want to know.
+                let told = tokio::io::AsyncWriteExt::write_all(&mut stream, path);
+                let _ = tokio::time::timeout(HEADER_TIMEOUT, told).await;
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
+        }
+    }
+}
+
+/// There is no such namespace here: tools find the node by its data directory.
+#[cfg(not(target_os = "linux"))]
+async fn tell_directory(_place: Place) {}
 
 async fn drive(shared: Arc<Shared>, stream: UnixStream) {
     let service = service_fn(|request| respond(Arc::clone(&shared), request));

@@ -27,6 +27,10 @@ struct Management {
 /// A listener's address cannot be bound, or there are no threads to be had.
 pub fn start(node: &Handle, control: Option<&Control>) -> Result<Vec<Box<dyn Service>>, NodeError> {
     let state = Arc::new(State::new(node.clone()));
+    plugins::enforce(&state).map_err(|source| NodeError::System {
+        what: "write the list of enabled plugins",
+        source,
+    })?;
     if is_enabled(&state, plugins::MANAGEMENT)? {
         open_listeners(&state)?;
     }

@@ -3,7 +3,7 @@
 use crate::sessions::Sessions;
 use crate::statistics::Statistics;
 use base::Name;
-use node::config::ManagementSettings;
+use node::config::{DiskFreeLimit, ManagementSettings};
 use node::{Handle, Listeners};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
@@ -19,6 +19,8 @@ pub(crate) struct State {
     listeners: RwLock<Listeners>,
     /// Where metrics are told now.
     metrics_listeners: RwLock<Listeners>,
+    /// The limit of free disk space from before it was no longer watched.
+    pub(crate) disk_limit_before: Mutex<Option<DiskFreeLimit>>,
     /// What serves the listeners of the API, while there are any.
     pub(crate) threads: Mutex<Option<Runtime>>,
     /// The same of the metrics.
@@ -34,6 +36,7 @@ impl State {
             sessions: Sessions::default(),
             listeners: RwLock::default(),
             metrics_listeners: RwLock::default(),
+            disk_limit_before: Mutex::default(),
             threads: Mutex::default(),
             metrics_threads: Mutex::default(),
             node,

@@ -177,7 +177,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/*", GET, Management, health::ok;
     "health/checks/quorum-queues-without-elected-leaders/vhost/*", GET, Management, health::ok;
     "health/checks/quorum-queues-without-elected-leaders/vhost/*/pattern/*", GET, Management, health::ok;
-    "health/checks/is-in-service", GET, Management, health::ok;
+    "health/checks/is-in-service", GET, Management, health::in_service;
     "health/checks/below-node-connection-limit", GET, Management, health::below_connection_limit;
     "health/checks/ready-to-serve-clients", GET, Management, health::ready_to_serve;
     "health/checks/reached-target-cluster-size", GET, Management, health::ok;
@@ -191,6 +191,18 @@ static CONTROL_ENDPOINTS: &[Endpoint] = endpoints! {
     "authenticate", POST, Administrator, control::authenticate_user;
     "plugins", GET_PUT, Administrator, plugins::enabled;
     "watermarks", PUT, Administrator, control::watermarks;
+    "environment", GET, Administrator, maintenance::environment;
+    "process", GET, Administrator, maintenance::process;
+    "certificates", GET, Administrator, maintenance::certificates;
+    "listeners/suspend", POST, Administrator, maintenance::suspend;
+    "listeners/resume", POST, Administrator, maintenance::resume;
+    "drain", POST, Administrator, maintenance::drain;
+    "revive", POST, Administrator, maintenance::revive;
+    "force-gc", POST, Administrator, maintenance::force_gc;
+    "disk-monitor", POST, Administrator, maintenance::disk_monitor;
+    "log", GET, Administrator, maintenance::log;
+    "log/level", PUT, Administrator, maintenance::log_level;
+    "log/rotate", POST, Administrator, maintenance::log_rotate;
     "queues/*/*/purge", POST, Administrator, control::purge;
     "queues/*/*/delete", POST, Administrator, control::delete;
     "connections/close", POST, Administrator, control::close_connection;

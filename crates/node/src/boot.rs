@@ -5,6 +5,7 @@ use crate::alarms::{self, Accountant, AlarmRules, Watermarks};
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::definitions;
 use crate::desk::{self, Desk};
+use crate::doors::Doors;
 use crate::edge::Edge;
 use crate::events::EventBus;
 use crate::handle::{self, Listeners};
@@ -140,13 +141,15 @@ impl EventSink for Events {
 /// Runs a node until it is told to end (SIGTERM, SIGINT, [`Lifecycle::end`]), then drains and returns. While `lifecycle` wants it
 /// stopped, the process goes on without it.
 ///
+/// `reload` reads the configuration again before each further start.
 /// `started` is when the process started, for the ready line. `release_memory` gives memory that the calling thread has freed back
 /// to the operating system; only the program knows its allocator. `services` is called at each start, when the node can be used.
 ///
 /// # Errors
 /// It cannot start the first time, or its log failed.
 pub fn run(
-    settings: &Settings,
+    settings: Settings,
+    reload: &dyn Fn() -> Result<Settings, String>,
     started: Instant,
     release_memory: fn(),
     services: StartServices<'_>,
@@ -161,9 +164,9 @@ pub fn run(
         })?;
     runtime.block_on(async {
         let mut signals = Signals::watch()?;
-        let mut node = Node::start(settings, started, release_memory, services)?;
+        let mut settings = settings;
+        let mut node = Node::start(&settings, started, release_memory, services, lifecycle)?;
         loop {
-            lifecycle.enter(Phase::Running);
             if node.serve(&mut signals, lifecycle).await? {
                 return Ok(());
             }
@@ -176,7 +179,21 @@ pub fn run(
                     return Ok(());
                 }
                 lifecycle.enter(Phase::Booting);
-                match Node::start(settings, Instant::now(), release_memory, services) {
+                settings = match reload() {
+                    Ok(settings) => settings,
+                    Err(problem) => {
+                        tracing::error!("the broker does not start: {problem}");
+                        lifecycle.failed(problem);
+                        continue;
+                    }
+                };
+                match Node::start(
+                    &settings,
+                    Instant::now(),
+                    release_memory,
+                    services,
+                    lifecycle,
+                ) {
                     Ok(node) => break node,
                     Err(error) => {
                         tracing::error!(%error, "the broker does not start");
@@ -236,6 +253,7 @@ impl Node {
         started: Instant,
         release_memory: fn(),
         services: StartServices<'_>,
+        lifecycle: &Lifecycle,
     ) -> Result<Self, NodeError> {
         let shards = settings.shards.map_or_else(shards_default, NonZeroU16::get);
         let mailboxes: Arc<[Mailbox]> = (0..=shards).map(|_| Mailbox::default()).collect();
@@ -290,6 +308,8 @@ impl Node {
             consumer_timeout_ms: settings.consumer_timeout_ms,
             accountant: Accountant::new(usize::from(shards), disk_full),
             watermarks: parking_lot::Mutex::new(Watermarks::new(settings)),
+            doors: Doors::default(),
+            is_draining: AtomicBool::new(false),
             mailboxes,
             desk: Desk::default(),
             retired: parking_lot::Mutex::default(),
@@ -399,6 +419,8 @@ impl Node {
             Arc::new(addresses.clone()),
         );
         let services = services(&handle)?;
+        // Whoever reads the ready line finds a running broker.
+        lifecycle.enter(Phase::Running);
         announce(settings, &addresses, &services, started);
         notify("READY=1");
         Ok(Self {

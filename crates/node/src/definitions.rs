@@ -100,6 +100,15 @@ pub(crate) fn import_at_start(
     Ok(())
 }
 
+/// The global parameter that says what was imported last, as it is once this file is.
+pub(crate) fn mark(file: &[u8], hashing: ContentHash) -> (Name, Json) {
+    let files = [(PathBuf::new(), file.to_vec())];
+    (
+        Name::from(IMPORTED_DEFINITIONS_HASH),
+        Json::from(hash_of(&files, hashing)),
+    )
+}
+
 fn refused(file: &Path, reason: &dyn std::error::Error) -> NodeError {
     NodeError::Definitions {
         file: file.to_owned(),

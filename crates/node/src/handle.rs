@@ -38,6 +38,9 @@ use tokio::sync::oneshot;
 /// Connections that the kernel holds for a service before they are accepted.
 const SERVICE_BACKLOG: i32 = 1024;
 
+/// How long listeners may take to be open again.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A running node.
 #[derive(Clone)]
 pub struct Handle {
@@ -162,6 +165,45 @@ impl Handle {
         *self.shared.watermarks.lock() = watermarks;
     }
 
+    /// Closes the listeners for clients, whose connections stay. Returns when they are closed.
+    pub async fn suspend_listeners(&self) {
+        self.shared.doors.close().await;
+        tracing::warn!("client listeners were suspended");
+    }
+
+    /// Opens the listeners for clients again. False if one cannot be opened in time; it is tried on.
+    pub async fn resume_listeners(&self) -> bool {
+        let opened = tokio::time::timeout(REOPEN_TIMEOUT, self.shared.doors.open()).await;
+        tracing::warn!(all = opened.is_ok(), "client listeners were resumed");
+        opened.is_ok()
+    }
+
+    /// Whether the node is in maintenance.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Puts the node into maintenance: closes its listeners for clients, then their connections.
+    pub async fn drain(&self) {
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        self.suspend_listeners().await;
+        for connection in self.connections().await {
+            let reason = "Node was put into maintenance mode".to_owned();
+            self.close_connection(connection.details.id, reason).await;
+        }
+    }
+
+    /// Ends the maintenance. False as for [`Handle::resume_listeners`].
+    pub async fn revive(&self) -> bool {
+        self.shared.is_draining.store(false, Ordering::Relaxed);
+        self.resume_listeners().await
+    }
+
+    /// Gives memory that is free back to the operating system, as far as the calling thread has any.
+    pub fn release_memory(&self) {
+        (self.shared.release_memory)();
+    }
+
     /// Carries out a metadata command; durable things are on stable storage when it returns. Permissions are the caller's matter.
     ///
     /// # Errors
@@ -237,6 +279,27 @@ impl Handle {
         self.propose_batch(user, BatchKind::Definitions, &commands)
             .await
             .map_err(|refused| ImportError::refused(&commands, refused))
+    }
+
+    /// The same, unless this file was the last one that was imported so. True if it was imported now.
+    ///
+    /// # Errors
+    /// As [`Handle::import_definitions`].
+    pub async fn import_changed_definitions(
+        &self,
+        user: &Name,
+        file: &[u8],
+    ) -> Result<bool, ImportError> {
+        let (name, hash) = crate::definitions::mark(file, self.settings.definitions.hashing);
+        if self.metadata().global_parameter(&name) == Some(&hash) {
+            return Ok(false);
+        }
+        let mut commands = crate::definitions::read(file, None, user)?;
+        commands.push(MetadataCommand::PutGlobalParameter { name, value: hash });
+        self.propose_batch(user, BatchKind::Definitions, &commands)
+            .await
+            .map_err(|refused| ImportError::refused(&commands, refused))?;
+        Ok(true)
     }
 
     /// A connection on behalf of a user who may use the vhost.

@@ -24,6 +24,7 @@ mod connection_driver;
 mod definitions;
 mod desk;
 mod direct;
+mod doors;
 mod edge;
 mod erase;
 mod events;

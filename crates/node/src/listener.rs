@@ -3,6 +3,7 @@
 //! A plain client is handed over at once. What comes before the protocol, a PROXY header or a TLS handshake, is done here, in a task for each
 //! client on the `edge` threads, so that no shard waits for it or computes it; the shard gets a client that can begin.
 
+use crate::doors::Door;
 use crate::file_reserve::{FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 use crate::mailbox::Mail;
 use crate::shared::Shared;
@@ -161,18 +162,26 @@ impl Entrance {
     }
 }
 
-/// Accepts until the task is dropped.
+/// Accepts until the task is dropped, while the node's doors are open.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    mut listener: TcpListener,
     shared: Arc<Shared>,
     options: ListenOptions,
     entrance: Entrance,
 ) {
     let mut failing = false;
     let reserve = FileReserve::against(FileUser::Client);
+    let mut door = shared.doors.door();
     let entering = Arc::new(Semaphore::new(ENTERING_MAX));
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = door.close_wanted() => {
+                listener = reopened(listener, &mut door, options).await;
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 let is_last = reserve.is_touched_by(&stream);
                 failing &= is_last;
@@ -212,6 +221,33 @@ pub(crate) async fn accept(
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::error!(%error, "cannot accept connections");
+                }
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Closes a listener, and opens it at the same address when the door opens again.
+async fn reopened(listener: TcpListener, door: &mut Door, options: ListenOptions) -> TcpListener {
+    let address = listener.local_addr();
+    drop(listener);
+    door.is_now(false);
+    let mut failing = false;
+    loop {
+        door.open_wanted().await;
+        let opened = address
+            .as_ref()
+            .map_err(|error| io::Error::from(error.kind()))
+            .and_then(|address| TcpListener::from_std(bind(*address, options)?));
+        match opened {
+            Ok(listener) => {
+                door.is_now(true);
+                return listener;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(?address, %error, "cannot listen again");
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }

@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::alarms::{Accountant, Watermarks};
 use crate::desk::Desk;
+use crate::doors::Doors;
 use crate::events::EventBus;
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::StoredMessage;
@@ -14,7 +15,7 @@ use broker::queue_arguments::QueueType;
 use frontend_amqp091::counts::Traffic;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use store::Handle;
 
@@ -55,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) consumer_timeout_ms: u64,
     pub(crate) accountant: Accountant,
     pub(crate) watermarks: Mutex<Watermarks>,
+    /// The listeners for clients.
+    pub(crate) doors: Doors,
+    /// The node is in maintenance: no client is to be here.
+    pub(crate) is_draining: AtomicBool,
     /// What happened in queues that are gone.
     pub(crate) retired: Mutex<Retired>,
     pub(crate) started: Instant,

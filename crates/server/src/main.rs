@@ -10,12 +10,12 @@ mod log;
 
 use clap::{Parser, Subcommand};
 use cli::Tool;
-use config::Process;
+use config::{Process, Settings};
 use config_command::ConfigCommand;
 use daemon::PidFile;
 use management::Control;
 use node::{Handle, Lifecycle, NodeError};
-use std::cell::Cell;
+use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -261,22 +261,50 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
     let is_service = kind == ProcessKind::Service || is_detached;
     let _pid_file = is_service.then(|| PidFile::write(settings)).transpose()?;
     log_start(&loaded);
-    let log_publisher = Cell::new(log.publisher);
+    let log_publisher = Arc::new(Mutex::new(log.publisher));
     let lifecycle = Arc::new(Lifecycle::default());
     let control = Control::open(settings, Arc::clone(&lifecycle), started);
     let services = |handle: &Handle| {
         let mut services = management::start(handle, control.as_ref())?;
-        if let Some(publisher) = log_publisher.take() {
-            let started = publisher.start(handle.clone());
-            services.push(started.map_err(|source| NodeError::System {
-                what: "start thread of the log exchange",
-                source,
-            })?);
-        }
+        let publisher = log::exchange::start(&log_publisher, handle.clone());
+        services.extend(publisher.map_err(|source| NodeError::System {
+            what: "start thread of the log exchange",
+            source,
+        })?);
         Ok(services)
     };
-    node::run(settings, started, release_memory, &services, &lifecycle)?;
+    let reload = || reload(settings);
+    node::run(
+        settings.clone(),
+        &reload,
+        started,
+        release_memory,
+        &services,
+        &lifecycle,
+    )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration again for a broker that starts again in this process, which began with `first`.
+fn reload(first: &Settings) -> Result<Settings, String> {
+    let loaded = config::load(&Process).map_err(|error| config::BootFailure(&error).to_string())?;
+    let settings = &loaded.settings;
+    if settings.node_name != first.node_name || settings.data_dir != first.data_dir {
+        return Err(format!(
+            "this process is node {} with data directory {}, and the configuration names node {} with {}: end the process and start it again",
+            first.node_name,
+            first.data_dir.display(),
+            settings.node_name,
+            settings.data_dir.display(),
+        ));
+    }
+    log_start(&loaded);
+    if settings.log != first.log {
+        tracing::warn!(
+            "what the configuration says of the log has changed: it holds when the process starts again"
+        );
+    }
+    Ok(loaded.settings)
 }
 
 /// What an operator wants to find in a log first.

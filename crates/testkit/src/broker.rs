@@ -105,7 +105,16 @@ impl Broker {
         Ok(())
     }
 
-    fn spawn(&self) -> anyhow::Result<Child> {
+    /// Replaces the lines in its rabbitmq.conf now, for a broker that is started again in its process.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn rewrite(&mut self, settings: &str) -> anyhow::Result<()> {
+        self.configure(settings);
+        self.write_settings().map(drop)
+    }
+
+    fn write_settings(&self) -> anyhow::Result<PathBuf> {
         let conf = self.directory.path().join("rabbitmq.conf");
         let mut settings = format!(
             "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
@@ -115,6 +124,11 @@ impl Broker {
         );
         settings.push_str(&self.settings);
         std::fs::write(&conf, settings).context("write rabbitmq.conf")?;
+        Ok(conf)
+    }
+
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let conf = self.write_settings()?;
         let binary = binary()?;
         let mut command = match self.wrapper.split_first() {
             None => Command::new(&binary),

@@ -347,6 +347,10 @@ fn normal(mode: Mode, said: &Said) -> Said {
 }
 
 fn label(line: &str) -> String {
+    // Files are somewhere else each time.
+    if line.starts_with(" * /") {
+        return " * <path>".to_owned();
+    }
     let line = normal_line(line);
     let label = line.split(": ").next().unwrap_or_default();
     label.to_owned()

@@ -25,7 +25,7 @@ pub(crate) fn cluster_status(call: &mut Call) -> Done {
         "disk_nodes": [node],
         "feature_flags": flags,
         "listeners": { node.as_str(): status["listeners"] },
-        "maintenance_status": { node.as_str(): "not under maintenance" },
+        "maintenance_status": { node.as_str(): maintenance(&status) },
         "partitions": {},
         "running_nodes": [node],
         "versions": { node.as_str(): {
@@ -66,7 +66,10 @@ fn cluster_text(node: &str, cluster: &Json) -> String {
     nodes::heading(&mut text, "CPU Cores");
     text.push_str(&format!("Node: {node}, available CPU cores: {cores}\n"));
     nodes::heading(&mut text, "Maintenance status");
-    text.push_str(&format!("Node: {node}, status: not under maintenance\n"));
+    text.push_str(&format!(
+        "Node: {node}, status: {}\n",
+        plain(&cluster["maintenance_status"][node])
+    ));
     nodes::heading(&mut text, "Alarms");
     nodes::items(&mut text, &cluster["alarms"], nodes::alarm);
     nodes::heading(&mut text, "Network Partitions");
@@ -85,6 +88,14 @@ fn cluster_text(node: &str, cluster: &Json) -> String {
         )
     });
     text
+}
+
+fn maintenance(status: &Json) -> &'static str {
+    if status["is_under_maintenance"] == true {
+        "marked for maintenance"
+    } else {
+        "not under maintenance"
+    }
 }
 
 pub(crate) fn set_cluster_name(call: &mut Call) -> Done {
@@ -174,13 +185,6 @@ pub(crate) fn deprecated(call: &mut Call) -> Done {
         call.command.name
     ));
     Ok(Output::Nothing)
-}
-
-pub(crate) fn rotate_logs(_call: &mut Call) -> Done {
-    Err(Failure::error(
-        UNAVAILABLE,
-        "This command does not rotate logs anymore [deprecated]",
-    ))
 }
 
 pub(crate) fn node_health_check(call: &mut Call) -> Done {

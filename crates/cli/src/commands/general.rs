@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::command::{HashAlgorithm, PasswordHash};
 
 /// The release of RabbitMQ whose commands these are.
-const VERSION: &str = "4.3.6";
+pub(super) const VERSION: &str = "4.3.6";
 
 pub(crate) fn help(call: &mut Call) -> Done {
     if call.arguments.has("list-commands") {

@@ -454,3 +454,38 @@ pub(crate) fn list_consumers(call: &mut Call) -> Done {
     };
     Ok(table(call, &columns, &items))
 }
+
+/// What can be listed, for expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Queues,
+    Exchanges,
+    Connections,
+    Channels,
+}
+
+/// The columns of an item; all that there are without a choice. The error is a column that does not exist.
+pub(super) fn cells_of(
+    kind: Kind,
+    item: &Json,
+    chosen: Option<&[String]>,
+    node: &str,
+) -> Result<Vec<(&'static str, Term)>, String> {
+    let table = match kind {
+        Kind::Queues => QUEUES,
+        Kind::Exchanges => EXCHANGES,
+        Kind::Connections => CONNECTIONS,
+        Kind::Channels => CHANNELS,
+    };
+    let cell = |(name, from): &Column| (*name, from.cell(item, node));
+    match chosen {
+        None => Ok(table.iter().map(cell).collect()),
+        Some(names) => names
+            .iter()
+            .map(|wanted| {
+                let found = table.iter().find(|(name, _)| name == wanted);
+                found.map(cell).ok_or_else(|| wanted.clone())
+            })
+            .collect(),
+    }
+}

@@ -118,8 +118,8 @@ fn find(call: &mut Call) -> Result<Plugins, Failure> {
 
 /// The list in the file; without a file, everything that is built in.
 fn read_file(call: &Call) -> Result<BTreeSet<String>, Failure> {
-    let path = call.node.place.enabled_plugins();
-    match std::fs::read_to_string(&path) {
+    let path = &call.node.place.enabled_plugins;
+    match std::fs::read_to_string(path) {
         Ok(text) => Ok(text
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .filter(|word| !word.is_empty())
@@ -354,10 +354,11 @@ fn change(
 }
 
 fn write_file(call: &Call, wanted: &BTreeSet<String>) -> Result<(), Failure> {
-    let path = call.node.place.enabled_plugins();
+    let path = &call.node.place.enabled_plugins;
     let list = Term::atoms(wanted.iter().cloned());
-    std::fs::create_dir_all(&call.node.place.data_dir)
-        .and_then(|()| std::fs::write(&path, format!("{list}.\n")))
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, format!("{list}.\n")))
         .map_err(|error| Failure::error(FILE, format!("cannot write {}: {error}", path.display())))
 }
 
@@ -407,7 +408,7 @@ pub(crate) fn directories(call: &mut Call) -> Done {
         "Listing plugin directories used by node {}",
         call.node.name()
     ));
-    let file = call.node.place.enabled_plugins().display().to_string();
+    let file = call.node.place.enabled_plugins.display().to_string();
     Ok(Output::Report {
         text: format!(
             "Plugin archives directory: none, plugins are built in\nPlugin expansion directory: none, plugins are built in\nEnabled plugins file: {file}"

@@ -66,14 +66,14 @@ pub(crate) fn quorum_status(call: &mut Call) -> Done {
     if queue["type"] != "quorum" {
         return Err(not_quorum());
     }
-    // One copy needs no log of its own: it is always the leader, and what it has is committed.
-    let mut row = vec![
-        Term::atom(call.node.name()),
-        Term::atom("leader"),
-        Term::atom("voter"),
-    ];
+    Ok(single_member(call.node.name()))
+}
+
+/// One copy needs no log of its own: it is always the leader, and what it has is committed.
+pub(super) fn single_member(node: &str) -> Output {
+    let mut row = vec![Term::atom(node), Term::atom("leader"), Term::atom("voter")];
     row.resize(STATUS_COLUMNS.len(), Term::int(0));
-    Ok(Output::rows(&STATUS_COLUMNS, vec![row]))
+    Output::rows(&STATUS_COLUMNS, vec![row])
 }
 
 /// Membership of a queue that has one member, on this node.
@@ -121,11 +121,7 @@ const CHANGE_COLUMNS: [&str; 4] = ["vhost", "name", "size", "result"];
 /// Every queue has its one member already.
 pub(crate) fn grow(call: &mut Call) -> Done {
     let (node, which) = (call.value(0).to_owned(), call.value(1).to_owned());
-    if which != "all" && which != "even" {
-        return Err(Failure::usage(format!(
-            "{which} is no strategy: all or even"
-        )));
-    }
+    expect_strategy(&which)?;
     call.say(&format!("Growing {which} queues on {node}..."));
     Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
 }
@@ -206,7 +202,7 @@ pub(crate) fn peek(call: &mut Call) -> Done {
         call.vhost_path(),
         encode(call.value(0))
     );
-    let page = call.node.post(&path, &json!({ "limit": place }))?.ok()?;
+    let page = call.node.post(&path, &json!({ "count": place }))?.ok()?;
     let Some(message) = page["messages"]
         .as_array()
         .and_then(|all| all.get(place - 1))
@@ -255,6 +251,166 @@ pub(crate) fn stream_status(call: &mut Call) -> Done {
             "Cannot get stream status of a queue that is no stream",
         )),
     }
+}
+
+/// What is asked of a stream: no queue is one yet.
+fn of_stream(call: &mut Call, banner: &str, refusal: impl Fn(&str) -> String) -> Done {
+    call.say(banner);
+    match find(call)? {
+        None => Err(Failure::plain(
+            DATA,
+            "Object (queue, stream, exchange, etc) was not found",
+        )),
+        Some(queue) => {
+            let kind = queue["type"].as_str().unwrap_or_default();
+            Err(Failure::error(UNAVAILABLE, refusal(kind)))
+        }
+    }
+}
+
+pub(crate) fn add_replica(call: &mut Call) -> Done {
+    let (stream, node) = (call.value(0), call.value(1));
+    let banner = format!("Adding a replica for stream {stream} on node {node}...");
+    of_stream(call, &banner, |kind| {
+        format!("Cannot add replicas to {kind} queues")
+    })
+}
+
+pub(crate) fn delete_replica(call: &mut Call) -> Done {
+    let (stream, node) = (call.value(0), call.value(1));
+    let banner = format!("Removing a replica of queue {stream} on node {node}...");
+    of_stream(call, &banner, |kind| {
+        format!("Cannot delete replicas from a {kind} queue")
+    })
+}
+
+pub(crate) fn restart_stream(call: &mut Call) -> Done {
+    let banner = format!("Restarting stream {}...", call.value(0));
+    of_stream(call, &banner, |kind| {
+        format!("{{:not_supported_for_type, :rabbit_{kind}_queue}}")
+    })
+}
+
+pub(crate) fn coordinator_status(call: &mut Call) -> Done {
+    call.say("Status of stream coordinator ...");
+    // The node has to be there.
+    call.node.get("/control/node/ping")?.ok()?;
+    Err(Failure::error(
+        UNAVAILABLE,
+        "coordinator_not_started_or_available",
+    ))
+}
+
+pub(crate) fn grow_streams(call: &mut Call) -> Done {
+    let (node, which) = (call.value(0).to_owned(), call.value(1).to_owned());
+    expect_strategy(&which)?;
+    call.say(&format!("Growing {which} streams on {node}..."));
+    Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
+}
+
+pub(crate) fn shrink_streams(call: &mut Call) -> Done {
+    call.say(&format!("Shrinking streams on {}...", call.value(0)));
+    Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
+}
+
+fn expect_strategy(which: &str) -> Result<(), Failure> {
+    match which {
+        "all" | "even" => Ok(()),
+        other => {
+            let text = format!("strategy '{other}' is not recognised.");
+            Err(Failure::usage(Term::text(text).inspect()))
+        }
+    }
+}
+
+/// Leadership stays where it is: there is one node.
+pub(crate) fn transfer_leadership(call: &mut Call) -> Done {
+    let (name, node) = (call.value(0).to_owned(), call.value(1).to_owned());
+    call.say(&format!(
+        "Transferring leadership of quorum queue {name} to node {node}..."
+    ));
+    let reason = if expect(call)?["type"] != "quorum" {
+        "Cannot transfer leadership of a non-quorum queue"
+    } else if node == call.node.name() {
+        "The target node is already the leader of this queue"
+    } else {
+        "unknown_member"
+    };
+    Err(Failure::error(UNAVAILABLE, reason))
+}
+
+pub(crate) fn transfer_stream(call: &mut Call) -> Done {
+    call.say(&format!(
+        "Transferring leadership of stream {} to node {}...",
+        call.value(0),
+        call.value(1)
+    ));
+    let queue = expect(call)?;
+    let kind = queue["type"].as_str().unwrap_or_default();
+    Err(Failure::error(
+        UNAVAILABLE,
+        format!("Cannot transfer leadership of a {kind} queue"),
+    ))
+}
+
+/// The quorum queues whose virtual host and name match the options.
+fn matching(call: &mut Call) -> Result<Vec<Json>, Failure> {
+    let pattern = |call: &Call, option: &str| {
+        let text = call.arguments.option(option).unwrap_or(".*").to_owned();
+        regex::Regex::new(&text).map_err(|error| Failure::argument(format!("{text}: {error}")))
+    };
+    let (vhosts, names) = (
+        pattern(call, "vhost-pattern")?,
+        pattern(call, "queue-pattern")?,
+    );
+    let mut queues = call.list("/api/queues?columns=name,vhost,type")?;
+    let matches = |queue: &Json, key: &str, pattern: &regex::Regex| {
+        queue[key]
+            .as_str()
+            .is_some_and(|text| pattern.is_match(text))
+    };
+    queues.retain(|queue| {
+        queue["type"] == "quorum"
+            && matches(queue, "vhost", &vhosts)
+            && matches(queue, "name", &names)
+    });
+    Ok(queues)
+}
+
+/// Checkpoints shorten what a restart has to read of a queue's own log; the one log here makes room by itself.
+pub(crate) fn force_checkpoint(call: &mut Call) -> Done {
+    call.say("Forcing checkpoint for all matching quorum queues...");
+    let columns = ["vhost", "name", "result"];
+    let rows = matching(call)?.into_iter().map(|queue| {
+        let mut row = super::cells(&queue, &["vhost", "name"]);
+        row.push(Term::Tuple(vec![Term::atom("ok")]));
+        row
+    });
+    let rows = if call.arguments.has("errors-only") {
+        Vec::new()
+    } else {
+        rows.collect()
+    };
+    Ok(Output::rows(&columns, rows).marking_empty())
+}
+
+pub(crate) fn grow_to_count(call: &mut Call) -> Done {
+    let which = call.value(1).to_owned();
+    let count = call.value(0).to_owned();
+    if count.parse::<u32>().is_ok_and(|count| count == 0) {
+        let text = format!("node count '{count}' must be greater than 0.");
+        return Err(Failure::usage(Term::text(text).inspect()));
+    }
+    if count.parse::<u32>().is_err() {
+        let text = format!("node count '{count}' is not a number.");
+        return Err(Failure::usage(Term::text(text).inspect()));
+    }
+    expect_strategy(&which)?;
+    call.say(&format!(
+        "Growing {which} quorum queues on {count} nodes..."
+    ));
+    // Each queue has as many replicas as there are nodes.
+    Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
 }
 
 /// Streams are not there yet.

@@ -1,10 +1,11 @@
 //! Settings of a running node, and definitions.
 
 use super::Done;
-use crate::Failure;
 use crate::call::Call;
-use crate::failure::{DATA, FILE, UNAVAILABLE};
+use crate::failure::{DATA, FILE, SOFTWARE, UNAVAILABLE};
 use crate::output::Output;
+use crate::term::Term;
+use crate::{Failure, external};
 use config::size;
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -86,9 +87,37 @@ pub(crate) fn set_disk_free_limit(call: &mut Call) -> Done {
     Ok(Output::Nothing)
 }
 
+/// How a file of definitions is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    /// A term in Erlang's external format.
+    Erlang,
+}
+
+impl Format {
+    fn of(call: &Call) -> Result<Self, Failure> {
+        let name = call.arguments.option("format").unwrap_or("json");
+        match name.to_ascii_lowercase().as_str() {
+            "json" => Ok(Self::Json),
+            "erlang" => Ok(Self::Erlang),
+            _ => Err(Failure::argument(
+                "Bad argument: Format should be either json or erlang",
+            )),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Erlang => "Erlang term",
+        }
+    }
+}
+
 pub(crate) fn export_definitions(call: &mut Call) -> Done {
     let target = call.value(0).to_owned();
-    expect_json(call)?;
+    let format = Format::of(call)?;
     if target != "-" {
         let directory = Path::new(&target).parent();
         if let Some(directory) =
@@ -100,33 +129,34 @@ pub(crate) fn export_definitions(call: &mut Call) -> Done {
             )));
         }
         call.say(&format!(
-            "Exporting definitions in JSON to a file at \"{target}\" ..."
+            "Exporting definitions in {} to a file at \"{target}\" ...",
+            format.name()
         ));
     }
-    let definitions = call.node.get("/api/definitions")?.ok()?.to_string();
+    let definitions = call.node.get("/api/definitions")?.ok()?;
+    let bytes = match format {
+        Format::Json => definitions.to_string().into_bytes(),
+        Format::Erlang => external::encode(&Term::from_json(&definitions)).ok_or_else(|| {
+            Failure::error(SOFTWARE, "the definitions have no form as an Erlang term")
+        })?,
+    };
     if target == "-" {
-        return Ok(Output::line(definitions));
+        call.print_bytes(&bytes);
+        return Ok(Output::line(if format == Format::Json { "\n" } else { "" }));
     }
-    std::fs::write(&target, definitions)
+    std::fs::write(&target, bytes)
         .map_err(|error| Failure::error(FILE, format!("cannot write {target}: {error}")))?;
     Ok(Output::Nothing)
 }
 
-fn expect_json(call: &Call) -> Result<(), Failure> {
-    match call.arguments.option("format") {
-        None => Ok(()),
-        Some(format) if format.eq_ignore_ascii_case("json") => Ok(()),
-        Some(other) => Err(Failure::usage(format!(
-            "format '{other}' is not supported: definitions are JSON here"
-        ))),
-    }
-}
-
 pub(crate) fn import_definitions(call: &mut Call) -> Done {
-    expect_json(call)?;
+    let format = Format::of(call)?;
     let source = call.value(0).to_owned();
-    let text = if source.is_empty() || source == "-" {
-        call.say("Importing definitions in JSON from standard input ...");
+    let bytes = if source.is_empty() || source == "-" {
+        call.say(&format!(
+            "Importing definitions in {} from standard input ...",
+            format.name()
+        ));
         call.input()?
     } else {
         if !Path::new(&source).exists() {
@@ -135,18 +165,34 @@ pub(crate) fn import_definitions(call: &mut Call) -> Done {
             )));
         }
         call.say(&format!(
-            "Importing definitions in JSON from a file at \"{source}\" ..."
+            "Importing definitions in {} from a file at \"{source}\" ...",
+            format.name()
         ));
         std::fs::read(&source)
             .map_err(|error| Failure::error(FILE, format!("cannot read {source}: {error}")))?
     };
-    let definitions: Json = serde_json::from_slice(&text).map_err(|error| {
-        Failure::error(
-            DATA,
-            format!("Failed to deserialise input (format: JSON) (error: {error})"),
-        )
-    })?;
-    match call.node.post("/api/definitions", &definitions)?.refused() {
+    let definitions: Json = match format {
+        Format::Json => serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::error(
+                DATA,
+                format!("Failed to deserialise input (format: JSON) (error: {error})"),
+            )
+        })?,
+        Format::Erlang => external::decode(&bytes)
+            .ok_or_else(|| {
+                Failure::error(
+                    DATA,
+                    "Failed to deserialise input (format: Erlang): it is no term",
+                )
+            })?
+            .to_json(),
+    };
+    let path = if call.arguments.has("skip-if-unchanged") {
+        "/api/definitions?skip-if-unchanged=true"
+    } else {
+        "/api/definitions"
+    };
+    match call.node.post(path, &definitions)?.refused() {
         None => Ok(Output::line(
             "Successfully started definition import. This process is asynchronous and can take some time. Watch target node logs for completion.",
         )),

@@ -200,6 +200,10 @@ async fn check(
     kind: ResourceKind,
     name: &Name,
 ) -> Result<(), ApiError> {
+    // Nobody's permissions are asked over the control socket.
+    if call.is_operator() {
+        return Ok(());
+    }
     let (metadata, vhost) = (&call.metadata, &call.vhost()?.name);
     let mut user = call.principal().clone();
     user.settle(metadata, |user| {

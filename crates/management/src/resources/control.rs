@@ -102,7 +102,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "pid" => std::process::id(),
         "os" => "Linux",
         "uptime" => node.uptime().as_secs(),
-        "is_under_maintenance" => false,
+        "is_under_maintenance" => node.is_draining(),
         "rabbitmq_version" => node::RABBITMQ_VERSION,
         "product_name" => "WarrenMQ",
         "product_version" => env!("CARGO_PKG_VERSION"),
@@ -115,7 +115,11 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "active_plugins" => super::plugins::running(&call.state),
         "data_directory" => settings.data_dir.display().to_string(),
         "raft_data_directory" => settings.data_dir.display().to_string(),
-        "config_files" => Json::List(Vec::new()),
+        "config_files" => settings
+            .config_files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<String>>(),
         "log_files" => nodes::log_files(&call),
         "alarms" => alarms(&call),
         "tags" => Json::List(Vec::new()),

@@ -4,6 +4,7 @@
 
 use crate::call::{Answer, Call, Outcome};
 use crate::error::ApiError;
+use crate::json::object;
 use base::Name;
 use definitions::Product;
 use hyper::Method;
@@ -17,6 +18,12 @@ const PRODUCT: Product = Product {
 
 pub(crate) async fn all(call: Call) -> Outcome {
     if call.method == Method::POST {
+        if call.is_operator() && call.query.is_true("skip-if-unchanged") {
+            let user = &call.user().name;
+            let node = &call.state.node;
+            let imported = node.import_changed_definitions(user, &call.body).await?;
+            return Ok(object! { "imported" => imported }.into());
+        }
         return import(&call, None).await;
     }
     written(&definitions::cluster(&call.metadata, PRODUCT))

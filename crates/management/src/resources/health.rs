@@ -66,6 +66,9 @@ pub(crate) async fn below_connection_limit(call: Call) -> Outcome {
 
 /// Whether clients are let in: the node runs, it listens, and another one may connect.
 pub(crate) async fn ready_to_serve(call: Call) -> Outcome {
+    if call.state.node.is_draining() {
+        return Err(failed(DRAINED));
+    }
     if call.state.node.amqp_listeners().all().next().is_none() {
         return Err(failed("no active listeners for AMQP/AMQPS"));
     }
@@ -148,7 +151,7 @@ pub(crate) async fn certificates(call: Call) -> Outcome {
 }
 
 /// What ceases to hold in a file before a time; what is wrong with it counts, too.
-fn expiring(file: Option<&Path>, before: i64) -> Vec<String> {
+pub(super) fn expiring(file: Option<&Path>, before: i64) -> Vec<String> {
     let Some(file) = file else {
         return Vec::new();
     };
@@ -161,10 +164,20 @@ fn expiring(file: Option<&Path>, before: i64) -> Vec<String> {
     }
 }
 
-fn shown(file: Option<&Path>) -> String {
+pub(super) fn shown(file: Option<&Path>) -> String {
     file.map(|file| file.display().to_string())
         .unwrap_or_default()
 }
+
+/// Whether clients are served: not while the node is in maintenance.
+pub(crate) async fn in_service(call: Call) -> Outcome {
+    if call.state.node.is_draining() {
+        return Err(failed(DRAINED));
+    }
+    Ok(well().into())
+}
+
+const DRAINED: &str = "node is being drained";
 
 pub(crate) async fn port(call: Call) -> Outcome {
     let Ok(wanted) = call.parameter(0).parse::<u16>() else {

@@ -11,6 +11,7 @@ pub(crate) mod exchanges;
 pub(crate) mod features;
 pub(crate) mod health;
 pub(crate) mod limits;
+pub(crate) mod maintenance;
 pub(crate) mod nodes;
 pub(crate) mod overview;
 pub(crate) mod parameters;

@@ -103,7 +103,11 @@ async fn item(call: &Call, details: &Details) -> Object {
         "contexts" => super::overview::contexts(call),
         "log_files" => log_files(call),
         "db_dir" => settings.data_dir.display().to_string(),
-        "config_files" => Json::List(Vec::new()),
+        "config_files" => settings
+            .config_files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<String>>(),
         "net_ticktime" => 60_u64,
         "enabled_plugins" => vec!["rabbitmq_management"],
         "mem_calculation_strategy" => settings.memory_calculation.as_str(),
@@ -111,7 +115,7 @@ async fn item(call: &Call, details: &Details) -> Object {
         "name" => name,
         "type" => "disc",
         "running" => true,
-        "being_drained" => false,
+        "being_drained" => node.is_draining(),
         "cluster_links" => Json::List(Vec::new()),
         "metrics_gc_queue_length" => object! {
             "connection_closed" => 0_u64,

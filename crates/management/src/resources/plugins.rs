@@ -9,9 +9,9 @@ use crate::json::object;
 use crate::service;
 use crate::state::State;
 use hyper::Method;
-use node::config::Place;
+use node::config::EnabledPlugins;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// The plugin whose work the listeners of the API are.
 pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
@@ -40,13 +40,31 @@ const OF_MANAGEMENT: [&str; 3] = [
 const NAMES_MAX: usize = 256;
 
 /// The file with the list.
-pub(crate) fn file(state: &State) -> PathBuf {
-    let settings = state.node.settings();
-    let place = Place {
-        node_name: settings.node_name.clone(),
-        data_dir: settings.data_dir.clone(),
-    };
-    place.enabled_plugins()
+pub(crate) fn file(state: &State) -> &Path {
+    &state.node.settings().enabled_plugins_file
+}
+
+/// Writes the list that the configuration asks for, if it does.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn enforce(state: &State) -> io::Result<()> {
+    match &state.node.settings().enabled_plugins {
+        None => Ok(()),
+        Some(EnabledPlugins::All) => {
+            let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
+            let names: Vec<&str> = all.collect();
+            write(state, &names)
+        }
+        Some(EnabledPlugins::These(names)) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            write(state, &names)
+        }
+    }
+}
+
+fn write(state: &State, names: &[&str]) -> io::Result<()> {
+    std::fs::write(file(state), format!("[{}].\n", names.join(",")))
 }
 
 /// The plugins that were enabled by name. `None` without a file.
@@ -96,7 +114,7 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
     if names.len() > NAMES_MAX || !names.iter().all(is_plain) {
         return Err(ApiError::bad("enabled must be a list of plugins"));
     }
-    std::fs::write(file(state), format!("[{}].\n", names.join(","))).map_err(unavailable)?;
+    write(state, &names).map_err(unavailable)?;
     if names.contains(&MANAGEMENT) {
         service::open_listeners(state).map_err(|error| ApiError::bad(error.to_string()))?;
     } else {

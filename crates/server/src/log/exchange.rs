@@ -6,6 +6,7 @@
 //! Limit: [`LINES_MAX`] lines wait; what comes beyond is not in the exchange, and the next line there says how much is missing.
 
 use node::{Handle, Service};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,20 +65,32 @@ impl Lines {
     }
 }
 
-impl Publisher {
-    /// Starts the thread that publishes.
-    ///
-    /// # Errors
-    /// The operating system refuses the thread.
-    pub(crate) fn start(self, handle: Handle) -> io::Result<Box<dyn Service>> {
-        let lines = self.lines.clone();
-        let thread = std::thread::Builder::new()
-            .name("log-exchange".to_owned())
-            .spawn(move || self.run(&handle))?;
-        Ok(Box::new(Running { lines, thread }))
-    }
+/// Where a publisher is while no broker runs.
+pub(crate) type Slot = Arc<Mutex<Option<Publisher>>>;
 
-    fn run(self, handle: &Handle) {
+/// Starts the thread of the publisher in the slot; it is there again when the thread has ended. `None` without a publisher.
+///
+/// # Errors
+/// The operating system refuses the thread.
+pub(crate) fn start(slot: &Slot, handle: Handle) -> io::Result<Option<Box<dyn Service>>> {
+    let Some(lines) = slot.lock().as_ref().map(|own| own.lines.clone()) else {
+        return Ok(None);
+    };
+    let own = Arc::clone(slot);
+    let thread = std::thread::Builder::new()
+        .name("log-exchange".to_owned())
+        .spawn(move || {
+            let taken = own.lock().take();
+            if let Some(publisher) = taken {
+                publisher.run(&handle);
+                *own.lock() = Some(publisher);
+            }
+        })?;
+    Ok(Some(Box::new(Running { lines, thread })))
+}
+
+impl Publisher {
+    fn run(&self, handle: &Handle) {
         while let Ok(Some(line)) = self.receiver.recv() {
             let mut text = String::from_utf8_lossy(&line.text).into_owned();
             let missing = self.lines.missing.swap(0, Ordering::Relaxed);

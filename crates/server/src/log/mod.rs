@@ -80,6 +80,8 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
 struct Log {
     /// By category, [`DEFAULT`] last; the order of [`CATEGORIES`].
     levels: Vec<[AtomicU8; OUTPUTS]>,
+    /// Outputs that a category has: others stay silent at every level.
+    has_output: Vec<[bool; OUTPUTS]>,
     /// Files by path, and the file of each category.
     files: BTreeMap<PathBuf, Mutex<LogFile>>,
     file_of: Vec<Option<PathBuf>>,
@@ -110,6 +112,7 @@ impl Log {
                 .and_then(|syslog| syslog.output.level),
         ];
         let mut levels = Vec::new();
+        let mut has_output = Vec::new();
         let mut file_of = Vec::new();
         let mut files = BTreeMap::new();
         for name in CATEGORIES.iter().chain([&DEFAULT]) {
@@ -133,6 +136,12 @@ impl Log {
                 };
                 AtomicU8::new(if is_on[output] && has_place { rank } else { 0 })
             };
+            has_output.push([
+                is_on[CONSOLE],
+                path.is_some(),
+                is_on[EXCHANGE],
+                is_on[SYSLOG],
+            ]);
             levels.push([
                 threshold(CONSOLE),
                 threshold(FILE),
@@ -143,6 +152,7 @@ impl Log {
         }
         Ok(Self {
             levels,
+            has_output,
             files,
             file_of,
         })
@@ -291,14 +301,14 @@ impl node::LogControl for Control {
     fn set_level(&self, category: Option<&str>, level: LogLevel) -> bool {
         let names: Vec<_> = CATEGORIES.iter().chain([&DEFAULT]).collect();
         let mut found = false;
-        for (name, levels) in names.into_iter().zip(&self.log.levels) {
+        let outputs = self.log.levels.iter().zip(&self.log.has_output);
+        for (name, (levels, has_output)) in names.into_iter().zip(outputs) {
             if category.is_some_and(|category| category != *name) {
                 continue;
             }
             found = true;
-            for output in levels {
-                // An output that is off stays off; a level of `none` can be raised only where something else is not.
-                if output.load(Ordering::Relaxed) > 0 {
+            for (output, exists) in levels.iter().zip(has_output) {
+                if *exists {
                     output.store(rank(level), Ordering::Relaxed);
                 }
             }
@@ -354,6 +364,11 @@ mod tests {
         assert!(!control.log.wants(queue, SYSLOG, Level::ERROR));
         assert!(control.set_level(None, LogLevel::Error));
         assert!(!control.log.wants(queue, CONSOLE, Level::INFO));
+        assert!(control.set_level(None, LogLevel::None));
+        assert!(!control.log.wants(queue, CONSOLE, Level::ERROR));
+        assert!(control.set_level(None, LogLevel::Info));
+        assert!(control.log.wants(queue, CONSOLE, Level::INFO));
+        assert!(!control.log.wants(queue, FILE, Level::ERROR));
     }
 
     #[test]

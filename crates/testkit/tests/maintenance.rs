@@ -1,0 +1,368 @@
+//! Operating a node by the command line tools: maintenance, stopping and starting the broker in its process, its log, its name.
+
+use anyhow::{Context, ensure};
+use client_amqp091::QueueOptions;
+use serde_json::{Value, json};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+use testkit::client::{PATIENCE, until};
+use testkit::{Broker, Client, Http, binary};
+
+/// What a tool prints; it has to succeed.
+fn run(broker: &Broker, tool: &str, words: &[&str]) -> anyhow::Result<String> {
+    said(broker.tool(tool)?.args(words))
+}
+
+fn said(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().context("run a tool")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {text}{error}");
+    Ok(text)
+}
+
+fn accepts(broker: &Broker) -> bool {
+    TcpStream::connect(broker.address()).is_ok()
+}
+
+#[tokio::test]
+async fn suspended_listeners_are_closed_and_connections_stay() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    run(&broker, "rabbitmqctl", &["suspend_listeners"])?;
+    ensure!(!accepts(&broker));
+    client.declare("q", QueueOptions::default()).await?;
+    run(&broker, "rabbitmqctl", &["resume_listeners"])?;
+    Client::connect(&broker).await?.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drained_node_has_no_clients_until_it_is_revived() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let http = Http::new(&broker);
+    let mut client = Client::connect(&broker).await?;
+    client.declare("q", QueueOptions::default()).await?;
+    run(&broker, "rabbitmq-upgrade", &["drain"])?;
+    ensure!(!accepts(&broker));
+    ensure!(client.declare("r", QueueOptions::default()).await.is_err());
+    let node = http.get("/nodes/rabbit%40localhost")?;
+    ensure!(node["being_drained"] == true, "{node}");
+    let status = run(&broker, "rabbitmqctl", &["cluster_status"])?;
+    ensure!(
+        status.contains("status: marked for maintenance"),
+        "{status}"
+    );
+    run(&broker, "rabbitmq-upgrade", &["revive"])?;
+    let status = run(&broker, "rabbitmqctl", &["status"])?;
+    ensure!(status.contains("Is under maintenance?: false"), "{status}");
+    Client::connect(&broker).await?.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_starts_again_has_read_its_configuration_again() -> anyhow::Result<()> {
+    let mut broker = Broker::start_with("heartbeat = 50\nlog.exchange = true\n")?;
+    let heartbeat = ["eval", "application:get_env(rabbit, heartbeat)."];
+    ensure!(run(&broker, "rabbitmqctl", &heartbeat)?.trim() == "{ok,50}");
+    run(&broker, "rabbitmqctl", &["stop_app"])?;
+    broker.rewrite("heartbeat = 70\nlog.exchange = true\n")?;
+    run(&broker, "rabbitmqctl", &["start_app"])?;
+    ensure!(run(&broker, "rabbitmqctl", &heartbeat)?.trim() == "{ok,70}");
+
+    // A configuration that cannot be read keeps the broker from starting, not the process from living.
+    run(&broker, "rabbitmqctl", &["stop_app"])?;
+    broker.rewrite("heartbaet = 70\n")?;
+    let refused = run(&broker, "rabbitmqctl", &["start_app"]).unwrap_err();
+    ensure!(refused.to_string().contains("heartbaet"), "{refused}");
+    broker.rewrite("heartbeat = 80\nlog.exchange = true\n")?;
+    run(&broker, "rabbitmqctl", &["start_app"])?;
+    ensure!(run(&broker, "rabbitmqctl", &heartbeat)?.trim() == "{ok,80}");
+
+    // The log is still in its exchange.
+    let mut client = Client::connect(&broker).await?;
+    client.declare("log", QueueOptions::default()).await?;
+    client.bind("log", "amq.rabbitmq.log", "#").await?;
+    run(&broker, "rabbitmqctl", &["set_log_level", "info"])?;
+    let deadline = Instant::now() + PATIENCE;
+    while client.get("log", true).await?.is_none() {
+        ensure!(
+            Instant::now() < deadline,
+            "nothing is logged to the exchange"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_log_file_is_shown_and_rotated() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("node.log");
+    let broker = Broker::start_with(&format!(
+        "log.file = {}\nlog.file.rotation.count = 3\n",
+        path.display()
+    ))?;
+    let tail = run(
+        &broker,
+        "rabbitmq-diagnostics",
+        &["-q", "log_tail", "-N", "1000"],
+    )?;
+    ensure!(tail.contains("Starting WarrenMQ"), "{tail}");
+    let one = run(
+        &broker,
+        "rabbitmq-diagnostics",
+        &["-q", "log_tail", "-N", "1"],
+    )?;
+    ensure!(one.lines().count() == 1, "{one}");
+    let stream = ["-q", "log_tail_stream", "-d", "2"];
+    let out = directory.path().join("stream");
+    let mut child = broker
+        .tool("rabbitmq-diagnostics")?
+        .args(stream)
+        .stdout(std::fs::File::create(&out)?)
+        .spawn()?;
+    // The stream begins somewhere; what is logged until it ends has to come.
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        run(&broker, "rabbitmqctl", &["set_log_level", "info"])?;
+        ensure!(Instant::now() < deadline, "the stream does not end");
+    }
+    let text = std::fs::read_to_string(&out)?;
+    ensure!(text.contains("the level of the log was set"), "{text}");
+
+    run(&broker, "rabbitmqctl", &["rotate_logs"])?;
+    ensure!(std::fs::read_dir(directory.path())?.count() > 2);
+    run(&broker, "rabbitmqctl", &["set_log_level", "none"])?;
+    let before = std::fs::metadata(&path)?.len();
+    run(&broker, "rabbitmqctl", &["suspend_listeners"])?;
+    ensure!(
+        std::fs::metadata(&path)?.len() == before,
+        "level none is silent"
+    );
+    run(&broker, "rabbitmqctl", &["set_log_level", "info"])?;
+    run(&broker, "rabbitmqctl", &["resume_listeners"])?;
+    ensure!(std::fs::metadata(&path)?.len() > before);
+    Ok(())
+}
+
+#[test]
+fn events_are_streamed() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let http = Http::new(&broker);
+    // A pipe that nobody reads would hold the tool up.
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("events");
+    let mut child = broker
+        .tool("rabbitmq-diagnostics")?
+        .args(["consume_event_stream", "-d", "3", "--pattern", "queue.*"])
+        .stdout(std::fs::File::create(&path)?)
+        .spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        http.put("/queues/%2F/watched", json!({}))?;
+        http.delete("/queues/%2F/watched")?;
+        ensure!(Instant::now() < deadline, "the stream does not end");
+    }
+    let text = std::fs::read_to_string(&path)?;
+    let events: Vec<Value> = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(
+        events
+            .iter()
+            .any(|event| event["event"] == "queue.created" && event["name"] == "watched"),
+        "{text}"
+    );
+    ensure!(!text.contains("rabbitmqctl.events"), "{text}");
+    let queues = http.get("/queues?columns=name")?;
+    ensure!(
+        !queues.to_string().contains("rabbitmqctl.events"),
+        "{queues}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_alias_stands_for_its_command() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("aliases.conf");
+    std::fs::write(&path, "# mine\nwho = list_users --silent\n")?;
+    let text = said(
+        broker
+            .tool("rabbitmqctl")?
+            .env("RABBITMQ_CLI_ALIASES_FILE", &path)
+            .arg("who"),
+    )?;
+    ensure!(text == "guest\t[administrator]\n", "{text}");
+    let option = ["--aliases-file", path.to_str().context("a path")?, "who"];
+    ensure!(run(&broker, "rabbitmqctl", &option)? == text);
+    Ok(())
+}
+
+#[test]
+fn definitions_go_out_and_in_and_unchanged_ones_are_skipped() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let http = Http::new(&broker);
+    let queue = "/queues/%2F/kept";
+    let directory = tempfile::tempdir()?;
+    for (format, length) in [("json", 9), ("erlang", 8)] {
+        http.put(
+            queue,
+            json!({ "durable": true, "arguments": { "x-max-length": length } }),
+        )?;
+        let path = directory.path().join(format);
+        let file = path.to_str().context("a path")?;
+        let rabbitmqctl = |words: &[&str]| run(&broker, "rabbitmqctl", words);
+        rabbitmqctl(&["export_definitions", file, "--format", format])?;
+        http.delete(queue)?;
+        let import = ["import_definitions", file, "--format", format];
+        let if_changed = [&import[..], &["--skip-if-unchanged"]].concat();
+        rabbitmqctl(&if_changed)?;
+        let found = http.get(queue)?;
+        ensure!(found["arguments"]["x-max-length"] == length, "{found}");
+        // What was imported last is not imported again, whatever has been deleted since.
+        http.delete(queue)?;
+        rabbitmqctl(&if_changed)?;
+        ensure!(http.get("/queues?columns=name")? == json!([]));
+        rabbitmqctl(&import)?;
+        http.get(queue)?;
+        http.delete(queue)?;
+    }
+    Ok(())
+}
+
+/// A node by its own name, with variables of its own.
+struct Named {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Named {
+    fn start(name: &str, base: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let conf = base.join("rabbitmq.conf");
+        std::fs::write(
+            &conf,
+            "listeners.tcp.local = 127.0.0.1:0\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = 0\nprometheus.tcp.listener = none\n",
+        )?;
+        let log = base.join("log");
+        let child = Command::new(binary()?)
+            .arg("server")
+            .env_remove("RABBITMQ_MNESIA_DIR")
+            .env("RABBITMQ_NODENAME", name)
+            .env("RABBITMQ_MNESIA_BASE", base)
+            .env("RABBITMQ_CONFIG_FILE", &conf)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&log)?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, log })
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let log = self.log.clone();
+        until("the node is ready", move || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains(" is ready "))
+        })
+        .await
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A tool whose surroundings say nothing of where nodes are.
+fn tool(name: &str) -> anyhow::Result<Command> {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new(binary()?);
+    command.arg0(name);
+    for variable in ["NODENAME", "MNESIA_DIR", "MNESIA_BASE", "BASE"] {
+        command.env_remove(format!("RABBITMQ_{variable}"));
+    }
+    Ok(command)
+}
+
+#[tokio::test]
+async fn a_node_is_found_by_its_name_wherever_its_data_is() -> anyhow::Result<()> {
+    let unique = |kind: &str| format!("{kind}-{}@localhost", std::process::id());
+    let (first, second) = (unique("first"), unique("second"));
+    let (base, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let nodes = [
+        Named::start(&first, base.path(), &[])?,
+        Named::start(&second, other.path(), &[])?,
+    ];
+    for node in &nodes {
+        node.ready().await?;
+    }
+    for name in [&first, &second] {
+        let text = said(tool("rabbitmqctl")?.args(["-n", name, "eval", "node()."]))?;
+        ensure!(text.trim().trim_matches('\'') == name, "{text}");
+    }
+    // Who says where the data is means that node and no other.
+    let elsewhere = tempfile::tempdir()?;
+    let refused = tool("rabbitmqctl")?
+        .env("RABBITMQ_NODENAME", &first)
+        .env("RABBITMQ_MNESIA_BASE", elsewhere.path())
+        .arg("ping")
+        .output()?;
+    ensure!(refused.status.code() == Some(69));
+    Ok(())
+}
+
+#[tokio::test]
+async fn variables_say_which_plugins_are_enabled_and_tools_agree() -> anyhow::Result<()> {
+    let base = tempfile::tempdir()?;
+    let list = base.path().join("plugins");
+    let file = list.to_str().context("a path")?;
+    let name = format!("plugins-{}@localhost", std::process::id());
+    let variables = [
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", file),
+        ("RABBITMQ_ENABLED_PLUGINS", "rabbitmq_event_exchange"),
+    ];
+    let node = Named::start(&name, base.path(), &variables)?;
+    node.ready().await?;
+    ensure!(std::fs::read_to_string(&list)? == "[rabbitmq_event_exchange].\n");
+    let mut plugins = |words: &[&str]| {
+        let mut command = tool("rabbitmq-plugins")?;
+        command.args(["-q", "-n", &name]).args(words);
+        said(command.env("RABBITMQ_ENABLED_PLUGINS_FILE", file))
+    };
+    ensure!(plugins(&["list", "-E", "-m"])?.trim() == "rabbitmq_event_exchange");
+    plugins(&["enable", "rabbitmq_management"])?;
+    ensure!(std::fs::read_to_string(&list)?.contains("rabbitmq_management"));
+    ensure!(plugins(&["list", "-E", "-m", "--offline"])?.contains("rabbitmq_management"));
+    ensure!(plugins(&["directories"])?.contains(file));
+    Ok(())
+}
+
+#[tokio::test]
+async fn secrets_of_the_process_are_not_shown() -> anyhow::Result<()> {
+    let base = tempfile::tempdir()?;
+    let name = format!("secrets-{}@localhost", std::process::id());
+    let variables = [("RABBITMQ_DEFAULT_PASS", "swordfish")];
+    let node = Named::start(&name, base.path(), &variables)?;
+    node.ready().await?;
+    for words in [
+        &["os_env"][..],
+        &["environment"],
+        &["report"],
+        &["command_line_arguments"],
+    ] {
+        let mut command = tool("rabbitmq-diagnostics")?;
+        let text = said(command.args(["-n", &name]).args(words))?;
+        ensure!(!text.contains("swordfish"), "{words:?}: {text}");
+    }
+    let mut command = tool("rabbitmq-diagnostics")?;
+    let text = said(command.args(["-n", &name, "os_env"]))?;
+    ensure!(text.contains("DEFAULT_PASS=***"), "{text}");
+    Ok(())
+}
