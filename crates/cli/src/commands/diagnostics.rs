@@ -55,9 +55,12 @@ pub(crate) fn check_running(call: &mut Call) -> Done {
         let value = json!({ "message": text });
         Ok(told(text, &value))
     } else {
-        Err(failed(format!(
-            "RabbitMQ on node {node} is not running or has not fully booted yet (check with is_booting)"
-        )))
+        Err(Failure::error(
+            UNAVAILABLE,
+            format!(
+                "RabbitMQ on node {node} is not running or has not fully booted yet (check with is_booting)"
+            ),
+        ))
     }
 }
 

@@ -375,8 +375,12 @@ pub(crate) fn stop(call: &mut Call) -> Done {
     let file = call.value(0).to_owned();
     let state = match call.node.get("/control/node/ping") {
         Err(_) if call.arguments.has("idempotent") => {
+            call.say(&format!(
+                "Stopping and halting node {} ...",
+                call.node.name()
+            ));
             return Ok(Output::line(format!(
-                "Node {} is no longer running, nothing to stop",
+                "Node {} is no longer running",
                 call.node.name()
             )));
         }
