@@ -88,6 +88,21 @@ pub enum SigningKey {
     Jwk(serde_json::Value),
 }
 
+impl SigningKey {
+    /// Reads the path of a file; `advanced.config` also has keys in PEM and in JSON.
+    fn parse(value: &str) -> Result<Self, String> {
+        let value = value.strip_prefix("plain:").unwrap_or(value);
+        if value.trim_start().starts_with("-----BEGIN ") {
+            Ok(Self::Pem(value.to_owned()))
+        } else if value.trim_start().starts_with('{') {
+            let jwk = serde_json::from_str(value).map_err(|_| "a JSON web key")?;
+            Ok(Self::Jwk(jwk))
+        } else {
+            Ok(Self::File(value.into()))
+        }
+    }
+}
+
 /// Never with what is in it: it may be a shared secret.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,8 +228,8 @@ impl ProviderSettings {
             }
             ["default_key"] => self.default_key = Some(value.to_owned()),
             ["signing_keys", id] => {
-                let file = SigningKey::File(value.into());
-                self.signing_keys.insert((*id).to_owned(), file);
+                let key = SigningKey::parse(value)?;
+                self.signing_keys.insert((*id).to_owned(), key);
             }
             ["https", option] => self.https.set(option, value)?,
             _ => return Err(unknown()),

@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::http::Http;
 use crate::settings::BackendName;
 use crate::standing::{Decider, Standing};
-use crate::{Refusal, http};
+use crate::{Refusal, http, ldap, oauth2};
 use base::Name;
 use broker::auth::{Credentials, authenticate};
 use broker::metadata::Metadata;
@@ -19,6 +19,8 @@ pub(crate) enum Backend {
     InternalLoopback,
     Dummy,
     Http(Arc<Http>),
+    Ldap(Arc<auth_ldap::Ldap>),
+    OAuth2(Arc<auth_oauth2::OAuth2>),
     Cache(Arc<Cache>),
 }
 
@@ -40,6 +42,8 @@ impl Backend {
             Self::InternalLoopback => BackendName::InternalLoopback,
             Self::Dummy => BackendName::Dummy,
             Self::Http(_) => BackendName::Http,
+            Self::Ldap(_) => BackendName::Ldap,
+            Self::OAuth2(_) => BackendName::OAuth2,
             Self::Cache(_) => BackendName::Cache,
         }
     }
@@ -81,6 +85,8 @@ impl Backend {
                     standing: Standing::plain(Decider::Http(Arc::clone(http))),
                 })
             }
+            Self::Ldap(ldap) => ldap::authenticate(ldap, &credentials.user, credentials).await,
+            Self::OAuth2(oauth2) => oauth2::authenticate(oauth2, credentials).await,
             // `Chain::new` has refused that.
             Self::Cache(_) => Err(Refusal::Failed("a cache in front of itself".to_owned())),
         }
@@ -126,6 +132,14 @@ impl Backend {
                 };
                 http.authenticate(&credentials).await?;
                 Ok((Standing::plain(Decider::Http(Arc::clone(http))), Vec::new()))
+            }
+            Self::Ldap(ldap) => {
+                let found = ldap::authenticate(ldap, user, credentials).await?;
+                Ok((found.standing, found.tags))
+            }
+            Self::OAuth2(oauth2) => {
+                let found = oauth2::authenticate(oauth2, credentials).await?;
+                Ok((found.standing, found.tags))
             }
             // `Chain::new` has refused that.
             Self::Cache(_) => Err(Refusal::Failed("a cache in front of itself".to_owned())),

@@ -9,6 +9,8 @@
 mod backend;
 mod cache;
 mod http;
+mod ldap;
+mod oauth2;
 mod settings;
 mod standing;
 
@@ -63,6 +65,8 @@ impl Chain {
         let mut shared = Shared {
             settings,
             http: None,
+            ldap: None,
+            oauth2: None,
             cache: None,
         };
         let mut links = Vec::new();
@@ -174,6 +178,8 @@ impl Tried {
 struct Shared<'a> {
     settings: &'a Settings,
     http: Option<Arc<Http>>,
+    ldap: Option<Arc<auth_ldap::Ldap>>,
+    oauth2: Option<Arc<auth_oauth2::OAuth2>>,
     cache: Option<Arc<Cache>>,
 }
 
@@ -184,8 +190,30 @@ impl Shared<'_> {
             BackendName::InternalLoopback => Backend::InternalLoopback,
             BackendName::Dummy => Backend::Dummy,
             BackendName::Http => Backend::Http(self.http()?),
+            BackendName::Ldap => Backend::Ldap(self.ldap()?),
+            BackendName::OAuth2 => Backend::OAuth2(self.oauth2()?),
             BackendName::Cache => Backend::Cache(self.cache()?),
         })
+    }
+
+    fn ldap(&mut self) -> Result<Arc<auth_ldap::Ldap>, SetupError> {
+        if let Some(ldap) = &self.ldap {
+            return Ok(Arc::clone(ldap));
+        }
+        let ldap = auth_ldap::Ldap::new(&self.settings.ldap);
+        let ldap = Arc::new(ldap.map_err(|error| SetupError(error.to_string()))?);
+        self.ldap = Some(Arc::clone(&ldap));
+        Ok(ldap)
+    }
+
+    fn oauth2(&mut self) -> Result<Arc<auth_oauth2::OAuth2>, SetupError> {
+        if let Some(oauth2) = &self.oauth2 {
+            return Ok(Arc::clone(oauth2));
+        }
+        let oauth2 = auth_oauth2::OAuth2::new(&self.settings.oauth2);
+        let oauth2 = Arc::new(oauth2.map_err(|error| SetupError(error.to_string()))?);
+        self.oauth2 = Some(Arc::clone(&oauth2));
+        Ok(oauth2)
     }
 
     fn http(&mut self) -> Result<Arc<Http>, SetupError> {

@@ -17,6 +17,10 @@ pub enum BackendName {
     Dummy,
     /// An HTTP server.
     Http,
+    /// A directory.
+    Ldap,
+    /// Tokens.
+    OAuth2,
     /// Remembers what other backends have said.
     Cache,
 }
@@ -34,8 +38,10 @@ impl BackendName {
             }
             "dummy" | "rabbit_auth_backend_dummy" => Ok(Self::Dummy),
             "http" | "rabbit_auth_backend_http" => Ok(Self::Http),
+            "ldap" | "rabbit_auth_backend_ldap" => Ok(Self::Ldap),
+            "oauth" | "oauth2" | "uaa" | "rabbit_auth_backend_oauth2" => Ok(Self::OAuth2),
             "cache" | "rabbit_auth_backend_cache" => Ok(Self::Cache),
-            _ => Err("internal, internal_loopback, http, cache or dummy".to_owned()),
+            _ => Err("internal, internal_loopback, http, ldap, oauth2, cache or dummy".to_owned()),
         }
     }
 
@@ -46,6 +52,8 @@ impl BackendName {
             Self::InternalLoopback => "rabbit_auth_backend_internal_loopback",
             Self::Dummy => "rabbit_auth_backend_dummy",
             Self::Http => "rabbit_auth_backend_http",
+            Self::Ldap => "rabbit_auth_backend_ldap",
+            Self::OAuth2 => "rabbit_auth_backend_oauth2",
             Self::Cache => "rabbit_auth_backend_cache",
         }
     }
@@ -69,6 +77,10 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `auth_cache`
     pub cache: CacheSettings,
+    /// `auth_ldap`
+    pub ldap: auth_ldap::Settings,
+    /// `auth_oauth2`
+    pub oauth2: auth_oauth2::Settings,
 }
 
 impl Default for Settings {
@@ -80,6 +92,8 @@ impl Default for Settings {
             }],
             http: HttpSettings::default(),
             cache: CacheSettings::default(),
+            ldap: auth_ldap::Settings::default(),
+            oauth2: auth_oauth2::Settings::default(),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use crate::cache::Cache;
 use crate::http::{Http, Problem};
+use crate::ldap::{self, LdapUser};
+use crate::oauth2::TokenUser;
 use crate::settings::BackendName;
 use base::Name;
 use broker::auth::{
@@ -34,6 +36,8 @@ pub(crate) struct Standing {
 pub(crate) enum Decider {
     Internal,
     Http(Arc<Http>),
+    Ldap(LdapUser),
+    OAuth2(TokenUser),
 }
 
 /// How all backends of a link stand to a user; each has to allow what it does.
@@ -65,10 +69,40 @@ impl Standings {
             name: name.clone(),
             tags: tags.clone(),
             in_metadata: self.in_metadata,
-            expires_s: None,
+            expires_s: self.expires_s(),
             authority: (!self.standings.is_empty())
                 .then(|| Arc::clone(&self) as Arc<dyn Authority>),
         }
+    }
+
+    /// When the first of its credentials ends.
+    fn expires_s(&self) -> Option<u64> {
+        let tokens = self.standings.iter().filter_map(Standing::token);
+        tokens.filter_map(TokenUser::expires_s).min()
+    }
+
+    /// The same user with a new token.
+    async fn with_token(&self, secret: &Secret) -> Result<Login, RenewFailure> {
+        let mut who = self.who.clone();
+        let mut standings = Vec::new();
+        for standing in &self.standings {
+            let mut standing = standing.clone();
+            if let Decider::OAuth2(token) = &standing.decider {
+                let renewed = token.renew(secret).await?;
+                // The tags of the old token go with it.
+                who.tags
+                    .retain(|tag| !token.tags().any(|own| own == &**tag));
+                who.tags.extend(renewed.tags().map(Box::from));
+                standing.decider = Decider::OAuth2(renewed);
+            }
+            standings.push(standing);
+        }
+        let renewed = Arc::new(Self {
+            who,
+            in_metadata: self.in_metadata,
+            standings,
+        });
+        Ok(renewed.as_login())
     }
 }
 
@@ -97,9 +131,9 @@ impl Authority for Standings {
         })
     }
 
-    fn renew(self: Arc<Self>, _secret: Secret) -> Pending<Result<Login, RenewFailure>> {
-        // None of these has credentials that end, so there is nothing to renew.
-        Box::pin(std::future::ready(Ok(self.as_login())))
+    fn renew(self: Arc<Self>, secret: Secret) -> Pending<Result<Login, RenewFailure>> {
+        // Backends whose credentials do not end have nothing to renew.
+        Box::pin(async move { self.with_token(&secret).await })
     }
 }
 
@@ -116,7 +150,19 @@ impl Standing {
         self.cache.is_none() && matches!(self.decider, Decider::Internal)
     }
 
+    /// The user's token, if that is what decides.
+    fn token(&self) -> Option<&TokenUser> {
+        match &self.decider {
+            Decider::OAuth2(token) => Some(token),
+            Decider::Internal | Decider::Http(_) | Decider::Ldap(_) => None,
+        }
+    }
+
     fn decide(&self, who: &Who, question: &Question) -> Option<Answer> {
+        // Another token of the same user may say something else, so a cache is not asked.
+        if let Some(token) = self.token() {
+            return Some(token.answer(question));
+        }
         self.cache.as_ref()?.recall(who, question)
     }
 
@@ -144,6 +190,8 @@ impl Standing {
             (Some(_), _) => BackendName::Cache,
             (None, Decider::Internal) => BackendName::Internal,
             (None, Decider::Http(_)) => BackendName::Http,
+            (None, Decider::Ldap(_)) => BackendName::Ldap,
+            (None, Decider::OAuth2(_)) => BackendName::OAuth2,
         }
         .module()
     }
@@ -175,6 +223,15 @@ impl Decider {
                 }
                 Ok(Answer::from_bool(false))
             }
+            Self::Ldap(user) => {
+                for question in each(question) {
+                    if ldap::ask(user, &question).await? {
+                        return Ok(Answer::Allowed);
+                    }
+                }
+                Ok(Answer::from_bool(false))
+            }
+            Self::OAuth2(token) => Ok(token.answer(question)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use base::Name;
-use broker::auth::{Action, Answer, Principal, Question, Secret};
+use broker::auth::{Action, Answer, Principal, Question, RenewFailure, Secret};
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::error::ResourceKind;
 use broker::vhost_metadata::VhostMetadata;
@@ -130,6 +130,7 @@ fn chain(links: &[(BackendName, &[BackendName])], http: HttpSettings) -> Arc<Cha
             authz: BackendName::Http,
             ..CacheSettings::default()
         },
+        ..Settings::default()
     };
     Chain::new(&settings).unwrap().unwrap()
 }
@@ -437,4 +438,89 @@ async fn some_backends_are_for_this_machine_or_for_nobody() {
     };
     let found = Arc::clone(&chain_1).log_in(metadata(), external).await;
     assert_eq!(found.unwrap().name, Name::from("bob"));
+}
+
+/// A token of this user, as its issuer signs it.
+fn token(user: &str, expires_s: u64, scope: &str) -> String {
+    let claims = serde_json::json!({
+        "sub": user, "aud": "rabbitmq", "exp": expires_s, "scope": scope,
+    });
+    let header = jsonwebtoken::Header {
+        kid: Some("k".to_owned()),
+        ..jsonwebtoken::Header::default()
+    };
+    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
+    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+}
+
+/// Tokens first, and then whoever the metadata knows.
+fn chain_of_tokens() -> Arc<Chain> {
+    let mut settings = Settings::default();
+    let link = |authn| Link {
+        authn,
+        authz: vec![],
+    };
+    settings.backends = vec![link(BackendName::OAuth2), link(BackendName::Internal)];
+    let oauth2 = &mut settings.oauth2;
+    oauth2.set(&["resource_server_id"], "rabbitmq").unwrap();
+    let jwk = r#"{"kty":"MAC","alg":"HS256","value":"secret"}"#;
+    oauth2.set(&["signing_keys", "k"], jwk).unwrap();
+    Chain::new(&settings).unwrap().unwrap()
+}
+
+/// In the year 2100.
+const LATER_S: u64 = 4_102_444_800;
+
+#[tokio::test]
+async fn a_token_lets_its_user_in_and_says_what_it_may_do() {
+    let chain = chain_of_tokens();
+    let scope = "rabbitmq.read:%2F/q-* rabbitmq.tag:management";
+    let anna = token("anna", LATER_S, scope);
+    let login = log_in(&chain, "whatever", &anna).await.unwrap();
+    assert_eq!((&*login.name, login.expires_s), ("anna", Some(LATER_S)));
+    assert_eq!(login.tags, [Box::from("management")]);
+    assert!(!login.in_metadata);
+    for (question, expected) in [
+        (resource("q-1", Action::Read), true),
+        (resource("q-1", Action::Any), true),
+        (resource("q-1", Action::Write), false),
+        (resource("other", Action::Read), false),
+        (Question::Vhost("/".into()), true),
+        (Question::Vhost("other".into()), false),
+    ] {
+        let answer = login.authority.as_ref().unwrap().decide(&question);
+        assert_eq!(answer, Some(Answer::from_bool(expected)), "{question:?}");
+    }
+    // What is no token is a password of the metadata.
+    assert!(log_in(&chain, "bob", "builder").await.unwrap().in_metadata);
+    let refused = log_in(&chain, "bob", &token("bob", 1, "")).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_with_what_it_says() {
+    let chain = chain_of_tokens();
+    let first = token("anna", LATER_S, "rabbitmq.tag:management");
+    let login = log_in(&chain, "anna", &first).await.unwrap();
+    let renew = async |token: &str| {
+        let authority = Arc::clone(login.authority.as_ref().unwrap());
+        authority.renew(Secret::new(token.as_bytes())).await
+    };
+    let second = token(
+        "anna",
+        LATER_S + 1,
+        "rabbitmq.tag:monitoring rabbitmq.write:*/*",
+    );
+    let renewed = renew(&second).await.unwrap();
+    assert_eq!(renewed.expires_s, Some(LATER_S + 1));
+    assert_eq!(renewed.tags, [Box::from("monitoring")]);
+    let allowed = ask(&renewed, resource("x", Action::Write)).await;
+    assert_eq!(allowed, Answer::Allowed);
+    for bad in [
+        &token("bert", LATER_S, ""),
+        &token("anna", 1, ""),
+        "nonsense",
+    ] {
+        assert!(matches!(renew(bad).await, Err(RenewFailure::Refused(_))));
+    }
 }

@@ -4,6 +4,8 @@
 //! ([`crate::schema`]): a row says where Erlang's form of its key is. Forms that differ in more than the name are listed in
 //! [`special`]. What has no key is either of another runtime ([`OF_ANOTHER_RUNTIME`]: accepted, with a line in the log) or a problem.
 
+mod backends;
+
 use crate::conf_file::Entry;
 use crate::encrypted::{Cipher, Decoder, Hash, Scheme};
 use crate::erlang::{self, Node, Term};
@@ -244,6 +246,7 @@ impl Reader<'_> {
                 }
                 _ => self.expect(node, path, "{true or false, Count}"),
             },
+            _ if self.oauth2(path, node) || self.ldap(path, node) => {}
             _ => {
                 // The listener of 3.x under its later name.
                 let Some(rest) = path.strip_prefix("rabbitmq_management.listener.") else {
@@ -661,6 +664,82 @@ mod tests {
     }
 
     #[test]
+    fn maps_of_the_oauth2_backend_have_theirs() {
+        assert_eq!(
+            entries(
+                "[{rabbitmq_auth_backend_oauth2, [
+                    {resource_server_id, <<\"rabbitmq\">>},
+                    {preferred_username_claims, [<<\"user_name\">>, <<\"email\">>]},
+                    {scope_aliases, #{<<\"a.b\">> => [<<\"x.read:*/*\">>, <<\"x.tag:management\">>], <<\"c\">> => <<\"d\">>}},
+                    {key_config, [
+                        {default_key, <<\"k1\">>},
+                        {signing_keys, #{
+                            <<\"k1\">> => {map, #{<<\"kty\">> => <<\"MAC\">>, <<\"alg\">> => <<\"HS256\">>, <<\"value\">> => <<\"s\">>}},
+                            <<\"k2\">> => {pem, <<\"-----BEGIN\">>}}},
+                        {algorithms, [<<\"HS256\">>]}]},
+                    {oauth_providers, #{<<\"keycloak\">> => [
+                        {issuer, <<\"https://keycloak\">>},
+                        {https, [{depth, 2}, {verify, verify_none}]},
+                        {discovery_endpoint_params, [{<<\"p\">>, <<\"v\">>}]},
+                        {algorithms, [<<\"RS256\">>]}]}},
+                    {resource_servers, #{<<\"prod\">> => [
+                        {extra_scopes_source, <<\"roles\">>},
+                        {oauth_provider_id, <<\"keycloak\">>}]}}
+                ]}]."
+            ),
+            [
+                "auth_oauth2.resource_server_id = rabbitmq",
+                "auth_oauth2.preferred_username_claims.1 = user_name",
+                "auth_oauth2.preferred_username_claims.2 = email",
+                "auth_oauth2.scope_aliases.a\\.b = x.read:*/* x.tag:management",
+                "auth_oauth2.scope_aliases.c = d",
+                "auth_oauth2.default_key = k1",
+                "auth_oauth2.signing_keys.k1 = {\"alg\":\"HS256\",\"kty\":\"MAC\",\"value\":\"s\"}",
+                "auth_oauth2.signing_keys.k2 = -----BEGIN",
+                "auth_oauth2.algorithms.1 = HS256",
+                "auth_oauth2.oauth_providers.keycloak.issuer = https://keycloak",
+                "auth_oauth2.oauth_providers.keycloak.https.depth = 2",
+                "auth_oauth2.oauth_providers.keycloak.https.verify = verify_none",
+                "auth_oauth2.oauth_providers.keycloak.discovery_endpoint_params.p = v",
+                "auth_oauth2.oauth_providers.keycloak.algorithms.1 = RS256",
+                "auth_oauth2.resource_servers.prod.additional_scopes_key = roles",
+                "auth_oauth2.resource_servers.prod.oauth_provider_id = keycloak",
+            ]
+        );
+    }
+
+    #[test]
+    fn binds_and_queries_of_the_ldap_backend_have_theirs() {
+        assert_eq!(
+            entries(
+                "[{rabbitmq_auth_backend_ldap, [
+                    {servers, [\"a.example\", \"b.example\"]},
+                    {user_dn_pattern, \"cn=${username},dc=x\"},
+                    {other_bind, {\"cn=admin,dc=x\", \"secret\"}},
+                    {dn_lookup_bind, anon},
+                    {ssl_options, [{cacertfile, \"/ca.pem\"}, {verify, verify_peer}]},
+                    {timeout, infinity},
+                    {vhost_access_query, {in_group, \"cn=${vhost}\"}},
+                    {tag_queries, [{administrator, {constant, false}}]}
+                ]}]."
+            ),
+            [
+                "auth_ldap.servers.1 = a.example",
+                "auth_ldap.servers.2 = b.example",
+                "auth_ldap.user_dn_pattern = cn=${username},dc=x",
+                "auth_ldap.other_bind.user_dn = cn=admin,dc=x",
+                "auth_ldap.other_bind.password = secret",
+                "auth_ldap.dn_lookup_bind = anon",
+                "auth_ldap.ssl_options.cacertfile = /ca.pem",
+                "auth_ldap.ssl_options.verify = verify_peer",
+                "auth_ldap.timeout = infinity",
+                "auth_ldap.queries.vhost_access = {in_group,\"cn=${vhost}\"}",
+                "auth_ldap.queries.tags = [{administrator,{constant,false}}]",
+            ]
+        );
+    }
+
+    #[test]
     fn what_belongs_to_erlang_is_noted() {
         let classic = read(
             "x.config",
@@ -701,7 +780,7 @@ mod tests {
             ),
             (
                 "[{rabbit, [}].",
-                "x.config:1: expected an atom, number, string, binary, list or tuple",
+                "x.config:1: expected an atom, number, string, binary, list, tuple or map",
             ),
             (
                 "[{rabbit, [{cluster_nodes, {[], ram}}]}].",

@@ -5,6 +5,9 @@
 //! listeners.tcp.default = 5672          # another
 //! default_pass = 's3cr#t'               single quotes keep # and outer spaces
 //! default_user = $(BROKER_USER)         an environment variable, whole or part of a value
+//! auth_ldap.queries.tags = '''          three single quotes keep all lines up to the next three
+//!   [{management, {constant, true}}]
+//! '''
 //! ```
 //!
 //! This module knows no key: [`super::schema`] says what they mean. It reads text that is already in memory and never a file
@@ -34,12 +37,19 @@ pub fn parse(
 ) -> (Vec<Entry>, Vec<Problem>) {
     let mut entries = Vec::new();
     let mut problems = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
         let place = Place {
             file: file.to_owned(),
             line: index + 1,
         };
-        match parse_line(line, variable) {
+        let mut rest = || lines.next().map(|(_, line)| line);
+        let parsed = match parse_block(line, &mut rest, variable) {
+            Ok(None) => parse_line(line, variable),
+            parsed => parsed,
+        };
+        match parsed {
             Ok(Some((key, value))) => entries.push(Entry { key, value, place }),
             Ok(None) => {}
             Err(LineError::Syntax(expected)) => {
@@ -65,6 +75,51 @@ enum LineError {
     UnsetVariable(String),
 }
 
+/// What opens and closes a value of several lines.
+const BLOCK: &str = "'''";
+
+/// A key whose value goes on over the following lines; `None` if this line begins none.
+fn parse_block<'a>(
+    line: &str,
+    rest: &mut dyn FnMut() -> Option<&'a str>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<(String, String)>, LineError> {
+    let line = line.trim();
+    let parts = line.split_once('=').filter(|_| !line.starts_with('#'));
+    let Some((key, first)) = parts.and_then(|(key, value)| {
+        let first = value.trim().strip_prefix(BLOCK)?;
+        Some((key, first))
+    }) else {
+        return Ok(None);
+    };
+    let mut value = first.to_owned();
+    while !value.contains(BLOCK) {
+        let next = rest().ok_or(LineError::Syntax("three closing single quotes"))?;
+        value.push('\n');
+        value.push_str(next);
+    }
+    let (value, behind) = value.split_once(BLOCK).expect("the loop has found it");
+    let behind = behind.trim_start();
+    if !behind.is_empty() && !behind.starts_with('#') {
+        return Err(LineError::Syntax(
+            "nothing but a comment behind the closing single quotes",
+        ));
+    }
+    let key = checked_key(key, variable)?;
+    Ok(Some((key, interpolate(value, variable)?)))
+}
+
+fn checked_key(key: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, LineError> {
+    let key = interpolate(key.trim(), variable)?;
+    if is_key(&key) {
+        Ok(key)
+    } else {
+        Err(LineError::Syntax(
+            "a key of letters, digits, '_' and '-', its parts joined by '.'",
+        ))
+    }
+}
+
 fn parse_line(
     line: &str,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -76,12 +131,7 @@ fn parse_line(
     let Some((key, value)) = line.split_once('=') else {
         return Err(LineError::Syntax("key = value"));
     };
-    let key = interpolate(key.trim(), variable)?;
-    if !is_key(&key) {
-        return Err(LineError::Syntax(
-            "a key of letters, digits, '_' and '-', its parts joined by '.'",
-        ));
-    }
+    let key = checked_key(key, variable)?;
     let value = value.trim();
     let value = match value.strip_prefix('\'') {
         Some(rest) => quoted(rest)?,
@@ -190,6 +240,26 @@ mod tests {
             "default_pass = ' s3cr#t '\nx = '' # empty\n",
             &[("default_pass", " s3cr#t ", 1), ("x", "", 2)],
         );
+    }
+
+    #[test]
+    fn three_quotes_keep_lines() {
+        check(
+            "a = '''\n  {x,\n   # y}\n''' # end\nb = '''one''' \nc = 1\n# d = '''\n",
+            &[
+                ("a", "\n  {x,\n   # y}\n", 1),
+                ("b", "one", 5),
+                ("c", "1", 6),
+            ],
+        );
+        let (entries, problems) = read("a = '''\nb = 1\n");
+        assert!(entries.is_empty());
+        assert!(
+            problems[0].contains("three closing single quotes"),
+            "{problems:?}"
+        );
+        let (_, problems) = read("a = '''\n''' b\nc = '''''' d");
+        assert_eq!(problems.len(), 2, "{problems:?}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn row(key: &Key) -> String {
         format!("`{}`", key.default)
     };
     let (state, meaning) = match key.state {
-        State::Honoured(_) => ("yes", key.meaning),
+        State::Honoured(_) | State::HonouredWhole(_) => ("yes", key.meaning),
         State::Accepted => ("no effect", key.meaning),
         State::Refused(reason) => ("refused", reason),
     };
@@ -72,7 +72,7 @@ pub fn explain(name: &str) -> Option<String> {
     }
     let (key, _) = schema::find(name)?;
     let (state, meaning) = match key.state {
-        State::Honoured(_) => ("honoured", key.meaning),
+        State::Honoured(_) | State::HonouredWhole(_) => ("honoured", key.meaning),
         State::Accepted => (
             "accepted without effect: it tunes a runtime that is not here",
             key.meaning,

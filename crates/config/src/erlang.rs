@@ -5,7 +5,8 @@
 //!            {default_user, <<"anna">>}]}].
 //! ```
 //!
-//! It reads atoms, numbers, strings, binaries of text, lists and tuples, and knows nothing of what they mean.
+//! It reads atoms, numbers, strings, binaries of text, lists, tuples and maps, and knows nothing of what they mean.
+//! A map is read as a list of pairs, which is what settings may have in its place.
 //! Limits: a file is in memory already; terms are nested [`DEPTH_MAX`] deep at most.
 
 use std::fmt;
@@ -213,6 +214,7 @@ impl Reader<'_> {
         let term = match first {
             '[' => Term::List(self.items("[", "]", depth, "',' or ']'")?),
             '{' => Term::Tuple(self.items("{", "}", depth, "',' or '}'")?),
+            '#' => Term::List(self.map(depth)?),
             '<' => self.binary()?,
             '"' => Term::String(self.strings()?),
             '\'' => Term::Atom(self.quoted('\'')?),
@@ -224,7 +226,7 @@ impl Reader<'_> {
                 self.advance(name.len());
                 Term::Atom(name)
             }
-            _ => return Err(self.error("an atom, number, string, binary, list or tuple")),
+            _ => return Err(self.error("an atom, number, string, binary, list, tuple or map")),
         };
         Ok(Node { line, term })
     }
@@ -250,6 +252,36 @@ impl Reader<'_> {
             }
             if !self.take(",") {
                 return Err(self.error(expected));
+            }
+        }
+    }
+
+    /// `#{Key => Value}`; its pairs.
+    fn map(&mut self, depth: usize) -> Result<Vec<Node>, SyntaxError> {
+        if !self.take("#{") {
+            return Err(self.error("'#{'"));
+        }
+        let mut pairs = Vec::new();
+        self.skip_blank();
+        if self.take("}") {
+            return Ok(pairs);
+        }
+        loop {
+            let key = self.term(depth + 1)?;
+            self.skip_blank();
+            if !self.take("=>") {
+                return Err(self.error("'=>'"));
+            }
+            let line = key.line;
+            let value = self.term(depth + 1)?;
+            let term = Term::Tuple(vec![key, value]);
+            pairs.push(Node { line, term });
+            self.skip_blank();
+            if self.take("}") {
+                return Ok(pairs);
+            }
+            if !self.take(",") {
+                return Err(self.error("',' or '}'"));
             }
         }
     }
@@ -401,6 +433,7 @@ mod tests {
             ("['rabbit@a.b',true].", "['rabbit@a.b',true]"),
             ("[5672].", "[5672]"),
             ("<<\"é\"/utf8>>.", "<<\"é\">>"),
+            ("#{<<\"a\">> => 1 , b=> #{} }.", "[{<<\"a\">>,1},{b,[]}]"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
@@ -411,7 +444,7 @@ mod tests {
         for (text, expected) in [
             (
                 "[\n{rabbit, [}\n].",
-                "2: expected an atom, number, string, binary, list or tuple",
+                "2: expected an atom, number, string, binary, list, tuple or map",
             ),
             ("[{rabbit []}].", "1: expected ',' or '}'"),
             ("[]", "1: expected '.' behind the term"),
@@ -423,10 +456,13 @@ mod tests {
             ("", "1: expected a term"),
             (
                 "[Var].",
-                "1: expected an atom, number, string, binary, list or tuple",
+                "1: expected an atom, number, string, binary, list, tuple or map",
             ),
             ("[99999999999999999999].", "1: expected a number"),
             ("<<1,2>>.", "1: expected a binary of one string and '>>'"),
+            ("#[].", "1: expected '#{'"),
+            ("#{a, b}.", "1: expected '=>'"),
+            ("#{a => b c}.", "1: expected ',' or '}'"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
@@ -434,16 +470,15 @@ mod tests {
 
     #[test]
     fn nesting_has_a_bound() {
-        let deep = "[".repeat(100_000);
-        assert_eq!(
-            shown(&deep),
-            "1: expected terms that are nested at most 64 deep"
-        );
+        for deep in ["[", "{", "#{", "#{a=>"] {
+            let shown = shown(&deep.repeat(100_000));
+            assert_eq!(shown, "1: expected terms that are nested at most 64 deep");
+        }
     }
 
     #[test]
     fn every_cut_of_a_file_is_an_error_and_no_panic() {
-        let text = "[{rabbit,[{a,\"x\\n\"},{b,<<\"y\"/utf8>>},{'C',16#f},{d,1.5e3},{e,$x}]}]. ";
+        let text = "[{rabbit,[{a,\"x\\n\"},{b,<<\"y\"/utf8>>},{'C',16#f},{d,1.5e3},{e,$x},{f,#{g => h}}]}]. ";
         for end in 0..text.trim_end().len() {
             if text.is_char_boundary(end) {
                 assert!(parse(&text[..end]).is_err(), "{}", &text[..end]);

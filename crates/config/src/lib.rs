@@ -21,6 +21,7 @@ pub mod variables;
 mod classic;
 mod env_file;
 mod environment;
+mod ldap_query;
 pub mod log;
 mod metadata;
 mod place;

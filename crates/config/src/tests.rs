@@ -604,7 +604,7 @@ fn a_broken_erlang_file_stops_the_start() {
     for (surroundings, expected) in [
         (
             written,
-            "/etc/rabbitmq/advanced.config:1: expected an atom, number, string, binary, list or tuple",
+            "/etc/rabbitmq/advanced.config:1: expected an atom, number, string, binary, list, tuple or map",
         ),
         (
             missing,
@@ -794,6 +794,104 @@ fn every_key_has_one_row() {
 fn a_password_is_not_in_debug_output() {
     let text = format!("{:?}", settings("default_pass = swordfish"));
     assert!(!text.contains("swordfish"), "{text}");
+}
+
+/// The blocks of a document that are marked as `language`.
+fn examples(document: &str, language: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let text = std::fs::read_to_string(path.join(document)).unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = text.split(&begin).skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// What the documents' examples of these keys set; the choice of backends itself is another matter.
+fn example_settings(document: &str, prefix: &str) -> Vec<Settings> {
+    let conf = examples(document, "ini").into_iter().map(|text| {
+        let lines = text.lines();
+        let lines = lines.filter(|line| !line.starts_with("auth_backends."));
+        let lines: Vec<_> = lines.collect();
+        assert!(lines.iter().any(|line| line.starts_with(prefix)), "{text}");
+        (lines.join("\n"), "/x/rabbitmq.conf")
+    });
+    let classic = examples(document, "erlang");
+    let classic = classic.into_iter().map(|text| (text, "/x/advanced.config"));
+    conf.chain(classic)
+        .map(|(text, file)| {
+            let mut written = around(&[], "");
+            written.files.insert(file, text.leak());
+            let loaded = load_named(&written, &[file.into()]);
+            loaded.unwrap_or_else(|error| panic!("{error}")).settings
+        })
+        .collect()
+}
+
+#[test]
+fn the_examples_of_oauth2_are_settings() {
+    let all = example_settings("oauth2.md", "auth_oauth2.");
+    let first = &all[0].auth.oauth2;
+    assert_eq!(first.server.id.as_deref(), Some("rabbitmq"));
+    assert!(first.provider.issuer.is_some());
+    assert!(auth_oauth2::OAuth2::new(first).is_ok());
+    let several = all
+        .iter()
+        .find(|one| one.auth.oauth2.resource_servers.len() == 2);
+    let several = &several.unwrap().auth.oauth2;
+    assert_eq!(several.providers["uaa"].https.tls.depth, 10);
+    assert_eq!(several.providers["uaa"].algorithms.len(), 1);
+    let classic = &all.last().unwrap().auth.oauth2;
+    assert!(auth_oauth2::OAuth2::new(classic).is_ok());
+}
+
+#[test]
+fn the_examples_of_ldap_are_settings() {
+    let all = example_settings("ldap.md", "auth_ldap.");
+    for one in &all {
+        assert!(!one.auth.ldap.servers.is_empty());
+    }
+    assert_eq!(all[0].auth.ldap.servers.len(), 2);
+    assert!(matches!(
+        all[1].auth.ldap.dn_lookup_bind,
+        auth_ldap::Bind::As(..)
+    ));
+    let queries = all.iter().find(|one| one.auth.ldap.tags.len() == 2);
+    let queries = &queries.unwrap().auth.ldap;
+    assert!(matches!(queries.resource_access, auth_ldap::Query::For(_)));
+    assert!(matches!(
+        all.last().unwrap().auth.ldap.other_bind,
+        auth_ldap::Bind::As(..)
+    ));
+    assert_eq!(
+        problems("auth_ldap.queries.vhost_access = {in_group}\nauth_ldap.log = network_unsafe"),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: auth_ldap.queries.vhost_access = {in_group}: expected a query and not {in_group}",
+            "/etc/rabbitmq/rabbitmq.conf:2: auth_ldap.log = network_unsafe: expected true, false or network: no password is ever logged",
+        ]
+    );
+}
+
+#[test]
+fn keys_of_oauth2_are_read_with_all_their_parts() {
+    let settings = settings(
+        "auth_oauth2.oauth_providers.a\\.b.discovery_endpoint_params.p = v\n\
+         auth_oauth2.resource_servers.1.scope_aliases.2.alias = x\n\
+         auth_oauth2.resource_servers.1.scope_aliases.2.scope = y z\n",
+    )
+    .auth
+    .oauth2;
+    let provider = &settings.providers["a.b"];
+    assert_eq!(provider.discovery_endpoint_params["p"], "v");
+    let aliases = &settings.resource_servers["1"].numbered_aliases;
+    assert_eq!(aliases["2"], (Some("x".to_owned()), Some("y z".to_owned())));
+    assert_eq!(
+        problems("auth_oauth2.jwks_uri = http://idp\nauth_oauth2.algorithms.1 = none"),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: auth_oauth2.jwks_uri = http://idp: expected an address that begins with https://",
+            "/etc/rabbitmq/rabbitmq.conf:2: auth_oauth2.algorithms.1 = none: expected HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+        ]
+    );
 }
 
 /// `UPDATE_EXPECT=1 cargo test -p config` rewrites the tables.

@@ -14,13 +14,26 @@ const EDGES: &[(&str, &[&str])] = &[
     ("broker", &["base"]),
     ("transport", &["base"]),
     ("http-client", &["transport"]),
+    ("auth-ldap", &["transport"]),
     ("auth-oauth2", &["http-client", "transport"]),
     ("frontend-amqp091", &["base", "broker", "codec-amqp091"]),
-    ("auth", &["base", "broker", "http-client", "transport"]),
+    (
+        "auth",
+        &[
+            "auth-ldap",
+            "auth-oauth2",
+            "base",
+            "broker",
+            "http-client",
+            "transport",
+        ],
+    ),
     (
         "config",
         &[
             "auth",
+            "auth-ldap",
+            "auth-oauth2",
             "broker",
             "frontend-amqp091",
             "http-client",

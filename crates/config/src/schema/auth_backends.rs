@@ -12,7 +12,7 @@ pub(super) static KEYS: &[Key] = &[
         env: "rabbit.auth_backends",
         kind: TEXT,
         default: "internal",
-        meaning: "A backend that lets users in and decides about them: `internal`, `internal_loopback`, `http`, `cache` or `dummy`, tried in the order of the numbers; setting any replaces the default.",
+        meaning: "A backend that lets users in and decides about them: `internal`, `internal_loopback`, `http`, `ldap`, `oauth2`, `cache` or `dummy`, tried in the order of the numbers; setting any replaces the default.",
         state: State::Honoured(|draft, number, value| {
             let link = draft.auth_backend(number)?;
             let name = Some(BackendName::parse(value)?);

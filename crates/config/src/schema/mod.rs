@@ -8,6 +8,8 @@
 
 mod auth;
 mod auth_backends;
+mod auth_ldap;
+mod auth_oauth2;
 mod broker;
 mod cluster;
 mod definitions;
@@ -69,11 +71,16 @@ pub struct Key {
 /// expected.
 pub type Apply = fn(&mut Draft, &str, &str) -> Result<(), String>;
 
+/// Takes all parts of the key and the value. The error says what was expected.
+pub type ApplyWhole = fn(&mut Draft, &[String], &str) -> Result<(), String>;
+
 /// What a node makes of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum State {
     /// It is honoured.
     Honoured(Apply),
+    /// It is honoured, by code that knows all the keys of its family.
+    HonouredWhole(ApplyWhole),
     /// It is accepted and has no effect, and a line of the log says so: it tunes a runtime that is not here.
     Accepted,
     /// It is refused for this reason: an operator must not believe that it is honoured.
@@ -96,6 +103,22 @@ macro_rules! rows {
 }
 use rows;
 
+/// Rows of keys that one piece of code honours: name, place in Erlang terms, kind, default, meaning.
+macro_rules! described {
+    ($state:expr => { $($name:expr, $env:expr, $kind:expr, $default:expr, $meaning:expr;)* }) => {
+        pub(super) static KEYS: &[Key] = &[$(Key {
+            name: $name,
+            alias: None,
+            env: $env,
+            kind: $kind,
+            default: $default,
+            meaning: $meaning,
+            state: $state,
+        },)*];
+    };
+}
+use described;
+
 const NOT_YET: &str = "it is not supported yet";
 const NO_TLS: &str = "TLS is not supported here yet";
 const NO_SUCH_TLS: &str = "TLS here has certificates and keys in files, elliptic curves only and no lists of revoked certificates";
@@ -104,8 +127,6 @@ const NO_MQTT: &str = "MQTT is not supported yet";
 const NO_STOMP: &str = "STOMP is not supported yet";
 const NO_STREAMS: &str = "the stream protocol is not supported yet";
 const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
-const NO_LDAP: &str = "the LDAP backend is not supported yet";
-const NO_OAUTH: &str = "the OAuth 2 backend is not supported yet";
 const NO_SHOVEL: &str = "shovels are not supported yet";
 const NO_FEDERATION: &str = "federation is not supported yet";
 const NO_TRUST_STORE: &str = "the trust store is not supported yet";
@@ -139,6 +160,8 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
                 auth_backends::OTHERS,
             ],
         ),
+        ("LDAP", vec![auth_ldap::KEYS, auth_ldap::OTHERS]),
+        ("OAuth 2", vec![auth_oauth2::KEYS, auth_oauth2::OTHERS]),
         ("Definitions", vec![definitions::KEYS, definitions::OTHERS]),
         ("Node", vec![node::KEYS, node::OTHERS]),
         (
@@ -388,10 +411,14 @@ pub(crate) fn apply(
         });
     }
     kind::check(row.kind, value).map_err(|lines| Problem::datatype(place, key, lines))?;
-    let State::Honoured(apply) = row.state else {
-        return Ok(Some(format!("{place}: {key} has no effect here")));
+    let applied = match row.state {
+        State::Honoured(apply) => apply(draft, &part, value),
+        State::HonouredWhole(apply) => apply(draft, &split(key), value),
+        State::Accepted | State::Refused(_) => {
+            return Ok(Some(format!("{place}: {key} has no effect here")));
+        }
     };
-    apply(draft, &part, value)
+    applied
         .map(|()| None)
         .map_err(|expected| Problem::BadValue {
             place: place.clone(),
