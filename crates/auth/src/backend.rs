@@ -57,10 +57,10 @@ impl Backend {
         metadata: &Metadata,
         credentials: &Credentials,
     ) -> Result<Found, Refusal> {
-        match self {
-            Self::Cache(cache) => cache.authenticate(metadata, credentials).await,
-            backend => backend.authenticate_itself(metadata, credentials).await,
+        if let Self::Cache(cache) = self {
+            return cache.authenticate(metadata, credentials).await;
         }
+        self.authenticate_itself(metadata, credentials).await
     }
 
     /// The same without a cache in front.
@@ -102,14 +102,11 @@ impl Backend {
         user: &Name,
         credentials: &Credentials,
     ) -> Result<(Standing, Vec<Box<str>>), Refusal> {
-        match self {
-            Self::Cache(cache) => cache.authorize_login(metadata, user, credentials).await,
-            backend => {
-                backend
-                    .authorize_login_itself(metadata, user, credentials)
-                    .await
-            }
+        if let Self::Cache(cache) = self {
+            return cache.authorize_login(metadata, user, credentials).await;
         }
+        self.authorize_login_itself(metadata, user, credentials)
+            .await
     }
 
     /// The same without a cache in front.

@@ -28,9 +28,12 @@ pub(crate) struct Cache {
     keeps_refusals: bool,
     salt: [u8; 32],
     logins: Entries<LoginKey, Result<Found, Refusal>>,
-    standings: Entries<LoginKey, Result<(Standing, Vec<Box<str>>), Refusal>>,
+    standings: Entries<LoginKey, Known>,
     answers: Entries<(Who, Question), Answer>,
 }
+
+/// How a backend stands to a user, and with which tags.
+type Known = Result<(Standing, Vec<Box<str>>), Refusal>;
 
 /// A login without its password.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

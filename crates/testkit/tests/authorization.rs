@@ -242,7 +242,11 @@ fn refusal(user: &User, vhost: &str, needs: &[Need]) -> Option<String> {
             Need::Key(right, exchange, key) if !user.has_key(*right, exchange, key) => {
                 (right, format!("topic '{key}' in exchange '{exchange}'"))
             }
-            _ => return None,
+            Need::Queue(..)
+            | Need::Exchange(..)
+            | Need::AnyOfQueue(_)
+            | Need::AnyOfExchange(_)
+            | Need::Key(..) => return None,
         };
         let right = right.name();
         Some(format!(
@@ -557,7 +561,14 @@ async fn closed_by(connection: &mut Connection, frames: &[u8]) -> anyhow::Result
             Event::ChannelClosed { reply_text, .. } => {
                 return Ok(Some(String::from_utf8_lossy(reply_text).into_owned()));
             }
-            _ => {}
+            Event::Delivery(_)
+            | Event::Returned(_)
+            | Event::Confirmed { .. }
+            | Event::Refused { .. }
+            | Event::ConsumerCancelled { .. }
+            | Event::Blocked { .. }
+            | Event::Unblocked
+            | Event::Reply { .. } => {}
         }
     }
 }

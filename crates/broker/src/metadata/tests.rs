@@ -712,6 +712,15 @@ fn a_new_vhost_begins_with_what_the_configuration_says() {
             policy(PolicyScope::Operator, "o", 0),
         )],
         parameters_max: [("operator_policy".into(), 1)].into(),
+        users: vec![VhostUser {
+            vhosts: crate::auth::Pattern::of_policy("^v").unwrap(),
+            name: "carol".into(),
+            password_hash: None,
+            tags: vec!["management".into()],
+            configure: "^carol".into(),
+            write: ".*".into(),
+            read: ".*".into(),
+        }],
     });
     let create = |name: &str| C::CreateVhost {
         name: name.into(),
@@ -723,6 +732,8 @@ fn a_new_vhost_begins_with_what_the_configuration_says() {
     assert_eq!(vhost.metadata.default_queue_type.as_deref(), Some("quorum"));
     assert_eq!(vhost.limits.max_queues, Some(1));
     assert_eq!(vhost.policies(PolicyScope::Operator).len(), 1);
+    let carol = metadata.user("carol").unwrap();
+    assert!(carol.has_tag("management") && carol.permission("v").is_some());
     assert_eq!(
         refusal(&mut metadata, &create("w")),
         "cannot create vhost 'w': vhost limit of 2 is reached"

@@ -411,6 +411,7 @@ impl Model {
             | Reply::Barrier(Err(_))
             | Reply::Failed(_)
             | Reply::Metadata(_)
+            | Reply::Access(_)
             | Reply::DirectReply { .. } => panic!("unexpected {reply:?}"),
         }
     }

@@ -865,7 +865,7 @@ fn show_one(effect: &Effect) -> String {
                 Reply::Failed(error) => format!("c{to} failed: {error}"),
                 Reply::Barrier(Ok(())) => format!("c{to} barrier"),
                 Reply::Barrier(Err(error)) => format!("c{to} barrier failed: {error}"),
-                Reply::Metadata(_) | Reply::DirectReply { .. } => {
+                Reply::Metadata(_) | Reply::Access(_) | Reply::DirectReply { .. } => {
                     panic!("not a queue's reply: {reply:?}")
                 }
             }
