@@ -364,14 +364,21 @@ async fn search(
 }
 
 fn failure(error: LdapError) -> DirectoryError {
-    match error {
-        LdapError::Timeout { .. } => DirectoryError::Connect("no answer in time".to_owned()),
+    if matches!(error, LdapError::Timeout { .. }) {
+        return DirectoryError::Connect("no answer in time".to_owned());
+    }
+    let is_of_connection = matches!(
+        error,
         LdapError::Io { .. }
-        | LdapError::OpSend { .. }
-        | LdapError::ResultRecv { .. }
-        | LdapError::EndOfStream
-        | LdapError::IdScrubSend { .. }
-        | LdapError::MiscSend { .. } => DirectoryError::Closed,
-        other => DirectoryError::Search(other.to_string()),
+            | LdapError::OpSend { .. }
+            | LdapError::ResultRecv { .. }
+            | LdapError::EndOfStream
+            | LdapError::IdScrubSend { .. }
+            | LdapError::MiscSend { .. }
+    );
+    if is_of_connection {
+        DirectoryError::Closed
+    } else {
+        DirectoryError::Search(error.to_string())
     }
 }
