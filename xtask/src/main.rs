@@ -8,6 +8,7 @@ mod broker;
 mod codegen;
 mod interop;
 mod package;
+mod package_test;
 mod performance;
 mod shell;
 mod steps;
@@ -37,6 +38,8 @@ cargo xtask VERB
   ui test [--screenshots]
                       the web UI's types and pages, in Chromium; with --screenshots write the pictures in docs/ui
   package [BINARY]    the Debian package, of a release build or of BINARY, in target/package
+  package --test [BINARY]
+                      installs it on a clean Debian with systemd, upgrades, removes and purges it (root, debootstrap)
   fuzz TARGET [ARGS]  fuzz one decoder or state machine (nightly, cargo-fuzz)
 ";
 
@@ -70,6 +73,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("ui", []) => ui::install(),
         ("ui", [test]) if test == "test" => verbs::ui(false),
         ("ui", [test, flag]) if test == "test" && flag == "--screenshots" => verbs::ui(true),
+        ("package", [flag]) if flag == "--test" => verbs::package_test(None),
+        ("package", [flag, binary]) if flag == "--test" => verbs::package_test(Some(binary)),
         ("package", []) => verbs::package(None),
         ("package", [binary]) => verbs::package(Some(binary)),
         ("fuzz", [target, args @ ..]) => verbs::fuzz(target, args),

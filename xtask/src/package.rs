@@ -27,6 +27,26 @@ const FILES: &[(&str, &str)] = &[
     ("rabbitmq-env.conf", "etc/rabbitmq/rabbitmq-env.conf"),
     ("logrotate", "etc/logrotate.d/rabbitmq-server"),
     (
+        "samples/rabbitmq.conf",
+        "usr/share/doc/warrenmq/examples/rabbitmq.conf",
+    ),
+    (
+        "samples/tls.conf",
+        "usr/share/doc/warrenmq/examples/tls.conf",
+    ),
+    (
+        "samples/logging.conf",
+        "usr/share/doc/warrenmq/examples/logging.conf",
+    ),
+    (
+        "samples/definitions.conf",
+        "usr/share/doc/warrenmq/examples/definitions.conf",
+    ),
+    (
+        "samples/advanced.config",
+        "usr/share/doc/warrenmq/examples/advanced.config",
+    ),
+    (
         "rabbitmq-server.service",
         "usr/lib/systemd/system/rabbitmq-server.service",
     ),
@@ -35,8 +55,8 @@ const FILES: &[(&str, &str)] = &[
 /// Scripts that run when the package is installed or removed.
 const SCRIPTS: &[&str] = &["postinst", "prerm", "postrm"];
 
-/// Packs this binary; returns the archive.
-pub(crate) fn build(binary: &Path) -> Result<PathBuf> {
+/// Packs this binary; returns the archive. `suffix` stands behind the version.
+pub(crate) fn build(binary: &Path, suffix: &str) -> Result<PathBuf> {
     if !binary.is_file() {
         bail!("no binary {}", binary.display());
     }
@@ -68,13 +88,13 @@ pub(crate) fn build(binary: &Path) -> Result<PathBuf> {
     )?;
 
     let architecture = architecture()?;
-    let version = env!("CARGO_PKG_VERSION");
+    let version = format!("{}{suffix}", env!("CARGO_PKG_VERSION"));
     let control = tree.join("DEBIAN");
     let debian = packaging.join("debian");
     let size_kib = fs::metadata(binary)?.len().div_ceil(1024) + 64;
     let text = fs::read_to_string(debian.join("control")).context("read the control file")?;
     let text = text
-        .replace("@VERSION@", version)
+        .replace("@VERSION@", &version)
         .replace("@ARCHITECTURE@", architecture)
         .replace("@SIZE@", &size_kib.to_string());
     make_directory(&control)?;

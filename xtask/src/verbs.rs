@@ -2,7 +2,9 @@
 
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
-use crate::{codegen as amqp, interop, package as debian, performance, tidy, ui as pages};
+use crate::{
+    codegen as amqp, interop, package as debian, package_test, performance, tidy, ui as pages,
+};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -41,13 +43,36 @@ pub(crate) fn ui(screenshots: bool) -> Result<()> {
 /// Makes the Debian package of a binary, or of a release build.
 pub(crate) fn package(binary: Option<&str>) -> Result<()> {
     let archive = match binary {
-        Some(binary) => debian::build(Path::new(binary))?,
+        Some(binary) => debian::build(Path::new(binary), "")?,
         None => {
             build_release()?;
-            debian::build(&shell::warren("release"))?
+            debian::build(&shell::warren("release"), "")?
         }
     };
     eprintln!("{}", archive.display());
+    Ok(())
+}
+
+/// Installs the package of a binary, or of a release build, on a clean Debian and tries everything that can be done to it.
+pub(crate) fn package_test(binary: Option<&str>) -> Result<()> {
+    let binary = match binary {
+        Some(binary) => Path::new(binary).to_owned(),
+        None => {
+            build_release()?;
+            shell::warren("release")
+        }
+    };
+    match package_test::run(&binary)? {
+        None => Ok(()),
+        Some(reason) => bail!("the package cannot be tested here: {reason}"),
+    }
+}
+
+/// The same in CI, whose machines may not allow it; then it says so.
+fn test_package() -> Result<()> {
+    if let Some(reason) = package_test::run(&shell::warren("release"))? {
+        eprintln!("NOT TESTED: the package cannot be installed here: {reason}");
+    }
     Ok(())
 }
 
@@ -88,6 +113,7 @@ pub(crate) fn test() -> Result<()> {
             Step::new("web UI", || pages::test(false)).needs(&["web UI modules", "release build"]),
             Step::new("broker tests", test_broker).needs(&["release build"]),
             Step::new("interop", || run_interop(None)).needs(&["release build"]),
+            Step::new("package", test_package).needs(&["release build"]),
             Step::new("documentation", check_documentation),
         ],
     )
