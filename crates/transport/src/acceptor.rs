@@ -6,7 +6,7 @@
 use crate::certificate;
 use crate::ciphers;
 use crate::keys;
-use crate::settings::{LoginFrom, TlsSettings, TlsVersion};
+use crate::settings::{CrlCheck, LoginFrom, TlsSettings, TlsVersion};
 use arc_swap::ArcSwap;
 use base::tls::TlsDetails;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -17,7 +17,7 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, ProtocolVersion, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme, SupportedProtocolVersion, version,
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,7 +124,12 @@ impl TlsAcceptor {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        files.into_iter().flatten().map(stamp).collect()
+        let files = files.into_iter().flatten().cloned();
+        let directories = self.settings.crl_sources.values();
+        let directories = directories.filter_map(|source| source.path.as_deref());
+        // A directory that cannot be read now is told of when it is read again.
+        let lists = directories.flat_map(|directory| keys::files(directory).unwrap_or_default());
+        files.chain(lists).map(|path| stamp(&path)).collect()
     }
 
     /// Does the handshake of an accepted socket; the caller bounds the time it may take.
@@ -240,6 +245,19 @@ fn verifier(
     } else {
         builder.allow_unauthenticated()
     };
+    let builder = match settings.crl_check {
+        CrlCheck::Off => builder,
+        CrlCheck::All => builder
+            .with_crls(revocation_lists(settings)?)
+            .enforce_revocation_expiration(),
+        CrlCheck::Peer => builder
+            .with_crls(revocation_lists(settings)?)
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration(),
+        CrlCheck::BestEffort => builder
+            .with_crls(revocation_lists(settings)?)
+            .allow_unknown_revocation_status(),
+    };
     let inner = builder
         .build()
         .map_err(|error| TlsError::file(cacertfile, error))?;
@@ -247,6 +265,31 @@ fn verifier(
         inner,
         depth: usize::from(settings.depth),
     }))
+}
+
+/// The lists in all places that the settings name, of which there is at least one.
+fn revocation_lists(
+    settings: &TlsSettings,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut lists = Vec::new();
+    for (index, source) in &settings.crl_sources {
+        let missing = || format!("ssl_options.crl_sources.{index} needs a path");
+        let path = source.path.as_deref();
+        let path = path.ok_or_else(|| TlsError::Settings(missing()))?;
+        lists.extend(keys::revocation_lists(path)?);
+    }
+    if settings.crl_sources.is_empty() {
+        return Err(TlsError::Settings(
+            "ssl_options.crl_check needs crl_sources.1 = dir and crl_sources.1.path".to_owned(),
+        ));
+    }
+    // Without any list rustls looks for nothing.
+    if lists.is_empty() && settings.crl_check != CrlCheck::BestEffort {
+        return Err(TlsError::Settings(
+            "ssl_options.crl_check finds no list in crl_sources".to_owned(),
+        ));
+    }
+    Ok(lists)
 }
 
 /// Uses only so many of the intermediate certificates that a client sends.
@@ -300,5 +343,136 @@ impl ClientCertVerifier for DepthVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientTls, ClientTlsSettings};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+        KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// Writes an authority, a server's certificate with the number 1 and a client's with the number 2.
+    fn authority(directory: &Path) -> Issuer<'static, KeyPair> {
+        let write = |name: &str, text: String| {
+            std::fs::write(directory.join(name), text).unwrap();
+        };
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        write("ca.pem", ca.self_signed(&key).unwrap().pem());
+        let issuer = Issuer::new(ca, key);
+        for (name, number) in [("server", 1_u64), ("client", 2)] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.serial_number = Some(SerialNumber::from(number));
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            write(&format!("{name}.pem"), certificate.pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+        }
+        issuer
+    }
+
+    fn list(issuer: &Issuer<'static, KeyPair>, revoked: &[u64], until_year: i32) -> String {
+        let revoked = revoked.iter().map(|number| RevokedCertParams {
+            serial_number: SerialNumber::from(*number),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until_year, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().pem().unwrap()
+    }
+
+    /// Whether the client with the number 2 is let in.
+    async fn is_let_in(acceptor: &TlsAcceptor, directory: &Path) -> bool {
+        let mut client = ClientTlsSettings::default();
+        client.tls.cacertfile = Some(directory.join("ca.pem"));
+        client.tls.certfile = Some(directory.join("client.pem"));
+        client.tls.keyfile = Some(directory.join("client.key"));
+        let client = ClientTls::new(&client).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut accepted) = acceptor.accept(stream).await else {
+                return false;
+            };
+            // What is refused is refused in the handshake.
+            let _ = accepted.stream.write_all(&[7]).await;
+            let _ = accepted.stream.shutdown().await;
+            true
+        };
+        let ask = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            if let Ok(mut stream) = client.connect("localhost", stream).await {
+                let _ = stream.read_u8().await;
+            }
+        };
+        tokio::join!(serve, ask).0
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_was_revoked_is_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path();
+        let issuer = authority(at);
+        let lists = at.join("lists");
+        std::fs::create_dir(&lists).unwrap();
+        let mut settings = TlsSettings {
+            cacertfile: Some(at.join("ca.pem")),
+            certfile: Some(at.join("server.pem")),
+            keyfile: Some(at.join("server.key")),
+            verify_peer: true,
+            fail_if_no_peer_cert: true,
+            ..TlsSettings::default()
+        };
+        settings.set("crl_check", "true").unwrap();
+        assert!(TlsAcceptor::start(settings.clone()).is_err());
+        let path = lists.to_str().unwrap();
+        settings.set("crl_sources.1", "dir").unwrap();
+        settings.set("crl_sources.1.path", path).unwrap();
+
+        let start = |check: &str| {
+            let mut settings = settings.clone();
+            settings.set("crl_check", check).unwrap();
+            TlsAcceptor::start(settings).unwrap()
+        };
+        // Without a list nobody knows, and only the best effort does without.
+        assert!(is_let_in(&start("false"), at).await);
+        assert!(TlsAcceptor::start(settings.clone()).is_err());
+        assert!(is_let_in(&start("best_effort"), at).await);
+
+        let file = lists.join("ca.crl");
+        std::fs::write(&file, list(&issuer, &[1], 4000)).unwrap();
+        let acceptor = start("peer");
+        assert!(is_let_in(&acceptor, at).await);
+        let stamps = acceptor.stamps();
+        std::fs::write(&file, list(&issuer, &[1, 2], 4000)).unwrap();
+        assert_ne!(acceptor.stamps(), stamps);
+        acceptor.reload().unwrap();
+        assert!(!is_let_in(&acceptor, at).await);
+        assert!(!is_let_in(&start("best_effort"), at).await);
+
+        // A list that is too old says nothing.
+        std::fs::write(&file, list(&issuer, &[], 2021)).unwrap();
+        assert!(!is_let_in(&start("true"), at).await);
+        assert!(is_let_in(&start("best_effort"), at).await);
+        // Until it is whole, the old ones stay.
+        std::fs::write(&file, "nonsense").unwrap();
+        assert!(acceptor.reload().is_err());
     }
 }

@@ -10,8 +10,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-    version,
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion, version,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fmt;
@@ -55,6 +55,10 @@ impl ClientTlsSettings {
             // Names are always checked, and wildcards in them taken: both values are served.
             "hostname_verification" if ["wildcard", "none"].contains(&value) => {}
             "hostname_verification" => return Err("wildcard or none".to_owned()),
+            "crl_check" if value == "false" => {}
+            "crl_check" | "crl_sources" => {
+                return Err("false: lists of revoked certificates are not read here".to_owned());
+            }
             "peer_verification" => self.tls.set("verify", value)?,
             // These concern servers only.
             "fail_if_no_peer_cert" | "honor_cipher_order" | "honor_ecc_order"
@@ -64,6 +68,9 @@ impl ClientTlsSettings {
         Ok(())
     }
 }
+
+/// TLS on a socket that blocks.
+pub type TlsOverTcp = StreamOwned<ClientConnection, std::net::TcpStream>;
 
 /// Opens TLS on sockets that are connected.
 #[derive(Clone)]
@@ -97,6 +104,23 @@ impl ClientTls {
         Arc::clone(&self.config)
     }
 
+    /// Does the handshake on a socket that blocks, with the time limits that the socket has.
+    ///
+    /// # Errors
+    /// As [`ClientTls::connect`].
+    pub fn connect_blocking(
+        &self,
+        host: &str,
+        mut stream: std::net::TcpStream,
+    ) -> io::Result<TlsOverTcp> {
+        let mut connection =
+            ClientConnection::new(self.config(), self.name_of(host)?).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(connection, stream))
+    }
+
     /// Does the handshake; the caller bounds the time it may take. `host` is whom it connected to, without brackets.
     ///
     /// # Errors
@@ -106,12 +130,16 @@ impl ClientTls {
         host: &str,
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(name)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         tokio_rustls::TlsConnector::from(self.config())
-            .connect(name, stream)
+            .connect(self.name_of(host)?, stream)
             .await
+    }
+
+    /// The name that the server's certificate must have.
+    fn name_of(&self, host: &str) -> io::Result<ServerName<'static>> {
+        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+        ServerName::try_from(name)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 }
 

@@ -8,11 +8,16 @@ use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::der::pem::PemLabel as _;
 use pkcs8::der::{Decode as _, SecretDocument};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::path::Path;
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+};
+use std::path::{Path, PathBuf};
 
 /// Longest file of certificates or keys that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Files of lists of revoked certificates in one directory.
+const FILES_MAX: usize = 1_000;
 
 /// All certificates of a file, of which there is at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -24,6 +29,42 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(TlsError::file(path, "it holds no certificate"));
     }
     Ok(certificates)
+}
+
+/// All lists of revoked certificates in the files of a directory; what begins with a dot is left out.
+pub(crate) fn revocation_lists(
+    directory: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut lists = Vec::new();
+    for path in files(directory)? {
+        let bytes = read(&path)?;
+        if !bytes.starts_with(b"-----BEGIN") {
+            lists.push(CertificateRevocationListDer::from(bytes));
+            continue;
+        }
+        for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
+            lists.push(list.map_err(|error| TlsError::file(&path, error))?);
+        }
+    }
+    Ok(lists)
+}
+
+/// The files of a directory, in the order of their names.
+pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>, TlsError> {
+    let wrong = |error| TlsError::file(directory, error);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let name = path.file_name().unwrap_or_default();
+        if path.is_file() && !name.as_encoded_bytes().starts_with(b".") {
+            files.push(path);
+        }
+        if files.len() > FILES_MAX {
+            return Err(TlsError::file(directory, "it has too many files"));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The private key of a file.

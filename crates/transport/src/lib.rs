@@ -18,8 +18,8 @@ mod settings;
 
 pub use acceptor::{Handshaken, TlsAcceptor, TlsError};
 pub use certificate::{expiry_times, shown_time};
-pub use connector::{ClientTls, ClientTlsSettings};
+pub use connector::{ClientTls, ClientTlsSettings, TlsOverTcp};
 pub use generate::{GenerateError, generate};
 pub use rustls::ServerConnection;
-pub use settings::{LoginFrom, SanType, TlsSettings, TlsVersion};
+pub use settings::{CrlCheck, CrlSource, LoginFrom, SanType, TlsSettings, TlsVersion};
 pub use tokio_rustls::server::TlsStream;

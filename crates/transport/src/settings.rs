@@ -39,6 +39,31 @@ pub struct TlsSettings {
     pub reuse_sessions: bool,
     /// Which part of a client's certificate is the user's name.
     pub login_from: LoginFrom,
+    /// Whether certificates of clients may have been revoked.
+    pub crl_check: CrlCheck,
+    /// Where lists of revoked certificates are, by the operator's names for the places.
+    pub crl_sources: BTreeMap<String, CrlSource>,
+}
+
+/// What is looked for in lists of revoked certificates (`crl_check`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CrlCheck {
+    /// Nothing.
+    #[default]
+    Off,
+    /// All certificates up to a trusted one; each has to have a list of its issuer that is not too old.
+    All,
+    /// The same, but only the client's own certificate.
+    Peer,
+    /// All certificates, as far as there are lists.
+    BestEffort,
+}
+
+/// A place of lists of revoked certificates (`crl_sources`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CrlSource {
+    /// A directory whose files are lists, PEM or DER; `None` until it is said.
+    pub path: Option<PathBuf>,
 }
 
 /// A password that does not show.
@@ -78,6 +103,8 @@ impl Default for TlsSettings {
             honor_cipher_order: true,
             reuse_sessions: true,
             login_from: LoginFrom::DistinguishedName,
+            crl_check: CrlCheck::Off,
+            crl_sources: BTreeMap::new(),
         }
     }
 }
@@ -175,12 +202,30 @@ impl TlsSettings {
             "client_renegotiation" => {
                 return Err("false: there is no renegotiation".to_owned());
             }
-            "crl_check" if value == "false" => {}
             "crl_check" => {
-                return Err("false: lists of revoked certificates are not read".to_owned());
+                self.crl_check = match value {
+                    "false" => CrlCheck::Off,
+                    "true" => CrlCheck::All,
+                    "peer" => CrlCheck::Peer,
+                    "best_effort" => CrlCheck::BestEffort,
+                    _ => return Err("true, false, peer or best_effort".to_owned()),
+                }
             }
+            "crl_sources" => self.set_crl_source(chosen, value)?,
             name if WITHOUT_EFFECT.contains(&name) => {}
             _ => return Err(format!("no value: TLS option {name} is not supported")),
+        }
+        Ok(())
+    }
+
+    /// `1` is what kind of place it is, `1.path` where.
+    fn set_crl_source(&mut self, option: &str, value: &str) -> Result<(), String> {
+        let (index, field) = option.split_once('.').unwrap_or((option, ""));
+        let source = self.crl_sources.entry(index.to_owned()).or_default();
+        match (field, value) {
+            ("", "dir") => {}
+            ("path", _) => source.path = Some(path(value)?),
+            _ => return Err("dir and its path: lists are not fetched".to_owned()),
         }
         Ok(())
     }
@@ -232,6 +277,9 @@ mod tests {
             ("ciphers.3", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
             ("client_renegotiation", "false"),
             ("secure_renegotiate", "true"),
+            ("crl_check", "peer"),
+            ("crl_sources.1", "dir"),
+            ("crl_sources.1.path", "/crl"),
         ] {
             assert_eq!(settings.set(option, value), Ok(()), "{option} = {value}");
         }
@@ -244,7 +292,9 @@ mod tests {
             ("versions.1", "x"),
             ("ciphers.1", "RC4-MD5"),
             ("client_renegotiation", "true"),
-            ("crl_check", "peer"),
+            ("crl_check", "always"),
+            ("crl_sources.1", "http"),
+            ("crl_sources.1.timeout", "5"),
             ("psk_identity", "x"),
             ("depth", "-1"),
             ("dhfile", "/x"),

@@ -230,8 +230,32 @@ pub(super) static KEYS: &[Key] = &[
         env: "rabbit.ssl_options.crl_check",
         kind: CRL_CHECK,
         default: "false",
-        meaning: "Lists of revoked certificates are not read; anything but `false` is refused.",
+        meaning: "Whether certificates of clients are looked for in lists of revoked ones: `true` for all up to a trusted one, `peer` for the client's own, `best_effort` where there is a list.",
         state: State::Honoured(|draft, _, value| draft.settings.tls.set("crl_check", value)),
+    },
+    Key {
+        name: "ssl_options.crl_sources.$index",
+        alias: None,
+        env: "rabbit.ssl_options.crl_cache",
+        kind: &[Type::OneOf(&["http", "dir"])],
+        default: "",
+        meaning: "Where the lists are: `dir` is a directory. `http` is refused: they are not fetched.",
+        state: State::Honoured(|draft, index, value| {
+            let option = format!("crl_sources.{index}");
+            draft.settings.tls.set(&option, value)
+        }),
+    },
+    Key {
+        name: "ssl_options.crl_sources.$index.path",
+        alias: None,
+        env: "rabbit.ssl_options.crl_cache",
+        kind: TEXT,
+        default: "",
+        meaning: "The directory. Its files, PEM or DER, are read again when they change.",
+        state: State::Honoured(|draft, index, value| {
+            let option = format!("crl_sources.{index}.path");
+            draft.settings.tls.set(&option, value)
+        }),
     },
 ];
 
@@ -252,9 +276,7 @@ rows! {
         "ssl_options.key.RSAPrivateKey", "rabbit.ssl_options.key", TEXT, "";
         "ssl_options.key.DSAPrivateKey", "rabbit.ssl_options.key", TEXT, "";
         "ssl_options.key.PrivateKeyInfo", "rabbit.ssl_options.key", TEXT, "";
-        "ssl_options.crl_sources.$index", "rabbit.ssl_options.crl_cache", &[Type::OneOf(&["http", "dir"])], "";
         "ssl_options.crl_sources.$index.timeout", "rabbit.ssl_options.crl_cache", INTEGER, "";
-        "ssl_options.crl_sources.$index.path", "rabbit.ssl_options.crl_cache", TEXT, "";
     }
     State::Refused(NO_TRUST_STORE) => {
         "trust_store.providers.$name", "rabbitmq_trust_store.providers", TEXT, "[rabbit_trust_store_file_provider]";
