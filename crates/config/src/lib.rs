@@ -36,9 +36,10 @@ pub use metadata::{DefaultLimits, DefaultPolicy, MetadataSettings};
 pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
-    AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DiskFreeLimit,
-    EnabledPlugins, ListenAddress, ManagementSettings, MemoryCalculation, MemoryHighWatermark,
-    Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions, VhostUser,
+    AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DefinitionsSource,
+    DiskFreeLimit, EnabledPlugins, ListenAddress, ManagementSettings, MemoryCalculation,
+    MemoryHighWatermark, Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions,
+    VhostUser,
 };
 pub use surroundings::{Process, Surroundings};
 

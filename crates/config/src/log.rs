@@ -4,6 +4,7 @@ use crate::size;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use transport::ClientTlsSettings;
 
 /// Categories that have levels and files of their own; everything else is `default`.
 pub const CATEGORIES: &[&str] = &[
@@ -18,7 +19,7 @@ pub const CATEGORIES: &[&str] = &[
 ];
 
 /// What is logged and where to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogSettings {
     /// Least severe level that is logged.
     pub level: LogLevel,
@@ -36,6 +37,8 @@ pub struct LogSettings {
     pub exchange: Option<LogOutput>,
     /// A syslog server; `None` if the log does not go there.
     pub syslog: Option<SyslogSettings>,
+    /// The journal of systemd; `None` if the log does not go there.
+    pub journald: Option<JournaldSettings>,
 }
 
 impl Default for LogSettings {
@@ -49,6 +52,7 @@ impl Default for LogSettings {
             rotation: Rotation::default(),
             exchange: None,
             syslog: None,
+            journald: None,
         }
     }
 }
@@ -84,6 +88,8 @@ pub struct ConsoleLog {
     pub to_stdout: bool,
     /// Colours; `None` if the stream is a terminal.
     pub colors: Option<bool>,
+    /// What stands before a line of each level to colour it.
+    pub escapes: ColorEscapes,
 }
 
 impl Default for ConsoleLog {
@@ -93,8 +99,35 @@ impl Default for ConsoleLog {
             output: LogOutput::default(),
             to_stdout: false,
             colors: None,
+            escapes: ColorEscapes::default(),
         }
     }
+}
+
+/// What colours a line of each level: escape sequences of a terminal, empty for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of levels")]
+pub struct ColorEscapes {
+    pub debug: String,
+    pub info: String,
+    pub warning: String,
+    pub error: String,
+}
+
+impl Default for ColorEscapes {
+    fn default() -> Self {
+        Self {
+            debug: "\u{1b}[38;5;246m".to_owned(),
+            info: String::new(),
+            warning: "\u{1b}[38;5;214m".to_owned(),
+            error: "\u{1b}[38;5;160m".to_owned(),
+        }
+    }
+}
+
+/// An escape sequence as configuration files write it: `\e` or `\033` for the escape character.
+pub(crate) fn escape_sequence(value: &str) -> String {
+    value.replace("\\e", "\u{1b}").replace("\\033", "\u{1b}")
 }
 
 /// How a line looks.
@@ -112,6 +145,8 @@ pub struct LogFormat {
     pub plaintext: String,
     /// The fields of the object and their names there, in their order.
     pub json_fields: Vec<(String, String)>,
+    /// The numbers of levels in the object's field `verbosity`, by the name of the level; levels that are not there have none.
+    pub verbosity: BTreeMap<String, i64>,
 }
 
 impl Default for LogFormat {
@@ -125,6 +160,7 @@ impl Default for LogFormat {
             json_fields: ["time", "level", "msg", "domain", "line", "pid", "category"]
                 .map(|name| (name.to_owned(), name.to_owned()))
                 .into(),
+            verbosity: BTreeMap::new(),
         }
     }
 }
@@ -161,6 +197,8 @@ pub struct Rotation {
     pub date: Option<RotationDate>,
     /// Old files that stay: `.0` is the newest.
     pub count: u32,
+    /// Old files are compressed with gzip and end in `.gz`.
+    pub compresses: bool,
 }
 
 /// A time that comes again and again, in UTC.
@@ -210,7 +248,7 @@ impl RotationDate {
 }
 
 /// A syslog server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SyslogSettings {
     /// Level and form.
     pub output: LogOutput,
@@ -228,6 +266,8 @@ pub struct SyslogSettings {
     pub facility: u8,
     /// A message of several lines is several messages.
     pub splits_lines: bool,
+    /// Whom to trust and who we are, over TLS.
+    pub tls: ClientTlsSettings,
 }
 
 impl Default for SyslogSettings {
@@ -247,8 +287,114 @@ impl Default for SyslogSettings {
             identity: "rabbitmq-server".to_owned(),
             facility: 3,
             splits_lines: true,
+            tls: ClientTlsSettings::default(),
         }
     }
+}
+
+/// The journal of systemd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournaldSettings {
+    /// Level; the form is not used, for the journal has fields.
+    pub output: LogOutput,
+    /// The fields beside `MESSAGE`: name and value, in their order.
+    pub fields: Vec<(String, JournalValue)>,
+}
+
+/// What is in a field of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalValue {
+    /// The same text in each entry.
+    Fixed(String),
+    /// The time of the event as syslog writes it.
+    Timestamp,
+    /// The id of this process.
+    ProcessId,
+    /// syslog's number of the level.
+    Priority,
+    /// The thread, in the form of an Erlang process.
+    Pid,
+    /// The source file.
+    File,
+    /// The line in it.
+    Line,
+    /// The module.
+    Module,
+    /// RabbitMQ's name of the level.
+    Level,
+    /// The category.
+    Domain,
+}
+
+impl Default for JournaldSettings {
+    fn default() -> Self {
+        let fields = journal_fields(JOURNAL_FIELDS);
+        Self {
+            output: LogOutput::default(),
+            fields: fields.expect("the default can be read"),
+        }
+    }
+}
+
+/// RabbitMQ's fields, as its files write them.
+pub(crate) const JOURNAL_FIELDS: &str = "SYSLOG_IDENTIFIER=\"rabbitmq-server\" syslog_timestamp syslog_pid priority ERL_PID=pid \
+     CODE_FILE=file CODE_LINE=line CODE_MFA=mfa";
+
+/// Reads `name`, `NAME=name` and `NAME="text"`, with spaces between them.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn journal_fields(value: &str) -> Result<Vec<(String, JournalValue)>, String> {
+    let mut fields = Vec::new();
+    let mut rest = value.trim_start();
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c == '=' || c.is_whitespace());
+        let (name, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        let (field, after) = match behind.strip_prefix('=') {
+            None => (journal_value(name)?, behind),
+            Some(text) => match text.strip_prefix('"') {
+                Some(text) => {
+                    let (text, after) = text.split_once('"').ok_or("a closing quotation mark")?;
+                    (JournalValue::Fixed(text.to_owned()), after)
+                }
+                None => {
+                    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+                    let (source, after) = text.split_at(end);
+                    (journal_value(source)?, after)
+                }
+            },
+        };
+        let name = name.to_ascii_uppercase();
+        // Names that begin with an underscore are the journal's own.
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let begins = name.chars().next().is_some_and(|c| c.is_ascii_uppercase());
+        if !begins || !name.chars().all(is_name) {
+            return Err("names of letters, digits and underscores".to_owned());
+        }
+        fields.push((name, field));
+        rest = after.trim_start();
+    }
+    Ok(fields)
+}
+
+fn journal_value(name: &str) -> Result<JournalValue, String> {
+    Ok(match name {
+        "syslog_timestamp" => JournalValue::Timestamp,
+        "syslog_pid" | "os_pid" => JournalValue::ProcessId,
+        "priority" => JournalValue::Priority,
+        "pid" => JournalValue::Pid,
+        "file" => JournalValue::File,
+        "line" => JournalValue::Line,
+        "mfa" => JournalValue::Module,
+        "level" => JournalValue::Level,
+        "domain" => JournalValue::Domain,
+        _ => {
+            return Err(
+                "syslog_timestamp, syslog_pid, priority, pid, file, line, mfa, level, domain or a text in quotation marks"
+                    .to_owned(),
+            );
+        }
+    })
 }
 
 /// How lines travel to a syslog server.
@@ -257,6 +403,7 @@ impl Default for SyslogSettings {
 pub enum SyslogTransport {
     Udp,
     Tcp,
+    Tls,
 }
 
 /// The number of a facility.
@@ -329,6 +476,8 @@ pub(crate) struct LogDraft {
     pub(crate) exchange: LogOutput,
     pub(crate) syslog_on: bool,
     pub(crate) syslog: SyslogSettings,
+    pub(crate) journald_on: bool,
+    pub(crate) journald: JournaldSettings,
 }
 
 impl LogDraft {
@@ -386,6 +535,7 @@ impl LogDraft {
         }
         log.exchange = self.exchange_on.then_some(self.exchange);
         log.syslog = self.syslog_on.then_some(self.syslog);
+        log.journald = self.journald_on.then_some(self.journald);
     }
 }
 
@@ -424,6 +574,7 @@ impl LogFormat {
             }
             "single_line" => self.single_line = value == "on",
             "plaintext.format" => self.plaintext = value.to_owned(),
+            "json.verbosity_map" => self.verbosity = verbosity(value)?,
             _ => self.json_fields = json_fields(value),
         }
         Ok(())
@@ -443,6 +594,21 @@ fn json_fields(map: &str) -> Vec<(String, String)> {
     fields
 }
 
+/// `debug:7 info:6 error:3`: the numbers of levels.
+fn verbosity(map: &str) -> Result<BTreeMap<String, i64>, String> {
+    let expected = || "level:number of some levels, such as debug:7 info:6".to_owned();
+    map.split_whitespace()
+        .map(|part| {
+            let (level, number) = part.split_once(':').ok_or_else(expected)?;
+            let known = LogLevel::parse(level).map_err(|_| expected())?;
+            let number = number.parse().map_err(|_| expected())?;
+            (known != LogLevel::None)
+                .then(|| (level.to_owned(), number))
+                .ok_or_else(expected)
+        })
+        .collect()
+}
+
 /// A size in bytes as rotation takes it: 0 is none.
 pub(crate) fn rotation_size(value: &str) -> Result<Option<u64>, String> {
     let bytes = size::parse_information_unit(value).ok_or("bytes")?;
@@ -457,6 +623,24 @@ pub(crate) fn is_ip(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_of_the_journal_are_those_of_rabbitmq() {
+        let fields = journal_fields("A=\"two words\" priority B=pid").unwrap();
+        let expected = [
+            ("A", JournalValue::Fixed("two words".to_owned())),
+            ("PRIORITY", JournalValue::Priority),
+            ("B", JournalValue::Pid),
+        ];
+        assert_eq!(
+            fields,
+            expected.map(|(name, value)| (name.to_owned(), value))
+        );
+        assert_eq!(JournaldSettings::default().fields.len(), 8);
+        for bad in ["nonsense", "A=nonsense", "A=\"x", "_A=pid", "=pid", "Ä=pid"] {
+            assert!(journal_fields(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn rotation_dates_are_those_of_rabbitmq() {

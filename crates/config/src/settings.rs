@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
-use transport::TlsSettings;
+use transport::{ClientTlsSettings, TlsSettings};
 
 /// Everything a node can be told before it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,14 +169,25 @@ pub struct VhostUser {
 }
 
 /// Definitions that are imported at each start (RabbitMQ docs: definitions#import-on-boot).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DefinitionsSettings {
-    /// A file, or a directory whose files are taken in the order of their names; `None` for nothing to import.
-    pub path: Option<PathBuf>,
+    /// Where they are; `None` for nothing to import.
+    pub source: Option<DefinitionsSource>,
+    /// Whom to trust and who we are, over HTTPS.
+    pub tls: ClientTlsSettings,
     /// Nothing is imported while the files have the content that was imported last.
     pub skip_if_unchanged: bool,
     /// How the content is compared.
     pub hashing: ContentHash,
+}
+
+/// Where definitions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefinitionsSource {
+    /// A file, or a directory whose files are taken in the order of their names.
+    Path(PathBuf),
+    /// An address that begins with `https://`; its query may be secret.
+    Https(Secret),
 }
 
 /// The digests that RabbitMQ offers for comparing definitions.

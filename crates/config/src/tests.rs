@@ -225,10 +225,12 @@ fn every_key_can_be_set() {
     );
     let expected = Settings {
         definitions: DefinitionsSettings {
-            path: Some("/etc/definitions".into()),
+            source: Some(DefinitionsSource::Path("/etc/definitions".into())),
+            tls: transport::ClientTlsSettings::default(),
             skip_if_unchanged: true,
             hashing: ContentHash::Sha384,
         },
+        config_files: vec!["/etc/rabbitmq/rabbitmq.conf".into()],
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
         tcp_listeners: Vec::new(),
@@ -775,6 +777,103 @@ fn outputs_have_forms_and_files_rotate() {
     let syslog = log.syslog.unwrap();
     assert_eq!((syslog.host.as_str(), syslog.facility), ("/dev/log", 19));
     assert!(syslog.is_rfc5424);
+}
+
+#[test]
+fn logs_go_to_the_journal_and_to_syslog_over_tls() {
+    let log = settings(
+        "log.journald = true\nlog.journald.level = error\nlog.journald.fields = PRIORITY=priority APP=\"mq\"\n\
+         log.syslog = true\nlog.syslog.transport = ssl\nlog.syslog.ssl_options.cacertfile = /ca.pem\n\
+         log.syslog.ssl_options.versions.1 = tlsv1.3\nlog.file.rotation.compress = true\nlog.queue.rotation.compress = true\n\
+         log.console.formatter.json.verbosity_map = debug:7 error:3\nlog.console.color_esc_seqs.info = \\e[1m",
+    )
+    .log;
+    let journald = log.journald.unwrap();
+    assert_eq!(journald.output.level, Some(LogLevel::Error));
+    assert_eq!(journald.fields.len(), 2);
+    let syslog = log.syslog.unwrap();
+    assert_eq!(syslog.transport, log::SyslogTransport::Tls);
+    assert_eq!(
+        syslog.tls.tls.cacertfile.as_deref(),
+        Some(Path::new("/ca.pem"))
+    );
+    assert!(syslog.tls.tls.verify_peer);
+    assert!(log.rotation.compresses);
+    assert!(
+        log.categories["queue"]
+            .rotation
+            .as_ref()
+            .unwrap()
+            .compresses
+    );
+    assert_eq!(log.console.output.format.verbosity["debug"], 7);
+    assert_eq!(log.console.escapes.info, "\u{1b}[1m");
+    for bad in [
+        "log.journald.fields = nonsense",
+        "log.console.formatter.json.verbosity_map = loud:1",
+        "log.syslog.ssl_options.crl_check = peer",
+    ] {
+        assert_eq!(problems(bad).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn definitions_come_from_a_path_or_a_server() {
+    let url = "definitions.https.url = https://h/d.json?token=t\n";
+    let https = "definitions.import_backend = https\n";
+    let both = Box::leak(format!("{url}{https}").into_boxed_str());
+    let Some(DefinitionsSource::Https(secret)) = settings(both).definitions.source else {
+        panic!("there is an address");
+    };
+    assert_eq!(secret.expose(), "https://h/d.json?token=t");
+    assert!(
+        settings("definitions.tls.verify = verify_none")
+            .definitions
+            .source
+            .is_none()
+    );
+    assert_eq!(
+        problems(https),
+        ["definitions.import_backend needs definitions.https.url"]
+    );
+    assert_eq!(
+        problems(url),
+        ["definitions.https.url needs definitions.import_backend"]
+    );
+    let plain = problems("definitions.https.url = http://h/d.json?token=t");
+    assert!(!plain[0].contains("token"), "{plain:?}");
+}
+
+/// What packages bring along as examples, with the lines in it that are only a suggestion.
+#[test]
+fn every_sample_is_a_configuration_that_works() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+    let samples = std::fs::read_dir(packaging.join("samples")).unwrap();
+    let mut paths: Vec<_> = samples.map(|entry| entry.unwrap().path()).collect();
+    paths.push(packaging.join("rabbitmq.conf"));
+    assert!(paths.len() > 5);
+    for path in paths {
+        let text: &'static str = std::fs::read_to_string(&path).unwrap().leak();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let mut written = around(&[], "");
+        if name.ends_with(".config") {
+            written.files.insert("/etc/rabbitmq/advanced.config", text);
+        } else {
+            // A suggestion is a key, not a sentence.
+            let suggested = |line: &&str| {
+                line.split_once(" = ")
+                    .is_some_and(|(key, _)| !key.contains(' '))
+            };
+            let suggestions = text.lines().filter_map(|line| line.strip_prefix("# "));
+            let suggestions: Vec<_> = suggestions.filter(suggested).collect();
+            let all = format!("{text}\n{}\n", suggestions.join("\n"));
+            written
+                .files
+                .insert("/etc/rabbitmq/rabbitmq.conf", all.leak());
+        }
+        let loaded = load(&written).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(loaded.notes.is_empty(), "{name}: {:?}", loaded.notes);
+    }
 }
 
 #[test]

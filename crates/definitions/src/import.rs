@@ -7,6 +7,7 @@ use crate::error::policy_refusal;
 use crate::fields::{Fields as _, Object, is_set, is_too_deep};
 use crate::{Error, objects};
 use base::Name;
+use broker::auth::CredentialValidator;
 use broker::command::{Destination, HashAlgorithm, MetadataCommand};
 use broker::json::Json;
 use broker::limits::{UserLimits, VhostLimits};
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub user: &'a Name,
     /// Random numbers: where queues live, and salts of passwords in clear.
     pub random: &'a mut dyn FnMut() -> u32,
+    /// What passwords in clear have to be like.
+    pub validator: &'a CredentialValidator,
 }
 
 /// The commands that make what a file says, in the order in which they need each other. They are for
@@ -157,6 +160,10 @@ impl Import<'_, '_> {
 
     fn user(&mut self, user: &Object) -> Result<(), Error> {
         let name = Name::from(user.require_text("name")?);
+        let password = user.get("password").and_then(Json::as_str);
+        if password.is_some() && self.context.validator.check(password).is_err() {
+            return Err(Error::invalid("credential_validation_failed"));
+        }
         let salt = (self.context.random)();
         self.commands
             .push(objects::user(&name, user, self.hashing, salt)?);
@@ -331,8 +338,24 @@ mod tests {
             vhost,
             user: &"u".into(),
             random: &mut || 7,
+            validator: &CredentialValidator::MinLength(3),
         };
         read(file.to_string().as_bytes(), &mut context).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn passwords_in_clear_are_validated_and_hashes_are_not() {
+        let file =
+            |password: &str| json!({"users": [{"name": "u", "password": password, "tags": ""}]});
+        assert!(read_into(&file("long"), None).is_ok());
+        let refused = read_into(&file("ab"), None).unwrap_err();
+        assert!(
+            refused.contains("credential_validation_failed"),
+            "{refused}"
+        );
+        assert!(!refused.contains("ab\""), "{refused}");
+        let hashed = json!({"users": [{"name": "u", "password_hash": "", "tags": ""}]});
+        assert!(read_into(&hashed, None).is_ok());
     }
 
     #[test]

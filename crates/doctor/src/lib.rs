@@ -9,7 +9,7 @@ mod host;
 
 use anyhow::Context as _;
 use clap::Parser;
-use config::{Process, Settings};
+use config::{DefinitionsSource, Process, Settings};
 use finding::{Area, Finding, Severity};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -88,7 +88,7 @@ fn configuration(findings: &mut Vec<Finding>) -> Settings {
             .iter()
             .map(|note| Finding::new(Area::Configuration, Severity::Note, note.clone())),
     );
-    if let Some(path) = &loaded.settings.definitions.path
+    if let Some(DefinitionsSource::Path(path)) = &loaded.settings.definitions.source
         && !path.exists()
     {
         let text = format!("load_definitions: there is no {}", path.display());

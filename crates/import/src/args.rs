@@ -30,7 +30,7 @@ pub(crate) enum Source {
 
 #[derive(Debug, Args)]
 pub(crate) struct RabbitMqArgs {
-    /// HTTP API of the source, as http://USER@HOST:15672. The password comes from --password-file, from the variable
+    /// HTTP API of the source, as http://USER@HOST:15672 or https://USER@HOST:15671. The password comes from --password-file, from the variable
     /// WARREN_IMPORT_PASSWORD or from the standard input.
     #[arg(long, value_name = "URI")]
     pub(crate) uri: HttpUri,
@@ -47,6 +47,9 @@ pub(crate) struct RabbitMqArgs {
     /// File that holds the password of the node that moves in.
     #[arg(long, value_name = "FILE")]
     to_password_file: Option<PathBuf>,
+    /// PEM file of certificates that vouch for the servers at https:// addresses; those that the operating system trusts by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacertfile: Option<PathBuf>,
     /// Only this virtual host; may be given several times.
     #[arg(long = "vhost", value_name = "NAME")]
     pub(crate) vhosts: Vec<String>,

@@ -1,22 +1,21 @@
-//! As much of an HTTP client as the management APIs of both sides need: one request a connection, no TLS.
+//! The management APIs of both sides, over HTTP or HTTPS: one request a connection.
 
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::{Method, Request, header};
-use hyper_util::rt::TokioIo;
+use http_client::{Client, Limits, Method, Request, Url, header};
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use transport::{ClientTls, ClientTlsSettings};
 
-/// Largest answer that is taken.
-const ANSWER_BYTES_MAX: usize = 512 << 20;
-/// Longest wait for an answer: a large import takes a while.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// What a request may cost: a large import takes a while.
+const LIMITS: Limits = Limits {
+    timeout: Duration::from_secs(300),
+    answer_bytes_max: 512 << 20,
+};
 /// As much of an error as is shown.
 const ERROR_CHARS_MAX: usize = 2000;
 
@@ -25,7 +24,8 @@ const ERROR_CHARS_MAX: usize = 2000;
 pub(crate) struct HttpUri {
     pub(crate) user: String,
     pub(crate) host: String,
-    pub(crate) port: u16,
+    /// The listener, without a path.
+    listener: Url,
     /// In front of `/api`.
     prefix: String,
 }
@@ -34,12 +34,11 @@ impl FromStr for HttpUri {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") {
-            return Err("https is not supported; use a tunnel to the HTTP listener".to_owned());
-        }
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or("it should begin with http://")?;
+        let (scheme, port_default, rest) = match text.split_once("://") {
+            Some(("http", rest)) => ("http", 15_672, rest),
+            Some(("https", rest)) => ("https", 15_671, rest),
+            _ => return Err("it should begin with http:// or https://".to_owned()),
+        };
         let (authority, prefix) = match rest.split_once('/') {
             Some((authority, path)) => (authority, path.trim_end_matches('/')),
             None => (rest, ""),
@@ -51,14 +50,15 @@ impl FromStr for HttpUri {
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (
                 host,
-                port.parse().map_err(|_| format!("bad port {port:?}"))?,
+                port.parse::<u16>()
+                    .map_err(|_| format!("bad port {port:?}"))?,
             ),
-            _ => (address, 15_672),
+            _ => (address, port_default),
         };
         Ok(Self {
             user: user.to_owned(),
             host: host.trim_matches(['[', ']']).to_owned(),
-            port,
+            listener: format!("{scheme}://{host}:{port}/").parse()?,
             prefix: if prefix.is_empty() {
                 String::new()
             } else {
@@ -72,11 +72,27 @@ impl FromStr for HttpUri {
 pub(crate) struct Api {
     uri: HttpUri,
     password: String,
+    client: Client,
 }
 
 impl Api {
-    pub(crate) fn new(uri: HttpUri, password: String) -> Self {
-        Self { uri, password }
+    /// An API whose server, over HTTPS, is vouched for by a file of certificates, or by those that the operating system trusts.
+    pub(crate) fn new(
+        uri: HttpUri,
+        password: String,
+        cacertfile: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let mut settings = ClientTlsSettings::default();
+        settings.tls.cacertfile = cacertfile;
+        let tls = match uri.listener.is_https() {
+            true => Some(ClientTls::new(&settings)?),
+            false => None,
+        };
+        Ok(Self {
+            uri,
+            password,
+            client: Client::new(tls, LIMITS),
+        })
     }
 
     pub(crate) fn password(&self) -> &str {
@@ -111,44 +127,27 @@ impl Api {
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let HttpUri {
-            user, host, port, ..
-        } = &self.uri;
-        tokio::time::timeout(ANSWER_TIMEOUT, self.ask(method, path, body))
-            .await
-            .with_context(|| format!("{host}:{port} does not answer"))?
-            .with_context(|| format!("user '{user}' at {host}:{port}"))
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let HttpUri {
             user,
-            host,
-            port,
+            listener,
             prefix,
+            ..
         } = &self.uri;
-        let stream = TcpStream::connect((host.as_str(), *port))
-            .await
-            .context("connect")?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
         let token = BASE64.encode(format!("{user}:{}", self.password));
         let request = Request::builder()
             .method(method)
-            .uri(format!("{prefix}/api{path}"))
-            .header(header::HOST, format!("{host}:{port}"))
             .header(header::AUTHORIZATION, format!("Basic {token}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| anyhow::anyhow!("read the answer: {error}"))?
-            .to_bytes();
-        connection.abort();
-        ensure!(status.is_success(), "{path}: {status}: {}", reason(&answer));
-        Ok(answer)
+            .body(body)?;
+        let url = listener.with_target(&format!("{prefix}/api{path}"));
+        let answer = self.client.send(&url, request).await;
+        let answer = answer.with_context(|| format!("user '{user}' at {listener}"))?;
+        let status = answer.status;
+        ensure!(
+            status.is_success(),
+            "user '{user}' at {listener}: {path}: {status}: {}",
+            reason(&answer.body)
+        );
+        Ok(answer.body)
     }
 }
 
@@ -170,14 +169,21 @@ mod tests {
     #[test]
     fn uris_are_read_and_passwords_refused() {
         let uri: HttpUri = "http://ops@[::1]:8080/mq/".parse().unwrap();
-        assert_eq!(
-            (uri.user.as_str(), uri.host.as_str(), uri.port),
-            ("ops", "::1", 8080)
-        );
+        assert_eq!((uri.user.as_str(), uri.host.as_str()), ("ops", "::1"));
         assert_eq!(uri.prefix, "/mq");
+        assert_eq!(uri.listener.to_string(), "http://[::1]:8080/");
         let uri: HttpUri = "http://host".parse().unwrap();
-        assert_eq!((uri.user.as_str(), uri.port), ("guest", 15_672));
-        for bad in ["http://a:b@host", "https://host", "host", "http://h:x"] {
+        assert_eq!(uri.user, "guest");
+        assert_eq!(uri.listener.to_string(), "http://host:15672/");
+        let uri: HttpUri = "https://host/mq".parse().unwrap();
+        assert_eq!(uri.listener.to_string(), "https://host:15671/");
+        for bad in [
+            "http://a:b@host",
+            "ftp://host",
+            "host",
+            "http://h:x",
+            "http://:1",
+        ] {
             assert!(bad.parse::<HttpUri>().is_err(), "{bad}");
         }
     }

@@ -35,8 +35,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
 }
 
 async fn rabbitmq(args: &RabbitMqArgs) -> anyhow::Result<()> {
-    let source = Api::new(args.uri.clone(), args.password()?);
-    let target = Api::new(args.to.clone(), args.to_password()?);
+    let trusted = || args.cacertfile.clone();
+    let source = Api::new(args.uri.clone(), args.password()?, trusted())?;
+    let target = Api::new(args.to.clone(), args.to_password()?, trusted())?;
     let mut definitions = source
         .get("/definitions")
         .await

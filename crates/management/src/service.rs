@@ -233,6 +233,10 @@ impl Service for Management {
         sites.into_iter().flat_map(of_site).collect()
     }
 
+    fn plugins(&self) -> Vec<&'static str> {
+        plugins::running(&self.state)
+    }
+
     fn stop(self: Box<Self>) {
         close_listeners(&self.state);
         close_metrics(&self.state);

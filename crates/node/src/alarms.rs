@@ -83,6 +83,20 @@ impl Watermarks {
         }
     }
 
+    /// Logs them in RabbitMQ's words.
+    pub(crate) fn log(&self) {
+        let (limit, total) = (self.memory_limit_bytes(), self.total_memory_bytes);
+        tracing::info!(
+            "Memory high watermark set to {} MiB ({limit} bytes) of {} MiB ({total} bytes) total",
+            limit >> 20,
+            total >> 20
+        );
+        tracing::info!(
+            "Disk free limit set to {}MB",
+            self.disk_free_limit_bytes() / 1_000_000
+        );
+    }
+
     fn memory_limit_bytes(&self) -> u64 {
         match self.memory {
             MemoryHighWatermark::Relative(ratio) => scale(self.total_memory_bytes, ratio),

@@ -64,11 +64,17 @@ pub enum NodeError {
     #[error("read metadata: {0}")]
     Metadata(String),
     /// The definitions that are to be imported at the start cannot be; nothing of them was.
-    #[error("import definitions from {}: {reason}", file.display())]
+    #[error("import definitions from {origin}: {reason}")]
     Definitions {
-        /// The file or directory.
-        file: std::path::PathBuf,
+        /// The file, directory or address.
+        origin: String,
         /// What about it.
+        reason: String,
+    },
+    /// The first user would have a password that the settings do not allow.
+    #[error("default_pass is refused by credential_validator: {reason}")]
+    DefaultPassword {
+        /// What is wrong with it.
         reason: String,
     },
     /// A listener's address cannot be bound.
@@ -319,11 +325,16 @@ impl Node {
             release_memory,
         });
         // Whoever brings definitions brings users as well.
-        if is_new && settings.definitions.path.is_none() {
+        if is_new && settings.definitions.source.is_none() {
+            validate_default_password(settings)?;
             bootstrap(&shared.leader, settings);
         }
         name_cluster(&shared.leader, settings);
-        definitions::import_at_start(&shared.leader, &settings.definitions)?;
+        definitions::import_at_start(
+            &shared.leader,
+            &settings.definitions,
+            &settings.credential_validator,
+        )?;
         create_system_exchange(&shared.leader, shared.events.vhost(), EVENT_EXCHANGE);
         if settings.log.exchange.is_some() {
             let vhost = settings.default_vhost.as_str().into();
@@ -375,11 +386,10 @@ impl Node {
         while histories.recv().is_ok() {}
         let monitor_stop = Arc::new(AtomicBool::new(false));
         {
-            let (shared, stop, rules) = (
-                Arc::clone(&shared),
-                Arc::clone(&monitor_stop),
-                AlarmRules::new(&shared.watermarks.lock()),
-            );
+            let (shared, stop) = (Arc::clone(&shared), Arc::clone(&monitor_stop));
+            let watermarks = *shared.watermarks.lock();
+            watermarks.log();
+            let rules = AlarmRules::new(&watermarks);
             let data_dir = settings.data_dir.clone();
             threads.push(spawn("monitor".to_owned(), move || {
                 alarms::monitor(&shared, rules, data_dir, &stop)
@@ -570,6 +580,12 @@ fn recover_metadata(
 }
 
 /// The first start: vhost, exchanges and the default user.
+fn validate_default_password(settings: &Settings) -> Result<(), NodeError> {
+    let password = settings.default_pass.expose();
+    let valid = settings.credential_validator.check(Some(password));
+    valid.map_err(|reason| NodeError::DefaultPassword { reason })
+}
+
 fn bootstrap(leader: &MetadataLeader, settings: &Settings) {
     let permissions = &settings.default_permissions;
     let user = DefaultUser {
@@ -794,7 +810,14 @@ fn announce(
     for address in &addresses.tls {
         tracing::info!("started TLS (SSL) listener on {address}");
     }
-    tracing::info!("Server startup complete; 0 plugins started.");
+    let plugins: Vec<_> = services.iter().flat_map(|one| one.plugins()).collect();
+    let list: String = plugins.iter().map(|name| format!("\n * {name}")).collect();
+    let count = plugins.len();
+    tracing::info!("Server startup complete; {count} plugins started.{list}");
+    tracing::info!(
+        "Time to start RabbitMQ: {} ms",
+        started.elapsed().as_millis()
+    );
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
         let plain = addresses.plain.iter();

@@ -162,6 +162,7 @@ impl Handle {
 
     /// Says where the alarms begin, until the node starts again. The monitor looks at it within a second.
     pub fn set_watermarks(&self, watermarks: Watermarks) {
+        watermarks.log();
         *self.shared.watermarks.lock() = watermarks;
     }
 
@@ -275,7 +276,8 @@ impl Handle {
         vhost: Option<&Name>,
         file: &[u8],
     ) -> Result<(), ImportError> {
-        let commands = crate::definitions::read(file, vhost, user)?;
+        let validator = &self.settings.credential_validator;
+        let commands = crate::definitions::read(file, vhost, user, validator)?;
         self.propose_batch(user, BatchKind::Definitions, &commands)
             .await
             .map_err(|refused| ImportError::refused(&commands, refused))
@@ -294,7 +296,8 @@ impl Handle {
         if self.metadata().global_parameter(&name) == Some(&hash) {
             return Ok(false);
         }
-        let mut commands = crate::definitions::read(file, None, user)?;
+        let mut commands =
+            crate::definitions::read(file, None, user, &self.settings.credential_validator)?;
         commands.push(MetadataCommand::PutGlobalParameter { name, value: hash });
         self.propose_batch(user, BatchKind::Definitions, &commands)
             .await

@@ -19,6 +19,7 @@ mod access;
 mod alarms;
 mod boot;
 mod browsing;
+mod change_log;
 pub use config;
 mod connection_driver;
 mod definitions;

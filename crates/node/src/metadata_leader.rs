@@ -7,6 +7,7 @@
 //!
 //! Invariant: tickets of one shard reach the log in ascending order; a shard proposes only from its own thread.
 
+use crate::change_log;
 use crate::events::EventBus;
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
@@ -153,14 +154,16 @@ impl MetadataLeader {
         let index = self.log_records(state, records, is_change, shard, ticket)?;
         let replays = replays(&next, &applied.events);
         let before = self.snapshot.swap(Arc::new(next.clone()));
-        self.events.publish_change(&Change {
+        let change = Change {
             command,
             before: &state.metadata,
             after: &next,
             happened: &applied.events,
             user,
             node: self.events.node(),
-        });
+        };
+        change_log::log(&change);
+        self.events.publish_change(&change);
         self.count(&applied.events);
         let mut proposed = Proposed::new(applied.reply, index, replays);
         proposed.follow_from(&state.metadata, &next, &applied.events);

@@ -10,6 +10,11 @@ pub trait Service {
     /// Where it listens, as URIs, for the ready line.
     fn addresses(&self) -> Vec<String>;
 
+    /// RabbitMQ's names of the plugins whose work it does, for the log.
+    fn plugins(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Stops it. Clients of the node are still connected then.
     fn stop(self: Box<Self>);
 }

@@ -34,13 +34,14 @@ pub(crate) fn run(command: ConfigCommand) -> ExitCode {
             for note in &loaded.notes {
                 println!("note: {note}");
             }
-            let files = match loaded.files.len() {
-                1 => "1 file".to_owned(),
-                count => format!("{count} files"),
+            let counted = |count: usize, what: &str| match count {
+                1 => format!("1 {what}"),
+                _ => format!("{count} {what}s"),
             };
             println!(
-                "the configuration is good: {files}, {} keys",
-                loaded.values.len()
+                "the configuration is good: {}, {}",
+                counted(loaded.files.len(), "file"),
+                counted(loaded.values.len(), "key")
             );
         }),
         ConfigCommand::Show { files } => with_loaded(&files, |loaded| {
@@ -53,8 +54,16 @@ pub(crate) fn run(command: ConfigCommand) -> ExitCode {
             let settings = &loaded.settings;
             println!("# node name {}", settings.node_name);
             println!("# data directory {}", settings.data_dir.display());
-            for listener in &settings.tcp_listeners {
-                println!("# listens on {listener}");
+            let management = &settings.management;
+            for (listeners, what) in [
+                (&settings.tcp_listeners, "AMQP"),
+                (&settings.tls_listeners, "AMQP over TLS"),
+                (&management.listeners, "the HTTP API"),
+                (&management.tls_listeners, "the HTTP API over TLS"),
+            ] {
+                for listener in listeners {
+                    println!("# listens on {listener} for {what}");
+                }
             }
             match &settings.log.file {
                 Some(file) => println!("# log file {}", file.display()),

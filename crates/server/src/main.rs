@@ -307,18 +307,39 @@ fn reload(first: &Settings) -> Result<Settings, String> {
     Ok(loaded.settings)
 }
 
-/// What an operator wants to find in a log first.
+/// What an operator wants to find in a log first, in RabbitMQ's form.
 fn log_start(loaded: &config::Loaded) {
     let settings = &loaded.settings;
+    let version = env!("CARGO_PKG_VERSION");
     tracing::info!(
-        "Starting WarrenMQ {} as node {}, data directory {}",
-        env!("CARGO_PKG_VERSION"),
+        "\n Starting WarrenMQ {version} for clients of RabbitMQ {}",
+        node::RABBITMQ_VERSION
+    );
+    let shown = |paths: Vec<String>| match paths.is_empty() {
+        true => "(none)".to_owned(),
+        false => paths.join("\n                : "),
+    };
+    let files = loaded.files.iter().map(|file| file.display().to_string());
+    let mut logs: Vec<String> = Vec::new();
+    logs.extend(
+        settings
+            .log
+            .file
+            .iter()
+            .map(|file| file.display().to_string()),
+    );
+    if settings.log.console.is_on {
+        let to_stdout = settings.log.console.to_stdout;
+        logs.push(if to_stdout { "<stdout>" } else { "<stderr>" }.to_owned());
+    }
+    tracing::info!(
+        "\n node           : {}\n home dir       : {}\n config file(s) : {}\n log(s)         : {}\n data dir       : {}",
         settings.node_name,
+        std::env::var("HOME").unwrap_or_default(),
+        shown(files.collect()),
+        shown(logs),
         settings.data_dir.display()
     );
-    for file in &loaded.files {
-        tracing::info!("configuration file read: {}", file.display());
-    }
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }

@@ -8,10 +8,18 @@
     reason = "all of this is a test; what is not there fails it"
 )]
 
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Map, Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Broker, Http};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How long something that another thread does may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -411,4 +419,189 @@ fn definitions_are_imported_at_the_start() {
     std::fs::remove_file(folder.path().join("05-first.json")).unwrap();
     broker.restart().unwrap();
     assert_eq!(names(&broker, "/vhosts"), ["v"]);
+}
+
+/// A server with one answer at a time, over TLS; it keeps the first lines of requests.
+struct HttpsServer {
+    port: u16,
+    /// Status line and headers behind it, and the body.
+    answer: Arc<Mutex<(String, String)>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl HttpsServer {
+    fn start(certificates: &Path) -> Self {
+        let made = Command::new(testkit::binary().unwrap())
+            .args(["tls", "generate"])
+            .arg(certificates)
+            .status();
+        assert!(made.unwrap().success());
+        let certificate = certificates.join("server_certificate.pem");
+        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(certificates.join("server_key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            port: listener.local_addr().unwrap().port(),
+            answer: Arc::default(),
+            asked: Arc::default(),
+        };
+        let (answer, asked) = (Arc::clone(&server.answer), Arc::clone(&server.asked));
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(tls, socket.unwrap());
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                // A client that does not trust this server ends here.
+                while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                    head.extend(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                if let Some(line) = head.lines().next() {
+                    asked.lock().unwrap().push(line.to_owned());
+                    let (status, body) = answer.lock().unwrap().clone();
+                    let length = body.len();
+                    let text =
+                        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                    // A client may leave without waiting.
+                    let _ = stream.write_all(text.as_bytes());
+                    let _ = stream.flush();
+                    // The next answer is that of a page that was moved here.
+                    if status.starts_with('3') {
+                        *answer.lock().unwrap() = ("200 OK".to_owned(), "{}".to_owned());
+                    }
+                }
+            }
+        });
+        server
+    }
+
+    fn answer(&self, status: &str, body: &Value) {
+        *self.answer.lock().unwrap() = (status.to_owned(), body.to_string());
+    }
+}
+
+#[test]
+fn definitions_come_over_https_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = HttpsServer::start(folder.path());
+    let file = |queue: &str| {
+        json!({
+            "users": [{"name": "admin", "password": "p", "tags": "administrator"}],
+            "vhosts": [{"name": "v"}],
+            "permissions": [{"user": "admin", "vhost": "v", "configure": ".*", "write": ".*", "read": ".*"}],
+            "queues": [{"name": queue, "vhost": "v", "durable": true}],
+        })
+    };
+    server.answer("200 OK", &file("q"));
+    let settings = |ca: &str| {
+        format!(
+            "definitions.import_backend = https\ndefinitions.https.url = https://localhost:{}/d.json?token=t\n\
+             definitions.skip_if_unchanged = true\n{ca}",
+            server.port
+        )
+    };
+    let trusted = format!(
+        "definitions.tls.cacertfile = {}/ca_certificate.pem\n",
+        folder.path().display()
+    );
+    let mut broker = Broker::start_with(&settings(&trusted)).unwrap();
+    assert_eq!(
+        server.asked.lock().unwrap()[..],
+        ["GET /d.json?token=t HTTP/1.1"]
+    );
+    let http = |broker: &Broker| Http::new(broker).login("admin", "p");
+    let queues = |broker: &Broker| {
+        let list = http(broker).get("/queues/v?columns=name").unwrap();
+        let names = list.as_array().unwrap().iter();
+        let names = names.map(|item| item["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(queues(&broker), ["q"]);
+    // What is unchanged is asked for and not imported again.
+    http(&broker).delete("/queues/v/q").unwrap();
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    assert!(queues(&broker).is_empty());
+    server.answer("200 OK", &file("r"));
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    assert_eq!(queues(&broker), ["r"]);
+    // A page that has moved is followed.
+    server.answer("301 Moved\r\nlocation: /elsewhere", &json!({}));
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    let asked = server.asked.lock().unwrap().last().cloned();
+    assert_eq!(asked.unwrap(), "GET /elsewhere HTTP/1.1");
+    // Without an answer, or without trust, there is no start; what comes behind a question mark may be secret.
+    for (status, ca, said) in [
+        (
+            "404 Not Found",
+            trusted.as_str(),
+            "/d.json: it answers 404 Not Found",
+        ),
+        (
+            "200 OK",
+            "definitions.tls.versions.1 = tlsv1.2\n",
+            "invalid peer certificate",
+        ),
+    ] {
+        server.answer(status, &file("s"));
+        broker.stop().unwrap();
+        broker.configure(&settings(ca));
+        assert!(broker.restart().is_err());
+        assert!(!broker.wait().unwrap().success());
+        let deadline = Instant::now() + PATIENCE;
+        while !broker.log().contains(said) {
+            assert!(Instant::now() < deadline, "{}", broker.log());
+            std::thread::yield_now();
+        }
+        assert!(!broker.log().contains("token=t"), "{}", broker.log());
+        broker.configure(&settings(&trusted));
+        server.answer("200 OK", &file("r"));
+        broker.restart().unwrap();
+    }
+}
+
+/// As many objects as a large installation has; a tenth of them where the broker is not built for speed.
+#[test]
+fn a_hundred_thousand_objects_are_imported_in_seconds() {
+    let binary = testkit::binary().unwrap();
+    let is_release = binary
+        .components()
+        .any(|part| part.as_os_str() == "release");
+    let thousand = if is_release { 1_000 } else { 100 };
+    let name = |kind: &str, i: usize| format!("{kind}{i}");
+    let queues: Vec<Value> = (0..35 * thousand)
+        .map(|i| json!({"name": name("q", i), "vhost": name("v", i % 10), "durable": true, "auto_delete": false, "arguments": {}}))
+        .collect();
+    let exchanges: Vec<Value> = (0..10 * thousand)
+        .map(|i| json!({"name": name("e", i), "vhost": name("v", i % 10), "type": "topic", "durable": true, "auto_delete": false, "internal": false, "arguments": {}}))
+        .collect();
+    let bindings: Vec<Value> = (0..54 * thousand)
+        .map(|i| json!({"source": name("e", i % (10 * thousand)), "vhost": name("v", i % 10), "destination": name("q", i % (35 * thousand)),
+            "destination_type": "queue", "routing_key": name("k.", i), "arguments": {}}))
+        .collect();
+    let users: Vec<Value> = (0..thousand)
+        .map(|i| json!({"name": name("u", i), "password_hash": "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR", "tags": []}))
+        .collect();
+    let vhosts: Vec<Value> = (0..10).map(|i| json!({"name": name("v", i)})).collect();
+    let file = json!({"users": users, "vhosts": vhosts, "queues": queues, "exchanges": exchanges, "bindings": bindings});
+    let broker = Broker::start_with("management.http.max_body_size = 67108864\n").unwrap();
+    let http = Http::new(&broker);
+    for _ in 0..2 {
+        let started = Instant::now();
+        http.post("/definitions", file.clone()).unwrap();
+        let took = started.elapsed();
+        eprintln!("{} objects in {took:?}", 100 * thousand);
+        assert!(!is_release || took < Duration::from_secs(5), "{took:?}");
+    }
+    let overview = http.get("/overview").unwrap();
+    assert_eq!(overview["object_totals"]["queues"], 35 * thousand);
 }

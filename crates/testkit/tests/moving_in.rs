@@ -171,3 +171,31 @@ fn the_doctor_reads_a_data_directory_and_leaves_it_as_it_is() {
     std::fs::write(data.join("format"), "nonsense").unwrap();
     assert_eq!(doctor()[0]["severity"], "error");
 }
+
+#[test]
+fn definitions_move_over_https_between_servers_that_are_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().display().to_string();
+    assert!(warren(&["tls", "generate", &at]).status.success());
+    let settings = format!(
+        "management.ssl.port = 0\nmanagement.ssl.ip = 127.0.0.1\nmanagement.ssl.certfile = {at}/server_certificate.pem\n\
+         management.ssl.keyfile = {at}/server_key.pem\n"
+    );
+    let from = Broker::start_with(&settings).unwrap();
+    let to = Broker::start_with(&settings).unwrap();
+    Http::new(&from).put("/vhosts/v", json!({})).unwrap();
+    let uri = |broker: &Broker| format!("https://guest@{}", broker.https_address().unwrap());
+    let (source, target) = (uri(&from), uri(&to));
+    let import = ["import", "rabbitmq", "--uri", &source, "--to", &target];
+    let refused = warren(&import);
+    assert!(!refused.status.success());
+    assert!(
+        said(&refused).contains("invalid peer certificate"),
+        "{}",
+        said(&refused)
+    );
+    let authority = format!("{at}/ca_certificate.pem");
+    let moved = warren(&[&import[..], &["--cacertfile", &authority]].concat());
+    assert!(moved.status.success(), "{}", said(&moved));
+    assert!(Http::new(&to).get("/vhosts/v").is_ok());
+}

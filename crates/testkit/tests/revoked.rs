@@ -126,9 +126,10 @@ async fn a_permission_that_is_taken_away_is_gone_for_open_channels() -> anyhow::
 async fn new_passwords_are_validated_and_hashed_as_configured() -> anyhow::Result<()> {
     let broker = Broker::start_with(
         "credential_validator.validation_backend = rabbit_credential_validator_min_password_length\n\
-         credential_validator.min_length = 10\npassword_hashing_module = rabbit_password_hashing_sha512\n",
+         credential_validator.min_length = 10\npassword_hashing_module = rabbit_password_hashing_sha512\n\
+         default_pass = guest-guest\n",
     )?;
-    let http = Http::new(&broker);
+    let http = Http::new(&broker).login("guest", "guest-guest");
     let refused = http.request(
         "PUT",
         "/users/alice",
@@ -148,6 +149,14 @@ async fn new_passwords_are_validated_and_hashed_as_configured() -> anyhow::Resul
     connect(&broker, "alice", "%2F")
         .await
         .context("the hash is hers")?;
+    // An import is judged as well.
+    let file = json!({"users": [{"name": "eve", "password": "short", "tags": ""}]});
+    let refused = http.request("POST", "/definitions", Some(&file))?;
+    ensure!(
+        refused.status == 400
+            && String::from_utf8_lossy(&refused.body).contains("credential_validation_failed"),
+        "{refused:?}"
+    );
     // A hash cannot be judged, and is what an operator has who moves users.
     http.put(
         "/users/bob",

@@ -52,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "config",
             "definitions",
             "frontend-amqp091",
+            "http-client",
             "store",
             "transport",
         ],
@@ -72,7 +73,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client-amqp091", &["base", "codec-amqp091"]),
     ("perf", &["base", "client-amqp091"]),
     ("cli", &["broker", "config"]),
-    ("import", &["client-amqp091", "codec-amqp091"]),
+    (
+        "import",
+        &[
+            "client-amqp091",
+            "codec-amqp091",
+            "http-client",
+            "transport",
+        ],
+    ),
     ("doctor", &["config", "store"]),
     (
         "server",

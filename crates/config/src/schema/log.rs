@@ -13,6 +13,7 @@ macro_rules! format_keys {
             format_key!($prefix, $env, "formatter.level_format", "level_format", LEVEL_FORMAT, "lc", "How the level is written: lower or upper case, whole or three or four letters.", $draft => $format),
             format_key!($prefix, $env, "formatter.single_line", "single_line", FLAG, "off", "Whether a message of several lines stays one.", $draft => $format),
             format_key!($prefix, $env, "formatter.plaintext.format", "plaintext.format", TEXT, $text, "A line of text, with `$time`, `$level`, `$pid` and `$msg` in it.", $draft => $format),
+            format_key!($prefix, $env, "formatter.json.verbosity_map", "json.verbosity_map", TEXT, "", "Numbers of levels, such as `debug:7 info:6`, for the object's field `verbosity`.", $draft => $format),
             format_key!($prefix, $env, "formatter.json.field_map", "json.field_map", TEXT, "", "Fields of the object: `time level:severity pid:-` keeps, renames and removes some.", $draft => $format),
         ]
     };
@@ -102,8 +103,11 @@ macro_rules! category_keys {
                 env: concat!("rabbit.log.categories.", $name, ".compress_on_rotate"),
                 kind: BOOLEAN,
                 default: "false",
-                meaning: "`false`: old files are not compressed.",
-                state: State::Honoured(|_, _, value| not_compressed(value)),
+                meaning: "As `log.file.rotation.compress`, for those files.",
+                state: State::Honoured(|draft, _, value| {
+                    rotation(draft, $name).compresses = boolean(value)?;
+                    Ok(())
+                }),
             },
         ]
     };
@@ -120,11 +124,88 @@ pub(super) static CATEGORY_KEYS: &[[Key; 6]] = &[
     category_keys!("ra"),
 ];
 
-pub(super) static FORMAT_KEYS: &[[Key; 6]] = &[
+pub(super) static FORMAT_KEYS: &[[Key; 7]] = &[
     format_keys!("log.console", "console", draft => draft.settings.log.console.output.format, "$time [$level] $pid $msg"),
     format_keys!("log.file", "file", draft => draft.settings.log.file_output.format, "$time [$level] $pid $msg"),
     format_keys!("log.exchange", "exchange", draft => draft.log.exchange.format, "$time [$level] $pid $msg"),
     format_keys!("log.syslog", "syslog", draft => draft.log.syslog.output.format, "$msg"),
+];
+
+/// An option of TLS to the syslog server.
+macro_rules! syslog_tls_key {
+    ($option:literal, $kind:expr, $default:literal, $meaning:literal) => {
+        Key {
+            name: concat!("log.syslog.ssl_options.", $option),
+            alias: None,
+            env: "syslog.protocol",
+            kind: $kind,
+            default: $default,
+            meaning: $meaning,
+            state: State::Honoured(|draft, _, value| draft.log.syslog.tls.set($option, value)),
+        }
+    };
+}
+
+pub(super) static SYSLOG_TLS_KEYS: &[Key] = &[
+    syslog_tls_key!(
+        "verify",
+        VERIFY,
+        "verify_peer",
+        "`verify_none` takes any server for the one that is meant."
+    ),
+    syslog_tls_key!(
+        "cacertfile",
+        TEXT,
+        "",
+        "Certificates that vouch for the server, a PEM file; those that the operating system trusts if unset."
+    ),
+    syslog_tls_key!(
+        "certfile",
+        TEXT,
+        "",
+        "A certificate that the server may ask for, a PEM file."
+    ),
+    syslog_tls_key!(
+        "client_renegotiation",
+        BOOLEAN,
+        "false",
+        "There is none; `true` is refused."
+    ),
+    syslog_tls_key!(
+        "crl_check",
+        CRL_CHECK,
+        "false",
+        "Lists of revoked certificates are not read; anything but `false` is refused."
+    ),
+    syslog_tls_key!(
+        "depth",
+        BYTE,
+        "10",
+        "Intermediate certificates between that of the server and a trusted one."
+    ),
+    syslog_tls_key!(
+        "keyfile",
+        TEXT,
+        "",
+        "Its private key, a PEM file; in `certfile` if unset."
+    ),
+    syslog_tls_key!(
+        "password",
+        SECRET,
+        "",
+        "Password of the private key (PKCS#8)."
+    ),
+    Key {
+        name: "log.syslog.ssl_options.versions.$version",
+        alias: None,
+        env: "syslog.protocol",
+        kind: TEXT,
+        default: "",
+        meaning: "A version that is spoken, `tlsv1.2` or `tlsv1.3`; both if unset.",
+        state: State::Honoured(|draft, part, value| {
+            draft.log.syslog.tls.set(&format!("versions.{part}"), value)
+        }),
+    },
 ];
 
 pub(super) static KEYS: &[Key] = &[
@@ -266,8 +347,11 @@ pub(super) static KEYS: &[Key] = &[
         env: "rabbit.log.file.compress",
         kind: BOOLEAN,
         default: "false",
-        meaning: "`false`: old files are not compressed.",
-        state: State::Honoured(|_, _, value| not_compressed(value)),
+        meaning: "Whether old files are compressed with gzip; then their names end in `.gz`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.rotation.compresses = boolean(value)?;
+            Ok(())
+        }),
     },
     Key {
         name: "log.exchange",
@@ -302,6 +386,90 @@ pub(super) static KEYS: &[Key] = &[
         meaning: "Whether the log goes to a syslog server.",
         state: State::Honoured(|draft, _, value| {
             draft.log.syslog_on = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.color_esc_seqs.debug",
+        alias: None,
+        env: "rabbit.log.console.formatter",
+        kind: TEXT,
+        default: "\\e[38;5;246m",
+        meaning: "What stands before a line of this level where lines have colours; `\\e` is the escape character.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.escapes.debug = log::escape_sequence(value);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.color_esc_seqs.info",
+        alias: None,
+        env: "rabbit.log.console.formatter",
+        kind: TEXT,
+        default: "",
+        meaning: "What stands before a line of this level where lines have colours; `\\e` is the escape character.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.escapes.info = log::escape_sequence(value);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.color_esc_seqs.warning",
+        alias: None,
+        env: "rabbit.log.console.formatter",
+        kind: TEXT,
+        default: "\\e[38;5;214m",
+        meaning: "What stands before a line of this level where lines have colours; `\\e` is the escape character.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.escapes.warning = log::escape_sequence(value);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.console.color_esc_seqs.error",
+        alias: None,
+        env: "rabbit.log.console.formatter",
+        kind: TEXT,
+        default: "\\e[38;5;160m",
+        meaning: "What stands before a line of this level where lines have colours; `\\e` is the escape character.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.log.console.escapes.error = log::escape_sequence(value);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.journald",
+        alias: None,
+        env: "rabbit.log.journald.enabled",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether the log goes to the journal of systemd, with fields.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.journald_on = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.journald.level",
+        alias: None,
+        env: "rabbit.log.journald.level",
+        kind: LOG_LEVEL,
+        default: "",
+        meaning: "Level of the log there where it differs from `log.level`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.journald.output.level = Some(LogLevel::parse(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "log.journald.fields",
+        alias: None,
+        env: "rabbit.log.journald.fields",
+        kind: TEXT,
+        default: "SYSLOG_IDENTIFIER=\"rabbitmq-server\" syslog_timestamp syslog_pid priority ERL_PID=pid CODE_FILE=file CODE_LINE=line CODE_MFA=mfa",
+        meaning: "The fields of an entry beside its message: `name`, `NAME=name` or `NAME=\"text\"`; names are `syslog_timestamp`, `syslog_pid`, `priority`, `pid`, `file`, `line`, `mfa`, `level` and `domain`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.log.journald.fields = log::journal_fields(value)?;
             Ok(())
         }),
     },
@@ -398,12 +566,13 @@ pub(super) static KEYS: &[Key] = &[
         env: "syslog.protocol",
         kind: &[Type::OneOf(&["udp", "tcp", "tls", "ssl"])],
         default: "udp",
-        meaning: "`udp` or `tcp`.",
+        meaning: "`udp`, `tcp` or `tls`, which `ssl` is another word for.",
         state: State::Honoured(|draft, _, value| {
             draft.log.syslog.transport = match value {
                 "udp" => SyslogTransport::Udp,
                 "tcp" => SyslogTransport::Tcp,
-                _ => return Err("udp or tcp: syslog over TLS is not supported yet".to_owned()),
+                "tls" | "ssl" => SyslogTransport::Tls,
+                _ => return Err("udp, tcp, tls or ssl".to_owned()),
             };
             Ok(())
         }),
@@ -423,50 +592,32 @@ pub(super) static KEYS: &[Key] = &[
 ];
 
 rows! {
+    // Lines here have four levels.
     State::Accepted => {
-        "log.summarize_process_state", "rabbit.summarize_process_state_when_logged", BOOLEAN, "";
-        "log.error_logger_format_depth", "kernel.error_logger_format_depth", OR_UNLIMITED, "";
-    }
-    State::Refused(NOT_YET) => {
-        "log.console.color_esc_seqs.debug", "rabbit.log.console.formatter", TEXT, "\\e[38;5;246m";
-        "log.console.color_esc_seqs.info", "rabbit.log.console.formatter", TEXT, "";
         "log.console.color_esc_seqs.notice", "rabbit.log.console.formatter", TEXT, "\\e[38;5;87m";
-        "log.console.color_esc_seqs.warning", "rabbit.log.console.formatter", TEXT, "\\e[38;5;214m";
-        "log.console.color_esc_seqs.error", "rabbit.log.console.formatter", TEXT, "\\e[38;5;160m";
         "log.console.color_esc_seqs.critical", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;20m";
         "log.console.color_esc_seqs.alert", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;93m";
         "log.console.color_esc_seqs.emergency", "rabbit.log.console.formatter", TEXT, "\\e[1;37m\\e[48;5;196m";
-        "log.console.formatter.json.verbosity_map", "rabbit.log.console.formatter", TEXT, "";
-        "log.exchange.formatter.json.verbosity_map", "rabbit.log.exchange.formatter", TEXT, "";
-        "log.journald", "rabbit.log.journald.enabled", BOOLEAN, "";
-        "log.journald.level", "rabbit.log.journald.level", LOG_LEVEL, "";
-        "log.journald.fields", "rabbit.log.journald.fields", TEXT, "SYSLOG_IDENTIFIER=\\\"rabbitmq-server\\\" syslog_timestamp syslog_pid priority ERL_PID=pid CODE_FILE=file CODE_LINE=line CODE_MFA=mfa";
-        "log.syslog.formatter.json.verbosity_map", "rabbit.log.syslog.formatter", TEXT, "";
-        "log.file.formatter.json.verbosity_map", "rabbit.log.file.formatter", TEXT, "";
+        "log.summarize_process_state", "rabbit.summarize_process_state_when_logged", BOOLEAN, "";
+        "log.error_logger_format_depth", "kernel.error_logger_format_depth", OR_UNLIMITED, "";
     }
-    State::Refused(NO_TLS) => {
-        "log.syslog.ssl_options.verify", "syslog.protocol", VERIFY, "";
+    // There is nothing of this to choose for who opens a connection.
+    State::Accepted => {
         "log.syslog.ssl_options.fail_if_no_peer_cert", "syslog.protocol", BOOLEAN, "";
-        "log.syslog.ssl_options.cacertfile", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.certfile", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.cert", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.client_renegotiation", "syslog.protocol", BOOLEAN, "";
-        "log.syslog.ssl_options.crl_check", "syslog.protocol", CRL_CHECK, "";
-        "log.syslog.ssl_options.depth", "syslog.protocol", BYTE, "";
-        "log.syslog.ssl_options.dh", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.dhfile", "syslog.protocol", TEXT, "";
         "log.syslog.ssl_options.honor_cipher_order", "syslog.protocol", BOOLEAN, "";
         "log.syslog.ssl_options.honor_ecc_order", "syslog.protocol", BOOLEAN, "";
+        "log.syslog.ssl_options.log_alert", "syslog.protocol", BOOLEAN, "";
+        "log.syslog.ssl_options.reuse_sessions", "syslog.protocol", BOOLEAN, "";
+        "log.syslog.ssl_options.secure_renegotiate", "syslog.protocol", BOOLEAN, "";
+    }
+    State::Refused(NO_SUCH_TLS) => {
+        "log.syslog.ssl_options.cert", "syslog.protocol", TEXT, "";
+        "log.syslog.ssl_options.dh", "syslog.protocol", TEXT, "";
+        "log.syslog.ssl_options.dhfile", "syslog.protocol", TEXT, "";
         "log.syslog.ssl_options.key.RSAPrivateKey", "syslog.protocol", TEXT, "";
         "log.syslog.ssl_options.key.DSAPrivateKey", "syslog.protocol", TEXT, "";
         "log.syslog.ssl_options.key.PrivateKeyInfo", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.keyfile", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.log_alert", "syslog.protocol", BOOLEAN, "";
-        "log.syslog.ssl_options.password", "syslog.protocol", SECRET, "";
         "log.syslog.ssl_options.psk_identity", "syslog.protocol", TEXT, "";
-        "log.syslog.ssl_options.reuse_sessions", "syslog.protocol", BOOLEAN, "";
-        "log.syslog.ssl_options.secure_renegotiate", "syslog.protocol", BOOLEAN, "";
-        "log.syslog.ssl_options.versions.$version", "syslog.protocol", TEXT, "";
     }
 }
 
@@ -489,11 +640,4 @@ fn rotation_count(value: &str) -> Result<u32, String> {
     const COUNT_MAX: u32 = 1_000;
     let count = value.parse().ok().filter(|count| *count <= COUNT_MAX);
     count.ok_or_else(|| "an integer from 0 to 1000".to_owned())
-}
-
-fn not_compressed(value: &str) -> Result<(), String> {
-    if boolean(value)? {
-        return Err("false: old log files are not compressed yet".to_owned());
-    }
-    Ok(())
 }

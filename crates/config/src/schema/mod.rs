@@ -26,8 +26,8 @@ mod tls;
 use crate::error::{Place, Problem};
 use crate::log::{LogDraft, LogLevel};
 use crate::{
-    AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DiskFreeLimit, ListenAddress,
-    MemoryCalculation, MemoryHighWatermark, Secret, Settings, VhostUser, size,
+    AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DefinitionsSource, DiskFreeLimit,
+    ListenAddress, MemoryCalculation, MemoryHighWatermark, Secret, Settings, VhostUser, size,
 };
 use ::auth::{BackendName, Link};
 use ::broker::auth::{CredentialValidator, Pattern};
@@ -36,6 +36,7 @@ use kind::Kind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 use transport::{LoginFrom, SanType};
 
@@ -121,7 +122,7 @@ use described;
 
 const NOT_YET: &str = "it is not supported yet";
 const NO_TLS: &str = "TLS is not supported here yet";
-const NO_SUCH_TLS: &str = "TLS here has certificates and keys in files, elliptic curves only and no lists of revoked certificates";
+const NO_SUCH_TLS: &str = "TLS here has certificates, keys and lists of revoked certificates in files, and elliptic curves only";
 const NO_OLD_TLS: &str = "write it as management.ssl.…";
 const NO_MQTT: &str = "MQTT is not supported yet";
 const NO_STOMP: &str = "STOMP is not supported yet";
@@ -140,10 +141,9 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 
 /// The keys with the titles of their areas, for documents.
 pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
-    let more = |families: &'static [[Key; 6]]| families.iter().map(|family| &family[..]);
-    let mut log = vec![log::KEYS];
-    log.extend(more(log::FORMAT_KEYS));
-    log.extend(more(log::CATEGORY_KEYS));
+    let mut log = vec![log::KEYS, log::SYSLOG_TLS_KEYS];
+    log.extend(log::FORMAT_KEYS.iter().map(|family| &family[..]));
+    log.extend(log::CATEGORY_KEYS.iter().map(|family| &family[..]));
     log.push(log::OTHERS);
     [
         (
@@ -162,7 +162,14 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
         ),
         ("LDAP", vec![auth_ldap::KEYS, auth_ldap::OTHERS]),
         ("OAuth 2", vec![auth_oauth2::KEYS, auth_oauth2::OTHERS]),
-        ("Definitions", vec![definitions::KEYS, definitions::OTHERS]),
+        (
+            "Definitions",
+            vec![
+                definitions::KEYS,
+                definitions::HTTPS_KEYS,
+                definitions::OTHERS,
+            ],
+        ),
         ("Node", vec![node::KEYS, node::OTHERS]),
         (
             "Exchanges, queues, virtual hosts",
@@ -222,6 +229,9 @@ pub struct Draft {
     memory_absolute: Option<u64>,
     disk_relative: Option<f64>,
     disk_absolute: Option<u64>,
+    definitions_https: bool,
+    definitions_path: Option<PathBuf>,
+    definitions_url: Option<Secret>,
     pub(crate) log: LogDraft,
 }
 
@@ -373,6 +383,24 @@ impl Draft {
             (None, Some(bytes)) => settings.disk_free_limit = DiskFreeLimit::Absolute(bytes),
             (None, None) => {}
         }
+        settings.definitions.source = match (self.definitions_https, self.definitions_url) {
+            (true, Some(url)) => Some(DefinitionsSource::Https(url)),
+            (true, None) => {
+                problems.push(Problem::Missing {
+                    key: "definitions.https.url",
+                    because: "definitions.import_backend",
+                });
+                None
+            }
+            (false, Some(_)) => {
+                problems.push(Problem::Missing {
+                    key: "definitions.import_backend",
+                    because: "definitions.https.url",
+                });
+                None
+            }
+            (false, None) => self.definitions_path.map(DefinitionsSource::Path),
+        };
         if problems.is_empty() {
             Ok(settings)
         } else {

@@ -222,7 +222,6 @@ pub(crate) async fn watermarks(call: Call) -> Outcome {
         };
     }
     call.state.node.set_watermarks(watermarks);
-    tracing::info!(?watermarks, "limits of memory and disk were set");
     Ok(Answer::NoContent)
 }
 

@@ -109,7 +109,7 @@ async fn item(call: &Call, details: &Details) -> Object {
             .map(|path| path.display().to_string())
             .collect::<Vec<String>>(),
         "net_ticktime" => 60_u64,
-        "enabled_plugins" => vec!["rabbitmq_management"],
+        "enabled_plugins" => super::plugins::enabled_names(&call.state).unwrap_or_default(),
         "mem_calculation_strategy" => settings.memory_calculation.as_str(),
         "ra_open_file_metrics" => object! { "ra_log_wal" => 0_u64, "ra_log_segment_writer" => 0_u64 },
         "name" => name,

@@ -82,6 +82,17 @@ pub(crate) fn listed(state: &State) -> io::Result<Option<Vec<String>>> {
     Ok(Some(names.take(NAMES_MAX).collect()))
 }
 
+/// The plugins that are enabled by name, or everything that is built in.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn enabled_names(state: &State) -> io::Result<Vec<String>> {
+    Ok(listed(state)?.unwrap_or_else(|| {
+        let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
+        all.map(str::to_owned).collect()
+    }))
+}
+
 /// Those that are running.
 pub(crate) fn running(state: &State) -> Vec<&'static str> {
     let listeners = state.http_listeners();
@@ -96,12 +107,8 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
     let state = &call.state;
     let unavailable = |error: io::Error| ApiError::bad(format!("enabled_plugins: {error}"));
     if call.method != Method::PUT {
-        let listed = listed(state).map_err(unavailable)?;
-        let listed = listed.unwrap_or_else(|| {
-            let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
-            all.map(str::to_owned).collect()
-        });
-        return Ok(object! { "enabled" => listed, "running" => running(state) }.into());
+        let names = enabled_names(state).map_err(unavailable)?;
+        return Ok(object! { "enabled" => names, "running" => running(state) }.into());
     }
     let body = call.body()?;
     let names = body.require("enabled")?.as_array();

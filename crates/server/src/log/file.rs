@@ -2,13 +2,19 @@
 //!
 //! `node.log` becomes `node.log.0`, `node.log.0` becomes `node.log.1`, and the last goes. A file that another program has moved
 //! is opened anew. A line that cannot be written is lost, which the standard error stream hears of once.
+//!
+//! Old files may be compressed (`node.log.0.gz`). That is the work of a thread of its own; only a rotation that comes before the last
+//! one's thread is done waits for it.
 
 use super::line::Civil;
 use config::log::{Rotation, RotationDate};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a log writes to.
@@ -27,6 +33,8 @@ pub(super) struct LogFile {
     /// The next time of [`Rotation::date`], in seconds since 1970.
     next_s: Option<u64>,
     has_failed: bool,
+    /// Compresses the newest old file.
+    compressor: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl LogFile {
@@ -54,11 +62,13 @@ impl LogFile {
             file: Some(file),
             size_bytes,
             has_failed: false,
+            compressor: None,
         })
     }
 
     /// Begins a new file.
     pub(super) fn rotate(&mut self) {
+        self.finish_compression();
         self.file = None;
         let count = self.rotation.count;
         if count == 0 {
@@ -70,11 +80,37 @@ impl LogFile {
                 0 => self.path.clone(),
                 _ => self.numbered(number - 1),
             };
-            if from.exists() {
-                self.note(fs::rename(&from, self.numbered(number)));
+            for compressed in [false, true] {
+                let (from, to) = match compressed {
+                    false => (from.clone(), self.numbered(number)),
+                    true => (
+                        compressed_name(&from),
+                        compressed_name(&self.numbered(number)),
+                    ),
+                };
+                if from.exists() {
+                    self.note(fs::rename(&from, to));
+                }
             }
         }
         self.reopen();
+        if self.rotation.compresses && count > 0 {
+            let old = self.numbered(0);
+            let started = std::thread::Builder::new()
+                .name("log-compress".to_owned())
+                .spawn(move || compress(&old));
+            match started {
+                Ok(thread) => self.compressor = Some(thread),
+                Err(error) => self.note(Err(error)),
+            }
+        }
+    }
+
+    /// Waits until the newest old file is compressed.
+    fn finish_compression(&mut self) {
+        if let Some(Ok(result)) = self.compressor.take().map(JoinHandle::join) {
+            self.note(result);
+        }
     }
 
     /// Opens the file again by its name.
@@ -132,6 +168,26 @@ impl Target for LogFile {
             Err(error) => self.note(Err(error)),
         }
     }
+}
+
+/// The name of a file's compressed form.
+fn compressed_name(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".gz");
+    name.into()
+}
+
+/// Puts a file's compressed form in its place; there is a whole one of the two at each moment.
+fn compress(path: &Path) -> io::Result<()> {
+    let mut from = File::open(path)?;
+    let mut unfinished = OsString::from(path);
+    unfinished.push(".gz.tmp");
+    let unfinished = PathBuf::from(unfinished);
+    let mut to = GzEncoder::new(File::create(&unfinished)?, Compression::default());
+    io::copy(&mut from, &mut to)?;
+    to.finish()?;
+    fs::rename(&unfinished, compressed_name(path))?;
+    fs::remove_file(path)
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {
@@ -194,6 +250,34 @@ mod tests {
         assert_eq!(text("a.log"), "four 56\n");
         assert_eq!(text("a.log.0"), "three 6\n");
         assert_eq!(text("a.log.1"), "two 456\n");
+    }
+
+    #[test]
+    fn old_files_can_be_compressed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = open(
+            directory.path(),
+            Rotation {
+                count: 2,
+                compresses: true,
+                ..Rotation::default()
+            },
+        );
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            file.write(line.as_bytes(), Duration::ZERO);
+            if line != "four\n" {
+                file.rotate();
+            }
+        }
+        file.finish_compression();
+        let logs = directory.path().join("logs");
+        assert_eq!(names(&logs), ["a.log", "a.log.0.gz", "a.log.1.gz"]);
+        let text = |name: &str| {
+            let compressed = File::open(logs.join(name)).unwrap();
+            io::read_to_string(flate2::read::GzDecoder::new(compressed)).unwrap()
+        };
+        assert_eq!(text("a.log.0.gz"), "three\n");
+        assert_eq!(text("a.log.1.gz"), "two\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One event as a line of text or a JSON object, in the forms that RabbitMQ has.
 
-use config::log::{LevelFormat, LogFormat, TimeFormat};
+use config::log::{ColorEscapes, JournalValue, LevelFormat, LogFormat, TimeFormat};
 use serde_json::Value;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ pub(super) struct Line {
     pub(super) time: Duration,
     level: Level,
     category: Option<&'static str>,
+    module: Option<&'static str>,
     message: String,
     /// The other fields: in a text they stand behind the message.
     fields: Vec<(&'static str, String)>,
@@ -28,6 +29,7 @@ impl Line {
             time: time.unwrap_or_default(),
             level: *metadata.level(),
             category,
+            module: metadata.module_path(),
             message: String::new(),
             fields: Vec::new(),
             source: metadata.file().zip(metadata.line()),
@@ -47,27 +49,60 @@ impl Line {
     }
 
     /// The line, without a line end.
-    pub(super) fn text(&self, format: &LogFormat, colors: bool) -> String {
+    pub(super) fn text(&self, format: &LogFormat) -> String {
         if format.json {
             return self.json(format);
         }
         let head = self.plain(format, "");
         let message = self.message_with_fields();
-        let mut text = String::new();
         if format.single_line {
-            text = head + &message.replace('\n', ", ");
-        } else {
-            // Every line of a message has the head in front, so that each can be found.
-            for (index, part) in message.split('\n').enumerate() {
-                text.push_str(if index == 0 { "" } else { "\n" });
-                text.push_str(&self.plain(format, part));
-            }
+            return head + &message.replace('\n', ", ");
         }
-        match (colors, self.level) {
-            (true, Level::ERROR) => format!("\u{1b}[38;5;160m{text}\u{1b}[0m"),
-            (true, Level::WARN) => format!("\u{1b}[38;5;214m{text}\u{1b}[0m"),
-            (true, Level::DEBUG) => format!("\u{1b}[38;5;246m{text}\u{1b}[0m"),
-            _ => text,
+        // Every line of a message has the head in front, so that each can be found.
+        let lines: Vec<String> = message
+            .split('\n')
+            .map(|part| self.plain(format, part))
+            .collect();
+        lines.join("\n")
+    }
+
+    /// The line with what colours its level around it.
+    pub(super) fn colored(&self, format: &LogFormat, escapes: &ColorEscapes) -> String {
+        let text = self.text(format);
+        let escape = match self.level {
+            Level::ERROR => &escapes.error,
+            Level::WARN => &escapes.warning,
+            Level::INFO => &escapes.info,
+            Level::DEBUG | Level::TRACE => &escapes.debug,
+        };
+        match escape.as_str() {
+            "" => text,
+            escape => format!("{escape}{text}\u{1b}[0m"),
+        }
+    }
+
+    /// What a field of the journal holds; `None` if this event has no such thing.
+    pub(super) fn journal_value(&self, value: &JournalValue) -> Option<String> {
+        let mut text = String::new();
+        match value {
+            JournalValue::Fixed(fixed) => text.clone_from(fixed),
+            JournalValue::Timestamp => text = syslog_time(self.time),
+            JournalValue::ProcessId => text = std::process::id().to_string(),
+            JournalValue::Priority => text = severity(self.level).to_string(),
+            JournalValue::Pid => write_pid(&mut text),
+            JournalValue::File => self.source?.0.clone_into(&mut text),
+            JournalValue::Line => text = self.source?.1.to_string(),
+            JournalValue::Module => self.module?.clone_into(&mut text),
+            JournalValue::Level => self.level_name().clone_into(&mut text),
+            JournalValue::Domain => text = self.domain(),
+        }
+        Some(text)
+    }
+
+    fn domain(&self) -> String {
+        match self.category {
+            Some(category) => format!("rabbitmq.{category}"),
+            None => "rabbitmq".to_owned(),
         }
     }
 
@@ -113,10 +148,7 @@ impl Line {
                     write_pid(&mut text);
                     text.into()
                 }
-                "domain" => match self.category {
-                    Some(category) => format!("rabbitmq.{category}").into(),
-                    None => "rabbitmq".into(),
-                },
+                "domain" => self.domain().into(),
                 "category" => self.category.unwrap_or(super::DEFAULT).into(),
                 "file" => self.source.map_or(Value::Null, |(file, _)| file.into()),
                 "line" => self.source.map_or(Value::Null, |(_, line)| line.into()),
@@ -134,11 +166,15 @@ impl Line {
             // Writing to a string does not fail.
             let _ = write!(out, "{}:{value}", Value::from(shown.as_str()));
         }
+        if let Some(number) = format.verbosity.get(self.level_name()) {
+            let comma = if out.len() > 1 { "," } else { "" };
+            let _ = write!(out, "{comma}\"verbosity\":{number}");
+        }
         out.push('}');
         out
     }
 
-    fn message_with_fields(&self) -> String {
+    pub(super) fn message_with_fields(&self) -> String {
         let mut text = self.message.clone();
         for (name, value) in &self.fields {
             let _ = write!(text, " {name}={value}");
@@ -181,6 +217,33 @@ impl Visit for Line {
             self.fields.push((field.name(), format!("{value:?}")));
         }
     }
+}
+
+/// syslog's number of a level.
+pub(super) fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// A time as RFC 3164 writes it, in UTC.
+pub(super) fn syslog_time(time: Duration) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let Civil {
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = Civil::from_unix(time.as_secs());
+    let month = MONTHS[usize::from(month) - 1];
+    format!("{month} {day:>2} {hour:02}:{minute:02}:{second:02}")
 }
 
 /// The thread in the form of an Erlang process: scripts cut lines at it.
@@ -277,6 +340,7 @@ mod tests {
             time: Duration::new(1_763_822_297, 635_863_000),
             level: Level::WARN,
             category: Some("connection"),
+            module: Some("node::listener"),
             message: "two\nlines".to_owned(),
             fields: vec![("peer", "127.0.0.1:1".to_owned())],
             source: Some(("src/x.rs", 7)),
@@ -296,7 +360,7 @@ mod tests {
 
     #[test]
     fn lines_look_as_rabbitmqs() {
-        let text = line().text(&LogFormat::default(), false);
+        let text = line().text(&LogFormat::default());
         assert_eq!(
             without_pid(text),
             "2025-11-22 14:38:17.635863+00:00 [warning] <P> two\n\
@@ -334,13 +398,29 @@ mod tests {
                         ("peer".to_owned(), "peer".to_owned()),
                         ("none".to_owned(), "none".to_owned()),
                     ],
+                    verbosity: [("warning".to_owned(), 4)].into(),
                     ..LogFormat::default()
                 },
-                "{\"t\":1763822297635863,\"peer\":\"127.0.0.1:1\"}",
+                "{\"t\":1763822297635863,\"peer\":\"127.0.0.1:1\",\"verbosity\":4}",
             ),
         ] {
-            assert_eq!(without_pid(line().text(&format, false)), expected);
+            assert_eq!(without_pid(line().text(&format)), expected);
         }
+    }
+
+    #[test]
+    fn colours_can_be_chosen() {
+        let mut escapes = ColorEscapes::default();
+        let format = LogFormat {
+            plaintext: "$level".to_owned(),
+            single_line: true,
+            ..LogFormat::default()
+        };
+        let colored = line().colored(&format, &escapes);
+        assert!(colored.starts_with("\u{1b}[38;5;214mwarning"), "{colored}");
+        assert!(colored.ends_with("\u{1b}[0m"), "{colored}");
+        escapes.warning.clear();
+        assert!(line().colored(&format, &escapes).starts_with("warning"));
     }
 
     #[test]

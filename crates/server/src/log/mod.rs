@@ -1,17 +1,21 @@
-//! Where log lines go: the standard streams, files, a syslog server, an exchange.
+//! Where log lines go: the standard streams, files, a syslog server, the journal, an exchange.
 //!
 //! One layer takes every event, looks who wants it by its category (the event's target) and level, and gives each output the line in
-//! its own form ([`mod@line`]). A thread that logs waits for files and streams and for nothing else: [`exchange`] and [`syslog`] have
-//! threads and bounded queues of their own.
+//! its own form ([`mod@line`]). A thread that logs waits for files and streams and for nothing else: [`exchange`] and what is behind a
+//! [`feed`] have threads and bounded queues of their own.
 
 pub(crate) mod exchange;
+mod feed;
 mod file;
+mod journald;
 mod line;
 mod syslog;
 
-use config::log::{CATEGORIES, LogFormat, LogLevel, LogSettings};
+use config::log::{CATEGORIES, ColorEscapes, JournalValue, LogFormat, LogLevel, LogSettings};
 use exchange::{Lines, Publisher};
+use feed::{Entry, Feed};
 use file::{LogFile, Target};
+use journald::Journald;
 use line::Line;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -50,6 +54,7 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
         file: settings.file_output.format.clone(),
         exchange: None,
         syslog: None,
+        journald: None,
     };
     if settings.console.is_on {
         let to_stdout = settings.console.to_stdout;
@@ -59,7 +64,8 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
         };
         outputs.console = Some(Console {
             format: settings.console.output.format.clone(),
-            colors: settings.console.colors.unwrap_or(is_terminal),
+            colors: (settings.console.colors.unwrap_or(is_terminal))
+                .then(|| settings.console.escapes.clone()),
             to_stdout,
         });
     }
@@ -67,7 +73,12 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
         outputs.exchange = Some((lines, exchange.format.clone()));
     }
     if let Some(syslog) = &settings.syslog {
-        outputs.syslog = Some((Syslog::start(syslog)?, syslog.output.format.clone()));
+        let feed = Feed::start("syslog", Syslog::new(syslog)?)?;
+        outputs.syslog = Some((feed, syslog.output.format.clone()));
+    }
+    if let Some(journald) = &settings.journald {
+        let feed = Feed::start("journald", Journald::open(Path::new(journald::SOCKET))?)?;
+        outputs.journald = Some((feed, journald.fields.clone()));
     }
     tracing_subscriber::registry().with(outputs).init();
     Ok(Started {
@@ -88,11 +99,12 @@ struct Log {
 }
 
 /// Kinds of outputs, as they are counted in [`Log::levels`].
-const OUTPUTS: usize = 4;
+const OUTPUTS: usize = 5;
 const CONSOLE: usize = 0;
 const FILE: usize = 1;
 const EXCHANGE: usize = 2;
 const SYSLOG: usize = 3;
+const JOURNALD: usize = 4;
 
 impl Log {
     fn new(settings: &LogSettings) -> io::Result<Self> {
@@ -101,6 +113,7 @@ impl Log {
             true,
             settings.exchange.is_some(),
             settings.syslog.is_some(),
+            settings.journald.is_some(),
         ];
         let of_output = [
             settings.console.output.level,
@@ -110,6 +123,10 @@ impl Log {
                 .syslog
                 .as_ref()
                 .and_then(|syslog| syslog.output.level),
+            settings
+                .journald
+                .as_ref()
+                .and_then(|journald| journald.output.level),
         ];
         let mut levels = Vec::new();
         let mut has_output = Vec::new();
@@ -141,12 +158,14 @@ impl Log {
                 path.is_some(),
                 is_on[EXCHANGE],
                 is_on[SYSLOG],
+                is_on[JOURNALD],
             ]);
             levels.push([
                 threshold(CONSOLE),
                 threshold(FILE),
                 threshold(EXCHANGE),
                 threshold(SYSLOG),
+                threshold(JOURNALD),
             ]);
             file_of.push(path);
         }
@@ -194,7 +213,7 @@ fn category_of(metadata: &Metadata<'_>) -> usize {
 
 struct Console {
     format: LogFormat,
-    colors: bool,
+    colors: Option<ColorEscapes>,
     to_stdout: bool,
 }
 
@@ -204,7 +223,8 @@ struct Outputs {
     console: Option<Console>,
     file: LogFormat,
     exchange: Option<(Lines, LogFormat)>,
-    syslog: Option<(Syslog, LogFormat)>,
+    syslog: Option<(Feed, LogFormat)>,
+    journald: Option<(Feed, Vec<(String, JournalValue)>)>,
 }
 
 impl<S: Subscriber> Layer<S> for Outputs {
@@ -228,7 +248,10 @@ impl<S: Subscriber> Layer<S> for Outputs {
         if let Some(console) = &self.console
             && self.log.wants(category, CONSOLE, level)
         {
-            let mut text = line.text(&console.format, console.colors);
+            let mut text = match &console.colors {
+                Some(escapes) if !console.format.json => line.colored(&console.format, escapes),
+                _ => line.text(&console.format),
+            };
             text.push('\n');
             // Nobody can be told that the console is gone.
             let _gone = match console.to_stdout {
@@ -240,19 +263,38 @@ impl<S: Subscriber> Layer<S> for Outputs {
             && let Some(path) = &self.log.file_of[category]
             && let Some(file) = self.log.files.get(path)
         {
-            let mut text = line.text(&self.file, false);
+            let mut text = line.text(&self.file);
             text.push('\n');
             file.lock().write(text.as_bytes(), line.time);
         }
         if let Some((lines, format)) = &self.exchange
             && self.log.wants(category, EXCHANGE, level)
         {
-            lines.send(line.level_name(), line.text(format, false));
+            lines.send(line.level_name(), line.text(format));
         }
         if let Some((syslog, format)) = &self.syslog
             && self.log.wants(category, SYSLOG, level)
         {
-            syslog.send(level, line.time, line.text(format, false));
+            syslog.send(Entry {
+                level,
+                time: line.time,
+                text: line.text(format),
+                fields: Vec::new(),
+            });
+        }
+        if let Some((journald, fields)) = &self.journald
+            && self.log.wants(category, JOURNALD, level)
+        {
+            let filled = fields.iter().filter_map(|(name, value)| {
+                let value = line.journal_value(value)?;
+                Some((name.clone(), value))
+            });
+            journald.send(Entry {
+                level,
+                time: line.time,
+                text: line.message_with_fields(),
+                fields: filled.collect(),
+            });
         }
     }
 }

@@ -1,113 +1,62 @@
-//! The log at a syslog server, over UDP, TCP or a socket of this machine.
+//! The log at a syslog server, over UDP, TCP, TLS or a socket of this machine.
 //!
-//! A thread that logs never waits for the network: lines go through a channel to a thread of their own. While the server cannot be
-//! reached lines are lost, as with any syslog, and the next one that arrives says how many.
-//!
-//! Limit: [`LINES_MAX`] lines wait.
+//! A thread that logs never waits for the network: this runs behind a [`feed`](super::feed). While the server cannot be reached lines
+//! are lost, as with any syslog, and the next one that arrives says how many.
 
-use super::line::Civil;
+use super::feed::{Entry, Sink};
+use super::line::{Civil, severity, syslog_time};
 use config::log::{SyslogSettings, SyslogTransport};
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracing::Level;
+use transport::{ClientTls, TlsOverTcp};
 
-/// Lines that wait to be sent.
-const LINES_MAX: usize = 1024;
 /// How long a connection may take, and a write.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts to reach the server.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-struct Entry {
-    level: Level,
-    time: Duration,
-    text: String,
+enum Socket {
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
+    Tcp(TcpStream),
+    Tls(Box<TlsOverTcp>),
 }
 
-/// What the threads that log write to.
+/// The server.
 pub(super) struct Syslog {
-    sender: SyncSender<Entry>,
-    missing: Arc<AtomicU64>,
+    settings: SyslogSettings,
+    /// What TLS makes of the settings, if it is to be spoken.
+    tls: Option<ClientTls>,
+    host_name: String,
+    socket: Option<Socket>,
+    /// When the server was last looked for in vain.
+    tried: Option<Instant>,
 }
 
 impl Syslog {
-    /// Starts the thread that sends.
+    /// A server that nothing was sent to yet.
     ///
     /// # Errors
-    /// The operating system refuses the thread.
-    pub(super) fn start(settings: &SyslogSettings) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(LINES_MAX);
-        let missing = Arc::<AtomicU64>::default();
-        let mut worker = Worker {
+    /// A file of TLS is missing or wrong.
+    pub(super) fn new(settings: &SyslogSettings) -> io::Result<Self> {
+        let tls = match settings.transport {
+            SyslogTransport::Tls => Some(ClientTls::new(&settings.tls)),
+            SyslogTransport::Udp | SyslogTransport::Tcp => None,
+        };
+        let wrong = |error| io::Error::other(format!("log.syslog.ssl_options: {error}"));
+        Ok(Self {
             settings: settings.clone(),
+            tls: tls.transpose().map_err(wrong)?,
             host_name: rustix::system::uname()
                 .nodename()
                 .to_string_lossy()
                 .into_owned(),
             socket: None,
             tried: None,
-            missing: Arc::clone(&missing),
-        };
-        std::thread::Builder::new()
-            .name("syslog".to_owned())
-            .spawn(move || worker.run(&receiver))?;
-        Ok(Self { sender, missing })
-    }
-
-    pub(super) fn send(&self, level: Level, time: Duration, text: String) {
-        if self.sender.try_send(Entry { level, time, text }).is_err() {
-            self.missing.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-enum Socket {
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
-    Tcp(TcpStream),
-}
-
-struct Worker {
-    settings: SyslogSettings,
-    host_name: String,
-    socket: Option<Socket>,
-    /// When the server was last looked for in vain.
-    tried: Option<Instant>,
-    missing: Arc<AtomicU64>,
-}
-
-impl Worker {
-    /// Until nobody logs any more, which is the end of the process.
-    fn run(&mut self, entries: &Receiver<Entry>) {
-        while let Ok(entry) = entries.recv() {
-            let parts: Vec<&str> = match self.settings.splits_lines {
-                true => entry.text.lines().collect(),
-                false => vec![&entry.text],
-            };
-            for text in parts {
-                let missing = self.missing.swap(0, Ordering::Relaxed);
-                let note = match missing {
-                    0 => String::new(),
-                    _ => format!("({missing} lines are missing before this one) "),
-                };
-                let message = message(
-                    &self.settings,
-                    &self.host_name,
-                    entry.level,
-                    entry.time,
-                    &(note + text),
-                );
-                if self.deliver(message.as_bytes()).is_err() {
-                    self.socket = None;
-                    self.missing.fetch_add(missing + 1, Ordering::Relaxed);
-                }
-            }
-        }
+        })
     }
 
     fn deliver(&mut self, message: &[u8]) -> io::Result<()> {
@@ -119,23 +68,55 @@ impl Worker {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             self.tried = Some(Instant::now());
-            self.socket = Some(connect(&self.settings)?);
+            self.socket = Some(connect(&self.settings, self.tls.as_ref())?);
         }
         match &mut self.socket {
             Some(Socket::Udp(socket)) => socket.send(message).map(drop),
             Some(Socket::Unix(socket)) => socket.send(message).map(drop),
-            // RFC 6587, octet counting.
-            Some(Socket::Tcp(socket)) => {
-                let mut framed = format!("{} ", message.len()).into_bytes();
-                framed.extend(message);
-                socket.write_all(&framed)
+            Some(Socket::Tcp(socket)) => socket.write_all(&framed(message)),
+            Some(Socket::Tls(socket)) => {
+                socket.write_all(&framed(message))?;
+                socket.flush()
             }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
 
-fn connect(settings: &SyslogSettings) -> io::Result<Socket> {
+impl Sink for Syslog {
+    fn send(&mut self, entry: &Entry, note: &str) -> Result<(), usize> {
+        let parts: Vec<&str> = match self.settings.splits_lines {
+            true => entry.text.lines().collect(),
+            false => vec![&entry.text],
+        };
+        let mut lost = 0;
+        for (index, text) in parts.into_iter().enumerate() {
+            let note = if index == 0 { note } else { "" };
+            let text = format!("{note}{text}");
+            let message = message(
+                &self.settings,
+                &self.host_name,
+                entry.level,
+                entry.time,
+                &text,
+            );
+            if self.deliver(message.as_bytes()).is_err() {
+                self.socket = None;
+                lost += 1;
+            }
+        }
+        if lost == 0 { Ok(()) } else { Err(lost) }
+    }
+}
+
+/// RFC 6587, octet counting.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut framed = format!("{} ", message.len()).into_bytes();
+    framed.extend(message);
+    framed
+}
+
+fn connect(settings: &SyslogSettings, tls: Option<&ClientTls>) -> io::Result<Socket> {
     if settings.host.starts_with('/') {
         let socket = UnixDatagram::unbound()?;
         socket.connect(&settings.host)?;
@@ -153,10 +134,17 @@ fn connect(settings: &SyslogSettings) -> io::Result<Socket> {
                 UdpSocket::bind(any)
                     .and_then(|socket| socket.connect(address).map(|()| Socket::Udp(socket)))
             }
-            SyslogTransport::Tcp => {
+            SyslogTransport::Tcp | SyslogTransport::Tls => {
                 TcpStream::connect_timeout(&address, TIMEOUT).and_then(|socket| {
                     socket.set_write_timeout(Some(TIMEOUT))?;
-                    Ok(Socket::Tcp(socket))
+                    socket.set_read_timeout(Some(TIMEOUT))?;
+                    match tls {
+                        None => Ok(Socket::Tcp(socket)),
+                        Some(tls) => {
+                            let secured = tls.connect_blocking(&settings.host, socket)?;
+                            Ok(Socket::Tls(Box::new(secured)))
+                        }
+                    }
                 })
             }
         };
@@ -176,42 +164,32 @@ fn message(
     time: Duration,
     text: &str,
 ) -> String {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let severity = match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
-    };
-    let priority = u16::from(settings.facility) * 8 + severity;
-    let Civil {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        ..
-    } = Civil::from_unix(time.as_secs());
+    let priority = u16::from(settings.facility) * 8 + u16::from(severity(level));
     let (identity, process) = (&settings.identity, std::process::id());
     if settings.is_rfc5424 {
+        let Civil {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            ..
+        } = Civil::from_unix(time.as_secs());
         let micros = time.subsec_micros();
         return format!(
             "<{priority}>1 {year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z {host_name} {identity} {process} - - {text}"
         );
     }
-    let month = MONTHS[usize::from(month) - 1];
+    let time = syslog_time(time);
     let short = host_name.split('.').next().unwrap_or(host_name);
-    format!(
-        "<{priority}>{month} {day:>2} {hour:02}:{minute:02}:{second:02} {short} {identity}[{process}]: {text}"
-    )
+    format!("<{priority}>{time} {short} {identity}[{process}]: {text}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::feed::Feed;
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -235,6 +213,19 @@ mod tests {
         );
     }
 
+    fn start(settings: &SyslogSettings) -> Feed {
+        Feed::start("syslog", Syslog::new(settings).unwrap()).unwrap()
+    }
+
+    fn entry(level: Level, text: &str) -> Entry {
+        Entry {
+            level,
+            time: TIME,
+            text: text.to_owned(),
+            fields: Vec::new(),
+        }
+    }
+
     fn at(port: u16, transport: SyslogTransport) -> SyslogSettings {
         SyslogSettings {
             port,
@@ -250,8 +241,8 @@ mod tests {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         let port = server.local_addr().unwrap().port();
-        let syslog = Syslog::start(&at(port, SyslogTransport::Udp)).unwrap();
-        syslog.send(Level::INFO, TIME, "one\ntwo".to_owned());
+        let syslog = start(&at(port, SyslogTransport::Udp));
+        syslog.send(entry(Level::INFO, "one\ntwo"));
         for expected in [": one", ": two"] {
             let mut buffer = [0; 1024];
             let size = server.recv(&mut buffer).unwrap();
@@ -267,8 +258,8 @@ mod tests {
     fn lines_arrive_over_tcp_with_their_length() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
-        let syslog = Syslog::start(&at(port, SyslogTransport::Tcp)).unwrap();
-        syslog.send(Level::INFO, TIME, "one".to_owned());
+        let syslog = start(&at(port, SyslogTransport::Tcp));
+        syslog.send(entry(Level::INFO, "one"));
         let (mut stream, _) = server.accept().unwrap();
         drop(syslog);
         let mut text = String::new();
@@ -276,6 +267,44 @@ mod tests {
         let (length, message) = text.split_once(' ').unwrap();
         assert_eq!(length.parse::<usize>().unwrap(), message.len());
         assert!(message.ends_with(": one"), "{message}");
+    }
+
+    #[test]
+    fn lines_arrive_over_tls_at_a_server_that_is_trusted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        transport::generate(directory.path(), "localhost", "guest").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let acceptor = transport::TlsAcceptor::start(transport::TlsSettings {
+            certfile: Some(path("server_certificate.pem")),
+            keyfile: Some(path("server_key.pem")),
+            ..Default::default()
+        })
+        .unwrap();
+        let text = runtime.block_on(async {
+            use tokio::io::AsyncReadExt as _;
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = server.local_addr().unwrap().port();
+            let mut settings = at(port, SyslogTransport::Tls);
+            settings.tls.tls.cacertfile = Some(path("ca_certificate.pem"));
+            let syslog = start(&settings);
+            syslog.send(entry(Level::INFO, "one"));
+            let (stream, _) = server.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap().stream;
+            let mut text = Vec::new();
+            while !text.ends_with(b": one") {
+                text.push(stream.read_u8().await.unwrap());
+            }
+            String::from_utf8(text).unwrap()
+        });
+        let (length, message) = text.split_once(' ').unwrap();
+        assert_eq!(length.parse::<usize>().unwrap(), message.len());
+        let mut settings = at(1, SyslogTransport::Tls);
+        settings.tls.tls.cacertfile = Some(path("none.pem"));
+        assert!(Syslog::new(&settings).is_err());
     }
 
     #[test]
@@ -290,8 +319,8 @@ mod tests {
             host: path.display().to_string(),
             ..SyslogSettings::default()
         };
-        let syslog = Syslog::start(&settings).unwrap();
-        syslog.send(Level::ERROR, TIME, "one".to_owned());
+        let syslog = start(&settings);
+        syslog.send(entry(Level::ERROR, "one"));
         let mut buffer = [0; 1024];
         let size = server.recv(&mut buffer).unwrap();
         assert!(buffer[..size].ends_with(b": one"));
