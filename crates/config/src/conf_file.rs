@@ -13,7 +13,7 @@
 //! This module knows no key: [`super::schema`] says what they mean. It reads text that is already in memory and never a file
 //! or the environment. Invariant: one entry at most for each line, so the output is bounded by the input.
 
-use super::error::{Place, Problem};
+use super::error::{Place, Problem, beginning};
 
 /// One `key = value` of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn parse(
             Err(LineError::Syntax(expected)) => {
                 problems.push(Problem::Syntax {
                     place,
-                    text: line.trim().to_owned(),
+                    text: beginning(line),
                     expected,
                 });
             }
@@ -282,13 +282,13 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "rabbitmq.conf:1: cannot read \"no value\": expected key = value",
-                "rabbitmq.conf:3: cannot read \"a..b = 2\": expected a key of letters, digits, '_' and '-', its parts joined by '.'",
-                "rabbitmq.conf:4: cannot read \"c = 'open\": expected a closing single quote",
+                "rabbitmq.conf:1: cannot read \"no …\": expected key = value",
+                "rabbitmq.conf:3: cannot read \"a..b …\": expected a key of letters, digits, '_' and '-', its parts joined by '.'",
+                "rabbitmq.conf:4: cannot read \"c …\": expected a closing single quote",
                 "rabbitmq.conf:5: environment variable NOPE is not set",
-                "rabbitmq.conf:6: cannot read \"e =\": expected a value behind '='",
-                "rabbitmq.conf:7: cannot read \"f = 'x' y\": expected nothing but a comment behind the closing single quote",
-                "rabbitmq.conf:8: cannot read \"g = $(X\": expected ')' behind '$('",
+                "rabbitmq.conf:6: cannot read \"e …\": expected a value behind '='",
+                "rabbitmq.conf:7: cannot read \"f …\": expected nothing but a comment behind the closing single quote",
+                "rabbitmq.conf:8: cannot read \"g …\": expected ')' behind '$('",
             ]
         );
     }

@@ -9,7 +9,7 @@
 //! RabbitMQ gives this file to a shell. This module runs nothing: assignments, comments and `export` are read, and every other line
 //! is a problem with its number, so that an operator knows which line does not hold here.
 
-use crate::error::{Place, Problem};
+use crate::error::{Place, Problem, beginning};
 use std::collections::BTreeMap;
 
 /// Longest value in bytes: variables may hold each other, and would grow without a bound.
@@ -40,7 +40,7 @@ pub(crate) fn parse(
                     file: file.to_owned(),
                     line: index + 1,
                 },
-                text: line.trim().to_owned(),
+                text: beginning(line),
                 expected,
             }),
         }
@@ -212,7 +212,7 @@ mod tests {
         );
         assert_eq!(
             problems[5],
-            "env:6: cannot read \"E=x;y\": expected a value without commands: this file is read, not run"
+            "env:6: cannot read \"E …\": expected a value without commands: this file is read, not run"
         );
     }
 

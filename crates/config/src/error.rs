@@ -68,6 +68,7 @@ pub enum Problem {
     #[error("{place}: cannot read {text:?}: expected {expected}")]
     Syntax {
         place: Place,
+        /// As [`beginning`] makes it.
         text: String,
         expected: &'static str,
     },
@@ -169,3 +170,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The part of a line that cannot be read by which an operator finds it; the rest may be a secret.
+pub(crate) fn beginning(line: &str) -> String {
+    let line = line.trim();
+    let ends = |c: char| c.is_whitespace() || "='\"<".contains(c);
+    match line.find(ends) {
+        Some(end) => format!("{} …", &line[..end]),
+        None => line.to_owned(),
+    }
+}
