@@ -230,7 +230,6 @@ fn every_key_can_be_set() {
             skip_if_unchanged: true,
             hashing: ContentHash::Sha384,
         },
-        config_files: vec!["/etc/rabbitmq/rabbitmq.conf".into()],
         node_name: "rabbit@box".to_owned(),
         data_dir: "/home/anna/.local/state/warrenmq/rabbit@box".into(),
         tcp_listeners: Vec::new(),
