@@ -47,6 +47,8 @@ enum Kind {
     Cargo,
     /// The same, with proxies from Debian; the program starts its brokers itself.
     Proxies,
+    /// The same, with OpenLDAP's server.
+    Ldap,
     /// A Debian package, as the other registries have no counterpart for it.
     Ruby,
 }
@@ -74,6 +76,7 @@ const SUITES: &[Suite] = &[
     Suite::new("lapin", Kind::Cargo),
     Suite::new("bunny", Kind::Ruby),
     Suite::new("proxies", Kind::Proxies),
+    Suite::new("ldap", Kind::Ldap),
 ];
 
 /// Runs all suites, or the one called `only`: a line each on the standard error stream, and the totals.
@@ -213,6 +216,10 @@ impl Suite {
                 )?;
                 python(place, &["suite.py"])
             }
+            Kind::Ldap => {
+                debian(place, &["slapd"], "test -x /usr/sbin/slapd")?;
+                python(place, &["suite.py"])
+            }
             Kind::Ruby => ruby(place),
         }
     }
@@ -245,7 +252,12 @@ impl Suite {
                     ("JAVA_TOOL_OPTIONS", options),
                 ]))
             }
-            Kind::Python(_) | Kind::Node | Kind::Cargo | Kind::Proxies | Kind::Ruby => Ok(None),
+            Kind::Python(_)
+            | Kind::Node
+            | Kind::Cargo
+            | Kind::Proxies
+            | Kind::Ldap
+            | Kind::Ruby => Ok(None),
         }
     }
 }
