@@ -331,7 +331,7 @@ async fn variables_say_which_plugins_are_enabled_and_tools_agree() -> anyhow::Re
     let node = Named::start(&name, base.path(), &variables)?;
     node.ready().await?;
     ensure!(std::fs::read_to_string(&list)? == "[rabbitmq_event_exchange].\n");
-    let mut plugins = |words: &[&str]| {
+    let plugins = |words: &[&str]| {
         let mut command = tool("rabbitmq-plugins")?;
         command.args(["-q", "-n", &name]).args(words);
         said(command.env("RABBITMQ_ENABLED_PLUGINS_FILE", file))
