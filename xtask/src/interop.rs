@@ -61,6 +61,7 @@ const PIKA: &[&str] = &[
     "node.py",
     "pages.py",
     "tls.py",
+    "tokens.py",
 ];
 
 const SUITES: &[Suite] = &[
