@@ -2,7 +2,7 @@
 //!
 //! [`Chain`] tries one link after the other until one lets the user in; the user's [`Authority`](broker::auth::Authority) is then
 //! made of the backends of that link. It knows no protocol: frontends and the HTTP API use it through
-//! [`Authenticator`](broker::auth::Authenticator).
+//! [`Authenticator`].
 //!
 //! It decides nothing that the metadata can decide alone: a node whose only backend is `internal` has no chain at all.
 

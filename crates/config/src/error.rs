@@ -68,7 +68,7 @@ pub enum Problem {
     #[error("{place}: cannot read {text:?}: expected {expected}")]
     Syntax {
         place: Place,
-        /// As [`beginning`] makes it.
+        /// As `beginning` makes it.
         text: String,
         expected: &'static str,
     },
