@@ -373,6 +373,18 @@ pub(crate) struct Published {
     pub(crate) confirm: bool,
 }
 
+impl Published {
+    /// None at all.
+    pub(crate) const NONE: Self = Self {
+        line: PublishLineIndex::NONE,
+        messages: 0,
+        size: 0,
+        queues: 0,
+        mandatory: false,
+        confirm: false,
+    };
+}
+
 /// A line of [`PublishLines`], or none where there were too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PublishLineIndex(u8);
@@ -408,9 +420,24 @@ impl PublishLines {
         PublishLineIndex(u8::try_from(index).unwrap_or(u8::MAX))
     }
 
+    /// One more message with a body of this size. Those that follow each other and have the same size are counted together, so
+    /// [`Self::published`] has to come in the end.
+    #[inline]
+    pub(crate) fn published_again(&mut self, traffic: &Traffic, same: &mut Published, size: usize) {
+        if same.size != size as u64 {
+            self.published(traffic, *same);
+            same.messages = 0;
+            same.size = size as u64;
+        }
+        same.messages += 1;
+    }
+
     /// Counts publishes.
     #[inline]
     pub(crate) fn published(&mut self, traffic: &Traffic, published: Published) {
+        if published.messages == 0 {
+            return;
+        }
         let Published {
             line,
             messages,

@@ -296,6 +296,12 @@ impl Channel {
         {
             offset = self.publish_runs(session, target, batch, start);
         }
+        let mut same = Published {
+            confirm: matches!(self.mode, Mode::Confirm(_)),
+            ..Published::NONE
+        };
+        // A commit counts for itself.
+        let is_counted = !matches!(self.mode, Mode::Tx(_));
         // What is left is for several queues, or large, or somebody waits for an answer.
         while self.routes.credits.is_open()
             && !session.has_many_requests()
@@ -319,6 +325,13 @@ impl Channel {
                 extra_routing_keys: None,
                 deaths: None,
             });
+            if is_counted {
+                same.line = route.line;
+                same.queues = route.queues.len() as u64;
+                same.mandatory = mandatory;
+                let publishes = &mut self.routes.publishes;
+                publishes.published_again(&session.config.traffic, &mut same, body.len());
+            }
             let outlet = Outlet {
                 mode: &mut self.mode,
                 credits: &mut self.routes.credits,
@@ -326,9 +339,11 @@ impl Channel {
                 id: self.id,
                 line: route.line,
             };
-            send(outlet, session, &route.queues, message, mandatory)?;
+            hand_over(outlet, session, &route.queues, message, mandatory)?;
             offset += size;
         }
+        let publishes = &mut self.routes.publishes;
+        publishes.published(&session.config.traffic, same);
         Ok(offset)
     }
 
@@ -363,11 +378,9 @@ impl Channel {
             let route = &routes[repeated.route];
             let mut same = Published {
                 line: route.line,
-                messages: 0,
-                size: 0,
                 queues: 1,
                 mandatory: repeated.mandatory,
-                confirm: false,
+                ..Published::NONE
             };
             let mut run = Run::new(
                 Arc::clone(&route.address),
@@ -382,12 +395,7 @@ impl Channel {
                 && let Some((body, size)) = repeated.body_of(&input[offset..], size_max)
             {
                 offset += size;
-                if same.size != body.len() as u64 {
-                    publishes.published(&session.config.traffic, same);
-                    same.messages = 0;
-                    same.size = body.len() as u64;
-                }
-                same.messages += 1;
+                publishes.published_again(&session.config.traffic, &mut same, body.len());
                 // Only the end octet of its frame follows it.
                 let end = start + offset - 1;
                 run.push(end - body.len()..end);
@@ -740,9 +748,28 @@ fn bare_properties(properties: &[u8]) -> Option<(&'static [u8], bool)> {
     }
 }
 
-/// Hands the message to its queues, or keeps it for the commit.
+/// Counts a message and hands it over.
 #[inline]
 fn send(
+    outlet: Outlet<'_>,
+    session: &mut Session,
+    queues: &[Target],
+    message: SharedMessage,
+    mandatory: bool,
+) -> Result<(), Exception> {
+    // A commit counts for itself.
+    if !matches!(outlet.mode, Mode::Tx(_)) {
+        let confirm = matches!(outlet.mode, Mode::Confirm(_));
+        let published = published(outlet.line, &message, queues.len(), mandatory, confirm);
+        let traffic = &session.config.traffic;
+        outlet.publishes.published(traffic, published);
+    }
+    hand_over(outlet, session, queues, message, mandatory)
+}
+
+/// Hands a message to its queues, or keeps it for the commit.
+#[inline]
+fn hand_over(
     outlet: Outlet<'_>,
     session: &mut Session,
     queues: &[Target],
@@ -752,9 +779,9 @@ fn send(
     let Outlet {
         mode,
         credits,
-        publishes,
         id,
         line,
+        ..
     } = outlet;
     detach_for(&mut message, queues.len());
     if let Mode::Tx(transaction) = mode {
@@ -766,9 +793,6 @@ fn send(
             line,
         });
     }
-    let confirm = matches!(mode, Mode::Confirm(_));
-    let published = published(line, &message, queues.len(), mandatory, confirm);
-    publishes.published(&session.config.traffic, published);
     if queues.is_empty() && mandatory {
         return_unroutable(id.number, session, &message);
     }

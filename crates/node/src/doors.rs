@@ -106,22 +106,27 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     #[tokio::test]
     async fn closing_waits_for_the_last_listener() {
+        // Looks once whether it is done.
+        const AT_ONCE: Duration = Duration::ZERO;
         let doors = Doors::default();
         let mut first = doors.door();
         let second = doors.door();
         let close = doors.close();
         tokio::pin!(close);
+        assert!(timeout(AT_ONCE, &mut close).await.is_err());
         first.close_wanted().await;
         first.is_now(false);
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(10), &mut close);
-        assert!(waits.await.is_err());
+        assert!(timeout(AT_ONCE, &mut close).await.is_err());
         second.is_now(false);
         close.await;
         let open = doors.open();
         tokio::pin!(open);
+        assert!(timeout(AT_ONCE, &mut open).await.is_err());
         first.open_wanted().await;
         first.is_now(true);
         second.is_now(true);

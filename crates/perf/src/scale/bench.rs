@@ -60,6 +60,9 @@ impl Bench {
         // What an earlier run left.
         let _ = api.delete(&format!("/vhosts/{VHOST}")).await;
         api.put(&format!("/vhosts/{VHOST}"), "{}").await?;
+        let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
+        let permissions = format!("/permissions/{VHOST}/{}", uri.user);
+        api.put(&permissions, everything).await?;
         VHOST.clone_into(&mut uri.vhost);
         let mut connection = connect(&uri).await?;
         connection.confirm_select(CHANNEL).await?;
