@@ -510,7 +510,7 @@ async fn a_directory_of_a_newer_format_is_left_alone() -> anyhow::Result<()> {
     let before = content(&broker.data_directory())?;
     let said = Broker::refused(&[], &broker.data_directory())?;
     assert!(
-        said.contains("has format 2, this release reads formats up to 1"),
+        said.contains("has format 3, this release reads formats up to 2"),
         "{said}"
     );
     assert!(
