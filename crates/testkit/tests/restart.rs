@@ -189,6 +189,7 @@ fn die(http: &Http) {
     take(http, "rejects", 1, "reject_requeue_false");
     declare(http, "lets-expire", to_dead(json!({"x-message-ttl": 1})));
     publish(http, "lets-expire", &["expired"]);
+    until_messages(http, "dead", 2);
     let full = json!({"x-max-length": 1, "x-overflow": "reject-publish-dlx"});
     declare(http, "full", to_dead(full));
     publish(http, "full", &["stays"]);
