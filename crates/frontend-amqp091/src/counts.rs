@@ -2,8 +2,8 @@
 //!
 //! [`Traffic`] is what all connections of a shard count into: totals, sizes, and a line for each exchange. It is written by the
 //! shard's thread alone and read by any other at any time, so counting is a load and a store of memory that is in the cache.
-//! What one channel did is counted with the channel ([`PublishCounts`], [`DeliveryCounts`]) and read with it. What happens inside of queues is counted there
-//! (`broker::queue::Counters`).
+//! What one channel did is counted with the channel ([`PublishCounts`], [`DeliveryCounts`]) and read with it. What happens inside of
+//! queues is counted there (`broker::queue::Counters`).
 //!
 //! Limits: `EXCHANGES_MAX` exchanges of a shard, `LINES_MAX` exchanges and as many queues of a channel; what is beyond counts in
 //! the totals only.

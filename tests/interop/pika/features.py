@@ -223,7 +223,14 @@ def dead_letters_do_not_go_round():
         channel.queue_declare(queue, exclusive=True, arguments=arguments)
         channel.basic_publish("", queue, b"once")
         is_ready(channel, queue, 0)
-        connection.sleep(0.2)
+        # What expires later in another queue has come to its end, so this one would be back if it went round.
+        end = server_named(channel)
+        later = server_named(
+            channel,
+            arguments={"x-message-ttl": 40, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": end},
+        )
+        channel.basic_publish("", later, b"later")
+        is_ready(channel, end, 1)
         equal(ready(channel, queue), 0)
 
 
