@@ -1,6 +1,6 @@
 //! The few requests of the management API that a scale run needs: virtual hosts and policies. One request a connection, no TLS.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use client_amqp091::AmqpUri;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -17,6 +17,10 @@ use tokio::net::TcpStream;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Longest wait for an answer: deleting a virtual host takes a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Longest wait until something deleted is gone.
+const GONE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Time between two questions whether it is.
+const GONE_STEP: Duration = Duration::from_secs(1);
 
 /// A broker's management API.
 #[derive(Clone, Debug)]
@@ -47,12 +51,38 @@ impl Api {
         self.request(Method::PUT, path, body).await
     }
 
-    /// Deletes an object below `/api`.
+    /// Deletes an object below `/api`, if there is one, and waits until it is gone: a broker that needs long for it may hang up
+    /// meanwhile, and then it is still at work.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
-        self.request(Method::DELETE, path, "").await
+        let deadline = Instant::now() + GONE_TIMEOUT;
+        let answer = self.request(Method::DELETE, path, "").await;
+        loop {
+            let is_there = self.answer(Method::GET, path, "").await;
+            if matches!(is_there, Ok((StatusCode::NOT_FOUND, _))) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return answer.and_then(|()| bail!("{path} at {} does not go", self.address));
+            }
+            tokio::time::sleep(GONE_STEP).await;
+        }
     }
 
+    /// # Errors
+    /// There is no answer, or another than success.
     async fn request(&self, method: Method, path: &str, body: &'static str) -> anyhow::Result<()> {
+        let what = format!("{method} {path} at {}", self.address);
+        let (status, text) = self.answer(method, path, body).await?;
+        ensure!(status.is_success(), "{what}: {status}: {text}");
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: &'static str,
+    ) -> anyhow::Result<(StatusCode, String)> {
         let what = format!("{method} {path} at {}", self.address);
         tokio::time::timeout(ANSWER_TIMEOUT, self.ask(method, path, body))
             .await
@@ -60,7 +90,12 @@ impl Api {
             .with_context(|| what)
     }
 
-    async fn ask(&self, method: Method, path: &str, body: &'static str) -> anyhow::Result<()> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &'static str,
+    ) -> anyhow::Result<(StatusCode, String)> {
         let stream = TcpStream::connect(&self.address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
@@ -77,11 +112,6 @@ impl Api {
         let answer = answer.collect().await;
         connection.abort();
         let text = answer.map(|answer| String::from_utf8_lossy(&answer.to_bytes()).into_owned());
-        ensure!(
-            status.is_success(),
-            "{status}: {}",
-            text.unwrap_or_default()
-        );
-        Ok(())
+        Ok((status, text.unwrap_or_default()))
     }
 }
