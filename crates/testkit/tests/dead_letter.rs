@@ -114,14 +114,6 @@ async fn the_history_survives_a_crash_and_goes_on() -> anyhow::Result<()> {
 async fn an_unused_queue_expires_without_ever_having_been_used() -> anyhow::Result<()> {
     let broker = Broker::start()?;
     let mut client = Client::connect(&broker).await?;
-    let mut arguments = Vec::new();
-    TableWriter::new(&mut arguments).field(b"x-expires", &Value::I32(50));
-    let options = QueueOptions::default();
-    let declared =
-        client
-            .connection
-            .declare_queue(CHANNEL, "unused", options, Table::new(&arguments));
-    declared.await?;
     // The queue cannot be asked, since that is a use. Its exchange goes with its last binding.
     let declare = exchange::Declare {
         exchange: b"bound",
@@ -133,6 +125,14 @@ async fn an_unused_queue_expires_without_ever_having_been_used() -> anyhow::Resu
         .connection
         .declare_exchange(CHANNEL, &declare)
         .await?;
+    let mut arguments = Vec::new();
+    TableWriter::new(&mut arguments).field(b"x-expires", &Value::I32(1_000));
+    let options = QueueOptions::default();
+    let declared =
+        client
+            .connection
+            .declare_queue(CHANNEL, "unused", options, Table::new(&arguments));
+    declared.await?;
     client.bind("unused", "bound", "").await?;
     let passive = exchange::Declare {
         passive: true,

@@ -249,7 +249,7 @@ async fn who_has_no_good_certificate_is_refused() -> anyhow::Result<()> {
     certificates(stranger.path(), "guest")?;
     let settings = listener(directory.path())
         + "ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
-           ssl_options.versions.1 = tlsv1.2\nssl_handshake_timeout = 300\n";
+           ssl_options.versions.1 = tlsv1.2\nssl_handshake_timeout = 3000\n";
     let broker = Broker::start_with(&settings)?;
     let tls = broker.tls_address().context("no TLS listener")?;
     let good = client_config(directory.path(), &TLS12, true)?;
