@@ -52,10 +52,10 @@ impl Api {
     }
 
     /// Deletes an object below `/api`, if there is one, and waits until it is gone: a broker that needs long for it may hang up
-    /// meanwhile, and then it is still at work.
+    /// and stop half-way, so it is told again.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + GONE_TIMEOUT;
-        let answer = self.request(Method::DELETE, path, "").await;
+        let mut answer = self.request(Method::DELETE, path, "").await;
         loop {
             let is_there = self.answer(Method::GET, path, "").await;
             if matches!(is_there, Ok((StatusCode::NOT_FOUND, _))) {
@@ -65,6 +65,9 @@ impl Api {
                 return answer.and_then(|()| bail!("{path} at {} does not go", self.address));
             }
             tokio::time::sleep(GONE_STEP).await;
+            if answer.is_err() {
+                answer = self.request(Method::DELETE, path, "").await;
+            }
         }
     }
 
