@@ -338,11 +338,11 @@ impl Rows<'_> {
                 bench.api.put(policy, definition).await
             })
             .await?;
-        self.timed("set a policy on all of them", count, "queues", seen);
+        self.timed("set a policy on all of them, until it is answered", count, "queues", seen);
         let seen = bench
             .observe(async |bench| bench.api.delete(policy).await)
             .await?;
-        self.timed("take it away", count, "queues", seen);
+        self.timed("take it away, until it is answered", count, "queues", seen);
 
         let fanned = count.min(self.full(10_000));
         bench
