@@ -338,7 +338,12 @@ impl Rows<'_> {
                 bench.api.put(policy, definition).await
             })
             .await?;
-        self.timed("set a policy on all of them, until it is answered", count, "queues", seen);
+        self.timed(
+            "set a policy on all of them, until it is answered",
+            count,
+            "queues",
+            seen,
+        );
         let seen = bench
             .observe(async |bench| bench.api.delete(policy).await)
             .await?;
