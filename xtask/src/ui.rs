@@ -59,8 +59,9 @@ pub(crate) fn test(screenshots: bool) -> Result<()> {
     install_browser()?;
     let broker = Broker::start("ui")?;
     let mut node = Command::new("node");
-    node.args(["--test", "--test-concurrency=1", "test/"])
+    node.arg("test/run.mjs")
         .current_dir(&folder)
+        .env("WARREN", shell::warren("release"))
         .env("UI_URL", &broker.http)
         .env("AMQP_URL", &broker.uri)
         .env("CHROMIUM", CHROMIUM);

@@ -13,7 +13,8 @@
 mod filter;
 
 pub use filter::{
-    Candidate, DEPTH_MAX, Filter, FilterError, JSON_BODY_BYTES_MAX, TERMS_MAX, TEXT_BYTES_MAX,
+    Candidate, DEPTH_MAX, Filter, FilterError, JSON_BODY_BYTES_MAX, Standing, TERMS_MAX,
+    TEXT_BYTES_MAX,
 };
 
 use crate::message::SharedMessage;

@@ -17,7 +17,7 @@ use broker::Error;
 use broker::auth::{self, Principal};
 use broker::browse::{
     BROWSE_MESSAGES_MAX, BrowsedMessage, BrowsedState, Candidate, Cursor, Filter, Operation,
-    OperationReply, Present,
+    OperationReply, Present, Standing,
 };
 use broker::command::{ChannelId, ConfirmTo, MetadataCommand, Outcome, QueueCommand, Reply};
 use broker::event::INTERNAL_USER;
@@ -437,7 +437,11 @@ impl Walk {
 
     fn selects(&self, browsed: &BrowsedMessage) -> bool {
         let message = &*browsed.message;
-        let candidate = Candidate::new(message, browsed.redelivered, || {
+        let standing = Standing {
+            redelivered: browsed.redelivered,
+            unacknowledged: browsed.state == BrowsedState::Unacked,
+        };
+        let candidate = Candidate::new(message, standing, || {
             frontend_amqp091::headers(&message.properties)
         });
         self.filter.matches(&candidate)

@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn the_start_page_asks_for_all_modules_at_once() {
+        let page = Own::get("index.html").expect("it is there");
+        let page = std::str::from_utf8(&page.data).unwrap();
+        for path in Own::iter().filter(|path| path.ends_with(".js")) {
+            let is_loaded_by_another = path == "main.js" || path.starts_with("js/");
+            let link = format!("<link rel=\"modulepreload\" href=\"{path}\">");
+            assert!(is_loaded_by_another || page.contains(&link), "{path}");
+        }
+    }
+
+    #[test]
     fn only_what_is_named_can_be_had() {
         for path in [
             "package.json",

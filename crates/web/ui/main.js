@@ -1,9 +1,10 @@
 // The frame around all pages: who is here, where one can go, which page the address means.
 import { html, render, useEffect, useState } from "./lib/view.js";
-import { call, get, whenSignedOut } from "./lib/api.js";
+import { get, whenSignedOut } from "./lib/api.js";
 import { Session, useRights } from "./lib/session.js";
 import { link, useRoute } from "./lib/route.js";
-import { useSetting } from "./lib/settings.js";
+import { settingsOf, useSetting } from "./lib/settings.js";
+import { comeBack, forget, keepFresh, logOut } from "./lib/oauth.js";
 import { REFRESH, usePoll } from "./lib/poll.js";
 import { Toasts, failed } from "./lib/toast.js";
 import { Dialogs } from "./lib/dialog.js";
@@ -23,6 +24,10 @@ import { Limits } from "./pages/limits.js";
 import { Parameters } from "./pages/parameters.js";
 import { Definitions } from "./pages/definitions.js";
 import { Features } from "./pages/features.js";
+import { Consumers } from "./pages/consumers.js";
+import { Cluster } from "./pages/cluster.js";
+import { Traces } from "./pages/traces.js";
+import { Top } from "./pages/top.js";
 
 /**
  * @typedef {{path: string, label: string, list: any, detail?: any, parts?: number, who?: "administrator"|"monitor"|"policymaker"}} Page
@@ -33,6 +38,7 @@ const MAIN = [
   { path: "", label: "Overview", list: Overview },
   { path: "connections", label: "Connections", list: Connections, detail: Connection, parts: 1 },
   { path: "channels", label: "Channels", list: Channels, detail: Channel, parts: 1 },
+  { path: "consumers", label: "Consumers", list: Consumers },
   { path: "exchanges", label: "Exchanges", list: Exchanges, detail: Exchange, parts: 2 },
   { path: "queues", label: "Queues and streams", list: Queues, detail: Queue, parts: 2 },
   { path: "topology", label: "Topology", list: Topology },
@@ -47,6 +53,9 @@ const ADMIN = [
   { path: "parameters", label: "Parameters", list: Parameters, who: "policymaker" },
   { path: "definitions", label: "Definitions", list: Definitions, who: "administrator" },
   { path: "feature-flags", label: "Features and plugins", list: Features },
+  { path: "cluster-name", label: "Cluster", list: Cluster, who: "monitor" },
+  { path: "traces", label: "Tracing", list: Traces, who: "administrator" },
+  { path: "top", label: "Top", list: Top, who: "administrator" },
 ];
 
 /** Pages without an entry of their own. @type {Page[]} */
@@ -56,19 +65,30 @@ const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
 function App() {
   const [user, change] = useState(/** @type {import("./lib/session.js").User|null|undefined} */ (undefined));
+  const [refused, refuse] = useState(/** @type {Error|undefined} */ (undefined));
   const [problem, report] = useState(/** @type {Error|undefined} */ (undefined));
   const [theme] = useSetting("theme", "auto");
   useEffect(() => {
     document.documentElement.dataset.theme = theme;
   }, [theme]);
   useEffect(() => {
-    whenSignedOut(() => change(null));
-    get("session").then((found) => change(found ?? null), report);
+    whenSignedOut(() => (forget(), change(null)));
+    const begin = async () => {
+      try {
+        await comeBack();
+      } catch (refused) {
+        refuse(/** @type {Error} */ (refused));
+      }
+      change((await get("session")) ?? null);
+    };
+    begin().catch(report);
   }, []);
+  useEffect(() => (user ? keepFresh() : undefined), [user]);
   if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
   if (user === undefined) return null;
-  if (user === null) return html`<${Login} onLogin=${change} />`;
-  return html`<${Session.Provider} value=${user}><${Frame} onLogout=${() => change(null)} /><//>`;
+  if (user === null) return html`<${Login} onLogin=${change} error=${refused} />`;
+  settingsOf(user.name);
+  return html`<${Session.Provider} value=${user}><${Frame} key=${user.name} onLogout=${() => (refuse(undefined), change(null))} /><//>`;
 }
 
 /** @param {{onLogout: () => void}} props */
@@ -80,6 +100,11 @@ function Frame({ onLogout }) {
   const [seconds, refresh] = useSetting("refresh", REFRESH);
   const { data: overview, error } = usePoll((signal) => get("overview", { columns: "cluster_name,rabbitmq_version" }, signal), []);
   useEffect(() => fold(false), [parts.join("/")]);
+  useEffect(() => {
+    addEventListener("keydown", onKey);
+    addEventListener("click", closeMenus);
+    return () => (removeEventListener("keydown", onKey), removeEventListener("click", closeMenus));
+  }, []);
   const may = (/** @type {Page} */ page) =>
     !page.who || { administrator: rights.administrator, monitor: rights.monitor, policymaker: rights.policymaker }[page.who];
   const here = parts[0] ?? "";
@@ -89,13 +114,13 @@ function Frame({ onLogout }) {
   useEffect(() => {
     document.title = `${title} · WarrenMQ`;
   }, [title]);
-  const logout = () => call("DELETE", "session").then(onLogout, failed);
+  const logout = () => logOut().then((gone) => gone || onLogout(), failed);
   const entry = (/** @type {Page} */ one) => html`<li><a href=${link(...(one.path ? [one.path] : []))}
     aria-current=${here === one.path ? "page" : undefined}>${one.label}</a></li>`;
   return html`<a class="skip" href="#content" onClick=${(event) => (event.preventDefault(), document.getElementById("content")?.focus())}>To the content</a>
-    <header class="top">
+    <header class=${`top${open ? " open" : ""}`}>
       <button class="burger" aria-label="Menu" aria-expanded=${open} onClick=${() => fold(!open)}>☰</button>
-      <a class="brand" href="#/">WarrenMQ</a>
+      <a class="brand" href="#/"><img src="favicon.svg" alt="" width="22" height="22" />WarrenMQ</a>
       <span class="cluster name" title="Cluster name">${overview?.cluster_name}</span>
       <span class="spacer"></span>
       <label class="inline">Refresh
@@ -123,6 +148,25 @@ function Frame({ onLogout }) {
       </main>
     </div>
     <${Toasts} /><${Dialogs} />`;
+}
+
+/** Keys that work on every page. @param {KeyboardEvent} event */
+function onKey(event) {
+  const inField = event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
+  if (event.key === "Escape") closeMenus();
+  if (event.key !== "/" || inField || event.ctrlKey || event.metaKey || event.altKey) return;
+  const filter = /** @type {HTMLElement|null} */ (document.querySelector("main input[type=search]"));
+  if (filter) {
+    event.preventDefault();
+    filter.focus();
+  }
+}
+
+/** Closes menus, but the one that was clicked into. @param {Event} [event] */
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details.picker[open]")) {
+    if (!(event?.target instanceof Element && menu.contains(event.target))) menu.removeAttribute("open");
+  }
 }
 
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

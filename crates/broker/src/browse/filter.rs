@@ -17,6 +17,7 @@
 //! | `{"body": TEXT}` | the body contains the text |
 //! | `{"json": PATH, TEST}` | the body is JSON and the path (RFC 9535) leads to a value that passes |
 //! | `{"redelivered": BOOL}` | it was or was not delivered before |
+//! | `{"unacknowledged": BOOL}` | a consumer has it, or none has |
 //!
 //! A test is `"equals": VALUE`, `"contains": TEXT`, `"min"` and `"max"` with numbers or texts, or `"exists": false`; without
 //! one it is enough that the header or value exists.
@@ -68,6 +69,7 @@ enum Term {
     Body(Box<[u8]>),
     Json(Box<JsonPath>, Test),
     Redelivered(bool),
+    Unacknowledged(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -81,10 +83,19 @@ enum Test {
     },
 }
 
+/// What is true of a message in its queue, whatever is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// It was delivered before.
+    pub redelivered: bool,
+    /// A consumer has it and has not settled it.
+    pub unacknowledged: bool,
+}
+
 /// A message that a filter looks at. Headers and body are decoded once, and only if a term asks for them.
 pub struct Candidate<'a, H: Fn() -> Arguments> {
     message: &'a Message,
-    redelivered: bool,
+    standing: Standing,
     decode_headers: H,
     headers: OnceCell<Arguments>,
     json: OnceCell<Option<Json>>,
@@ -92,10 +103,10 @@ pub struct Candidate<'a, H: Fn() -> Arguments> {
 
 impl<'a, H: Fn() -> Arguments> Candidate<'a, H> {
     /// `headers` decodes the message's headers, which the core cannot.
-    pub fn new(message: &'a Message, redelivered: bool, headers: H) -> Self {
+    pub fn new(message: &'a Message, standing: Standing, headers: H) -> Self {
         Self {
             message,
-            redelivered,
+            standing,
             decode_headers: headers,
             headers: OnceCell::new(),
             json: OnceCell::new(),
@@ -165,7 +176,8 @@ impl Term {
                 }
                 found.iter().any(|value| test.passes(Some(value)))
             }
-            Self::Redelivered(expected) => candidate.redelivered == *expected,
+            Self::Redelivered(expected) => candidate.standing.redelivered == *expected,
+            Self::Unacknowledged(expected) => candidate.standing.unacknowledged == *expected,
         }
     }
 }
@@ -274,6 +286,7 @@ fn parse_term(json: &Json, depth: usize, terms: &mut usize) -> Result<Term, Filt
         "body",
         "json",
         "redelivered",
+        "unacknowledged",
     ];
     let mut found = kinds
         .into_iter()
@@ -315,8 +328,9 @@ fn parse_term(json: &Json, depth: usize, terms: &mut usize) -> Result<Term, Filt
             parse_test(object)?,
         ),
         _ => match value.as_bool() {
-            Some(expected) => Term::Redelivered(expected),
-            None => return refuse("'redelivered' is true or false"),
+            Some(expected) if kind == "redelivered" => Term::Redelivered(expected),
+            Some(expected) => Term::Unacknowledged(expected),
+            None => return refuse(format!("'{kind}' is true or false")),
         },
     })
 }
@@ -427,7 +441,11 @@ mod tests {
     fn check(filter: &Json, expected: bool) {
         let body = r#"{"customer": {"id": 17, "name": "Ada"}, "lines": [{"sku": "a"}, {"sku": "b"}], "total": 9.5}"#;
         let message = message("order.created.eu", body);
-        let candidate = Candidate::new(&message, true, headers);
+        let standing = Standing {
+            redelivered: true,
+            unacknowledged: false,
+        };
+        let candidate = Candidate::new(&message, standing, headers);
         let filter_text = filter.to_string();
         let filter = Filter::parse(filter).unwrap();
         assert_eq!(filter.matches(&candidate), expected, "{filter_text}");
@@ -463,6 +481,8 @@ mod tests {
         check(&json!({"json": "$.missing", "exists": false}), true);
         check(&json!({"redelivered": true}), true);
         check(&json!({"not": {"redelivered": true}}), false);
+        check(&json!({"unacknowledged": false}), true);
+        check(&json!({"unacknowledged": true}), false);
         check(&json!({"all": []}), true);
         check(&json!({"any": []}), false);
         check(
@@ -474,7 +494,11 @@ mod tests {
     #[test]
     fn a_body_that_is_no_json_has_no_path() {
         let message = message("k", "not json");
-        let candidate = Candidate::new(&message, false, Arguments::default);
+        let standing = Standing {
+            redelivered: false,
+            unacknowledged: true,
+        };
+        let candidate = Candidate::new(&message, standing, Arguments::default);
         let matches = |json: Json| Filter::parse(&json).unwrap().matches(&candidate);
         assert!(!matches(json!({"json": "$"})));
         assert!(matches(json!({"json": "$", "exists": false})));

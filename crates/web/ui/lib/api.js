@@ -34,6 +34,20 @@ export function path(...parts) {
   return parts.map((part) => encodeURIComponent(String(part))).join("/");
 }
 
+/** What says who asks. @returns {Record<string, string>} */
+const credentials = () => ({ "X-Warren-Session": "1" });
+
+/** Most rows that are asked for of a list without pages. */
+export const PART = 500;
+
+/**
+ * A list that may be long: its first rows, and how many there are.
+ * @param {string} target
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{items: any[], total_count: number}>}
+ */
+export const part = (target, signal) => get(target, { page: 1, page_size: PART, pagination: "true" }, signal);
+
 /**
  * Asks the API.
  * @param {string} method
@@ -44,15 +58,17 @@ export function path(...parts) {
  */
 export async function call(method, target, body, options = {}) {
   /** @type {Record<string, string>} */
-  const headers = { "X-Warren-Session": "1" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const headers = credentials();
+  // A form says itself what it is.
+  const isForm = body instanceof URLSearchParams;
+  if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
   if (options.reason) headers["X-Reason"] = latin1(options.reason);
   let response;
   try {
     response = await fetch(`api/${target}${queryOf(options.query)}`, {
       method,
       headers,
-      body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
+      body: body === undefined ? undefined : isForm ? body : JSON.stringify(body),
       credentials: "same-origin",
       cache: "no-store",
       signal: options.signal,
@@ -76,6 +92,25 @@ export async function call(method, target, body, options = {}) {
  */
 export const get = (target, query, signal) => call("GET", target, undefined, { query, signal });
 
+/**
+ * Saves an answer of the API as a file.
+ * @param {string} target
+ * @param {string} name the file's
+ */
+export async function download(target, name) {
+  const response = await fetch(`api/${target}`, { headers: credentials(), credentials: "same-origin", cache: "no-store" });
+  if (!response.ok) throw new ApiError(response.status, reasonOf(await bodyOf(response).catch(() => undefined), response));
+  save(await response.blob(), name);
+}
+
+/** @param {Blob} content @param {string} name */
+export function save(content, name) {
+  const url = URL.createObjectURL(content);
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  // The browser has opened it by the next turn.
+  setTimeout(() => URL.revokeObjectURL(url));
+}
+
 /** @param {Response} response */
 async function bodyOf(response) {
   const text = await response.text();
@@ -87,7 +122,8 @@ async function bodyOf(response) {
  * @param {Response} response
  */
 function reasonOf(answer, response) {
-  const reason = answer?.reason;
+  // Providers of OAuth have a word of their own for it.
+  const reason = answer?.reason ?? answer?.error_description;
   if (typeof reason === "string") return reason;
   if (reason !== undefined) return JSON.stringify(reason);
   return `${response.status} ${response.statusText}`.trim();

@@ -1,7 +1,7 @@
 // Lines over time, drawn by uPlot. The figures under a chart say the same to those who cannot see it.
-import { html, useEffect, useRef } from "./view.js";
+import { html, useEffect, useRef, useState } from "./view.js";
 import { useSetting } from "./settings.js";
-import { short } from "./format.js";
+import { bytes, number, rate, short } from "./format.js";
 import uPlot from "../vendor/uplot.js";
 
 /** Ranges that a user can choose: seconds back, seconds between two points. */
@@ -15,12 +15,39 @@ export const RANGES = [
 
 const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6", "--line-7", "--line-8"];
 
+/**
+ * What is written under a tick: the time, with seconds if ticks are that near to each other.
+ * @param {number} tick in seconds
+ * @param {number} step
+ * @param {number} index
+ */
+function clock(tick, step, index) {
+  if (index === 0) return "";
+  const at = new Date(tick * 1000);
+  const digits = [at.getHours(), at.getMinutes(), ...(step < 60 ? [at.getSeconds()] : [])];
+  return digits.map((one) => String(one).padStart(2, "0")).join(":");
+}
+
+/** Steps between ticks of bytes. */
+const POWERS = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent);
+/** Seconds of a chart, at least. */
+const SPAN_MIN = 55;
+
+/** Where a chart begins and ends that has its first points, or none. @param {number|null} low @param {number|null} high @returns {[number, number]} */
+function widened(low, high) {
+  const end = high ?? Date.now() / 1000;
+  return [Math.min(low ?? end, end - SPAN_MIN), end];
+}
+
+/** The same colour, hardly there: for what is below a line. @param {string} colour as #rrggbb */
+const faint = (colour) => `${colour}1c`;
+
 /** The chosen range, as the API wants it. */
 export function useRange() {
   const [name, choose] = useSetting("range", RANGES[0].name);
   const range = RANGES.find((one) => one.name === name) ?? RANGES[0];
   const query = {};
-  for (const kind of ["msg_rates", "data_rates", "lengths"]) {
+  for (const kind of ["msg_rates", "data_rates", "lengths", "node_stats"]) {
     query[`${kind}_age`] = range.age;
     query[`${kind}_incr`] = range.step;
   }
@@ -61,12 +88,35 @@ export function points(samples, growth) {
   return [times, values];
 }
 
+/** Points of a line that the API keeps no samples of. */
+const WATCHED_MAX = 240;
+
+/**
+ * What was seen of a line while this page was open, with what it is now.
+ * @param {Map<string, [number[], number[]]>} seen
+ * @param {Line} line
+ * @returns {[number[], number[]]}
+ */
+function watched(seen, line) {
+  const [times, values] = seen.get(line.label) ?? [[], []];
+  const time = Math.round(Date.now() / 1000);
+  if (line.now !== undefined && times.at(-1) !== time) {
+    times.push(time);
+    values.push(line.now);
+  }
+  const own = /** @type {[number[], number[]]} */ ([times.slice(-WATCHED_MAX), values.slice(-WATCHED_MAX)]);
+  seen.set(line.label, own);
+  return own;
+}
+
 /**
  * @param {{title: string, lines: Line[], growth?: boolean, format?: (value: number) => string}} props
  */
 export function Chart({ title, lines, growth = false, format = short }) {
   const place = useRef(/** @type {HTMLElement|null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
+  const seen = useRef(/** @type {Map<string, [number[], number[]]>} */ (new Map()));
+  const [hovered, hover] = useState(/** @type {number|null} */ (null));
   const shown = lines.filter((line) => line.samples?.length || line.now !== undefined);
   const signature = shown.map((line) => line.label).join("|");
   const [theme] = useSetting("theme", "auto");
@@ -88,10 +138,11 @@ export function Chart({ title, lines, growth = false, format = short }) {
         height: 180,
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
+        hooks: { setCursor: [(/** @type {any} */ self) => hover(self.cursor.idx ?? null)] },
+        scales: { x: { range: (/** @type {any} */ _, /** @type {number|null} */ low, /** @type {number|null} */ high) => widened(low, high) }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
         axes: [
-          { ...axis, space: 70 },
-          { ...axis, size: 52, values: (_, ticks) => ticks.map(format) },
+          { ...axis, space: 70, size: 28, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick, index) => clock(tick, ticks[1] - ticks[0], index)) },
+          { ...axis, size: 58, ...(format(1024).includes("KiB") ? { incrs: POWERS } : {}), values: (_, ticks) => ticks.map(format) },
         ],
         series: [
           {},
@@ -100,6 +151,7 @@ export function Chart({ title, lines, growth = false, format = short }) {
             stroke: colour(COLOURS[index % COLOURS.length]),
             width: 2,
             points: { show: false },
+            ...(index === 0 ? { fill: faint(colour(COLOURS[0])) } : {}),
           })),
         ],
       },
@@ -118,22 +170,24 @@ export function Chart({ title, lines, growth = false, format = short }) {
   }, [signature, theme]);
 
   useEffect(() => {
-    const series = shown.map((line) => points(line.samples, growth));
+    const series = shown.map((line) => (line.samples?.length ? points(line.samples, growth) : watched(seen.current, line)));
     const times = series.reduce((longest, [own]) => (own.length > longest.length ? own : longest), /** @type {number[]} */ ([]));
     const aligned = series.map(([own, values]) => {
       const at = new Map(own.map((time, index) => [time, values[index]]));
       return times.map((time) => at.get(time) ?? null);
     });
     plot.current?.setData([times, ...aligned]);
-  });
+  }, [lines]);
+  const at = hovered === null ? undefined : plot.current?.data[0][hovered];
 
+  const figureOf = (/** @type {number|null|undefined} */ one) => (typeof one === "number" ? format(one) : "–");
   return html`<section class="card chart" aria-label=${title}>
-    <h2>${title}</h2>
+    <h2>${title}${at !== undefined && html` <small>${new Date(at * 1000).toLocaleTimeString()}</small>`}</h2>
     <div class="plot" ref=${place} aria-hidden="true"></div>
     <ul class="legend">
       ${shown.map(
         (line, index) => html`<li><span class=${`key key-${(index % COLOURS.length) + 1}`}></span>${line.label}
-          <b>${line.now === undefined ? "–" : format(line.now)}</b></li>`,
+          <b>${figureOf(at === undefined ? line.now : plot.current.data[index + 1]?.[hovered ?? 0])}</b></li>`,
       )}
     </ul>
     ${shown.length === 0 && html`<p class="empty">Nothing yet.</p>`}
@@ -172,4 +226,17 @@ export function lengthLines(totals) {
     { label: "Unacked", samples: totals?.messages_unacknowledged_details?.samples, now: totals?.messages_unacknowledged },
     { label: "Total", samples: totals?.messages_details?.samples, now: totals?.messages },
   ].filter((line) => line.now !== undefined);
+}
+
+/** Charts of what a node uses. @param {any} node */
+export function nodeCharts(node) {
+  const line = (/** @type {string} */ label, /** @type {string} */ field, /** @type {any} */ now = node[field]) => ({ label, samples: node[`${field}_details`]?.samples, now });
+  const speed = (/** @type {string} */ label, /** @type {string} */ field) => line(label, field, node[`${field}_details`]?.rate);
+  return [
+    html`<${Chart} title="Memory" format=${bytes} lines=${[line("Used", "mem_used")]} />`,
+    html`<${Chart} title="Disk free" format=${bytes} lines=${[line("Free", "disk_free")]} />`,
+    html`<${Chart} title="Files and sockets" format=${number} lines=${[line("File descriptors", "fd_used"), line("Sockets", "sockets_used")]} />`,
+    html`<${Chart} title="Threads" format=${number} lines=${[line("Threads", "proc_used")]} />`,
+    html`<${Chart} title="Context switches" growth=${true} format=${rate} lines=${[speed("Switches", "context_switches")]} />`,
+  ];
 }

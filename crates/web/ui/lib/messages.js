@@ -1,5 +1,6 @@
-// Messages of a queue: looked at without taking them out, found by a filter, moved, copied, deleted; or taken out as a client would.
-import { html, useState } from "./view.js";
+// Messages of a queue: looked at without taking them out, found by a filter, moved, copied, deleted, replayed after consumers
+// have settled them; or taken out as a client would.
+import { html, useRef, useState } from "./view.js";
 import { call, path } from "./api.js";
 import { ask } from "./dialog.js";
 import { done, failed } from "./toast.js";
@@ -9,6 +10,7 @@ import { bytes, number, time } from "./format.js";
 
 /** Bytes of a payload that are shown. */
 const TRUNCATE = 4096;
+const LOOKING = "Looking…";
 
 const KINDS = /** @type {[string, string][]} */ ([
   ["all", "All"],
@@ -52,9 +54,38 @@ function scalar(text) {
   }
 }
 
-/** @param {{vhost: string, queue: string, reload: () => void}} props */
-export function MessageBrowser({ vhost, queue, reload }) {
+const PRESENT = /** @type {[string, string][]} */ ([
+  ["waiting", "Waiting"],
+  ["unacknowledged", "Unacknowledged"],
+  ["settled", "Settled, kept for replay"],
+]);
+
+/** What can be done with messages: verbs of the API and what buttons say. */
+const ACTIONS = /** @type {[string, string][]} */ ([["move", "Move"], ["copy", "Copy"], ["delete-messages", "Delete"]]);
+const SETTLED_ACTIONS = /** @type {[string, string][]} */ ([["replay", "Replay"]]);
+
+const NOTHING = /** @type {Record<string, string>} */ ({
+  waiting: "No message waits here.",
+  unacknowledged: "No consumer has a message of this queue.",
+  settled: "Nothing is kept.",
+});
+
+/**
+ * What a request says about the messages that it means.
+ * @param {string} present
+ * @param {any} filter
+ */
+function chosen(present, filter) {
+  if (present !== "unacknowledged") return { filter };
+  const unacknowledged = { unacknowledged: true };
+  return { filter: Object.keys(filter).length > 0 ? { all: [unacknowledged, filter] } : unacknowledged };
+}
+
+/** @param {{vhost: string, queue: string, replayable?: number, reload: () => void}} props */
+export function MessageBrowser({ vhost, queue, replayable, reload }) {
   const own = path("queues", vhost, queue);
+  const [present, seek] = useState("waiting");
+  const stop = useRef(false);
   const [kind, choose] = useState("all");
   const [text, type] = useState("");
   const [page, show] = useState(/** @type {any} */ (undefined));
@@ -64,11 +95,11 @@ export function MessageBrowser({ vhost, queue, reload }) {
   const [target, aim] = useState({ kind: "to_queue", name: "", key: "" });
 
   const look = async (/** @type {any} */ from) => {
-    work("Looking…");
+    work(LOOKING);
     report(undefined);
     try {
-      const filter = filterOf(kind, text);
-      show(await call("POST", `${own}/browse`, { filter, count: 50, truncate: TRUNCATE, ...(from === undefined ? {} : { from }) }));
+      const settled = present === "settled" ? { settled: true } : {};
+      show(await call("POST", `${own}/browse`, { ...chosen(present, filterOf(kind, text)), ...settled, count: 50, truncate: TRUNCATE, ...(from === undefined ? {} : { from }) }));
       select(new Set());
     } catch (refused) {
       report(/** @type {Error} */ (refused));
@@ -80,15 +111,17 @@ export function MessageBrowser({ vhost, queue, reload }) {
   const carryOut = async (/** @type {string} */ verb, /** @type {boolean} */ everything, /** @type {any} */ where) => {
     const sums = { done: 0, unroutable: 0, refused: 0, busy: 0 };
     report(undefined);
+    stop.current = false;
+    work("Working…");
     try {
-      const which = everything ? { filter: filterOf(kind, text) } : { positions: [...selected] };
+      const which = everything ? chosen(present, filterOf(kind, text)) : { positions: [...selected] };
       let next;
       do {
         const answer = await call("POST", `${own}/${verb}`, { ...which, ...where, ...(next == null ? {} : { from: next }) });
         for (const name of /** @type {(keyof typeof sums)[]} */ (Object.keys(sums))) sums[name] += answer[name] ?? 0;
         next = everything ? answer.next : null;
         work(`${number(sums.done)} done…`);
-      } while (next != null);
+      } while (next != null && !stop.current);
       const rest = Object.entries(sums).filter(([name, count]) => name !== "done" && count > 0);
       done([`${number(sums.done)} messages done.`, ...rest.map(([name, count]) => `${number(count)} ${name}.`)].join(" "));
     } catch (refused) {
@@ -106,16 +139,40 @@ export function MessageBrowser({ vhost, queue, reload }) {
       if (sure !== undefined) await carryOut(verb, everything, {});
       return;
     }
+    if (verb === "replay") {
+      const sure = await ask({ title: "Replay messages?", text: `Copies of ${what.toLowerCase()} go to ${target.name || "this queue"}.`, confirm: "Replay", danger: false });
+      if (sure !== undefined) await carryOut(verb, everything, target.name === "" ? {} : where());
+      return;
+    }
     if (target.kind === "to_queue" && target.name === "") return void failed(new Error("Say where to: the name of a queue or an exchange."));
     const sure = await ask({ title: verb === "move" ? "Move messages?" : "Copy messages?", text: `${what} ${verb === "move" ? "go" : "are copied"} to ${target.name || "the default exchange"}.`, confirm: verb === "move" ? "Move" : "Copy", danger: false });
     if (sure === undefined) return;
-    const where = { [target.kind]: target.name, ...(target.kind === "to_exchange" && target.key !== "" ? { routing_key: target.key } : {}) };
-    await carryOut(verb, everything, where);
+    await carryOut(verb, everything, where());
+  };
+
+  const where = () => ({ [target.kind]: target.name, ...(target.kind === "to_exchange" && target.key !== "" ? { routing_key: target.key } : {}) });
+  const forget = async () => {
+    if ((await ask({ title: "Drop what is kept for replay?", text: "It cannot be replayed after that. Messages that wait are not touched.", confirm: "Drop" })) === undefined) return;
+    try {
+      done(`${number((await call("DELETE", `${own}/replay`)).done)} messages dropped.`);
+      show(undefined);
+    } catch (refused) {
+      report(/** @type {Error} */ (refused));
+    }
+    reload();
+  };
+  const change = (/** @type {string} */ to) => {
+    seek(to);
+    show(undefined);
+    select(new Set());
   };
 
   const messages = page?.messages ?? [];
   const needsText = kind !== "all";
+  const choices = PRESENT.filter(([name]) => name !== "settled" || replayable !== undefined);
   return html`<form class="table-tools" onSubmit=${(event) => (event.preventDefault(), look(undefined))}>
+      <label class="inline">Which <select value=${present} onChange=${(event) => change(event.target.value)}>
+        ${choices.map(([name, label]) => html`<option value=${name}>${label}</option>`)}</select></label>
       <label class="inline">Show <select value=${kind} onChange=${(event) => choose(event.target.value)}>
         ${KINDS.map(([name, label]) => html`<option value=${name}>${label}</option>`)}</select></label>
       ${needsText && html`<input class="grow" aria-label="Filter" value=${text} spellcheck=${false}
@@ -123,18 +180,20 @@ export function MessageBrowser({ vhost, queue, reload }) {
         onInput=${(event) => type(event.target.value)} />`}
       <button class="primary" disabled=${busy !== ""}>Look</button>
       <span class="count" role="status">${busy || (page && `${messages.length} shown, ${number(page.examined)} examined`)}</span>
+      ${busy !== "" && busy !== LOOKING && html`<button type="button" onClick=${() => (stop.current = true)}>Stop</button>`}
+      ${present === "settled" && replayable !== undefined && replayable > 0 && html`<span class="spacer"></span><button type="button" class="danger" onClick=${forget}>Drop all ${number(replayable)} kept…</button>`}
     </form>
-    <p class="muted">Looking changes nothing: messages stay where they are, in their order, without a mark.</p>
+    <p class="muted">${present === "settled" ? "What consumers have settled and the queue keeps: it can be published again, as often as you like." : "Looking changes nothing: messages stay where they are, in their order, without a mark."}</p>
     <${Problem} error=${error} />
-    ${page && messages.length === 0 && html`<p class="empty">No message ${needsText ? "passes the filter" : "waits here"}.</p>`}
+    ${page && messages.length === 0 && html`<p class="empty">${needsText ? "No message passes the filter." : NOTHING[present]}</p>`}
     ${messages.length > 0 &&
     html`<div class="selection" role="region" aria-label="What to do with messages">
         <b>${selected.size} selected</b>
         <select aria-label="Kind of target" value=${target.kind} onChange=${(event) => aim({ ...target, kind: event.target.value })}>
           <option value="to_queue">to queue</option><option value="to_exchange">to exchange</option></select>
-        <input aria-label="Name of the target" placeholder="name" value=${target.name} onInput=${(event) => aim({ ...target, name: event.target.value })} />
+        <input aria-label="Name of the target" placeholder=${present === "settled" ? "name (this queue)" : "name"} value=${target.name} onInput=${(event) => aim({ ...target, name: event.target.value })} />
         ${target.kind === "to_exchange" && html`<input aria-label="Routing key" placeholder="routing key (own)" value=${target.key} onInput=${(event) => aim({ ...target, key: event.target.value })} />`}
-        ${[["move", "Move"], ["copy", "Copy"], ["delete-messages", "Delete"]].map(
+        ${(present === "settled" ? SETTLED_ACTIONS : ACTIONS).map(
           ([verb, label]) => html`<span class="pair"><button class=${verb === "delete-messages" ? "danger" : ""} disabled=${selected.size === 0 || busy !== ""} onClick=${() => act(verb, false)}>${label} selected…</button>
             <button class=${verb === "delete-messages" ? "danger" : ""} disabled=${busy !== ""} onClick=${() => act(verb, true)}>${label} all found…</button></span>`,
         )}
@@ -161,6 +220,7 @@ function Message({ message, selected, onSelect }) {
       <span class="muted">${bytes(message.payload_bytes)}</span>
       ${message.state === "unacknowledged" && html`<span class="state pale">unacked</span>`}
       ${message.redelivered && html`<span class="state pale">redelivered</span>`}
+      ${message.settled_at && html`<span class="muted">settled ${time(message.settled_at)}</span>`}
       ${message.expires_at && html`<span class="muted">expires ${time(message.expires_at)}</span>`}
     </div>
     <pre class="payload" tabindex="0">${message.payload}</pre>

@@ -1,7 +1,7 @@
 // Small pieces that pages share.
 import { html } from "./view.js";
 import { link } from "./route.js";
-import { value } from "./format.js";
+import { number, value } from "./format.js";
 
 /** An error, where its cause is. @param {{error: Error|undefined}} props */
 export function Problem({ error }) {
@@ -55,6 +55,12 @@ export function Facts({ rows }) {
 /** A part of a page that can be folded. @param {{title: string, open?: boolean, children?: any, id?: string}} props */
 export function Section({ title, open = false, children, id }) {
   return html`<details class="card section" open=${open} id=${id}><summary><h2>${title}</h2></summary><div class="body">${children}</div></details>`;
+}
+
+/** Says that a list is longer than what is shown of it. @param {{of: {items: any[], total_count: number}|undefined}} props */
+export function Rest({ of }) {
+  if (!of || of.total_count <= of.items.length) return null;
+  return html`<p class="muted">The first ${number(of.items.length)} of ${number(of.total_count)}.</p>`;
 }
 
 /** A large figure. @param {{name: string, children?: any, to?: string[], bad?: boolean}} props */

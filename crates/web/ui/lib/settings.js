@@ -1,9 +1,21 @@
-// What a user prefers, kept in this browser: theme, refresh interval, page sizes, columns. Never a secret.
+// What a user prefers, kept in this browser: refresh interval, page sizes, columns, filters. Never a secret.
 import { useEffect, useState } from "./view.js";
 
 const PREFIX = "warren.";
+/** These belong to the browser: they hold before anybody has logged in. */
+const OF_BROWSER = ["theme"];
+/** Whose settings the others are. */
+let owner = "";
 /** @type {Map<string, Set<() => void>>} */
 const listeners = new Map();
+
+/** Says who is here; users of one browser have settings of their own. @param {string} user */
+export function settingsOf(user) {
+  owner = user;
+}
+
+/** @param {string} name */
+const keyOf = (name) => PREFIX + (OF_BROWSER.includes(name) ? name : `${encodeURIComponent(owner)}.${name}`);
 
 /**
  * @template T
@@ -13,7 +25,7 @@ const listeners = new Map();
  */
 export function setting(name, fallback) {
   try {
-    const kept = localStorage.getItem(PREFIX + name);
+    const kept = localStorage.getItem(keyOf(name));
     return kept === null ? fallback : JSON.parse(kept);
   } catch {
     return fallback;
@@ -26,7 +38,7 @@ export function setting(name, fallback) {
  */
 export function keep(name, value) {
   try {
-    localStorage.setItem(PREFIX + name, JSON.stringify(value));
+    localStorage.setItem(keyOf(name), JSON.stringify(value));
   } catch {
     // A browser that keeps nothing still shows everything.
   }

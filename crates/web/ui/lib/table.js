@@ -1,11 +1,14 @@
 // Tables: columns to choose from, sorting, filtering, paging. Long lists are paged, sorted and filtered by the broker.
-import { html, useState } from "./view.js";
+//
+// What the user chose last (columns, order, filter, rows of a page) is kept; an address that says otherwise wins.
+import { Component, html, useEffect, useState } from "./view.js";
 import { useSetting } from "./settings.js";
 import { refine, useRoute } from "./route.js";
 import { usePoll } from "./poll.js";
 import { get } from "./api.js";
 import { number, rate, rateOf } from "./format.js";
 import { Problem } from "./parts.js";
+import { useVhosts } from "./vhosts.js";
 
 /**
  * @typedef {{
@@ -35,12 +38,38 @@ export function speed(name, field, hidden = false) {
 }
 
 const PAGE_SIZES = [20, 50, 100, 250, 500];
+/** Rows that are drawn in one go; more would keep the page from answering. */
+const ROWS_AT_ONCE = 50;
+/** What an address says about a list, and what is kept of it. */
+const VIEW = ["vhost", "name", "regex", "sort", "reverse"];
+
+/**
+ * How a list is looked at: as the address says, else as the user did last.
+ * @param {string} list
+ * @returns {[Record<string, string>, (changes: Record<string, string|undefined>) => void]}
+ */
+function useView(list) {
+  const { query } = useRoute();
+  const [kept, keep] = useSetting(`${list}.view`, /** @type {Record<string, string>} */ ({}));
+  const says = VIEW.some((key) => query[key] !== undefined);
+  useEffect(() => {
+    // So that the address can be passed on.
+    if (!says && Object.keys(kept).length > 0) refine(kept);
+  }, [says]);
+  const at = says ? query : { ...query, ...kept };
+  const change = (/** @type {Record<string, string|undefined>} */ changes) => {
+    const next = { ...at, ...changes };
+    keep(Object.fromEntries(VIEW.flatMap((key) => (next[key] ? [[key, next[key]]] : []))));
+    refine({ ...at, ...changes });
+  };
+  return [at, change];
+}
 
 /**
  * A list of the API, page by page.
  * @param {{
  *   name: string,
- *   source: string,
+ *   source: (vhost: string|undefined) => string,
  *   columns: Column[],
  *   query?: Record<string, any>,
  *   rowKey: (row: any) => string,
@@ -50,11 +79,14 @@ const PAGE_SIZES = [20, 50, 100, 250, 500];
  * }} props
  */
 export function PagedTable({ name, source, columns, query = {}, rowKey, empty, selectable, tools }) {
-  const at = useRoute().query;
+  const [at, change] = useView(name);
+  const vhosts = useVhosts();
   const [size, resize] = useSetting(`${name}.size`, 100);
   const [filter, retype] = useState(at.name ?? "");
   const [selected, select] = useState(/** @type {Map<string, any>} */ (new Map()));
+  useEffect(() => retype(at.name ?? ""), [at.name]);
   const page = Number(at.page ?? 1);
+  const target = source(at.vhost);
   const asked = {
     page,
     page_size: size,
@@ -68,33 +100,38 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
   const { data, error, reload } = usePoll(
     async (signal) => {
       try {
-        return await get(source, asked, signal);
+        return await get(target, asked, signal);
       } catch (refused) {
         // What was on the last page may be gone.
         if (page > 1 && /** @type {any} */ (refused).status === 400) {
-          return get(source, { ...asked, page: 1 }, signal);
+          return get(target, { ...asked, page: 1 }, signal);
         }
         throw refused;
       }
     },
-    [source, asked],
+    [target, asked],
   );
   const shown = useColumns(name, columns);
-  const rows = data?.items ?? [];
+  const rows = data?.items ?? NONE;
+  const drawn = useParts(rows, rowKey);
   const all = rows.length > 0 && rows.every((/** @type {any} */ row) => selected.has(rowKey(row)));
   const finish = () => (select(new Map()), reload());
-  const toggle = (/** @type {any[]} */ which, /** @type {boolean} */ on) => {
-    const next = new Map(selected);
-    for (const row of which) on ? next.set(rowKey(row), row) : next.delete(rowKey(row));
-    select(next);
-  };
+  const toggle = (/** @type {any[]} */ which, /** @type {boolean} */ on) =>
+    select((old) => {
+      const next = new Map(old);
+      for (const row of which) on ? next.set(rowKey(row), row) : next.delete(rowKey(row));
+      return next;
+    });
   return html`<div class="table-tools">
-      <form class="filter" role="search" onSubmit=${(event) => (event.preventDefault(), refine({ name: filter, page: undefined }))}>
-        <input type="search" aria-label="Filter by name" placeholder="Filter by name" value=${filter}
-          onInput=${(event) => retype(event.target.value)} onChange=${(event) => refine({ name: event.target.value, page: undefined })} />
+      <form class="filter" role="search" onSubmit=${(event) => (event.preventDefault(), change({ name: filter, page: undefined }))}>
+        <input type="search" aria-label="Filter by name" placeholder="Filter by name  /" title="Press / to come here" value=${filter}
+          onInput=${(event) => retype(event.target.value)} onChange=${(event) => change({ name: event.target.value, page: undefined })} />
         <label class="inline"><input type="checkbox" checked=${Boolean(at.regex)}
-          onChange=${(event) => refine({ regex: event.target.checked ? "1" : undefined, page: undefined })} /> Regex</label>
+          onChange=${(event) => change({ regex: event.target.checked ? "1" : undefined, page: undefined })} /> Regex</label>
       </form>
+      ${(vhosts.length > 1 || at.vhost) && html`<label class="inline">Virtual host
+        <select value=${at.vhost ?? ""} onChange=${(event) => change({ vhost: event.target.value || undefined, page: undefined })}>
+          <option value="">all</option>${vhosts.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}
       <span class="count">${data && `${number(data.filtered_count)} of ${number(data.total_count)}`}</span>
       <span class="spacer"></span>
       ${tools}
@@ -110,9 +147,9 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
       ${selectable.actions([...selected.values()], finish)}
       <button class="plain" onClick=${() => select(new Map())}>Clear</button></div>`}
     ${data && rows.length === 0
-      ? html`<p class="empty">${at.name ? "Nothing has such a name." : empty}</p>`
-      : html`<${Rows} columns=${shown} rows=${rows} rowKey=${rowKey} sort=${at.sort} reverse=${Boolean(at.reverse)} caption=${name}
-          onSort=${(/** @type {string} */ by) => refine(sorted(at, by))}
+      ? html`<p class="empty">${at.name ? "Nothing has such a name." : at.vhost ? "Nothing in this virtual host." : empty}</p>`
+      : html`<${Rows} columns=${shown} rows=${drawn} rowKey=${rowKey} sort=${at.sort} reverse=${Boolean(at.reverse)} caption=${name} still=${true}
+          onSort=${(/** @type {string} */ by) => change(sorted(at, by))}
           select=${selectable && { all, has: (/** @type {any} */ row) => selected.has(rowKey(row)), toggle }} />`}
     ${data && data.page_count > 1 && html`<${Pages} page=${data.page} count=${data.page_count} />`}`;
 }
@@ -132,14 +169,15 @@ function sorted(at, by) {
  * @param {{name: string, columns: Column[], rows: any[]|undefined, rowKey: (row: any) => string, empty: any, caption?: string}} props
  */
 export function PlainTable({ name, columns, rows, rowKey, empty, caption }) {
-  const [sort, order] = useState(/** @type {{by?: string, reverse?: boolean}} */ ({}));
+  const [sort, order] = useSetting(`${name}.order`, /** @type {{by?: string, reverse?: boolean}} */ ({}));
   const shown = useColumns(name, columns);
   if (!rows) return html`<p class="empty" aria-busy="true">Loading…</p>`;
   if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
   const by = sort.by;
   const ordered = by ? [...rows].sort((a, b) => compare(field(a, by), field(b, by))) : rows;
   if (sort.reverse) ordered.reverse();
-  return html`<${Rows} columns=${shown} rows=${ordered} rowKey=${rowKey} sort=${by} reverse=${sort.reverse} caption=${caption ?? name}
+  return html`${columns.some((column) => !column.fixed) && html`<div class="table-tools short"><span class="spacer"></span><${ColumnPicker} name=${name} columns=${columns} /></div>`}
+    <${Rows} columns=${shown} rows=${ordered} rowKey=${rowKey} sort=${by} reverse=${sort.reverse} caption=${caption ?? name}
     onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : sort.reverse ? {} : { by, reverse: true })} />`;
 }
 
@@ -152,8 +190,37 @@ function compare(a, b) {
   return String(a ?? "").localeCompare(String(b ?? ""), undefined, { numeric: true });
 }
 
+/** @type {any[]} */
+const NONE = [];
+
+/**
+ * The rows that are drawn: new ones take the places of old ones in parts, one part a frame.
+ * @param {any[]} rows
+ * @param {(row: any) => string} rowKey
+ */
+function useParts(rows, rowKey) {
+  const [drawn, draw] = useState(NONE);
+  useEffect(() => {
+    let [frame, count] = [0, 0];
+    const step = () => {
+      count += ROWS_AT_ONCE;
+      const head = rows.slice(0, count);
+      if (count < rows.length) {
+        frame = requestAnimationFrame(step);
+        const known = new Set(head.map(rowKey));
+        draw((old) => [...head, ...old.slice(count, rows.length).filter((row) => !known.has(rowKey(row)))]);
+      } else {
+        draw(head);
+      }
+    };
+    step();
+    return () => cancelAnimationFrame(frame);
+  }, [rows]);
+  return drawn;
+}
+
 /** @param {any} props */
-function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption }) {
+function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, still = false }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption ?? "Table"}><table>
     <thead><tr>
       ${select && html`<th class="check"><input type="checkbox" aria-label="Select all rows of this page" checked=${select.all}
@@ -169,14 +236,28 @@ function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption })
         </th>`,
       )}
     </tr></thead>
-    <tbody>${rows.map(
-      (/** @type {any} */ row) => html`<tr key=${rowKey(row)}>
-        ${select && html`<td class="check"><input type="checkbox" aria-label="Select" checked=${select.has(row)}
-          onChange=${(event) => select.toggle([row], event.target.checked)} /></td>`}
-        ${columns.map((/** @type {Column} */ column) => html`<td class=${column.figure ? "figure" : ""}>${column.cell(row)}</td>`)}
-      </tr>`,
-    )}</tbody>
+    <tbody>${rows.map((/** @type {any} */ row) => html`<${Row} key=${rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
   </table></div>`;
+}
+
+/** One row. Where all that it shows is in its data (`still`), it is drawn again only when these change. */
+class Row extends Component {
+  /** @param {any} next */
+  shouldComponentUpdate(next) {
+    const now = /** @type {any} */ (this.props);
+    if (!next.still || next.selected !== now.selected || next.columns.length !== now.columns.length) return true;
+    if (next.columns.some((/** @type {Column} */ column, /** @type {number} */ index) => column.name !== now.columns[index].name)) return true;
+    return next.row !== now.row && JSON.stringify(next.row) !== JSON.stringify(now.row);
+  }
+
+  render() {
+    const { row, columns, select, selected } = /** @type {any} */ (this.props);
+    return html`<tr>
+      ${select && html`<td class="check"><input type="checkbox" aria-label="Select" checked=${selected}
+        onChange=${(event) => select.toggle([row], event.target.checked)} /></td>`}
+      ${columns.map((/** @type {Column} */ column) => html`<td class=${column.figure ? "figure" : ""}>${column.cell(row)}</td>`)}
+    </tr>`;
+  }
 }
 
 /** @param {{page: number, count: number}} props */

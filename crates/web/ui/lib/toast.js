@@ -1,14 +1,28 @@
-// Short messages at the edge of the page: what was done, and how to undo it.
+// Short messages at the edge of the page: what was done and how to undo it, why something was not done, how far work is.
 import { html, useEffect, useState } from "./view.js";
 
 /**
- * @typedef {{id: number, text: string, kind: "done"|"failed", undo?: () => Promise<any>}} Toast
+ * @typedef {{
+ *   id: number, text: string, kind: "done"|"failed"|"working",
+ *   undo?: () => Promise<any>, share?: number, stop?: () => void,
+ * }} Toast
  */
 
 const SECONDS = 8;
+/** Toasts at once; the oldest make room. */
+const TOASTS_MAX = 5;
 let last = 0;
-/** @type {(toast: Toast) => void} */
-let show = () => {};
+/** @type {(change: (all: Toast[]) => Toast[]) => void} */
+let change = () => {};
+
+/** @param {Toast} toast */
+function show(toast) {
+  change((all) => [...all.slice(1 - TOASTS_MAX), toast]);
+  if (toast.kind !== "working") setTimeout(() => drop(toast.id), SECONDS * 1000);
+}
+
+/** @param {number} id */
+const drop = (id) => change((all) => all.filter((one) => one.id !== id));
 
 /**
  * Says that something was done.
@@ -22,6 +36,24 @@ export function done(text, undo) {
 /** Says why something was not done. @param {unknown} error */
 export function failed(error) {
   show({ id: ++last, text: error instanceof Error ? error.message : String(error), kind: "failed" });
+}
+
+/**
+ * Says how far some work is, until it ends.
+ * @param {string} what
+ * @param {number} [total] without it nobody knows how long it takes
+ * @param {() => void} [stop]
+ * @returns {{at: (count: number) => void, end: () => void}}
+ */
+export function progress(what, total, stop) {
+  const id = ++last;
+  const toast = { id, text: total === undefined ? what : `0 of ${total} ${what}`, kind: /** @type {const} */ ("working"), stop };
+  show(total === undefined ? toast : { ...toast, share: 0 });
+  return {
+    at: (count) =>
+      change((all) => all.map((one) => (one.id !== id || !total ? one : { ...toast, text: `${count} of ${total} ${what}`, share: count / total }))),
+    end: () => drop(id),
+  };
 }
 
 /**
@@ -43,21 +75,18 @@ export async function attempt(text, action, undo) {
 
 /** All that are shown. */
 export function Toasts() {
-  const [toasts, change] = useState(/** @type {Toast[]} */ ([]));
-  const drop = (/** @type {number} */ id) => change((all) => all.filter((one) => one.id !== id));
+  const [toasts, set] = useState(/** @type {Toast[]} */ ([]));
   useEffect(() => {
-    show = (toast) => {
-      change((all) => [...all.slice(-4), toast]);
-      setTimeout(() => drop(toast.id), SECONDS * 1000);
-    };
+    change = set;
   }, []);
   return html`<div class="toasts" role="status" aria-live="polite">
     ${toasts.map(
       (toast) => html`<div class=${`toast ${toast.kind}`} key=${toast.id}>
-        <span>${toast.text}</span>
+        <span>${toast.text}${toast.kind === "working" && html`<progress aria-label=${toast.text} max="1" value=${toast.share}></progress>`}</span>
         ${toast.undo &&
         html`<button onClick=${() => (drop(toast.id), attempt("Undone.", /** @type {any} */ (toast.undo)))}>Undo</button>`}
-        <button class="plain" aria-label="Dismiss" onClick=${() => drop(toast.id)}>×</button>
+        ${toast.stop && html`<button onClick=${toast.stop}>Stop</button>`}
+        ${toast.kind !== "working" && html`<button class="plain" aria-label="Dismiss" onClick=${() => drop(toast.id)}>×</button>`}
       </div>`,
     )}
   </div>`;

@@ -3,6 +3,7 @@ export {
   html,
   render,
   createContext,
+  Component,
   useState,
   useEffect,
   useLayoutEffect,

@@ -6,8 +6,9 @@ import { go } from "../lib/route.js";
 import { Chart, RangePicker, useRange } from "../lib/chart.js";
 import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
+import { doEach } from "../lib/work.js";
 import { PagedTable, PlainTable } from "../lib/table.js";
-import { Facts, Link, Problem, Section, State, Waiting } from "../lib/parts.js";
+import { Facts, Figure, Link, Problem, Section, State, Waiting } from "../lib/parts.js";
 import { bytes, number, rateOf, time, value } from "../lib/format.js";
 import { channelColumns } from "./channels.js";
 
@@ -39,18 +40,21 @@ function clientOf(properties) {
 
 export function Connections() {
   return html`<h1>Connections</h1>
-    <${PagedTable} name="connections" source="connections" columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => row.name}
+    <${PagedTable} name="connections" source=${(/** @type {string|undefined} */ vhost) => (vhost ? `${path("vhosts", vhost)}/connections` : "connections")} columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => row.name}
       empty="Nobody is connected."
       selectable=${{
         actions: (/** @type {any[]} */ rows, /** @type {() => void} */ done) => html`<button class="danger"
           onClick=${async () => {
             const reason = await ask({ title: `Close ${rows.length} connections?`, text: "Their clients are told the reason. Most connect again at once.", confirm: "Close them", field: { label: "Reason", value: "Closed via management plugin" } });
             if (reason === undefined) return;
-            await attempt(`${rows.length} connections closed.`, () => Promise.all(rows.map((row) => call("DELETE", path("connections", row.name), undefined, { reason }))));
+            await doEach(rows, "connections closed", (row) => call("DELETE", path("connections", row.name), undefined, { reason }));
             done();
           }}>Close…</button>`,
       }} />`;
 }
+
+/** @param {string|undefined} host @param {number|undefined} port */
+const peer = (host, port) => (host === undefined ? null : html`<code>${host.includes(":") ? `[${host}]` : host}:${port}</code>`);
 
 /** @param {{parts: string[]}} props */
 export function Connection({ parts: [name] }) {
@@ -67,19 +71,26 @@ export function Connection({ parts: [name] }) {
   return html`<div class="title"><h1>Connection <span class="name">${name}</span></h1><${State} state=${data.state} />
       <span class="spacer"></span><${RangePicker} /><button class="danger" onClick=${close}>Close…</button></div>
     <${Problem} error=${error} />
+    <div class="figures">
+      <${Figure} name="From client">${traffic(rateOf(data, "recv_oct"))}<//>
+      <${Figure} name="To client">${traffic(rateOf(data, "send_oct"))}<//>
+      <${Figure} name="Received">${bytes(data.recv_oct)}<//>
+      <${Figure} name="Sent">${bytes(data.send_oct)}<//>
+      <${Figure} name="Channels">${number(data.channels)}<//>
+    </div>
     <div class="charts"><${Chart} title="Data rates" growth=${true} format=${traffic} lines=${[line("From client", "recv_oct"), line("To client", "send_oct")]} /></div>
     <${Section} title="Details" open=${true}><${Facts} rows=${[
       ["Name given by the client", data.user_provided_name && html`<span class="name">${data.user_provided_name}</span>`],
       ["User", html`<span class="name">${data.user}</span>`],
       ["Virtual host", html`<span class="name">${data.vhost}</span>`],
+      ["From", peer(data.peer_host, data.peer_port)],
+      ["To", peer(data.host, data.port)],
       ["Protocol", data.protocol],
       ["Mechanism", data.auth_mechanism],
       ["Connected at", time(data.connected_at)],
       ["Heartbeat", `${data.timeout} s`],
       ["Frame max", bytes(data.frame_max)],
       ["Channel limit", number(data.channel_max)],
-      ["Received", bytes(data.recv_oct)],
-      ["Sent", bytes(data.send_oct)],
       ["Node", data.node],
     ]} /><//>
     ${data.ssl && html`<${Section} title="TLS" open=${true}><${Facts} rows=${[

@@ -1,8 +1,8 @@
 // Definitions: taken out as a file, brought in from one, with a look at what would change.
 import { html, useState } from "../lib/view.js";
-import { call, get, path } from "../lib/api.js";
+import { call, get, path, save as saveAs } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
-import { attempt } from "../lib/toast.js";
+import { attempt, progress } from "../lib/toast.js";
 import { jsonOf } from "../lib/forms.js";
 import { Problem } from "../lib/parts.js";
 import { number } from "../lib/format.js";
@@ -63,10 +63,7 @@ export function Definitions() {
     report(undefined);
     try {
       const all = await get(source);
-      const url = URL.createObjectURL(new Blob([JSON.stringify(all, null, 2)], { type: "application/json" }));
-      const anchor = Object.assign(document.createElement("a"), { href: url, download: `definitions_${new Date().toISOString().slice(0, 10)}.json` });
-      anchor.click();
-      URL.revokeObjectURL(url);
+      saveAs(new Blob([JSON.stringify(all, null, 2)], { type: "application/json" }), `definitions_${new Date().toISOString().slice(0, 10)}.json`);
     } catch (refused) {
       report(/** @type {Error} */ (refused));
     }
@@ -86,7 +83,10 @@ export function Definitions() {
   const bring = async () => {
     const sure = await ask({ title: "Import these definitions?", text: "What exists and is in the file becomes as the file says. Nothing is deleted.", confirm: "Import", danger: false });
     if (sure === undefined || !file) return;
-    if (await attempt("Imported.", () => call("POST", source, file.content))) read(undefined);
+    const working = progress(`Importing ${file.name}…`);
+    const brought = await attempt("Imported.", () => call("POST", source, file.content));
+    working.end();
+    if (brought) read(undefined);
   };
   return html`<h1>Definitions</h1>
     <p>Users, virtual hosts, permissions, parameters, policies, exchanges, queues and bindings, without messages.</p>
@@ -102,8 +102,7 @@ export function Definitions() {
         <input type="file" accept="application/json,.json" onChange=${(event) => open(event.target.files[0])} />
       </label>
       ${file && html`<h3 class="name">${file.name}</h3>
-        <ul class="changes">${changes.map((sums) => html`<li><b>${sums.kind.replace("_", " ")}</b>:
-          ${number(sums.added.length)} new, ${number(sums.changed.length)} changed, ${number(sums.same)} the same
+        <ul class="changes">${changes.map((sums) => html`<li><b>${sums.kind.replace("_", " ")}</b>: ${number(sums.added.length)} new, ${number(sums.changed.length)} changed, ${number(sums.same)} the same
           ${sums.added.length + sums.changed.length > 0 && html`<details><summary>Which</summary><ul>
             ${sums.added.slice(0, 200).map((/** @type {string} */ one) => html`<li class="added name">+ ${one}</li>`)}
             ${sums.changed.slice(0, 200).map((/** @type {string} */ one) => html`<li class="changed name">~ ${one}</li>`)}</ul></details>`}</li>`)}</ul>

@@ -1,6 +1,6 @@
 // Exchanges, and one of them: where it routes, publish, delete.
 import { html } from "../lib/view.js";
-import { call, get, path } from "../lib/api.js";
+import { call, get, part, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { go } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
@@ -10,10 +10,12 @@ import { Form, argumentsOf } from "../lib/forms.js";
 import { PagedTable } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
-import { Arguments, Facts, Link, Marks, Problem, Section, Waiting, exchangeName } from "../lib/parts.js";
+import { Arguments, Facts, Link, Marks, Problem, Rest, Section, Waiting, exchangeName } from "../lib/parts.js";
 import { Drawing } from "../lib/drawing.js";
 import { rate, rateOf } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
+import { Breakdown } from "../lib/breakdown.js";
+import { bringBack } from "../lib/undo.js";
 
 /** @param {any} row */
 const features = (row) => html`<${Marks} marks=${[
@@ -35,7 +37,7 @@ const COLUMNS = [
 
 export function Exchanges() {
   return html`<h1>Exchanges</h1>
-    <${PagedTable} name="exchanges" source="exchanges" columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No exchanges." />
+    <${PagedTable} name="exchanges" source=${(/** @type {string|undefined} */ vhost) => (vhost ? path("exchanges", vhost) : "exchanges")} columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No exchanges." />
     <${Section} title="Add an exchange"><${AddExchange} /><//>`;
 }
 
@@ -83,15 +85,16 @@ export function Exchange({ parts: [vhost, name] }) {
   const { range, query } = useRange();
   const own = path("exchanges", vhost, name);
   const { data, error } = usePoll((signal) => get(own, query, signal), [own, range.name]);
-  const out = usePoll((signal) => get(`${own}/bindings/source`, undefined, signal), [own]);
-  const into = usePoll((signal) => get(`${own}/bindings/destination`, undefined, signal), [own]);
+  const out = usePoll((signal) => part(`${own}/bindings/source`, signal), [own]);
+  const into = usePoll((signal) => part(`${own}/bindings/destination`, signal), [own]);
   if (!data) return html`<h1>Exchange <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const isDefault = data.name === "";
   const isPredeclared = isDefault || data.name.startsWith("amq.");
   const remove = async () => {
     const sure = await ask({ title: "Delete this exchange?", text: "Its bindings go with it. Publishers get an error.", confirm: "Delete", word: data.name });
     if (sure === undefined) return;
-    if (await attempt("Exchange deleted.", () => call("DELETE", own))) go("#/exchanges");
+    const undo = bringBack(own, { type: data.type, durable: data.durable, auto_delete: data.auto_delete, internal: data.internal, arguments: data.arguments }, into.data, out.data);
+    if (await attempt("Exchange deleted.", () => call("DELETE", own), undo)) go("#/exchanges");
   };
   const line = (/** @type {string} */ label, /** @type {string} */ field) => ({
     label,
@@ -110,11 +113,14 @@ export function Exchange({ parts: [vhost, name] }) {
       ["Policy", data.policy ? html`<${Link} to=${["policies", data.vhost, data.policy]}>${data.policy}<//>` : null],
     ]} /><//>
     ${!isDefault && html`<${Section} title="Where messages go" open=${true}>
-      <${Drawing} bindings=${[...(into.data ?? []), ...(out.data ?? [])].slice(0, 200)} vhost=${vhost} />
+      <${Drawing} bindings=${[...(into.data?.items ?? []), ...(out.data?.items ?? [])].slice(0, 200)} vhost=${vhost} />
       <${Problem} error=${out.error} />
-      <${BindingTable} name="bindings-out" side="destination" rows=${out.data} reload=${out.reload} />
+      <${Rest} of=${out.data} />
+      <${BindingTable} name="bindings-out" side="destination" rows=${out.data?.items} reload=${out.reload} />
       <h3>Bind to</h3><${BindForm} vhost=${vhost} source=${data.name} reload=${out.reload} />
     <//>
-    <${Section} title="Where messages come from"><${BindingTable} name="bindings-in" side="source" rows=${into.data} reload=${into.reload} /><//>`}
+    <${Section} title="Where messages come from"><${BindingTable} name="bindings-in" side="source" rows=${into.data?.items} reload=${into.reload} /><//>`}
+    <${Breakdown} title="Published by" name="exchange-incoming" rows=${data.incoming} end="channel" fields=${[["Publish", "publish"], ["Confirm", "confirm"]]} />
+    <${Breakdown} title="Routed to" name="exchange-outgoing" rows=${data.outgoing} end="queue" fields=${[["Publish", "publish"]]} />
     <${Section} title="Publish a message"><${PublishForm} vhost=${vhost} exchange=${data.name} reload=${() => {}} /><//>`;
 }

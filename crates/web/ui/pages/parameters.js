@@ -9,14 +9,11 @@ import { PlainTable } from "../lib/table.js";
 import { Problem, Section } from "../lib/parts.js";
 import { value } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
-import { useRights } from "../lib/session.js";
 
 export function Parameters() {
   const vhosts = useVhosts();
-  const { administrator } = useRights();
   const own = usePoll((signal) => get("parameters", undefined, signal), []);
   const global = usePoll((signal) => get("global-parameters", undefined, signal), []);
-  const overview = usePoll((signal) => get("overview", { columns: "cluster_name" }, signal), []);
   const clear = async (/** @type {string} */ target, /** @type {any} */ row, /** @type {() => void} */ reload) => {
     if ((await ask({ title: `Clear the parameter ${row.name}?`, confirm: "Clear" })) === undefined) return;
     await attempt("Parameter cleared.", () => call("DELETE", target), async () => {
@@ -40,11 +37,6 @@ export function Parameters() {
   const name = { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<span class="name">${row.name}</span>` };
   const shown = { name: "Value", fixed: true, cell: (/** @type {any} */ row) => html`<code>${value(row.value)}</code>` };
   return html`<h1>Parameters</h1>
-    ${administrator && overview.data && html`<${Section} title="Cluster name" open=${true}><${Form} key=${overview.data.cluster_name} submit="Change name" onSubmit=${async (/** @type {any} */ values) => {
-      const set = await attempt("The cluster has a new name.", () => call("PUT", "cluster-name", { name: values.name }));
-      overview.reload();
-      return set;
-    }} fields=${[{ name: "name", label: "Name", value: overview.data.cluster_name, required: true, hint: "clients see it in the server properties" }]} /><//>`}
     <h2>Runtime parameters</h2><${Problem} error=${own.error} />
     <${PlainTable} name="parameters" rows=${own.data} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.component} ${row.name}`} empty="No parameters." columns=${[
       { name: "Virtual host", fixed: true, sort: "vhost", cell: (/** @type {any} */ row) => html`<span class="name">${row.vhost}</span>` },

@@ -39,7 +39,7 @@ function PolicyForm({ operator, vhosts, policy, reload }) {
     reload();
     return saved;
   };
-  return html`<${Form} submit=${policy ? "Change policy" : "Add policy"} onSubmit=${save} keepValues=${Boolean(policy)} fields=${[
+  return html`<${Form} submit=${policy ? "Change policy" : operator ? "Add operator policy" : "Add policy"} onSubmit=${save} keepValues=${Boolean(policy)} fields=${[
     ...(policy ? [] : [
       { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
       { name: "name", label: "Name", required: true },

@@ -1,19 +1,23 @@
 // Queues, and one of them: figures, consumers, bindings, messages.
 import { html } from "../lib/view.js";
-import { call, get, path } from "../lib/api.js";
+import { call, get, part, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { go } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
+import { doEach } from "../lib/work.js";
 import { Chart, RangePicker, lengthLines, messageLines, useRange } from "../lib/chart.js";
 import { Form, argumentsOf } from "../lib/forms.js";
 import { PagedTable, PlainTable, figure, speed } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
 import { GetForm, MessageBrowser } from "../lib/messages.js";
-import { Arguments, Facts, Figure, Link, Marks, Problem, Section, State, Waiting } from "../lib/parts.js";
+import { Arguments, Facts, Figure, Link, Marks, Problem, Rest, Section, State, Waiting } from "../lib/parts.js";
 import { bytes, number, rate, rateOf, time, value } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
+import { Breakdown } from "../lib/breakdown.js";
+import { bringBack } from "../lib/undo.js";
+import { consumerColumns } from "./consumers.js";
 
 /** @param {any} row */
 const features = (row) => {
@@ -53,21 +57,18 @@ const COLUMNS = [
 ];
 
 export function Queues() {
-  const each = async (/** @type {any[]} */ rows, /** @type {string} */ text, /** @type {(row: any) => Promise<any>} */ action) => {
-    await attempt(text, () => Promise.all(rows.map(action)));
-  };
   return html`<h1>Queues and streams</h1>
-    <${PagedTable} name="queues" source="queues" columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No queues yet."
+    <${PagedTable} name="queues" source=${(/** @type {string|undefined} */ vhost) => (vhost ? path("queues", vhost) : "queues")} columns=${COLUMNS} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No queues yet."
       selectable=${{
         actions: (/** @type {any[]} */ rows, /** @type {() => void} */ done) => html`
           <button onClick=${async () => {
             if ((await ask({ title: `Purge ${rows.length} queues?`, text: "What waits in them is dropped and cannot be brought back.", confirm: "Purge", word: "purge" })) === undefined) return;
-            await each(rows, `${rows.length} queues purged.`, (row) => call("DELETE", `${path("queues", row.vhost, row.name)}/contents`));
+            await doEach(rows, "queues purged", (row) => call("DELETE", `${path("queues", row.vhost, row.name)}/contents`));
             done();
           }}>Purge…</button>
           <button class="danger" onClick=${async () => {
             if ((await ask({ title: `Delete ${rows.length} queues?`, text: "Their messages and bindings go with them.", confirm: "Delete", word: "delete" })) === undefined) return;
-            await each(rows, `${rows.length} queues deleted.`, (row) => call("DELETE", path("queues", row.vhost, row.name)));
+            await doEach(rows, "queues deleted", (row) => call("DELETE", path("queues", row.vhost, row.name)));
             done();
           }}>Delete…</button>`,
       }} />
@@ -118,41 +119,31 @@ function AddQueue() {
   ]} />`;
 }
 
-/** @param {"queue"|"channel"} of @returns {import("../lib/table.js").Column[]} */
-export function consumerColumns(of) {
-  return [
-    of === "queue"
-      ? { name: "Channel", fixed: true, cell: (row) => html`<${Link} to=${["channels", row.channel_details?.name ?? ""]}>${row.channel_details?.name}<//>` }
-      : { name: "Queue", fixed: true, cell: (row) => html`<${Link} to=${["queues", row.queue?.vhost ?? "", row.queue?.name ?? ""]}>${row.queue?.name}<//>` },
-    { name: "Consumer tag", fixed: true, sort: "consumer_tag", cell: (row) => html`<span class="name">${row.consumer_tag}</span>` },
-    { name: "Acks", fixed: true, cell: (row) => (row.ack_required ? "required" : "automatic") },
-    { name: "Exclusive", fixed: true, cell: (row) => (row.exclusive ? "yes" : "no") },
-    { name: "Prefetch", fixed: true, figure: true, sort: "prefetch_count", cell: (row) => number(row.prefetch_count) },
-    { name: "Active", fixed: true, cell: (row) => (row.active ? "yes" : "no") },
-    { name: "Status", fixed: true, cell: (row) => html`<${State} state=${row.activity_status} />` },
-    { name: "Arguments", fixed: true, cell: (row) => html`<${Arguments} of=${row.arguments} />` },
-  ];
-}
+/** Whether what consumers have settled can be replayed. @param {any} queue */
+const keepsSettled = (queue) =>
+  queue.messages_replayable > 0 || Object.keys({ ...queue.arguments, ...queue.effective_policy_definition }).some((name) => name.includes("replay-window-"));
 
 /** @param {{parts: string[]}} props */
 export function Queue({ parts: [vhost, name] }) {
   const own = path("queues", vhost, name);
   const { range, query } = useRange();
   const { data, error, reload } = usePoll((signal) => get(own, query, signal), [own, range.name]);
-  const bindings = usePoll((signal) => get(`${own}/bindings`, undefined, signal), [own]);
+  const bindings = usePoll((signal) => part(`${own}/bindings`, signal), [own]);
   if (!data) return html`<h1>Queue <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
-  const act = async (/** @type {import("../lib/dialog.js").Question} */ question, /** @type {string} */ text, /** @type {() => Promise<any>} */ action) => {
-    if ((await ask(question)) === undefined) return false;
-    const done = await attempt(text, action);
+  const purge = async () => {
+    const text = `${number(data.messages_ready)} messages are dropped and cannot be brought back. Unacknowledged ones stay.`;
+    if ((await ask({ title: "Purge this queue?", text, confirm: "Purge", word: name })) === undefined) return;
+    await attempt("Queue purged.", () => call("DELETE", `${own}/contents`));
     reload();
-    return done;
   };
-  const purge = () =>
-    act({ title: "Purge this queue?", text: `${number(data.messages_ready)} messages are dropped and cannot be brought back. Unacknowledged ones stay.`, confirm: "Purge", word: name }, "Queue purged.", () => call("DELETE", `${own}/contents`));
   const remove = async () => {
-    const deleted = await act({ title: "Delete this queue?", text: `${number(data.messages)} messages and ${number(bindings.data?.length)} bindings go with it; ${number(data.consumers)} consumers are cancelled.`, confirm: "Delete", word: name }, "Queue deleted.", () => call("DELETE", own));
-    if (deleted) go("#/queues");
+    const text = `${number(data.messages)} messages and ${number(bindings.data?.total_count)} bindings go with it; ${number(data.consumers)} consumers are cancelled.`;
+    if ((await ask({ title: "Delete this queue?", text, confirm: "Delete", word: name })) === undefined) return;
+    // Messages would not come back.
+    const undo = data.messages === 0 && !data.exclusive ? bringBack(own, { durable: data.durable, auto_delete: data.auto_delete, arguments: data.arguments }, bindings.data) : undefined;
+    if (await attempt("Queue deleted.", () => call("DELETE", own), undo)) go("#/queues");
   };
+  const replayable = keepsSettled(data) ? data.messages_replayable : undefined;
   const paused = data.state === "paused";
   const pause = async () => {
     await attempt(paused ? "Deliveries go on." : "Paused: nothing is delivered until you resume.", () => call("PUT", `${own}/${paused ? "resume" : "pause"}`), () => call("PUT", `${own}/${paused ? "pause" : "resume"}`));
@@ -188,6 +179,7 @@ export function Queue({ parts: [vhost, name] }) {
       ["Bytes ready", bytes(data.message_bytes_ready)],
       ["Bytes unacked", bytes(data.message_bytes_unacknowledged)],
       ["In memory", bytes(data.message_bytes_ram)],
+      ["Kept for replay", replayable === undefined ? undefined : `${number(replayable)}, ${bytes(data.message_bytes_replayable)}`],
       ["Delayed", data.messages_delayed === undefined ? undefined : number(data.messages_delayed)],
       ["First message", data.head_message_timestamp ? time(data.head_message_timestamp * 1000) : null],
       ["Delivery limit", data.delivery_limit === undefined ? undefined : value(data.delivery_limit)],
@@ -196,12 +188,15 @@ export function Queue({ parts: [vhost, name] }) {
       <${PlainTable} name="queue-consumers" rows=${data.consumer_details ?? []} columns=${consumerColumns("queue")}
         rowKey=${(/** @type {any} */ row) => `${row.channel_details?.name} ${row.consumer_tag}`} empty="No consumers." />
     <//>
+    <${Breakdown} title="Published from" name="queue-incoming" rows=${data.incoming} end="exchange" fields=${[["Publish", "publish"]]} />
+    <${Breakdown} title="Delivered to" name="queue-deliveries" rows=${data.deliveries} end="channel" fields=${[["Deliver", "deliver_get"], ["Redelivered", "redeliver"], ["Ack", "ack"]]} />
     <${Section} title="Bindings" open=${true}>
       <${Problem} error=${bindings.error} />
-      <${BindingTable} name="queue-bindings" side="source" rows=${bindings.data} reload=${bindings.reload} />
+      <${Rest} of=${bindings.data} />
+      <${BindingTable} name="queue-bindings" side="source" rows=${bindings.data?.items} reload=${bindings.reload} />
       <h3>Bind to this queue</h3><${BindForm} vhost=${vhost} queue=${name} reload=${bindings.reload} />
     <//>
-    <${Section} title="Messages" id="messages"><${MessageBrowser} vhost=${vhost} queue=${name} reload=${reload} /><//>
+    <${Section} title="Messages" id="messages"><${MessageBrowser} vhost=${vhost} queue=${name} replayable=${replayable} reload=${reload} /><//>
     <${Section} title="Get messages"><${GetForm} vhost=${vhost} queue=${name} reload=${reload} /><//>
     <${Section} title="Publish a message"><${PublishForm} vhost=${vhost} exchange="" routingKey=${name} reload=${reload} /><//>`;
 }

@@ -1,6 +1,6 @@
 // All exchanges and queues of a virtual host and what binds them, as one picture.
 import { html } from "../lib/view.js";
-import { get, path } from "../lib/api.js";
+import { PART, get, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { refine, useRoute } from "../lib/route.js";
 import { useVhosts } from "../lib/vhosts.js";
@@ -10,17 +10,19 @@ import { number } from "../lib/format.js";
 
 /** More than this is no picture any more. */
 const BINDINGS_MAX = 300;
+/** The default exchange has a binding to each queue, and by this order they come last. */
+const LAST = { sort: "source", sort_reverse: "true", page: 1, page_size: PART, pagination: "true" };
 
 export function Topology() {
   const vhosts = useVhosts();
   const { query } = useRoute();
   const vhost = query.vhost ?? (vhosts.includes("/") ? "/" : vhosts[0]);
   const { data, error } = usePoll(
-    (signal) => (vhost === undefined ? Promise.resolve(undefined) : get(path("bindings", vhost), undefined, signal)),
+    (signal) => (vhost === undefined ? Promise.resolve(undefined) : get(path("bindings", vhost), LAST, signal)),
     [vhost],
   );
   const wanted = (query.name ?? "").toLowerCase();
-  const shown = (data ?? []).filter(
+  const shown = (data?.items ?? []).filter(
     (/** @type {any} */ one) =>
       one.source !== "" && [one.source, one.destination, one.routing_key].some((text) => text.toLowerCase().includes(wanted)),
   );

@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
 import { Form } from "../lib/forms.js";
 import { PlainTable } from "../lib/table.js";
-import { Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
+import { Arguments, Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
 import { useVhosts } from "../lib/vhosts.js";
 import { PermissionTable, TopicPermissionTable } from "../lib/permissions.js";
 
@@ -65,10 +65,17 @@ export function User({ parts: [name] }) {
   const { data, error, reload } = usePoll((signal) => get(own, undefined, signal), [own]);
   const permissions = usePoll((signal) => get(`${own}/permissions`, undefined, signal), [own]);
   const topics = usePoll((signal) => get(`${own}/topic-permissions`, undefined, signal), [own]);
+  const limits = usePoll((signal) => get(path("user-limits", name), undefined, signal), [name]);
   if (!data) return html`<h1>User <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const remove = async () => {
     if ((await ask({ title: "Delete this user?", text: "Its permissions go with it.", confirm: "Delete", word: name })) === undefined) return;
-    if (await attempt("User deleted.", () => call("DELETE", own))) go("#/users");
+    const back = async () => {
+      await call("PUT", own, { tags: data.tags, password_hash: data.password_hash, hashing_algorithm: data.hashing_algorithm });
+      for (const { vhost, configure, write, read } of permissions.data ?? []) await call("PUT", path("permissions", vhost, name), { configure, write, read });
+      for (const { vhost, exchange, write, read } of topics.data ?? []) await call("PUT", path("topic-permissions", vhost, name), { exchange, write, read });
+      for (const { value } of limits.data ?? []) for (const limit of Object.keys(value)) await call("PUT", path("user-limits", name, limit), { value: value[limit] });
+    };
+    if (await attempt("User deleted.", () => call("DELETE", own), permissions.data && topics.data && limits.data ? back : undefined)) go("#/users");
   };
   return html`<div class="title"><h1>User <span class="name">${name}</span></h1><span class="spacer"></span><button class="danger" onClick=${remove}>Delete…</button></div>
     <${Problem} error=${error} />
@@ -76,6 +83,7 @@ export function User({ parts: [name] }) {
       ["Tags", html`<span class="name">${(data.tags ?? []).join(", ")}</span>`],
       ["Logs in with a password", data.password_hash ? "yes" : "no"],
       ["Hashing algorithm", data.hashing_algorithm],
+      ["Limits", limits.data?.length ? html`<${Arguments} of=${limits.data[0].value} />` : null],
     ]} /><//>
     <${Section} title="Permissions" open=${true}>
       <${PermissionTable} rows=${permissions.data} other="vhost" reload=${permissions.reload} />

@@ -6,6 +6,8 @@ import { chromium } from "playwright-core";
 export const URL_OF_UI = (process.env.UI_URL ?? "http://127.0.0.1:15672").replace(/\/$/, "");
 /** How long anything may take that a test waits for. */
 export const PATIENCE_MS = 20_000;
+/** Paths that answer 404 while their plugin is off; the page says so. */
+const OF_PLUGINS = /\/api\/(traces|trace-files|top\/|oauth)/;
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",
@@ -29,12 +31,16 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
  * A page with a user logged in. Whatever the page complains about is collected.
  * @returns {Promise<{page: import("playwright-core").Page, complaints: string[], open: (hash: string) => Promise<void>}>}
  */
-export async function enter(browser, { user = "guest", password = "guest", dark = false, width = 1280 } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: dark ? "dark" : "light" });
+export async function enter(browser, { user = "guest", password = "guest", dark = false, width = 1280, height = 900, script } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light" });
+  if (script) await context.addInitScript(script);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const complaints = [];
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(`${message.text()} ${message.location().url}`));
+  page.on("console", (message) => {
+    const { url } = message.location();
+    if (["error", "warning"].includes(message.type()) && !(message.text().includes("404") && OF_PLUGINS.test(url))) complaints.push(`${message.text()} ${url}`);
+  });
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("dialog", (dialog) => (complaints.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
   page.on("request", (request) => request.url().startsWith(URL_OF_UI) || request.url().startsWith("blob:") || complaints.push(`asks ${request.url()}`));
@@ -63,6 +69,8 @@ export async function furnish() {
   await api("PUT", "vhosts/shop", { description: "The shop", tags: "production", default_queue_type: "classic" });
   await api("PUT", "users/reader", { password: "reader", tags: "management" });
   await api("PUT", "users/watcher", { password: "watcher", tags: "monitoring" });
+  await api("PUT", "users/planner", { password: "planner", tags: "policymaker" });
+  for (const user of ["planner", "watcher"]) await api("PUT", `permissions/shop/${user}`, { configure: "", write: "", read: ".*" });
   await api("PUT", "permissions/shop/reader", { configure: "", write: "", read: ".*" });
   await api("PUT", "permissions/shop/guest", { configure: ".*", write: ".*", read: ".*" });
   await api("PUT", "topic-permissions/shop/reader", { exchange: "amq.topic", write: "^a", read: ".*" });
@@ -70,6 +78,7 @@ export async function furnish() {
   await api("PUT", "user-limits/reader/max-connections", { value: 10 });
   await api("PUT", "policies/shop/short", { pattern: "^orders", definition: { "max-length": 100000 }, "apply-to": "queues", priority: 1 });
   await api("PUT", "operator-policies/shop/ceiling", { pattern: ".*", definition: { "max-length": 1000000 }, "apply-to": "queues" });
+  await api("PUT", "cluster-name", { name: "warren@shop" });
   await api("PUT", "global-parameters/contact", { value: "ops@example.org" });
   for (const [name, type] of [["events", "topic"], ["audit", "fanout"], ["dead", "direct"]]) {
     await api("PUT", `exchanges/shop/${name}`, { type, durable: true });
@@ -78,17 +87,18 @@ export async function furnish() {
   for (const name of ["orders", "orders.dlq", "invoices", "mail", "search-index"]) {
     await api("PUT", `queues/shop/${name}`, {
       durable: true,
-      arguments: name === "orders" ? { "x-dead-letter-exchange": "dead", "x-message-ttl": 86400000 } : {},
+      arguments: name === "orders" ? { "x-dead-letter-exchange": "dead", "x-message-ttl": 86400000 } : name === "invoices" ? { "x-replay-window-ms": 3600000 } : {},
     });
   }
   await api("POST", "bindings/shop/e/events/q/orders", { routing_key: "order.*" });
   await api("POST", "bindings/shop/e/events/q/invoices", { routing_key: "order.paid" });
   await api("POST", "bindings/shop/e/audit/q/search-index", { routing_key: "" });
   await api("POST", "bindings/shop/e/dead/q/orders.dlq", { routing_key: "order.new" });
+  await api("POST", "bindings/shop/e/events/q/mail", { routing_key: "order.#" });
   for (let index = 0; index < 20; index += 1) {
-    await api("POST", "exchanges/shop/events/publish", {
+    await api("POST", "exchanges/shop/dead/publish", {
       properties: { delivery_mode: 2, content_type: "application/json", headers: { tenant: index % 2 ? "blue" : "red" } },
-      routing_key: index % 3 ? "order.new" : "order.paid",
+      routing_key: "order.new",
       payload: JSON.stringify({ order: index, total: 10 * index }),
       payload_encoding: "string",
     });
@@ -98,9 +108,12 @@ export async function furnish() {
 /** Every page. */
 export const PAGES = [
   ["overview", ""],
-  ["node", null],
+  ["node", nodeAddress],
   ["connections", "connections"],
+  ["connection", connectionAddress],
   ["channels", "channels"],
+  ["channel", channelAddress],
+  ["consumers", "consumers"],
   ["exchanges", "exchanges"],
   ["exchange", "exchanges/shop/events"],
   ["queues", "queues"],
@@ -116,11 +129,52 @@ export const PAGES = [
   ["parameters", "parameters"],
   ["definitions", "definitions"],
   ["features", "feature-flags"],
+  ["cluster", "cluster-name"],
+  ["tracing", "traces"],
+  ["top", "top"],
 ];
 
-/** The address of a page; that of the node has its name. */
-export async function addressOf(hash) {
-  if (hash !== null) return hash;
+/** The address of a page; some have names that the broker gives. */
+export const addressOf = (hash) => (typeof hash === "string" ? hash : hash());
+
+async function nodeAddress() {
   const [{ name }] = await api("GET", "nodes");
   return `nodes/${encodeURIComponent(name)}`;
+}
+
+async function connectionAddress() {
+  const found = (await api("GET", "connections")).find((one) => one.vhost === "shop");
+  return `connections/${encodeURIComponent(found.name)}`;
+}
+
+async function channelAddress() {
+  const found = (await api("GET", "channels")).find((one) => one.vhost === "shop" && one.consumer_count > 0);
+  return `channels/${encodeURIComponent(found.name)}`;
+}
+
+/** Asks until the answer holds. */
+export async function eventually(ask) {
+  const until = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** Opens a section and gives it. */
+export async function section(page, title) {
+  const found = page.locator("details.section").filter({ has: page.getByRole("heading", { name: title, exact: true }) });
+  await found.evaluate((element) => (element.open = true));
+  return found;
+}
+
+/** Answers the question that a page asks. */
+export async function confirm(page, word, button) {
+  const dialog = page.getByRole("dialog");
+  if (word !== undefined) await dialog.getByRole("textbox").fill(word);
+  await dialog.getByRole("button", { name: button, exact: true }).click();
 }

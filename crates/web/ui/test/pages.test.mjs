@@ -1,17 +1,13 @@
-// Every page: no complaint of the browser, nothing against accessibility rules, light and dark, wide and narrow.
+// Every page: no complaint of the browser, nothing against accessibility rules, light and dark, wide and narrow, for every tag.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { PAGES, addressOf, axe, enter, furnish, launch } from "./harness.mjs";
+import { PAGES, URL_OF_UI, addressOf, api, axe, enter, eventually, launch } from "./harness.mjs";
 
 let browser;
 before(async () => {
-  await furnish();
   browser = await launch();
 });
 after(() => browser?.close());
-
-const pictures = process.env.SCREENSHOTS;
 
 for (const dark of [false, true]) {
   test(`pages are clean and accessible, ${dark ? "dark" : "light"}`, async () => {
@@ -21,11 +17,6 @@ for (const dark of [false, true]) {
       await page.evaluate(() => document.querySelectorAll("details.section").forEach((one) => (one.open = true)));
       assert.deepEqual(await axe(page), [], name);
       assert.equal(await page.locator(".problem").count(), 0, `${name}: ${await page.locator(".problem").allTextContents()}`);
-      if (pictures) {
-        await mkdir(pictures, { recursive: true });
-        await open(await addressOf(hash));
-        await page.screenshot({ path: `${pictures}/${name}-${dark ? "dark" : "light"}.jpg`, type: "jpeg", quality: 70 });
-      }
     }
     assert.deepEqual(complaints, []);
   });
@@ -39,37 +30,89 @@ test("a phone shows every page without scrolling sideways", async () => {
     assert.ok(content <= window, `${name} is ${content} wide on ${window}`);
   }
   await page.getByRole("button", { name: "Menu" }).click();
+  await page.getByLabel("Theme").selectOption("dark");
   await page.getByRole("link", { name: "Queues and streams" }).click();
   await page.getByRole("heading", { name: "Queues and streams" }).waitFor();
   assert.deepEqual(complaints, []);
 });
 
-test("users see what they may and nothing else", async () => {
-  const reader = await enter(browser, { user: "reader", password: "reader" });
-  const entries = await reader.page.locator("nav.side a").allTextContents();
-  assert.deepEqual(entries, ["Overview", "Connections", "Channels", "Exchanges", "Queues and streams", "Topology", "Virtual hosts", "Policies", "Limits", "Features and plugins"]);
-  for (const hash of ["queues/shop/orders", "exchanges/shop/events", "vhosts/shop", "policies", "limits"]) await reader.open(hash);
-  await reader.page.goto(reader.page.url().replace(/#.*/, "#/users"));
-  await reader.page.getByRole("heading", { name: "Not for this user" }).waitFor();
-  assert.deepEqual(reader.complaints, []);
-  const watcher = await enter(browser, { user: "watcher", password: "watcher" });
-  await watcher.page.getByRole("heading", { name: "Nodes" }).waitFor();
-  assert.deepEqual(watcher.complaints, []);
+const FOR_ALL = ["Overview", "Connections", "Channels", "Consumers", "Exchanges", "Queues and streams", "Topology", "Virtual hosts", "Policies", "Limits", "Features and plugins"];
+const ENTRIES = {
+  reader: FOR_ALL,
+  planner: [...FOR_ALL, "Parameters"],
+  watcher: [...FOR_ALL, "Cluster"],
+  guest: [...FOR_ALL, "Users", "Parameters", "Definitions", "Cluster", "Tracing", "Top"],
+};
+
+test("users of every tag see what they may and nothing else", async () => {
+  for (const [user, expected] of Object.entries(ENTRIES)) {
+    const { page, open, complaints } = await enter(browser, { user, password: user });
+    const entries = await page.locator("nav.side a").allTextContents();
+    assert.deepEqual(entries.toSorted(), expected.toSorted(), user);
+    const hidden = new Set();
+    for (const [name, hash] of PAGES) {
+      const address = await addressOf(hash);
+      // What another user's connection does is not for everyone.
+      if (["connection", "channel"].includes(name) && ["reader", "planner"].includes(user)) continue;
+      await open(address);
+      await page.evaluate(() => document.querySelectorAll("details.section").forEach((one) => (one.open = true)));
+      if (await page.getByRole("heading", { name: "Not for this user" }).count()) hidden.add(name);
+      assert.equal(await page.locator(".problem").count(), 0, `${user}, ${name}: ${await page.locator(".problem").allTextContents()}`);
+    }
+    const administrators = ["users", "user", "definitions", "tracing", "top"];
+    const monitors = ["node", "cluster"];
+    const expectedHidden = { reader: [...administrators, ...monitors, "parameters"], planner: [...administrators, ...monitors], watcher: [...administrators, "parameters"], guest: [] }[user];
+    assert.deepEqual([...hidden].toSorted(), expectedHidden.toSorted(), user);
+    assert.deepEqual(complaints, [], user);
+    await page.context().close();
+  }
 });
 
-test("the keyboard alone is enough to log in and to reach the content", async () => {
+test("forms that only some may use are shown to nobody else", async () => {
+  const FORMS = [
+    ["vhosts", "Add virtual host", ["guest"]],
+    ["vhosts/shop", "Change virtual host", ["guest"]],
+    ["policies", "Add policy", ["guest", "planner"]],
+    ["policies/shop/short", "Change policy", ["guest", "planner"]],
+    ["policies", "Add operator policy", ["guest"]],
+    ["limits", "Set limit", ["guest"]],
+    ["cluster-name", "Change name", ["guest"]],
+    ["parameters", "Set parameter", ["guest", "planner"]],
+  ];
+  for (const user of Object.keys(ENTRIES)) {
+    const { page, open } = await enter(browser, { user, password: user });
+    for (const [hash, form, users] of FORMS) {
+      await open(hash);
+      await page.evaluate(() => document.querySelectorAll("details.section").forEach((one) => (one.open = true)));
+      const button = page.getByRole("button", { name: form, exact: true });
+      if (users.includes(user)) await button.first().waitFor();
+      else assert.equal(await button.count(), 0, `${user} is offered ${form}`);
+    }
+    await page.context().close();
+  }
+});
+
+test("the keyboard alone is enough to log in, to reach the content, and to filter a list", async () => {
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(`${process.env.UI_URL ?? "http://127.0.0.1:15672"}/`);
+  await page.goto(`${URL_OF_UI}/#/queues`);
   await page.getByLabel("User name").waitFor();
+  await page.getByLabel("User name").focus();
   await page.keyboard.type("guest");
   await page.keyboard.press("Tab");
   await page.keyboard.type("guest");
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+  // The address that was asked for, and not the first page.
+  await page.getByRole("heading", { name: "Queues and streams", level: 1 }).waitFor();
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement?.id), "content");
+  await page.keyboard.press("/");
+  await page.keyboard.type("invoi");
+  await page.keyboard.press("Enter");
+  await page.getByText("1 of").waitFor();
+  await page.keyboard.press("Tab");
+  assert.ok(await page.evaluate(() => document.activeElement?.matches("input[type=checkbox]")));
 });
 
 test("a wrong password is said so, and a closed session asks again", async () => {
@@ -80,4 +123,39 @@ test("a wrong password is said so, and a closed session asks again", async () =>
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("alert").getByText("Wrong user name or password").waitFor();
   assert.equal((await page.context().cookies()).filter((cookie) => cookie.value !== "").length, 0);
+});
+
+test("charts go on while one looks, and show what the chosen range says", async () => {
+  const { page, open, complaints } = await enter(browser);
+  await open("queues/shop/orders");
+  await page.getByLabel("Refresh").selectOption("1");
+  await page.getByRole("region", { name: "Message rates" }).getByText("Publish").waitFor();
+  const asked = page.waitForRequest((request) => request.url().includes("msg_rates_age=3600"));
+  await page.getByLabel("Range").selectOption("Last hour");
+  await asked;
+  await open("");
+  assert.equal(await page.getByLabel("Range").inputValue(), "Last hour");
+  // A click on a chart's area shows what was then.
+  await page.getByLabel("Range").selectOption("Last minute");
+  const chart = page.getByRole("region", { name: "Queued messages" });
+  await eventually(async () => {
+    const box = await chart.locator(".u-over").boundingBox();
+    await page.mouse.move(box.x + box.width - 5, box.y + 40);
+    assert.match(await chart.getByRole("heading").textContent(), /\d:\d\d/);
+  });
+  assert.deepEqual(complaints, []);
+});
+
+test("what is unhealthy is said with its reason", async () => {
+  const { page, open, complaints } = await enter(browser);
+  await page.getByText("Everything is healthy.").waitFor();
+  await page.route("**/api/health/checks/alarms", (route) => route.fulfill({ status: 503, contentType: "application/json", body: JSON.stringify({ status: "failed", reason: "There are alarms in effect in the cluster", alarms: [] }) }));
+  const [node] = await api("GET", "nodes");
+  await page.route("**/api/nodes?*", (route) => route.fulfill({ json: [{ ...node, mem_alarm: true }] }));
+  await page.route("**/api/nodes", (route) => route.fulfill({ json: [{ ...node, mem_alarm: true }] }));
+  await open("connections");
+  await open("");
+  await page.getByRole("alert").getByText("There are alarms in effect in the cluster").waitFor();
+  await page.getByRole("alert").getByText("Publishers are blocked").waitFor();
+  assert.deepEqual(complaints.filter((one) => !one.includes("503")), []);
 });

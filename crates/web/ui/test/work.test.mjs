@@ -1,7 +1,12 @@
 // What an administrator does, through the pages alone; the API says whether it came to pass.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PATIENCE_MS, api, enter, launch } from "./harness.mjs";
+import amqp from "amqplib";
+import { PAGES, addressOf, api, confirm, enter, eventually, launch, section } from "./harness.mjs";
+
+const AMQP_URL = (process.env.AMQP_URL ?? "amqp://127.0.0.1:5672").replace("amqp://", "amqp://guest:guest@");
+/** Forms that a test has sent. */
+const sent = new Set(["Log in"]);
 
 let browser;
 before(async () => {
@@ -9,31 +14,26 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** Asks until the answer holds. */
-async function eventually(ask) {
-  const until = Date.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (Date.now() > until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+/** Sends a form. */
+async function send(form, name) {
+  sent.add(name);
+  await form.getByRole("button", { name, exact: true }).click();
+}
+
+/** What is typed into fields, by their labels; a label may go on with a hint. */
+async function fill(form, fields) {
+  for (const [label, value] of Object.entries(fields)) {
+    const start = new RegExp(`^${label.replace(/[()]/g, "\\$&")}`);
+    await form.getByLabel(start).first().fill(value);
   }
 }
 
-/** Opens a section and gives it. */
-async function section(page, title) {
-  const found = page.locator("details.section").filter({ has: page.getByRole("heading", { name: title, exact: true }) });
-  await found.evaluate((element) => (element.open = true));
-  return found;
+/** A client, and how it was closed. */
+async function client(vhost, name) {
+  const connection = await amqp.connect(`${AMQP_URL}/${encodeURIComponent(vhost)}`, { clientProperties: { connection_name: name } });
+  const closed = new Promise((resolve) => connection.on("close", (error) => resolve(error?.message ?? "")));
+  return { connection, closed };
 }
-
-const confirm = async (page, word, button) => {
-  const dialog = page.getByRole("dialog");
-  if (word !== undefined) await dialog.getByRole("textbox").fill(word);
-  await dialog.getByRole("button", { name: button, exact: true }).click();
-};
 
 test("a virtual host, a user, permissions, a policy and limits", async () => {
   const { page, open, complaints } = await enter(browser);
@@ -41,7 +41,7 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
   let form = await section(page, "Add a virtual host");
   await form.getByLabel("Name", { exact: true }).fill("made here");
   await form.getByLabel("Description").fill("by hand");
-  await form.getByRole("button", { name: "Add virtual host" }).click();
+  await send(form, "Add virtual host");
   assert.equal((await eventually(() => api("GET", "vhosts/made%20here"))).description, "by hand");
 
   await open("users");
@@ -49,11 +49,11 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
   await form.getByLabel("Name", { exact: true }).fill("ada");
   await form.getByLabel("Password", { exact: true }).fill("lovelace");
   await form.getByLabel("Tags").fill("management, policymaker");
-  await form.getByRole("button", { name: "Add user" }).click();
+  await send(form, "Add user");
   await page.getByRole("heading", { name: "User ada" }).waitFor();
   form = await section(page, "Permissions");
   await form.getByLabel(/^Virtual host/).first().selectOption("made here");
-  await form.getByRole("button", { name: "Set permission" }).click();
+  await send(form, "Set permission");
   await eventually(() => api("GET", "permissions/made%20here/ada"));
   assert.deepEqual((await api("GET", "whoami", undefined, "ada:lovelace")).tags, ["management", "policymaker"]);
 
@@ -65,7 +65,7 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
   await form.getByLabel(/^Applies to/).first().selectOption("queues");
   await form.getByRole("button", { name: "max-length", exact: true }).click();
   await form.getByLabel("Definition: value").first().fill("50");
-  await form.getByRole("button", { name: "Add policy" }).click();
+  await send(form, "Add policy");
   assert.deepEqual((await eventually(() => api("GET", "policies/made%20here/limited"))).definition, { "max-length": 50 });
 
   await open("limits");
@@ -73,7 +73,7 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
   await form.getByLabel(/^Virtual host/).first().selectOption("made here");
   await form.getByLabel(/^Limit/).first().selectOption("max-queues");
   await form.getByLabel("Value").fill("7");
-  await form.getByRole("button", { name: "Set limit" }).click();
+  await send(form, "Set limit");
   await eventually(async () => assert.deepEqual((await api("GET", "vhost-limits/made%20here"))[0].value, { "max-queues": 7 }));
   // Cleared by mistake, and brought back.
   await page.getByRole("row").filter({ hasText: "made here" }).getByRole("button", { name: "Clear" }).click();
@@ -91,7 +91,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   await form.getByLabel(/^Virtual host/).first().selectOption("job");
   await form.getByLabel("Name", { exact: true }).fill("in");
   await form.getByLabel(/^Type/).first().selectOption("topic");
-  await form.getByRole("button", { name: "Add exchange" }).click();
+  await send(form, "Add exchange");
   assert.equal((await eventually(() => api("GET", "exchanges/job/in"))).type, "topic");
 
   await open("queues");
@@ -99,7 +99,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
     form = await section(page, "Add a queue");
     await form.getByLabel(/^Virtual host/).first().selectOption("job");
     await form.getByLabel("Name", { exact: true }).fill(name);
-    await form.getByRole("button", { name: "Add queue" }).click();
+    await send(form, "Add queue");
     await eventually(() => api("GET", `queues/job/${name}`));
   }
 
@@ -107,7 +107,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   form = await section(page, "Bindings");
   await form.getByLabel("From exchange").fill("in");
   await form.getByLabel("Routing key").fill("job.*");
-  await form.getByRole("button", { name: "Bind" }).click();
+  await send(form, "Bind");
   await eventually(async () => assert.equal((await api("GET", "bindings/job/e/in/q/work.a")).length, 1));
 
   await open("exchanges/job/in");
@@ -115,7 +115,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   for (const payload of ["first", "second", "third"]) {
     await form.getByLabel("Routing key").fill("job.new");
     await form.getByLabel("Payload", { exact: true }).fill(payload);
-    await form.getByRole("button", { name: "Publish" }).click();
+    await send(form, "Publish");
     await page.getByText("Published and routed.").last().waitFor();
     const count = { first: 1, second: 2, third: 3 }[payload];
     await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, count));
@@ -125,7 +125,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   form = await section(page, "Messages");
   await form.getByLabel(/^Show/).first().selectOption("body");
   await form.getByRole("textbox", { name: "Filter" }).fill("second");
-  await form.getByRole("button", { name: "Look" }).click();
+  await send(form, "Look");
   await form.getByText("1 shown, 3 examined").waitFor();
   await form.getByLabel("Name of the target").fill("work.b");
   await form.getByRole("button", { name: "Move all found…" }).click();
@@ -136,7 +136,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   await open("queues/job/work.b");
   form = await section(page, "Get messages");
   await form.getByLabel(/^Ack mode/).first().selectOption("ack_requeue_false");
-  await form.getByRole("button", { name: "Get messages" }).click();
+  await send(form, "Get messages");
   await form.getByText("second").waitFor();
   await eventually(async () => assert.equal((await api("GET", "queues/job/work.b")).messages, 0));
 
@@ -195,4 +195,260 @@ test("lists are paged, filtered and sorted by the broker, and columns can be cho
   await page.getByRole("link", { name: "list-44" }).waitFor();
   assert.equal(await page.getByRole("columnheader", { name: "Unacked" }).count(), 0);
   assert.deepEqual(complaints, []);
+});
+
+test("permissions, tags, limits, policies and parameters are set, changed and cleared", async () => {
+  await api("PUT", "vhosts/set", { description: "before" });
+  await api("PUT", "users/grace", { password: "hopper", tags: "management" });
+  const { page, open, complaints } = await enter(browser);
+  await open("vhosts/set");
+  let form = await section(page, "Permissions");
+  await fill(form, { User: "grace", Configure: "^own" });
+  await send(form, "Set permission");
+  await eventually(async () => assert.equal((await api("GET", "permissions/set/grace")).configure, "^own"));
+  form = await section(page, "Change");
+  await fill(form, { Description: "after" });
+  await send(form, "Change virtual host");
+  await eventually(async () => assert.equal((await api("GET", "vhosts/set")).description, "after"));
+
+  await open("users/grace");
+  form = await section(page, "Topic permissions");
+  await form.getByLabel(/^Virtual host/).first().selectOption("set");
+  await fill(form, { Write: "^a" });
+  await send(form, "Set topic permission");
+  await eventually(async () => assert.equal((await api("GET", "topic-permissions/set/grace"))[0].write, "^a"));
+  form = await section(page, "Change password and tags");
+  await form.getByLabel("Tags").fill("monitoring");
+  await send(form, "Change user");
+  await eventually(async () => assert.deepEqual((await api("GET", "whoami", undefined, "grace:hopper")).tags, ["monitoring"]));
+
+  await open("limits");
+  form = await section(page, "Set a limit for a user");
+  await form.getByLabel(/^User/).first().selectOption("grace");
+  await form.getByLabel("Value").fill("3");
+  await send(form, "Set limit");
+  await eventually(async () => assert.deepEqual((await api("GET", "user-limits/grace"))[0].value, { "max-connections": 3 }));
+
+  await open("policies");
+  form = await section(page, "Add an operator policy");
+  await form.getByLabel(/^Virtual host/).first().selectOption("set");
+  await fill(form, { Name: "roof" });
+  await form.getByLabel(/^Pattern/).fill(".*");
+  await form.getByRole("button", { name: "max-length", exact: true }).click();
+  await form.getByLabel("Definition: value").first().fill("9");
+  await send(form, "Add operator policy");
+  await eventually(() => api("GET", "operator-policies/set/roof"));
+  await api("PUT", "policies/set/mine", { pattern: "a", definition: { "max-length": 1 }, "apply-to": "queues" });
+  await open("policies/set/mine");
+  form = await section(page, "Change");
+  await form.getByLabel("Definition: value").first().fill("2");
+  await send(form, "Change policy");
+  await eventually(async () => assert.deepEqual((await api("GET", "policies/set/mine")).definition, { "max-length": 2 }));
+
+  await open("parameters");
+  form = await section(page, "Set a global parameter");
+  await fill(form, { Name: "colour", "Value (JSON)": "{\"is\": \"green\"}" });
+  await send(form, "Set global parameter");
+  await eventually(async () => assert.deepEqual((await api("GET", "global-parameters/colour")).value, { is: "green" }));
+  form = await section(page, "Set a parameter");
+  await fill(form, { Component: "nothing-like-it", Name: "n", "Value (JSON)": "1" });
+  await send(form, "Set parameter");
+  await page.locator(".toast.failed").getByText("nothing-like-it").waitFor();
+  await page.getByRole("row").filter({ hasText: "colour" }).getByRole("button", { name: "Clear…" }).click();
+  await confirm(page, undefined, "Clear");
+  await eventually(() => assert.rejects(api("GET", "global-parameters/colour")));
+
+  await open("cluster-name");
+  form = await section(page, "Cluster name");
+  const { name: before } = await api("GET", "cluster-name");
+  await fill(form, { Name: "another" });
+  await send(form, "Change name");
+  await eventually(async () => assert.equal((await api("GET", "cluster-name")).name, "another"));
+  await page.locator(".toast").filter({ hasText: "new name" }).getByRole("button", { name: "Undo" }).click();
+  await eventually(async () => assert.equal((await api("GET", "cluster-name")).name, before));
+  assert.deepEqual(complaints.filter((one) => !one.includes("40")), []);
+});
+
+test("what a consumer has is listed, and what it has settled is replayed", async () => {
+  await api("PUT", "vhosts/again", {});
+  await api("PUT", "queues/again/kept", { durable: true, arguments: { "x-replay-window-ms": 3_600_000 } });
+  const { page, open, complaints } = await enter(browser);
+  await open("queues/again/kept");
+  let form = await section(page, "Publish a message");
+  for (const payload of ["one", "two", "three"]) {
+    await fill(form, { Payload: payload });
+    await send(form, "Publish");
+    await page.getByText("Published and routed.").last().waitFor();
+  }
+  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages, 3));
+  const { connection } = await client("again", "holder");
+  const channel = await connection.createChannel();
+  await channel.prefetch(1);
+  let held;
+  await channel.consume("kept", (message) => (held = message));
+  await eventually(() => assert.ok(held));
+  form = await section(page, "Messages");
+  await form.getByLabel("Which").selectOption("unacknowledged");
+  await send(form, "Look");
+  await form.getByText("1 shown").waitFor();
+  await form.getByText("unacked", { exact: true }).waitFor();
+  assert.equal(await form.locator("pre").textContent(), "one");
+  await connection.close();
+
+  form = await section(page, "Get messages");
+  await form.getByLabel(/^Ack mode/).first().selectOption("ack_requeue_false");
+  await form.getByLabel("Messages", { exact: true }).fill("3");
+  await send(form, "Get messages");
+  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages_replayable, 3));
+  await open("queues");
+  await open("queues/again/kept");
+  form = await section(page, "Messages");
+  await form.getByLabel("Which").selectOption("settled");
+  await form.getByLabel(/^Show/).first().selectOption("body");
+  await form.getByRole("textbox", { name: "Filter" }).fill("t");
+  await send(form, "Look");
+  await form.getByText("2 shown").waitFor();
+  await form.getByRole("button", { name: "Replay all found…" }).click();
+  await confirm(page, undefined, "Replay");
+  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages, 2));
+  await form.getByRole("button", { name: /^Drop all 3 kept/ }).click();
+  await confirm(page, undefined, "Drop");
+  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages_replayable, 0));
+  assert.deepEqual(complaints, []);
+});
+
+test("connections are closed one by one and together, and clients are told the reason", async () => {
+  await api("PUT", "vhosts/doors", {});
+  const clients = await Promise.all(["first", "second", "third"].map((name) => client("doors", name)));
+  const { page, open, complaints } = await enter(browser);
+  await open("connections?vhost=doors");
+  const row = page.getByRole("row").filter({ hasText: "first" });
+  await row.getByRole("link").click();
+  await page.getByRole("button", { name: "Close…" }).click();
+  await page.getByRole("dialog").getByLabel("Reason").fill("moved house");
+  await confirm(page, undefined, "Close it");
+  assert.match(await clients[0].closed, /moved house/);
+  await open("connections?vhost=doors");
+  await eventually(async () => assert.equal(await page.locator("tbody tr").count(), 2));
+  await page.getByLabel("Select all rows of this page").check();
+  await page.getByRole("button", { name: "Close…" }).click();
+  await page.getByRole("dialog").getByLabel("Reason").fill("time to go");
+  await confirm(page, undefined, "Close them");
+  await page.getByText("2 connections closed.").waitFor();
+  for (const { closed } of clients.slice(1)) assert.match(await closed, /time to go/);
+  assert.deepEqual(complaints, []);
+});
+
+test("what was deleted by mistake comes back", async () => {
+  await api("PUT", "vhosts/undo", {});
+  await api("PUT", "exchanges/undo/hub", { type: "topic", durable: true, arguments: { "alternate-exchange": "else" } });
+  await api("PUT", "queues/undo/spoke", { durable: true, arguments: { "x-max-length": 5 } });
+  await api("POST", "bindings/undo/e/hub/q/spoke", { routing_key: "a.*", arguments: { with: "arguments" } });
+  await api("PUT", "users/gone", { password: "secret", tags: "management" });
+  await api("PUT", "permissions/undo/gone", { configure: "a", write: "b", read: "c" });
+  const { page, open, complaints } = await enter(browser);
+  for (const [hash, name, list] of [["exchanges/undo/hub", "hub", "Exchanges"], ["queues/undo/spoke", "spoke", "Queues and streams"]]) {
+    await open(hash);
+    await page.getByRole("heading", { name: "Bindings" }).or(page.getByRole("heading", { name: "Where messages go" })).first().waitFor();
+    await page.getByRole("cell", { name: "a.*" }).waitFor();
+    await page.getByRole("button", { name: "Delete…" }).click();
+    await confirm(page, name, "Delete");
+    await page.getByRole("heading", { name: list, level: 1 }).waitFor();
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByText("Undone.").last().waitFor();
+    const [binding] = await api("GET", "bindings/undo/e/hub/q/spoke");
+    assert.deepEqual([binding.routing_key, binding.arguments], ["a.*", { with: "arguments" }]);
+  }
+  assert.deepEqual((await api("GET", "exchanges/undo/hub")).arguments, { "alternate-exchange": "else" });
+  assert.equal((await api("GET", "queues/undo/spoke")).arguments["x-max-length"], 5);
+  await open("users/gone");
+  await page.getByRole("cell", { name: "undo" }).waitFor();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await confirm(page, "gone", "Delete");
+  await page.getByRole("heading", { name: "Users", level: 1 }).waitFor();
+  await page.getByRole("button", { name: "Undo" }).click();
+  await page.getByText("Undone.").last().waitFor();
+  assert.equal((await api("GET", "whoami", undefined, "gone:secret")).name, "gone");
+  assert.equal((await api("GET", "permissions/undo/gone")).configure, "a");
+  assert.deepEqual(complaints, []);
+});
+
+test("how a list is looked at is kept for each user, and an address that says otherwise wins", async () => {
+  await api("PUT", "vhosts/views", {});
+  await api("PUT", "permissions/views/guest", { configure: ".*", write: ".*", read: ".*" });
+  for (const name of ["alpha", "beta", "gamma"]) await api("PUT", `queues/views/view-${name}`, {});
+  const { page, open, complaints } = await enter(browser);
+  await open("queues");
+  await page.getByLabel("Filter by name").fill("^view-(a|b)");
+  await page.getByLabel("Regex").check();
+  await page.locator(".table-tools > label").filter({ hasText: "Virtual host" }).locator("select").selectOption("views");
+  await page.getByRole("button", { name: "Name", exact: true }).click();
+  await page.getByRole("button", { name: "Name ▴" }).click();
+  const names = () => page.locator("tbody a").allTextContents();
+  await eventually(async () => assert.deepEqual(await names(), ["view-beta", "view-alpha"]));
+  await page.getByRole("link", { name: "Exchanges" }).click();
+  await page.getByRole("heading", { name: "Exchanges" }).waitFor();
+  await page.getByRole("link", { name: "Queues and streams" }).click();
+  await eventually(async () => assert.deepEqual(await names(), ["view-beta", "view-alpha"]));
+  assert.match(page.url(), /name=.*regex=1.*sort=name/);
+  await open("queues?name=view-gamma");
+  await eventually(async () => assert.deepEqual(await names(), ["view-gamma"]));
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("User name").fill("watcher");
+  await page.getByLabel("Password").fill("watcher");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await open("exchanges");
+  await open("queues");
+  await eventually(async () => assert.ok((await names()).length > 3));
+  assert.equal(await page.getByLabel("Filter by name").inputValue(), "");
+  assert.deepEqual(complaints, []);
+});
+
+test("work on many things says how far it is, and what was not done", async () => {
+  await api("PUT", "vhosts/bulk", {});
+  for (let index = 0; index < 30; index += 1) await api("PUT", `queues/bulk/b${index}`, {});
+  const { page, open } = await enter(browser);
+  await open("queues?vhost=bulk");
+  await page.getByText("30 of 30").waitFor();
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 30);
+  await page.getByLabel("Select all rows of this page").check();
+  // One of them is gone before its turn.
+  await api("DELETE", "queues/bulk/b7");
+  await page.route("**/api/queues/bulk/**", async (route) => {
+    await page.getByRole("progressbar").waitFor();
+    await route.continue();
+  });
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await confirm(page, "delete", "Delete");
+  await page.getByText("29 queues deleted.").waitFor();
+  await page.locator(".toast.failed").getByText("1 not:").waitFor();
+  await eventually(async () => assert.deepEqual(await api("GET", "queues/bulk"), []));
+});
+
+test("a file of definitions is dropped onto its page", async () => {
+  const { page, open, complaints } = await enter(browser);
+  await open("definitions");
+  const file = await page.evaluateHandle((content) => {
+    const dropped = new DataTransfer();
+    dropped.items.add(new File([content], "dropped.json", { type: "application/json" }));
+    return dropped;
+  }, JSON.stringify({ vhosts: [{ name: "dropped" }], queues: [{ vhost: "dropped", name: "q", durable: true, auto_delete: false, arguments: {} }] }));
+  await page.locator(".drop").dispatchEvent("drop", { dataTransfer: file });
+  await page.getByText("vhosts: 1 new").waitFor();
+  await page.getByRole("button", { name: "Import…" }).click();
+  await confirm(page, undefined, "Import");
+  await eventually(() => api("GET", "queues/dropped/q"));
+  assert.deepEqual(complaints, []);
+});
+
+test("no form is left that no test has sent", async () => {
+  const { page, open } = await enter(browser);
+  const there = new Set();
+  for (const [, hash] of PAGES) {
+    await open(await addressOf(hash));
+    await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+    for (const name of await page.locator("main form button.primary").allTextContents()) there.add(name);
+  }
+  assert.ok(there.size > 15, [...there].join(", "));
+  assert.deepEqual([...there].filter((name) => !sent.has(name)), []);
 });

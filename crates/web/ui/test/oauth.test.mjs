@@ -1,0 +1,126 @@
+// Login with OAuth 2, against a broker of its own that knows a provider of its own.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { PATIENCE_MS, axe, eventually, launch } from "./harness.mjs";
+import { CLIENT, SECRET, provider } from "./provider.mjs";
+
+/** Seconds of a token: soon renewed. */
+const LIFETIME = 8;
+
+const program = process.env.WARREN;
+const skip = program === undefined && "WARREN names no program";
+let browser;
+let folder;
+let issuer;
+let broker;
+let address;
+before(async () => {
+  if (skip) return;
+  folder = await mkdtemp(`${tmpdir()}/warren-oauth-`);
+  issuer = await provider(folder, { lifetime: LIFETIME });
+  await writeFile(`${folder}/rabbitmq.conf`, [
+    "management.tcp.ip = 127.0.0.1", "management.tcp.port = 0",
+    "auth_backends.1 = oauth2", "auth_backends.2 = internal",
+    "auth_oauth2.resource_server_id = rabbitmq", `auth_oauth2.issuer = ${issuer.issuer}`, `auth_oauth2.https.cacertfile = ${issuer.certificate}`,
+    "auth_oauth2.preferred_username_claims.1 = user_name",
+    "management.oauth_enabled = true", "management.oauth_disable_basic_auth = false",
+    `management.oauth_client_id = ${CLIENT}`, `management.oauth_client_secret = ${SECRET}`, "management.oauth_scopes = openid rabbitmq.tag:administrator",
+    "",
+  ].join("\n"));
+  broker = spawn(program, ["server"], {
+    env: { ...process.env, RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq.conf`, RABBITMQ_CONFIG_FILES: `${folder}/conf.d`, RABBITMQ_MNESIA_DIR: `${folder}/data`, RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1", RABBITMQ_NODE_PORT: "0" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = createInterface({ input: broker.stdout });
+  address = await new Promise((resolve, reject) => {
+    lines.on("line", (line) => {
+      const found = /http:\/\/[^\s,]+/.exec(line);
+      if (found && line.includes("is ready")) resolve(found[0].replace(/\/$/, ""));
+    });
+    broker.on("exit", (code) => reject(new Error(`the broker ended with ${code}`)));
+  });
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  broker?.kill();
+  await issuer?.end();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
+
+/** A browser of its own, at an address. */
+async function visit(hash = "") {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("dialog", (dialog) => (complaints.push(dialog.message()), dialog.dismiss()));
+  await page.goto(`${address}/${hash}`);
+  return { page, complaints };
+}
+
+test("a user of a provider comes to the page that was asked for, stays, and leaves", { skip }, async () => {
+  const { page, complaints } = await visit("#/users");
+  await page.getByRole("button", { name: /^Log in with/ }).waitFor();
+  assert.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: /^Log in with/ }).click();
+  await page.getByRole("heading", { name: "Users", level: 1 }).waitFor();
+  assert.equal(await page.locator(".who").textContent(), "ada");
+  assert.deepEqual(issuer.seen.refused, []);
+  assert.deepEqual(issuer.seen.tokens, ["code"]);
+  // Nothing of the exchange stays in the address, and no script can read what the session is.
+  assert.ok(!page.url().includes("code="), page.url());
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("refresh"));
+  // Longer than a token lives: it was renewed, and nobody was asked.
+  await eventually(async () => assert.ok(issuer.seen.tokens.filter((grant) => grant === "refresh").length >= 2));
+  await page.reload();
+  await page.getByRole("heading", { name: "Users", level: 1 }).waitFor();
+  await eventually(async () => assert.ok(issuer.seen.tokens.filter((grant) => grant === "refresh").length >= 3));
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByRole("button", { name: /^Log in with/ }).waitFor();
+  assert.equal(issuer.seen.ended.length, 1);
+  assert.ok(issuer.seen.ended[0].id_token_hint);
+  await page.reload();
+  await page.getByRole("button", { name: /^Log in with/ }).waitFor();
+  assert.deepEqual(complaints, []);
+});
+
+test("a name and a password go on being good, where the configuration lets them", { skip }, async () => {
+  const { page } = await visit();
+  await page.getByLabel("User name").fill("guest");
+  await page.getByLabel("Password").fill("guest");
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+});
+
+test("a provider's refusal is shown as the text that it is", { skip }, async () => {
+  const { page, complaints } = await visit();
+  issuer.seen.deny = true;
+  await page.getByRole("button", { name: /^Log in with/ }).click();
+  await page.getByRole("alert").getByText("The provider says: <b>Not</b> today").waitFor();
+  issuer.seen.deny = false;
+  assert.deepEqual(complaints, []);
+});
+
+test("a login that was not begun here is refused", { skip }, async () => {
+  const { page, complaints } = await visit("?code=stolen&state=of-somebody-else");
+  await page.getByRole("alert").getByText("This login was not begun here").waitFor();
+  assert.ok(!page.url().includes("stolen"));
+  assert.deepEqual(complaints, []);
+});
+
+test("a token without a tag lets nobody in", { skip }, async () => {
+  const { page } = await visit();
+  const before = issuer.seen.scope;
+  issuer.seen.scope = "rabbitmq.read:*/*";
+  await page.getByRole("button", { name: /^Log in with/ }).click();
+  await page.getByRole("alert").waitFor();
+  issuer.seen.scope = before;
+});

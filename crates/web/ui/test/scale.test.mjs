@@ -1,0 +1,98 @@
+// 100,000 queues: the pages go on answering. And how soon the first thing is seen.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { URL_OF_UI, api, enter, launch } from "./harness.mjs";
+
+const QUEUES = 100_000;
+/** No task of a page should keep it from answering for longer. Other work on the machine counts in it, so twice is what fails. */
+const TASK_MS_MAX = 100;
+
+let browser;
+before(async () => {
+  const queues = Array.from({ length: QUEUES }, (_, index) => ({ vhost: "large", name: `queue-${String(index).padStart(6, "0")}`, durable: true, auto_delete: false, arguments: {} }));
+  const bindings = queues.slice(0, 2_000).map(({ name }) => ({ source: "amq.topic", vhost: "large", destination: name, destination_type: "queue", routing_key: name, arguments: {} }));
+  await api("PUT", "vhosts/large", {});
+  await api("PUT", "permissions/large/guest", { configure: ".*", write: ".*", read: ".*" });
+  await api("POST", "definitions/large", { queues: queues.map(({ vhost: _, ...rest }) => rest), bindings: bindings.map(({ vhost: _, ...rest }) => rest) });
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await api("DELETE", "vhosts/large");
+});
+
+/** Collects tasks that kept the page from answering, from its first script on. */
+function watch() {
+  window.longTasks = [];
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.longTasks.push(Math.round(entry.duration));
+  }).observe({ type: "longtask", buffered: true });
+}
+
+test("no page with 100,000 queues stops answering", async (context) => {
+  const { page, open, complaints } = await enter(browser, { script: watch });
+  const tasks = {};
+  const during = async (what, action) => {
+    await page.evaluate(() => void (window.longTasks.length = 0));
+    await action();
+    // Observers are told after the frame in which a task ended.
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
+    tasks[what] = Math.max(0, ...(await page.evaluate(() => window.longTasks)));
+  };
+  const rows = (count) => page.waitForFunction((wanted) => document.querySelectorAll("tbody tr").length === wanted, count);
+  await page.getByLabel("Refresh").selectOption("1");
+  await during("overview", () => open(""));
+  await during("first page", async () => {
+    await open("queues?vhost=large");
+    await page.getByText("100,000 of 100,000").waitFor();
+    await rows(100);
+  });
+  await during("500 rows", async () => {
+    await page.getByLabel("Rows").selectOption("500");
+    await rows(500);
+  });
+  await during("order", async () => {
+    await page.getByRole("button", { name: "Total" }).click();
+    await page.getByRole("button", { name: "Total ▴" }).click();
+    await page.getByRole("button", { name: "Total ▾" }).waitFor();
+    await page.getByRole("button", { name: "Total ▾" }).click();
+  });
+  await during("last page", async () => {
+    await page.getByRole("button", { name: "Last" }).click();
+    await page.getByText("Page 200 of 200").waitFor();
+    await page.getByRole("link", { name: "queue-099999" }).waitFor();
+  });
+  await during("filter", async () => {
+    await page.getByLabel("Filter by name").fill("queue-0999");
+    await page.keyboard.press("Enter");
+    await page.getByText("100 of 100,000").waitFor();
+    await rows(100);
+  });
+  await during("refreshes", async () => {
+    for (let turn = 0; turn < 3; turn += 1) await page.waitForResponse((response) => response.url().includes("/api/queues"));
+  });
+  await during("queue", () => open("queues/large/queue-000001"));
+  await during("exchange", () => open("exchanges/large/amq.topic"));
+  await during("topology", async () => {
+    await open("topology?vhost=large");
+    await page.getByText("500 bindings").waitFor();
+  });
+  context.diagnostic(`longest task in ms: ${Object.entries(tasks).map(([what, longest]) => `${what} ${longest || "<50"}`).join(", ")}`);
+  for (const [what, longest] of Object.entries(tasks)) assert.ok(longest <= 2 * TASK_MS_MAX, `${what}: a task of ${longest} ms`);
+  assert.deepEqual(complaints, []);
+});
+
+test("the first paint is soon", async (context) => {
+  const figures = [];
+  for (let turn = 0; turn < 5; turn += 1) {
+    const fresh = await browser.newContext();
+    const page = await fresh.newPage();
+    await page.goto(`${URL_OF_UI}/`);
+    await page.getByLabel("User name").waitFor();
+    const painted = await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    figures.push(Math.round(await painted.jsonValue()));
+    await fresh.close();
+  }
+  context.diagnostic(`first contentful paint of the login page in ms: ${figures.join(", ")}`);
+  assert.equal(figures.length, 5);
+});
