@@ -12,7 +12,7 @@ const files = ALL.filter((name) => chosen.length === 0 || chosen.includes(name))
 
 await furnish();
 const stop = await traffic(process.env.AMQP_URL ?? "amqp://127.0.0.1:5672");
-const tests = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files], { stdio: "inherit" });
+const tests = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", ...files], { stdio: "inherit" });
 const code = await new Promise((resolve) => tests.on("exit", resolve));
 await stop();
 process.exit(code ?? 1);

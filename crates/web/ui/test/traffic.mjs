@@ -7,8 +7,8 @@ const STEP_MS = 250;
 const [FEW, MANY] = [4, 40];
 /** From one high tide to the next. */
 const WAVE_MS = 40_000;
-/** How long the slow consumer takes for a handful. */
-const SLOW_MS = 1_500;
+/** How long the slow consumer takes for a message. */
+const SLOW_MS = 150;
 
 /** @param {string} url of the broker @returns {Promise<() => Promise<void>>} how to end it */
 export async function traffic(url) {
@@ -38,9 +38,10 @@ export async function traffic(url) {
     held = rest;
     done.forEach((message) => orders.ack(message));
   }, STEP_MS));
+  const slow = [];
   const invoices = await billing.createChannel();
   await invoices.prefetch(20);
-  await invoices.consume("invoices", (message) => message && setTimeout(() => invoices.ack(message), SLOW_MS / 10), { consumerTag: "billing-invoices" });
+  await invoices.consume("invoices", (message) => message && slow.push(setTimeout(() => invoices.ack(message), SLOW_MS)), { consumerTag: "billing-invoices" });
   const mail = await mailer.createChannel();
   await mail.prefetch(100);
   await mail.consume("mail", (message) => message && mail.ack(message), { consumerTag: "mailer" });
@@ -50,6 +51,7 @@ export async function traffic(url) {
   for (const one of [front, billing, mailer]) one.on("error", () => {});
   return async () => {
     timers.forEach(clearInterval);
+    slow.forEach(clearTimeout);
     await Promise.allSettled([front, billing, mailer].map((one) => one.close()));
   };
 }

@@ -24,7 +24,7 @@ async function send(form, name) {
 async function fill(form, fields) {
   for (const [label, value] of Object.entries(fields)) {
     const start = new RegExp(`^${label.replace(/[()]/g, "\\$&")}`);
-    await form.getByLabel(start).first().fill(value);
+    await form.locator("input, textarea").and(form.getByLabel(start)).first().fill(value);
   }
 }
 
