@@ -2,12 +2,22 @@
 
 import datetime
 import decimal
+import socket
 
 import pika
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, NackError, UnroutableError
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NackError,
+    NoFreeChannels,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    UnroutableError,
+)
 
 from client import collect, connect, get, receive, server_named
-from harness import check, equal, main, raises, unique, until
+from harness import URL, check, equal, main, raises, unique, until
 
 
 @check
@@ -745,6 +755,61 @@ def exclusive_callback_queue_rpc():
         channel.basic_publish("", requests, b"21", pika.BasicProperties(reply_to=callback, correlation_id="x"))
         receive(connection, replies, 1)
         equal(replies[0][2], b"42")
+
+
+@check
+def options_of_connections():
+    """What programs set in `ConnectionParameters` or in the address: limits are negotiated, what cannot be is told."""
+    with connect(heartbeat=7, channel_max=9, frame_max=8192) as connection:
+        negotiated = connection._impl.params
+        equal((negotiated.heartbeat, negotiated.channel_max, negotiated.frame_max), (7, 9, 8192))
+        channels = [connection.channel() for _ in range(9)]
+        queue = server_named(channels[8])
+        channels[0].basic_publish("", queue, b"x" * 50_000)
+        equal(len(get(channels[8], queue)[2]), 50_000)
+        with raises(NoFreeChannels):
+            connection.channel()
+    with connect(heartbeat=0) as connection:
+        equal(connection._impl.params.heartbeat, 0)
+    # A function is given what the server offers.
+    with connect(heartbeat=lambda _, offered: offered // 2) as connection:
+        equal(connection._impl.params.heartbeat, 30)
+    with connect(
+        locale="en_US",
+        connection_attempts=3,
+        retry_delay=0.1,
+        socket_timeout=5,
+        stack_timeout=10,
+        blocked_connection_timeout=20,
+        client_properties={"connection_name": "options"},
+        tcp_options={"TCP_KEEPIDLE": 60},
+    ) as connection:
+        get(connection.channel(), put(connection, b"y"))
+    # Several addresses are tried in turn, each as often as it says.
+    somebody, nobody = pika.URLParameters(URL), pika.URLParameters(URL)
+    nobody.port, nobody.connection_attempts, nobody.retry_delay = closed_port(), 2, 0
+    with pika.BlockingConnection([nobody, somebody]) as connection:
+        equal(connection.is_open, True)
+    with raises(AMQPConnectionError):
+        pika.BlockingConnection(nobody)
+    with raises(ProbableAuthenticationError):
+        connect(credentials=pika.PlainCredentials("guest", "wrong"))
+    with raises(ProbableAccessDeniedError):
+        connect(virtual_host=unique("none"))
+
+
+def put(connection, body):
+    """Puts a message into a new queue and returns that queue's name."""
+    channel = connection.channel()
+    queue = server_named(channel)
+    channel.basic_publish("", queue, body)
+    return queue
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ def free_port():
 
 
 class Broker:
-    def __init__(self, directory, name):
+    def __init__(self, directory, name, settings):
         self.port = free_port()
         self.http = free_port()
         self.log = os.path.join(directory, f"{name}.log")
         conf = os.path.join(directory, f"{name}.conf")
         with open(conf, "w", encoding="utf-8") as file:
             file.write(
-                f"listeners.tcp.1 = 127.0.0.1:{self.port}\nproxy_protocol = true\n"
+                f"listeners.tcp.1 = 127.0.0.1:{self.port}\n{settings}\n"
                 f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http}\n"
             )
         environment = {
@@ -77,11 +77,11 @@ def running(command):
 
 
 @contextlib.contextmanager
-def two_brokers():
+def two_brokers(settings="proxy_protocol = true"):
     directory = tempfile.mkdtemp()
     brokers = []
     try:
-        brokers.extend(Broker(directory, name) for name in ("one", "two"))
+        brokers.extend(Broker(directory, name, settings) for name in ("one", "two"))
         for broker in brokers:
             until("a broker that listens", broker.is_listening, 30)
         yield directory, brokers
@@ -175,6 +175,51 @@ def health_checks_do_not_flood_the_log():
             connect(port).close()
             after = count_lines_of(brokers)
             assert after - before <= 4, "\n".join(brokers[0].lines() + brokers[1].lines())
+
+
+@check
+def checks_over_tcp_and_http_are_answered_and_not_logged():
+    """Without the PROXY protocol: HAProxy connects and closes at once, and asks the HTTP API whether the node serves clients."""
+    with two_brokers("log.level = info") as (directory, brokers):
+        port, stats = free_port(), free_port()
+        path = os.path.join(directory, "haproxy-checks.cfg")
+        amqp = "\n".join(f"    server a{b.port} 127.0.0.1:{b.port} check inter 50" for b in brokers)
+        http = "\n".join(f"    server h{b.http} 127.0.0.1:{b.http} check inter 50" for b in brokers)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(
+                f"global\n    stats socket {directory}/stats level user\n"
+                "defaults\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n"
+                f"frontend amqp\n    mode tcp\n    option clitcpka\n    bind 127.0.0.1:{port}\n    default_backend brokers\n"
+                f"backend brokers\n    mode tcp\n    balance roundrobin\n{amqp}\n"
+                f"frontend api\n    mode http\n    bind 127.0.0.1:{stats}\n    default_backend apis\n"
+                "backend apis\n    mode http\n    option httpchk\n"
+                "    http-check send meth GET uri /api/health/checks/is-in-service hdr Authorization 'Basic Z3Vlc3Q6Z3Vlc3Q='\n"
+                f"    http-check expect status 200\n{http}\n"
+            )
+        with running(["haproxy", "-db", "-f", path]):
+            connect_when_ready(port).close()
+
+            def checks_passed():
+                """How many checks of each server have passed, by HAProxy's own count of them."""
+                with socket.socket(socket.AF_UNIX) as control:
+                    control.connect(os.path.join(directory, "stats"))
+                    control.sendall(b"show stat\n")
+                    lines = b"".join(iter(lambda: control.recv(65536), b"")).decode().splitlines()
+                names = lines[0].lstrip("# ").split(",")
+                rows = [dict(zip(names, line.split(","))) for line in lines[1:] if line]
+                return [row for row in rows if row["svname"][0] in "ah" and row["svname"][1:].isdigit()]
+
+            rows = until("servers that are up", lambda: all(r["status"] == "UP" for r in checks_passed()) and checks_passed(), 30)
+            equal(sorted(row["check_status"] for row in rows), ["L4OK", "L4OK", "L7OK", "L7OK"])
+            before = count_lines_of(brokers)
+            for _ in range(HEALTH_CHECKS):
+                for broker in brokers:
+                    equal(broker.is_listening(), True)
+            client = connect(port)
+            client.close()
+            added = [line for broker in brokers for line in broker.lines()][-(count_lines_of(brokers) - before) :]
+            # Only the client itself is told of: accepted, logged in, closed.
+            assert count_lines_of(brokers) - before <= 4, "\n".join(added)
 
 
 @check
