@@ -199,3 +199,93 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(mode))
         .with_context(|| format!("set the mode of {}", to.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(shell::root().join(path)).unwrap()
+    }
+
+    /// The rows of a table in a document: the cells of each, without quotes.
+    fn rows(document: &str) -> Vec<Vec<String>> {
+        let lines = document.lines().filter(|line| line.starts_with("| "));
+        let cells = |line: &str| {
+            let cells = line.trim_matches(['|', ' ']).split(" | ");
+            cells.map(|cell| cell.replace('`', "")).collect()
+        };
+        lines.map(cells).collect()
+    }
+
+    #[test]
+    fn the_image_agrees_with_the_package() {
+        let image = read("packaging/Dockerfile").replace("\\\n", " ");
+        let line = |start: &str| {
+            let found = image.lines().find(|line| line.starts_with(start));
+            found.map_or_else(|| panic!("no {start} in the Dockerfile"), str::to_owned)
+        };
+        // Programs.
+        let links = line("RUN for name in ");
+        let names = links.trim_start_matches("RUN for name in ").split(';');
+        let names: Vec<_> = names.take(1).flat_map(str::split_whitespace).collect();
+        assert_eq!(names, NAMES);
+        assert!(
+            NAMES
+                .iter()
+                .any(|name| line("CMD ") == format!("CMD [\"{name}\"]"))
+        );
+        assert!(line("COPY --from=build ").ends_with("release/warren /usr/local/bin/warren"));
+        assert!(line("FROM rust:").contains(env!("CARGO_PKG_RUST_VERSION")));
+        // Who runs it, and where its things are.
+        let (service, script) = (
+            read("packaging/rabbitmq-server.service"),
+            read("packaging/debian/postinst"),
+        );
+        let user = line("USER ").replace("USER ", "");
+        assert!(service.lines().any(|line| line == format!("User={user}")));
+        assert!(image.contains(&format!(
+            "--home-dir {}",
+            line("VOLUME ").replace("VOLUME ", "")
+        )));
+        for directory in [
+            "/var/lib/rabbitmq",
+            "/var/lib/rabbitmq/mnesia",
+            "/etc/rabbitmq",
+        ] {
+            assert!(image.contains(&format!(" {directory} ")), "{directory}");
+            assert!(script.contains(directory), "{directory}");
+        }
+        // Variables are ones that the program honours.
+        let configuration = rows(&read("docs/configuration.md"));
+        for pair in line("ENV ").replace("ENV ", "").split_whitespace() {
+            let (name, _) = pair.split_once('=').unwrap();
+            let row = configuration.iter().find(|row| row[0] == name);
+            assert_eq!(row.unwrap_or_else(|| panic!("{name}"))[2], "yes", "{name}");
+        }
+        // Ports are those that are open by themselves.
+        let packages = rows(&read("docs/packages.md"));
+        let open = packages.iter().filter(|row| row.last().unwrap() == "open");
+        let mut open: Vec<_> = open.map(|row| row[0].as_str()).collect();
+        open.sort_by_key(|port| port.parse::<u16>().unwrap());
+        let exposed = line("EXPOSE ").replace("EXPOSE ", "");
+        assert_eq!(exposed.split_whitespace().collect::<Vec<_>>(), open);
+    }
+
+    #[test]
+    fn ports_that_are_open_by_themselves_are_the_defaults_of_their_keys() {
+        let configuration = rows(&read("docs/configuration.md"));
+        for row in rows(&read("docs/packages.md")) {
+            if row.last().unwrap() != "open" {
+                continue;
+            }
+            let (_, key) = row[1].rsplit_once('(').unwrap();
+            let key = key.trim_end_matches(')');
+            let names = [format!("{key}.$name"), format!("{key}.port")];
+            let mut own = configuration
+                .iter()
+                .filter(|row| names.contains(&row[0].split(',').next().unwrap().to_owned()));
+            assert!(own.any(|own| own[2] == row[0]), "{key} {}", row[0]);
+        }
+    }
+}

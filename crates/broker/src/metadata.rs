@@ -534,6 +534,10 @@ impl Metadata {
         asked.check_delayed_publish()?;
         if origin == Origin::Request {
             self.check_exchange_limit(asked)?;
+            if exchange_type == ExchangeType::LocalRandom && self.rules.local_random_disabled {
+                let text = "x-local-random exchange is disabled by configuration";
+                return Err(Error::Precondition(text.into()));
+            }
         }
         let (name, arguments) = (asked.name.clone(), asked.arguments.clone());
         let mut exchange = Exchange::new(name, exchange_type, asked.durable, arguments)?;
@@ -669,6 +673,7 @@ impl Metadata {
             .queue_type
             .check_properties(asked.name, asked.vhost, asked.properties())?;
         if asked.id.is_none() {
+            self.check_queue_limit(asked.name)?;
             vhost.check_queue_limit(asked.name)?;
         }
 
@@ -702,6 +707,16 @@ impl Metadata {
             .extend(record.durable.then(|| record.declaration()));
         applied.events.push(MetadataEvent::QueueCreated { record });
         Ok(applied)
+    }
+
+    fn check_queue_limit(&self, name: &Name) -> Result<(), Error> {
+        match self.rules.queues_max {
+            Some(max) if self.queues.size() as u64 >= max => Err(Error::Precondition(
+                format!("cannot declare queue '{name}': queue limit in cluster ({max}) is reached")
+                    .into(),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Deletes the queues that exist, with their bindings and the auto-delete exchanges that these leave behind.

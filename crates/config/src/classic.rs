@@ -225,6 +225,11 @@ impl Reader<'_> {
                 };
                 self.backends(node, path, key);
             }
+            "rabbitmq_management.sample_retention_policies"
+            | "rabbitmq_management_agent.sample_retention_policies" => self.retention(node, path),
+            "rabbitmq_management_agent.rates_mode" => {
+                self.general("rabbitmq_management.rates_mode", node);
+            }
             "rabbit.log_levels" => self.log_levels(node, path),
             "rabbit.cluster_nodes" => self.cluster_nodes(node, path),
             "rabbit.config_entry_decoder" => self.decoder(node, path),
@@ -336,6 +341,29 @@ impl Reader<'_> {
                     }
                 }
                 _ => self.expect(backend, path, "Backend or {Authn, Authz}"),
+            }
+        }
+    }
+
+    /// `[{basic, [{Age, Step}, ...]}, ...]`
+    fn retention(&mut self, node: &Node, path: &str) {
+        for section in node.list().unwrap_or_default() {
+            let Some((name, tiers)) = section.pair() else {
+                self.expect(section, path, "{Section, [{Age, Step}, ...]}");
+                continue;
+            };
+            for tier in tiers.list().unwrap_or_default() {
+                let numbers = match tier.tuple() {
+                    Some([age, step]) => age.scalar().zip(step.scalar()),
+                    _ => None,
+                };
+                match numbers {
+                    Some((age, step)) => {
+                        let key = format!("management.sample_retention_policies.{name}.{age}");
+                        self.entry(tier, key, step);
+                    }
+                    None => self.expect(tier, path, "{Age, Step}"),
+                }
             }
         }
     }

@@ -28,15 +28,22 @@ fn row(key: &Key) -> String {
         format!("`{}`", key.default)
     };
     let (state, meaning) = match key.state {
-        State::Honoured(_) | State::HonouredWhole(_) => ("yes", key.meaning),
-        State::Accepted => ("no effect", key.meaning),
-        State::Refused(reason) => ("refused", reason),
+        State::Honoured(_) | State::HonouredWhole(_) => ("yes".to_owned(), key.meaning),
+        State::Accepted => ("no effect".to_owned(), key.meaning),
+        State::Only(values, reason) => (format!("only {}", quoted(values)), reason),
+        State::Refused(reason) => ("refused".to_owned(), reason),
     };
     let values = kind::describe(key.kind);
     format!(
         "| `{}`{alias} | {values} | {default} | {state} | {meaning} |\n",
         key.name
     )
+}
+
+/// The values in words.
+fn quoted(values: &[&str]) -> String {
+    let values = values.iter().map(|value| format!("`{value}`"));
+    values.collect::<Vec<_>>().join(", ")
 }
 
 /// The table of variables.
@@ -72,12 +79,16 @@ pub fn explain(name: &str) -> Option<String> {
     }
     let (key, _) = schema::find(name)?;
     let (state, meaning) = match key.state {
-        State::Honoured(_) | State::HonouredWhole(_) => ("honoured", key.meaning),
+        State::Honoured(_) | State::HonouredWhole(_) => ("honoured".to_owned(), key.meaning),
         State::Accepted => (
-            "accepted without effect: it tunes a runtime that is not here",
+            "accepted without effect: it tunes a runtime that is not here".to_owned(),
             key.meaning,
         ),
-        State::Refused(reason) => ("refused", reason),
+        State::Only(values, reason) => {
+            let values = quoted(values).replace('`', "");
+            (format!("refused, but for {values}"), reason)
+        }
+        State::Refused(reason) => ("refused".to_owned(), reason),
     };
     let mut text = format!("{}\n", key.name);
     if let Some(alias) = key.alias {

@@ -105,7 +105,8 @@ impl Environment {
         let mut environment = Self::default();
         for key in schema::keys() {
             let text = values.get(key.name).copied().unwrap_or(key.default);
-            let is_shown = matches!(key.state, State::Honoured(_)) || values.contains_key(key.name);
+            let is_shown = matches!(key.state, State::Honoured(_) | State::Only(..))
+                || values.contains_key(key.name);
             let is_one = !key.env.is_empty() && !key.name.contains('$') && !key.env.contains('$');
             if is_shown && is_one && !text.is_empty() && !kind::is_secret(key.kind) {
                 environment.set(key.env, value(key, text));
@@ -194,6 +195,10 @@ impl Environment {
             ("rabbit.vm_memory_high_watermark", memory),
             ("rabbit.disk_free_limit", disk),
             ("rabbit.password_hashing_module", atom(hashing)),
+            (
+                "rabbit.collect_statistics",
+                atom(settings.statistics.effective_level().as_str()),
+            ),
             ("rabbit.proxy_protocol", boolean(settings.proxy_protocol)),
             ("rabbit.data_dir", data_dir.clone()),
             ("mnesia.dir", data_dir),

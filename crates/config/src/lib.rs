@@ -27,6 +27,7 @@ mod metadata;
 mod place;
 mod report;
 mod settings;
+mod statistics;
 mod surroundings;
 
 pub use environment::Environment;
@@ -37,10 +38,11 @@ pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DefinitionsSource,
-    DiskFreeLimit, EnabledPlugins, ListenAddress, ManagementSettings, MemoryCalculation,
+    DiskFreeLimit, EnabledPlugins, Labels, ListenAddress, ManagementSettings, MemoryCalculation,
     MemoryHighWatermark, Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions,
     VhostUser,
 };
+pub use statistics::{RatesMode, Retention, RetentionTier, StatisticsLevel, StatisticsSettings};
 pub use surroundings::{Process, Surroundings};
 
 use classic::PassphraseSource;
@@ -124,6 +126,12 @@ pub fn load_named(
     load_files(&variables, files, problems)
 }
 
+/// Whether an entry says of the nodes of a cluster what is so anyway: that this one is among them.
+fn is_this_node(surroundings: &dyn Surroundings, entry: &Entry) -> bool {
+    const NODES: &str = "cluster_formation.classic_config.nodes.";
+    entry.key.starts_with(NODES) && node_name(surroundings).is_ok_and(|name| name == entry.value)
+}
+
 fn load_files(
     surroundings: &WithEnvFile<'_>,
     files: Files,
@@ -149,6 +157,9 @@ fn load_files(
     let mut values = Vec::new();
     for entry in last_of_each_key(entries) {
         values.push(shown(&entry));
+        if is_this_node(surroundings, &entry) {
+            continue;
+        }
         let applied = decrypted(&entry, decoder.as_ref())
             .and_then(|value| schema::apply(&mut draft, &entry.place, &entry.key, &value));
         match applied {
@@ -423,6 +434,15 @@ fn apply_variables(
     settings.enabled_plugins = surroundings
         .variable("RABBITMQ_ENABLED_PLUGINS")
         .map(|names| EnabledPlugins::parse(&names));
+    let labels = &mut settings.labels;
+    for (name, label) in [
+        ("RABBITMQ_PRODUCT_NAME", &mut labels.product_name),
+        ("RABBITMQ_PRODUCT_VERSION", &mut labels.product_version),
+    ] {
+        if let Some(value) = surroundings.variable(name) {
+            *label = Some(value);
+        }
+    }
     if let Some(path) = surroundings.variable("RABBITMQ_MOTD_FILE") {
         settings.motd_file = Some(path.into());
     }

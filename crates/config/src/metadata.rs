@@ -143,6 +143,8 @@ impl Settings {
             });
         MetadataRules {
             exchanges_max: self.exchange_limit.map(u64::from),
+            queues_max: self.queue_limit,
+            local_random_disabled: !self.local_random_enabled,
             vhosts_max: settings.vhosts_max,
             default_queue_type: settings.default_queue_type.as_str().into(),
             parameters_max: settings

@@ -3,6 +3,7 @@
 use super::environment::Environment;
 use super::log::LogSettings;
 use super::metadata::MetadataSettings;
+use super::statistics::StatisticsSettings;
 use super::{AMQP_PORT, MANAGEMENT_PORT, PROMETHEUS_PORT};
 use broker::auth::{CredentialValidator, Pattern};
 use broker::command::HashAlgorithm;
@@ -46,6 +47,12 @@ pub struct Settings {
     pub channel_max: u16,
     /// Exchanges of all vhosts that may exist when another one is declared; `None` for no limit.
     pub exchange_limit: Option<u32>,
+    /// Queues of all vhosts that may exist when another one is declared; `None` for no limit.
+    pub queue_limit: Option<u64>,
+    /// Exchanges of the type `x-local-random` may be declared.
+    pub local_random_enabled: bool,
+    /// Messages of a transaction; `None` for no limit but that of bytes.
+    pub tx_messages_max: Option<usize>,
     /// Consumers of a channel; `None` for no limit.
     pub consumer_max_per_channel: Option<u32>,
     /// Prefetch of channels that ask for none.
@@ -96,6 +103,8 @@ pub struct Settings {
     pub password_hashing: HashAlgorithm,
     /// Shown to clients; `None` stands for the node name.
     pub cluster_name: Option<String>,
+    /// What this node and its cluster are called elsewhere, shown in the HTTP API.
+    pub labels: Labels,
     /// What is added to messages that come in.
     pub interceptors: Interceptors,
     /// Where the exchange for events is; `None` stands for the default vhost.
@@ -104,6 +113,8 @@ pub struct Settings {
     pub deprecated_features: BTreeMap<String, bool>,
     /// The HTTP API.
     pub management: ManagementSettings,
+    /// What is counted and for how long it is kept.
+    pub statistics: StatisticsSettings,
     /// What Prometheus scrapes.
     pub prometheus: PrometheusSettings,
     /// What is imported at each start.
@@ -128,6 +139,19 @@ pub struct Settings {
     pub config_files: Vec<PathBuf>,
     /// All of it in Erlang's terms.
     pub environment: Environment,
+}
+
+/// What a node is called elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// `product.name`; RabbitMQ's own if unset.
+    pub product_name: Option<String>,
+    /// `product.version`; the version of RabbitMQ that this one stands for if unset.
+    pub product_version: Option<String>,
+    /// `cluster_tags`
+    pub cluster_tags: BTreeMap<String, String>,
+    /// `node_tags`
+    pub node_tags: BTreeMap<String, String>,
 }
 
 /// What `RABBITMQ_ENABLED_PLUGINS` says.
@@ -224,6 +248,9 @@ impl Default for Settings {
             initial_frame_size_max_bytes: 8_192,
             channel_max: 2_047,
             exchange_limit: None,
+            queue_limit: None,
+            local_random_enabled: true,
+            tx_messages_max: None,
             consumer_max_per_channel: None,
             consumer_prefetch: ConsumerPrefetch::default(),
             consumer_timeout_ms: 1_800_000,
@@ -253,10 +280,12 @@ impl Default for Settings {
             credential_validator: CredentialValidator::default(),
             password_hashing: HashAlgorithm::Sha256,
             cluster_name: None,
+            labels: Labels::default(),
             interceptors: Interceptors::default(),
             event_exchange_vhost: None,
             deprecated_features: BTreeMap::new(),
             management: ManagementSettings::default(),
+            statistics: StatisticsSettings::default(),
             prometheus: PrometheusSettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),

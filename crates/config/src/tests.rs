@@ -204,7 +204,12 @@ fn every_key_can_be_set() {
          default_permissions.write = ^w\ndefault_permissions.read = ^r\ndefault_user_tags.monitoring = true\n\
          default_user_tags.management = false\ndefault_users.eve.password = pw\ndefault_users.eve.tags = a, b\nloopback_users.anna = true\nloopback_users.guest = false\nheartbeat = 0\n\
          channel_max = 0\nframe_max = 64KB\ninitial_frame_max = 16384\nhandshake_timeout = infinity\nmax_message_size = 536870912\n\
-         cluster_exchange_limit = 90\nconsumer_max_per_channel = 7\nconsumer_timeout = 5000\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
+         cluster_exchange_limit = 90\ncluster_queue_limit = 80\nchannel_tx_message_max = 6\nexchange_types.local_random.enabled = false\nproduct.name = Hare\n\
+         product.version = 2\ncluster_tags.region = eu\nnode_tags.rack = 7\n\
+         collect_statistics = fine\ncollect_statistics_interval = 1000\nmanagement.rates_mode = none\nmanagement.enable_queue_totals = true\n\
+         management_agent.disable_metrics_collector = true\nmanagement_agent.filter_aggregated_queue_metrics_pattern = ^amq\n\
+         management.sample_retention_policies.global.minute = 5\nmanagement.sample_retention_policies.global.day = 1200\n\
+         consumer_max_per_channel = 7\nconsumer_timeout = 5000\nvm_memory_high_watermark.absolute = 2GiB\ndisk_free_limit.relative = 1.5\n\
          total_memory_available_override_value = 8GB\nlog.level = warning\nlog.console = false\nlog.console.level = debug\n\
          log.file = false\nanonymous_login_user = none\nauth_mechanisms.2 = PLAIN\nauth_mechanisms.10 = ANONYMOUS\n\
          auth_mechanisms.1 = AMQPLAIN\ndeprecated_features.permit.global_qos = false\ncluster_name = warren\n\
@@ -250,6 +255,9 @@ fn every_key_can_be_set() {
         initial_frame_size_max_bytes: 16_384,
         channel_max: u16::MAX,
         exchange_limit: Some(90),
+        queue_limit: Some(80),
+        local_random_enabled: false,
+        tx_messages_max: Some(6),
         consumer_max_per_channel: Some(7),
         consumer_prefetch: ConsumerPrefetch {
             count: 250,
@@ -305,6 +313,33 @@ fn every_key_can_be_set() {
         },
         event_exchange_vhost: Some("events".to_owned()),
         deprecated_features: [("global_qos".to_owned(), false)].into(),
+        labels: Labels {
+            product_name: Some("Hare".to_owned()),
+            product_version: Some("2".to_owned()),
+            cluster_tags: [("region".to_owned(), "eu".to_owned())].into(),
+            node_tags: [("rack".to_owned(), "7".to_owned())].into(),
+        },
+        statistics: StatisticsSettings {
+            rates: RatesMode::None,
+            level: StatisticsLevel::Fine,
+            interval: std::time::Duration::from_secs(1),
+            disabled: true,
+            queue_totals: true,
+            filter: Some(broker::auth::Pattern::new("^amq").unwrap()),
+            retention: Retention {
+                global: vec![
+                    RetentionTier {
+                        age_s: 60,
+                        step_s: 5,
+                    },
+                    RetentionTier {
+                        age_s: 86_400,
+                        step_s: 1_200,
+                    },
+                ],
+                ..Retention::default()
+            },
+        },
         management: ManagementSettings::default(),
         prometheus: PrometheusSettings {
             listeners: vec![ListenAddress::parse("127.0.0.1:9000").unwrap()],
@@ -344,6 +379,58 @@ fn every_key_can_be_set() {
         environment: settings.environment.clone(),
     };
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn what_is_kept_of_samples_is_bounded() {
+    for (line, expected) in [
+        ("global.minute = 0", "seconds between two samples"),
+        ("global.86400 = 5", "no more than 10000 of them"),
+        ("other.minute = 5", "global, basic or detailed"),
+        ("basic.week = 5", "minute, hour or day"),
+    ] {
+        let conf: &str = format!("management.sample_retention_policies.{line}").leak();
+        assert!(problems(conf)[0].contains(expected), "{:?}", problems(conf));
+    }
+    assert!(problems("collect_statistics_interval = 99")[0].contains("an integer from 100"));
+    let terms = "[{rabbitmq_management, [{rates_mode, detailed}, {sample_retention_policies, [{basic, [{600, 10}]}]}]}].";
+    let mut written = around(&[], "");
+    written.files.insert("/etc/rabbitmq/advanced.config", terms);
+    let statistics = load(&written).unwrap().settings.statistics;
+    assert!(statistics.shows_neighbours());
+    let tier = RetentionTier {
+        age_s: 600,
+        step_s: 10,
+    };
+    assert_eq!(statistics.retention.basic, [tier]);
+}
+
+#[test]
+fn a_cluster_of_this_node_alone_is_none() {
+    let nodes = "cluster_formation.classic_config.nodes.1 = ";
+    settings(
+        format!("{nodes}rabbit@box\ncluster_formation.peer_discovery_backend = classic_config")
+            .leak(),
+    );
+    assert_eq!(
+        problems(format!("{nodes}rabbit@other").leak()),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: cluster_formation.classic_config.nodes.1 cannot be set: clusters are not supported yet"
+        ]
+    );
+}
+
+#[test]
+fn some_keys_may_only_say_what_is_so_anyway() {
+    settings(
+        "reverse_dns_lookups = false\nranch_connection_max = infinity\ntcp_listen_options = none",
+    );
+    assert_eq!(
+        problems("heartbeat = 5\nreverse_dns_lookups = true"),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:2: reverse_dns_lookups = true cannot be set: clients are shown by their addresses"
+        ]
+    );
 }
 
 #[test]

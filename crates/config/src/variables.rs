@@ -107,8 +107,8 @@ variables! {
     Accepted "IGNORE_SIGINT", "", "The same.";
     Accepted "CLI_ALIASES_FILE", "", "It is for the command line tools.";
     Refused "NODE_ONLY", "", "a node without a broker is not supported";
-    Refused "PRODUCT_NAME", "", "the product cannot be renamed";
-    Refused "PRODUCT_VERSION", "", "the product cannot be renamed";
+    Honoured "PRODUCT_NAME", "as `product.name`", "Wins over that key.";
+    Honoured "PRODUCT_VERSION", "as `product.version`", "Wins over that key.";
     Refused "VM_MEMORY_HIGH_WATERMARK", "", "set vm_memory_high_watermark.relative or .absolute in rabbitmq.conf";
     Refused "SSL_CACERTFILE", "", "set ssl_options.cacertfile in rabbitmq.conf";
     Refused "SSL_CERTFILE", "", "set ssl_options.certfile in rabbitmq.conf";

@@ -33,6 +33,10 @@ pub struct Config {
     pub node_name: String,
     /// What is added to messages that come in (`message_interceptors`).
     pub interceptors: Interceptors,
+    /// Messages that a transaction may hold (`channel_tx_message_max`), `None` for no limit but that of bytes.
+    pub tx_messages_max: Option<usize>,
+    /// Whether it is counted what each exchange gives to each queue, for which messages take a longer way (`management.rates_mode`).
+    pub counts_legs: bool,
     /// More server properties; they replace those above of the same name.
     pub server_properties: Arguments,
     /// Channels a connection may have open at once, 0 for no limit (`channel_max`).
@@ -87,6 +91,8 @@ impl Default for Config {
             cluster_name: "rabbit@localhost".to_owned(),
             node_name: "rabbit@localhost".to_owned(),
             interceptors: Interceptors::default(),
+            tx_messages_max: None,
+            counts_legs: false,
             server_properties: Arguments::default(),
             channel_max: 2047,
             frame_max: 131_072,
@@ -116,6 +122,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether all messages take the longer way.
+    pub(crate) fn has_taps(&self) -> bool {
+        self.interceptors.any() || self.counts_legs
+    }
+
     /// Space separated, as connection.start has it.
     pub(crate) fn mechanisms_offered(&self, peer: &Peer) -> String {
         let offered = self

@@ -5,10 +5,10 @@
 //! What one channel did is counted with the channel ([`PublishCounts`], [`DeliveryCounts`]) and read with it. What happens inside of
 //! queues is counted there (`broker::queue::Counters`).
 //!
-//! Limits: `EXCHANGES_MAX` exchanges of a shard, `LINES_MAX` exchanges and as many queues of a channel; what is beyond counts in
-//! the totals only.
+//! Limits: `EXCHANGES_MAX` exchanges of a shard, `LINES_MAX` exchanges and as many queues of a channel, `LEGS_MAX` pairs of an
+//! exchange and a queue; what is beyond counts in the totals only.
 
-use base::{Name, QueueRef};
+use base::{Name, QueueId, QueueRef};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use std::time::Duration;
 const EXCHANGES_MAX: usize = 100_000;
 /// Exchanges and queues that a channel counts on their own.
 const LINES_MAX: usize = 64;
+/// Pairs of an exchange and a queue of a shard that are counted, where they are at all.
+const LEGS_MAX: usize = 100_000;
 /// Upper bounds of the sizes of message bodies in bytes, RabbitMQ's; the last class has none.
 pub const SIZE_BOUNDS: [u64; 8] = [
     100,
@@ -147,6 +149,19 @@ pub struct Traffic {
     /// Answers to queue.declare that were no errors.
     pub(crate) queues_declared: Counter,
     exchanges: Mutex<HashMap<(Name, Name), Arc<ExchangeTraffic>>>,
+    /// Messages that went to a queue through an exchange, by vhost and name of that.
+    legs: Mutex<HashMap<Leg, Arc<Counter>>>,
+}
+
+/// An exchange, by vhost and name, and a queue that it gave messages to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Leg {
+    /// The vhost.
+    pub vhost: Name,
+    /// The exchange.
+    pub exchange: Name,
+    /// The queue.
+    pub queue: QueueId,
 }
 
 /// What went through one exchange.
@@ -266,6 +281,11 @@ impl Traffic {
             traffic.dropped.add(counts.dropped);
             traffic.returned.add(counts.returned);
         });
+        other.legs(|leg, count| {
+            if let Some(counter) = self.leg(leg.clone()) {
+                counter.add(count);
+            }
+        });
     }
 
     /// Adds its totals to others.
@@ -294,6 +314,13 @@ impl Traffic {
         }
     }
 
+    /// Bytes that the counts of exchanges take.
+    pub fn memory_bytes(&self) -> usize {
+        let exchange = size_of::<(Name, Name)>() + size_of::<ExchangeTraffic>();
+        let leg = size_of::<Leg>() + size_of::<Counter>();
+        self.lines().len() * exchange + self.leg_lines().len() * leg
+    }
+
     /// What went through one exchange.
     pub fn exchange(&self, vhost: &Name, exchange: &Name) -> PublishCounts {
         let key = (vhost.clone(), exchange.clone());
@@ -310,6 +337,36 @@ impl Traffic {
         exchanges.retain(|(vhost, exchange), traffic| {
             Arc::strong_count(traffic) > 1 || is_there(vhost, exchange)
         });
+    }
+
+    /// Messages that each exchange gave to each queue, where that is counted; those of deleted ones may be among them.
+    pub fn legs(&self, mut each: impl FnMut(&Leg, u64)) {
+        for (leg, counter) in &*self.leg_lines() {
+            each(leg, counter.get());
+        }
+    }
+
+    /// Forgets pairs of which one is gone and that no channel publishes to any more.
+    pub fn retain_legs(&self, mut is_there: impl FnMut(&Leg) -> bool) {
+        let mut legs = self.leg_lines();
+        legs.retain(|leg, counter| Arc::strong_count(counter) > 1 || is_there(leg));
+    }
+
+    fn leg_lines(&self) -> MutexGuard<'_, HashMap<Leg, Arc<Counter>>> {
+        // As for the exchanges.
+        self.legs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counter of a pair; `None` if there are too many.
+    fn leg(&self, leg: Leg) -> Option<Arc<Counter>> {
+        let mut legs = self.leg_lines();
+        if legs.len() >= LEGS_MAX && !legs.contains_key(&leg) {
+            legs.retain(|_, counter| Arc::strong_count(counter) > 1);
+            if legs.len() >= LEGS_MAX {
+                return None;
+            }
+        }
+        Some(Arc::clone(legs.entry(leg).or_default()))
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<(Name, Name), Arc<ExchangeTraffic>>> {
@@ -347,6 +404,8 @@ impl ExchangeTraffic {
 pub(crate) struct PublishLines {
     lines: Vec<PublishLine>,
     totals: PublishCounts,
+    /// Where pairs of an exchange and a queue are counted.
+    legs: HashMap<(PublishLineIndex, QueueId), Option<Arc<Counter>>>,
 }
 
 #[derive(Debug)]
@@ -386,7 +445,7 @@ impl Published {
 }
 
 /// A line of [`PublishLines`], or none where there were too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PublishLineIndex(u8);
 
 impl PublishLineIndex {
@@ -418,6 +477,34 @@ impl PublishLines {
             index
         });
         PublishLineIndex(u8::try_from(index).unwrap_or(u8::MAX))
+    }
+
+    /// Counts a message for each queue that its exchange gave it to.
+    pub(crate) fn routed(
+        &mut self,
+        traffic: &Traffic,
+        vhost: &Name,
+        line: PublishLineIndex,
+        queues: impl Iterator<Item = QueueId>,
+    ) {
+        let Some(PublishLine { exchange, .. }) = self.lines.get(usize::from(line.0)) else {
+            return;
+        };
+        for queue in queues {
+            if self.legs.len() >= LEGS_MAX {
+                self.legs.clear();
+            }
+            let counter = self.legs.entry((line, queue)).or_insert_with(|| {
+                traffic.leg(Leg {
+                    vhost: vhost.clone(),
+                    exchange: exchange.clone(),
+                    queue,
+                })
+            });
+            if let Some(counter) = counter {
+                counter.add(1);
+            }
+        }
     }
 
     /// One more message with a body of this size. Those that follow each other and have the same size are counted together, so
@@ -680,6 +767,34 @@ mod tests {
             traffic.exchange(&vhost, &exchange),
             PublishCounts::default()
         );
+    }
+
+    #[test]
+    fn what_an_exchange_gives_to_a_queue_is_counted_over_all_channels() {
+        let traffic = Traffic::default();
+        let (vhost, exchange): (Name, Name) = ("/".into(), "x".into());
+        let count = || {
+            let mut counts = Vec::new();
+            traffic.legs(|leg, count| counts.push((leg.queue.0, count)));
+            counts.sort_unstable();
+            counts
+        };
+        for _ in 0..2 {
+            let mut lines = PublishLines::default();
+            let line = lines.line(&traffic, &vhost, &exchange);
+            lines.routed(&traffic, &vhost, line, [QueueId(1), QueueId(2)].into_iter());
+            lines.routed(&traffic, &vhost, line, [QueueId(2)].into_iter());
+            lines.routed(
+                &traffic,
+                &vhost,
+                PublishLineIndex::NONE,
+                [QueueId(3)].into_iter(),
+            );
+            traffic.retain_legs(|_| false);
+        }
+        assert_eq!(count(), [(1, 2), (2, 4)]);
+        traffic.retain_legs(|_| false);
+        assert_eq!(count(), []);
     }
 
     #[test]

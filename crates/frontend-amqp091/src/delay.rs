@@ -172,13 +172,14 @@ pub(crate) fn send(
     let copies = queues.len() + requests.len();
     let confirm = match mode {
         Mode::Tx(transaction) => {
-            return transaction.publish(tx::Publish {
+            let publish = tx::Publish {
                 message,
                 queues: SmallVec::from_slice(queues),
                 delays: requests,
                 mandatory: false,
                 line,
-            });
+            };
+            return transaction.publish(publish, session.config.tx_messages_max);
         }
         Mode::Confirm(tracker) => Some(ConfirmTo {
             channel: id,

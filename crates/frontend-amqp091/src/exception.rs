@@ -229,6 +229,7 @@ pub(crate) enum Violation<'a> {
     TxTooLarge {
         limit: usize,
     },
+    TooManyUncommitted(usize),
     DuplicateConsumerTag(&'a str),
     ConsumersPerChannel(usize),
     ConsumerArgumentValue {
@@ -406,6 +407,9 @@ impl From<Violation<'_>> for Exception {
             Violation::ConfirmAfterTx => precondition(&"cannot switch from tx to confirm mode"),
             Violation::NotTransactional => precondition(&"channel is not transactional"),
             Violation::PartialCompletion => precondition(&"partial tx completion"),
+            Violation::TooManyUncommitted(max) => precondition(&format_args!(
+                "transaction has reached the maximum of {max} uncommitted publishes"
+            )),
             Violation::TxTooLarge { limit } => {
                 precondition(&format_args!("transaction is larger than {limit} bytes"))
             }

@@ -56,5 +56,10 @@ pub use message_parts::{UnaskedParts, headers};
 pub use out_buffer::OutBuffer;
 pub use request::{Request, return_late_reply};
 
+/// Bytes of a connection, without its buffers and channels.
+pub const CONNECTION_BYTES: usize = size_of::<Connection>();
+/// Bytes of a channel, without what it holds.
+pub const CHANNEL_BYTES: usize = size_of::<channel::Channel>();
+
 #[cfg(test)]
 mod tests;

@@ -586,6 +586,13 @@ impl Channel {
             if session.is_traced {
                 trace::published(turn.metadata, session, self.id.number, &message, queues);
             }
+            count_legs(
+                &mut self.routes.publishes,
+                session,
+                &self.mode,
+                *line,
+                queues,
+            );
             let outlet = Outlet {
                 mode: &mut self.mode,
                 credits: &mut self.routes.credits,
@@ -631,6 +638,13 @@ impl Channel {
             let (metadata, number) = (turn.metadata, self.id.number);
             trace::published(metadata, turn.session, number, &message, queues);
         }
+        count_legs(
+            outlet.publishes,
+            turn.session,
+            outlet.mode,
+            outlet.line,
+            queues,
+        );
         send(outlet, turn.session, queues, message, method.mandatory)
     }
 
@@ -748,6 +762,21 @@ fn bare_properties(properties: &[u8]) -> Option<(&'static [u8], bool)> {
     }
 }
 
+/// Counts what the exchange of a line gave to each queue, if that is wanted.
+fn count_legs(
+    publishes: &mut PublishLines,
+    session: &Session,
+    mode: &Mode,
+    line: PublishLineIndex,
+    queues: &[Target],
+) {
+    // A commit counts for itself.
+    if session.config.counts_legs && !matches!(mode, Mode::Tx(_)) {
+        let queues = queues.iter().map(|target| target.queue.id);
+        publishes.routed(&session.config.traffic, &session.vhost, line, queues);
+    }
+}
+
 /// Counts a message and hands it over.
 #[inline]
 fn send(
@@ -785,13 +814,14 @@ fn hand_over(
     } = outlet;
     detach_for(&mut message, queues.len());
     if let Mode::Tx(transaction) = mode {
-        return transaction.publish(tx::Publish {
+        let publish = tx::Publish {
             message,
             queues: queues.iter().map(|target| target.queue).collect(),
             delays: Vec::new(),
             mandatory,
             line,
-        });
+        };
+        return transaction.publish(publish, session.config.tx_messages_max);
     }
     if queues.is_empty() && mandatory {
         return_unroutable(id.number, session, &message);

@@ -116,7 +116,7 @@ pub(crate) struct Backpressure {
 
 impl Session {
     pub(crate) fn new(id: ConnectionId, peer: Peer, config: Arc<Config>, seed: u64) -> Self {
-        let config_taps = config.interceptors.any();
+        let config_taps = config.has_taps();
         Self {
             id,
             peer,
@@ -172,7 +172,7 @@ impl Session {
     pub(crate) fn refresh_taps(&mut self, metadata: &Metadata) {
         let vhost = metadata.vhost(&self.vhost);
         self.is_traced = vhost.is_some_and(|vhost| vhost.metadata.tracing);
-        self.has_taps = self.is_traced || self.config.interceptors.any();
+        self.has_taps = self.is_traced || self.config.has_taps();
     }
 
     /// Whether the vhost and the user of this connection are still there.

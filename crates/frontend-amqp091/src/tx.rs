@@ -62,11 +62,18 @@ impl Transaction {
         (self.publishes.len(), self.settled.len())
     }
 
-    /// Keeps a message.
+    /// Keeps a message, of which there may be `max`.
     ///
     /// # Errors
     /// The transaction is too large.
-    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), Exception> {
+    pub(crate) fn publish(
+        &mut self,
+        publish: Publish,
+        max: Option<usize>,
+    ) -> Result<(), Exception> {
+        if let Some(max) = max.filter(|max| self.publishes.len() >= *max) {
+            return Err(Violation::TooManyUncommitted(max).into());
+        }
         let copies = 1 + publish.delays.len();
         self.grow(copies * (publish.message.size_bytes() + ENTRY_OVERHEAD))?;
         self.publishes.push(publish);
@@ -138,6 +145,17 @@ impl Channel {
                     false,
                 ),
             );
+            let session = &*turn.session;
+            if session.config.counts_legs {
+                let queues = publish.queues.iter().map(|queue| queue.id);
+                let publishes = &mut self.routes.publishes;
+                publishes.routed(
+                    &session.config.traffic,
+                    &session.vhost,
+                    publish.line,
+                    queues,
+                );
+            }
             if copies == 0 {
                 if publish.mandatory {
                     self.return_unroutable(turn.session, &publish.message);

@@ -70,6 +70,8 @@ pub(crate) enum Answer {
     Json(Json),
     /// 200 with JSON that was written already.
     Written(Vec<u8>),
+    /// 200 with plain text.
+    Text(String),
     /// 201; what was created may have an address.
     Created(Option<String>),
     /// 204
@@ -161,6 +163,17 @@ impl Call {
         } else {
             Ok(vec![self.vhost()?])
         }
+    }
+
+    /// Whether objects are to be shown without figures: for this request, or for all of them.
+    pub(crate) fn without_stats(&self) -> bool {
+        self.query.is_true("disable_stats") || self.state.node.settings().statistics.disabled
+    }
+
+    /// Whether the lengths of queues are to be shown even so.
+    pub(crate) fn with_queue_totals(&self) -> bool {
+        let settings = &self.state.node.settings().statistics;
+        self.query.is_true("enable_queue_totals") || settings.queue_totals
     }
 
     /// The body as an object; an empty body is an empty object.

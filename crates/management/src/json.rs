@@ -56,11 +56,6 @@ impl Object {
             .map(|(_, value)| value)
     }
 
-    /// All keys and values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Cow<'static, str>, Json)> {
-        self.0.iter()
-    }
-
     /// Whether there is no key.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

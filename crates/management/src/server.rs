@@ -52,6 +52,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, origin");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 
@@ -310,6 +311,10 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
         Answer::Written(bytes) => {
             headers.insert(header::CONTENT_TYPE, JSON);
             set_body(&mut response, bytes, compressed);
+        }
+        Answer::Text(text) => {
+            headers.insert(header::CONTENT_TYPE, PLAIN);
+            set_body(&mut response, text.into_bytes(), compressed);
         }
         Answer::Created(location) => {
             if let Some(location) =

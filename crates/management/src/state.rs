@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use crate::resources::top::ThreadSample;
 use crate::sessions::Sessions;
 use crate::statistics::Statistics;
 use base::Name;
@@ -21,6 +22,10 @@ pub(crate) struct State {
     metrics_listeners: RwLock<Listeners>,
     /// The limit of free disk space from before it was no longer watched.
     pub(crate) disk_limit_before: Mutex<Option<DiskFreeLimit>>,
+    /// What the metadata of a version takes in memory.
+    pub(crate) metadata_bytes: Mutex<(u64, u64)>,
+    /// What the threads of the process had used when somebody last asked.
+    pub(crate) threads_before: Mutex<Option<ThreadSample>>,
     /// What serves the listeners of the API, while there are any.
     pub(crate) threads: Mutex<Option<Runtime>>,
     /// The same of the metrics.
@@ -32,11 +37,13 @@ impl State {
         let users = node.settings().loopback_users.iter();
         Self {
             loopback_users: users.map(|user| user.as_str().into()).collect(),
-            statistics: Statistics::default(),
+            statistics: Statistics::new(&node.settings().statistics),
             sessions: Sessions::default(),
             listeners: RwLock::default(),
             metrics_listeners: RwLock::default(),
             disk_limit_before: Mutex::default(),
+            metadata_bytes: Mutex::default(),
+            threads_before: Mutex::default(),
             threads: Mutex::default(),
             metrics_threads: Mutex::default(),
             node,

@@ -3,37 +3,36 @@
 //! Counters live where things happen (queues, connections); here is what they were a while ago. Totals of the node are sampled
 //! always, single objects only while somebody looks at them, so that statistics cost nothing that nobody wants.
 //!
-//! Limits: [`LOOKED_AT_MAX`] objects with [`RECENT`] samples each and [`GLANCED_AT_MAX`] of lists with [`LATEST`], forgotten
+//! How dense samples are and how long they are kept, the settings say ([`StatisticsSettings`]).
+//!
+//! Limits: [`LOOKED_AT_MAX`] objects with the samples of their policy and [`GLANCED_AT_MAX`] of lists with [`LATEST`], forgotten
 //! [`FORGET_AFTER`] after the last look.
 
+use crate::call::Call;
 use crate::error::ApiError;
-use crate::json::{Json, Object, object};
+use crate::json::{Object, object};
 use crate::query::Query;
 use crate::state::State;
 use base::{ChannelNumber, ConnectionId, Name, QueueId, QueueRef};
 use broker::admission::Churn;
 use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
+use node::config::{RetentionTier, StatisticsSettings};
 use node::{
-    ChannelDetails, ConnectionFigures, DeliveryCounts, PublishCounts, QueueFigures, TrafficTotals,
+    ChannelDetails, ConnectionFigures, DeliveryCounts, Leg, PublishCounts, QueueFigures,
+    TrafficTotals,
 };
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Between two samples, as in RabbitMQ (`collect_statistics_interval`).
-const INTERVAL: Duration = Duration::from_secs(5);
-/// Samples of an object: ten minutes.
-const RECENT: usize = 121;
-/// Samples of the node's totals: seconds between two, and how many. RabbitMQ's retention of global statistics.
-const TIERS: [(u64, usize); 4] = [(5, 121), (60, 61), (600, 49), (1_800, 49)];
 /// Objects whose details are sampled at once.
 const LOOKED_AT_MAX: usize = 1_000;
 /// Objects of lists that are sampled at once.
 const GLANCED_AT_MAX: usize = 20_000;
 /// Samples of an object of a list: what a rate needs.
-const LATEST: usize = 2;
+const LATEST: u64 = 2;
 /// How long an object is sampled after somebody looked at it.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
 /// Most samples in an answer.
@@ -71,6 +70,10 @@ const CHANNEL_KEYS: [&str; 12] = [
     "ack",
     "deliver_get",
 ];
+/// How many of them, from the front, are of publishes.
+const PUBLISH_KEYS: usize = 4;
+/// What is sampled of an exchange and a queue.
+const LEG_KEYS: [&str; 1] = ["publish"];
 /// What is sampled of exchanges.
 const EXCHANGE_KEYS: [&str; 2] = ["publish_in", "publish_out"];
 /// What is sampled of the node.
@@ -111,6 +114,12 @@ pub(crate) enum Subject {
     Channel(ConnectionId, ChannelNumber),
     /// By vhost and name.
     Exchange(Name, Name),
+    /// What an exchange gave to a queue.
+    Leg(Leg),
+    /// What a channel published to an exchange.
+    Publishes(ConnectionId, ChannelNumber, Name),
+    /// What a channel was sent from a queue.
+    Deliveries(ConnectionId, ChannelNumber, Name),
 }
 
 impl Subject {
@@ -120,6 +129,9 @@ impl Subject {
             Self::Connection(_) => &CONNECTION_KEYS,
             Self::Channel(..) => &CHANNEL_KEYS,
             Self::Exchange(..) => &EXCHANGE_KEYS,
+            Self::Leg(_) => &LEG_KEYS,
+            Self::Publishes(..) => &CHANNEL_KEYS[..PUBLISH_KEYS],
+            Self::Deliveries(..) => &CHANNEL_KEYS[PUBLISH_KEYS..],
         }
     }
 }
@@ -148,20 +160,21 @@ struct LookedAt {
 /// What was sampled.
 #[derive(Debug)]
 pub(crate) struct Statistics {
+    settings: StatisticsSettings,
     totals: Mutex<Series>,
     looked_at: Mutex<HashMap<Subject, LookedAt>>,
 }
 
-impl Default for Statistics {
-    fn default() -> Self {
+impl Statistics {
+    /// Nothing so far.
+    pub(crate) fn new(settings: &StatisticsSettings) -> Self {
         Self {
-            totals: Mutex::new(Series::new(&NODE_KEYS, &TIERS)),
+            totals: Mutex::new(Series::new(&NODE_KEYS, &settings.retention.global)),
             looked_at: Mutex::default(),
+            settings: settings.clone(),
         }
     }
-}
 
-impl Statistics {
     /// The node's totals.
     pub(crate) fn totals(&self) -> Series {
         self.totals.lock().clone()
@@ -169,28 +182,37 @@ impl Statistics {
 
     /// What is known of something whose details are shown; from now on it is sampled.
     pub(crate) fn look_at(&self, subject: Subject) -> Option<Series> {
-        self.look(subject, RECENT, LOOKED_AT_MAX)
+        let policies = &self.settings.retention;
+        let policy = match &subject {
+            Subject::Queue(_) | Subject::Connection(_) | Subject::Channel(..) => &policies.basic,
+            Subject::Exchange(..)
+            | Subject::Leg(_)
+            | Subject::Publishes(..)
+            | Subject::Deliveries(..) => &policies.detailed,
+        };
+        self.look(subject, policy, LOOKED_AT_MAX)
     }
 
     /// What is known of something that is shown in a list; from now on its rates are.
     pub(crate) fn glance_at(&self, subject: Subject) -> Option<Series> {
-        self.look(subject, LATEST, GLANCED_AT_MAX)
+        let step_s = self.settings.interval.as_secs().max(1);
+        let age_s = step_s * (LATEST - 1);
+        self.look(subject, &[RetentionTier { age_s, step_s }], GLANCED_AT_MAX)
     }
 
-    fn look(&self, subject: Subject, samples: usize, max: usize) -> Option<Series> {
+    fn look(&self, subject: Subject, policy: &[RetentionTier], max: usize) -> Option<Series> {
         let mut looked_at = self.looked_at.lock();
         let last = Instant::now();
         let mut known_series = None;
         if let Some(known) = looked_at.get_mut(&subject) {
             known.last = last;
-            if known.series.tiers[0].max >= samples {
+            if known.series.keeps(policy) {
                 return Some(known.series.clone());
             }
             known_series = Some(known.series.clone());
         }
         if looked_at.len() < max {
-            let tier = (INTERVAL.as_secs(), samples);
-            let mut series = Series::new(subject.keys(), &[tier]);
+            let mut series = Series::new(subject.keys(), policy);
             if let Some(known) = &known_series {
                 series.tiers[0].samples.clone_from(&known.tiers[0].samples);
             }
@@ -201,7 +223,7 @@ impl Statistics {
 
     /// Forgets all samples.
     pub(crate) fn reset(&self) {
-        *self.totals.lock() = Series::new(&NODE_KEYS, &TIERS);
+        *self.totals.lock() = Series::new(&NODE_KEYS, &self.settings.retention.global);
         self.looked_at.lock().clear();
     }
 
@@ -213,10 +235,35 @@ impl Statistics {
             match subject {
                 Subject::Queue(queue) => wanted.queues.push(*queue),
                 Subject::Connection(_) | Subject::Channel(..) => wanted.connections = true,
+                Subject::Publishes(..) | Subject::Deliveries(..) => {
+                    wanted.connections = true;
+                    wanted.neighbours = true;
+                }
+                Subject::Leg(_) => wanted.legs = true,
                 Subject::Exchange(..) => wanted.exchanges = true,
             }
         }
         wanted
+    }
+
+    /// Bytes that samples take.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let looked_at = self.looked_at.lock();
+        let own = looked_at.values().map(|known| known.series.memory_bytes());
+        self.totals.lock().memory_bytes() + own.sum::<u64>()
+    }
+
+    fn record_neighbours(&self, connection: ConnectionId, channel: &ChannelDetails, at_ms: u64) {
+        for (exchange, counts) in &channel.publishes {
+            let values = channel_values(counts, &DeliveryCounts::default());
+            let subject = Subject::Publishes(connection, channel.number, exchange.clone());
+            self.record(&subject, at_ms, &values[..PUBLISH_KEYS]);
+        }
+        for (queue, counts) in &channel.deliveries {
+            let values = channel_values(&PublishCounts::default(), counts);
+            let subject = Subject::Deliveries(connection, channel.number, queue.clone());
+            self.record(&subject, at_ms, &values[PUBLISH_KEYS..]);
+        }
     }
 
     fn record(&self, subject: &Subject, at_ms: u64, values: &[u64]) {
@@ -231,20 +278,36 @@ impl Statistics {
 struct Wanted {
     queues: Vec<QueueRef>,
     connections: bool,
+    /// And what channels had to do with exchanges and queues.
+    neighbours: bool,
     exchanges: bool,
+    legs: bool,
 }
 
 impl Series {
-    fn new(keys: &'static [&'static str], tiers: &[(u64, usize)]) -> Self {
-        let tiers = tiers.iter().map(|(step_s, max)| Tier {
-            step_s: *step_s,
-            max: *max,
+    /// Keeps what a policy says, which has at least one tier.
+    fn new(keys: &'static [&'static str], policy: &[RetentionTier]) -> Self {
+        let tiers = policy.iter().map(|tier| Tier {
+            step_s: tier.step_s,
+            max: samples_of(tier),
             samples: VecDeque::new(),
         });
         Self {
             keys,
             tiers: tiers.collect(),
         }
+    }
+
+    /// Whether it keeps no less than a policy says.
+    fn keeps(&self, policy: &[RetentionTier]) -> bool {
+        self.tiers.len() >= policy.len()
+            && (self.tiers.iter().zip(policy)).all(|(own, tier)| own.max >= samples_of(tier))
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let sample = size_of::<(u64, Box<[u64]>)>() + self.keys.len() * size_of::<u64>();
+        let samples: usize = self.tiers.iter().map(|tier| tier.samples.len()).sum();
+        (samples * sample) as u64
     }
 
     fn push(&mut self, at_ms: u64, values: &[u64]) {
@@ -287,6 +350,12 @@ impl Series {
     }
 }
 
+/// Samples that a tier keeps: both ends of its age.
+fn samples_of(tier: &RetentionTier) -> usize {
+    usize::try_from(tier.age_s.div_ceil(tier.step_s))
+        .map_or(usize::MAX, |count| count.saturating_add(1))
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "rates are shown, not reckoned with"
@@ -314,6 +383,8 @@ pub(crate) struct Details {
     data: Option<Range>,
     lengths: Option<Range>,
     now_ms: u64,
+    /// What happens to messages is shown.
+    messages: bool,
 }
 
 /// What kind of value it is.
@@ -332,12 +403,21 @@ impl Details {
     ///
     /// # Errors
     /// A range that makes no sense.
-    pub(crate) fn new(query: &Query) -> Result<Self, ApiError> {
+    pub(crate) fn new(call: &Call) -> Result<Self, ApiError> {
+        let settings = &call.state.node.settings().statistics;
+        Ok(Self {
+            messages: settings.shows_messages(),
+            ..Self::of(&call.query)?
+        })
+    }
+
+    fn of(query: &Query) -> Result<Self, ApiError> {
         Ok(Self {
             rates: range(query, "msg_rates")?,
             data: range(query, "data_rates")?,
             lengths: range(query, "lengths")?,
             now_ms: now_ms(),
+            messages: true,
         })
     }
 
@@ -536,7 +616,7 @@ fn stats(
     series: Option<&Series>,
 ) -> Object {
     let mut item = Object::default();
-    if values.iter().any(|value| *value > 0) {
+    if details.messages && values.iter().any(|value| *value > 0) {
         for (key, value) in keys.iter().zip(values) {
             details.push(&mut item, Kind::Rate, key, *value, series);
         }
@@ -576,6 +656,41 @@ pub(crate) fn channel_stats(
     stats(details, &CHANNEL_KEYS, &values, series)
 }
 
+/// What a channel published to an exchange, with details.
+pub(crate) fn publish_stats(
+    counts: &PublishCounts,
+    details: &Details,
+    series: Option<&Series>,
+) -> Object {
+    let values = channel_values(counts, &DeliveryCounts::default());
+    stats(
+        details,
+        &CHANNEL_KEYS[..PUBLISH_KEYS],
+        &values[..PUBLISH_KEYS],
+        series,
+    )
+}
+
+/// What a channel was sent from a queue, with details.
+pub(crate) fn delivery_stats(
+    counts: &DeliveryCounts,
+    details: &Details,
+    series: Option<&Series>,
+) -> Object {
+    let values = channel_values(&PublishCounts::default(), counts);
+    stats(
+        details,
+        &CHANNEL_KEYS[PUBLISH_KEYS..],
+        &values[PUBLISH_KEYS..],
+        series,
+    )
+}
+
+/// What an exchange gave to a queue, with details.
+pub(crate) fn leg_stats(count: u64, details: &Details, series: Option<&Series>) -> Object {
+    stats(details, &LEG_KEYS, &[count], series)
+}
+
 /// What went through an exchange, with details; empty if nothing did.
 pub(crate) fn exchange_stats(
     counts: &PublishCounts,
@@ -603,8 +718,13 @@ impl NodeTotals {
             let retired = state.node.retired_counters(queue_type);
             totals.counters.add(&retired);
         }
+        let left_out = left_out(state);
         for figures in queues.values() {
-            totals.add(&Totals::of(figures));
+            if left_out.contains(&figures.id) {
+                totals.counters.add(&figures.counters);
+            } else {
+                totals.add(&Totals::of(figures));
+            }
         }
         Self {
             queues: totals,
@@ -666,9 +786,25 @@ impl NodeTotals {
     }
 }
 
-/// Samples until the task is dropped.
+/// Queues whose lengths are no part of the totals (`management_agent.filter_aggregated_queue_metrics_pattern`).
+fn left_out(state: &State) -> HashSet<QueueId> {
+    let Some(filter) = &state.node.settings().statistics.filter else {
+        return HashSet::new();
+    };
+    let metadata = state.node.metadata();
+    let records = metadata
+        .queues()
+        .filter(|record| filter.matches(&record.name));
+    records.map(|record| record.id()).collect()
+}
+
+/// Samples until the task is dropped; not at all where nobody is to see it.
 pub(crate) async fn sample(state: Arc<State>) {
-    let mut ticks = tokio::time::interval(INTERVAL);
+    let settings = &state.node.settings().statistics;
+    if settings.disabled {
+        return;
+    }
+    let mut ticks = tokio::time::interval(settings.interval);
     loop {
         ticks.tick().await;
         let statistics = &state.statistics;
@@ -691,7 +827,15 @@ pub(crate) async fn sample(state: Arc<State>) {
                     let values = channel_values(&channel.published, &channel.delivered);
                     let subject = Subject::Channel(details.id, channel.number);
                     statistics.record(&subject, at_ms, &values);
+                    if wanted.neighbours {
+                        statistics.record_neighbours(details.id, &channel, at_ms);
+                    }
                 }
+            }
+        }
+        if wanted.legs {
+            for (leg, count) in state.node.leg_traffic() {
+                statistics.record(&Subject::Leg(leg), at_ms, &[count]);
             }
         }
         // Asking also forgets exchanges that are gone.
@@ -713,17 +857,16 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A list that is always empty.
-pub(crate) fn nothing() -> Json {
-    Json::List(Vec::new())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn series() -> Series {
-        let mut series = Series::new(&CONNECTION_KEYS, &[(5, RECENT)]);
+        let tier = RetentionTier {
+            age_s: 600,
+            step_s: 5,
+        };
+        let mut series = Series::new(&CONNECTION_KEYS, &[tier]);
         for step in 0..4_u64 {
             series.push(step * 5_000, &[step * 100, step * step]);
         }
@@ -747,6 +890,7 @@ mod tests {
             }),
             lengths: None,
             now_ms: 16_000,
+            messages: true,
         };
         let shown = details.details(Kind::Data, "recv_oct", Some(&series()));
         let shown = serde_json::to_string(&Json::from(shown)).unwrap();
@@ -758,14 +902,14 @@ mod tests {
 
     #[test]
     fn ranges_without_sense_are_refused() {
-        let of = |query: &str| Details::new(&Query::parse(query)).map(|details| details.lengths);
+        let of = |query: &str| Details::of(&Query::parse(query)).map(|details| details.lengths);
         assert!(of("lengths_age=60&lengths_incr=5").unwrap().is_some());
         assert!(of("lengths_age=x&lengths_incr=5").unwrap().is_none());
         for query in ["age=60&lengths_incr=0", "age=-1&lengths_incr=5"] {
             assert!(of(&format!("lengths_{query}")).is_err(), "{query}");
         }
         let far = "lengths_age=9223372036854775807&lengths_incr=1";
-        let details = Details::new(&Query::parse(far)).unwrap();
+        let details = Details::of(&Query::parse(far)).unwrap();
         let shown = details.samples(details.lengths.unwrap(), &series(), 0);
         assert_eq!(shown.len() as u64, SAMPLES_MAX);
     }

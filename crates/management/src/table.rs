@@ -72,8 +72,8 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "session", GET_POST_DELETE, Open, users::session;
     "nodes", GET, Monitoring, nodes::list;
     "nodes/*", GET, Monitoring, nodes::one;
-    "nodes/*/memory", GET, Monitoring, nodes::memory;
-    "nodes/*/memory/relative", GET, Monitoring, nodes::memory_relative;
+    "nodes/*/memory", GET, Monitoring, memory::show;
+    "nodes/*/memory/relative", GET, Monitoring, memory::relative;
     "definitions", GET_POST, Administrator, definitions::all;
     "all-configuration", GET_POST, Administrator, definitions::all;
     "definitions/*", GET_POST, Administrator, definitions::vhost;
@@ -161,6 +161,10 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "deprecated-features", GET, Management, features::deprecated;
     "deprecated-features/used", GET, Management, features::deprecated_used;
     "rebalance/queues", POST, Administrator, queues::rebalance;
+    "config/effective", GET, Administrator, maintenance::effective_configuration;
+    "top/*", GET, Administrator, top::threads;
+    "top/ets/*", GET, Administrator, top::tables;
+    "process/*", GET, Administrator, top::thread;
     "reset", DELETE, Administrator, overview::reset;
     "reset/*", DELETE, Administrator, overview::reset;
     "aliveness-test/*", GET, Management, health::aliveness;

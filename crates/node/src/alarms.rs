@@ -7,7 +7,7 @@
 //! What memory in use is, the configuration says ([`MemoryCalculation`]); the accountant's classes say what it is used for.
 
 use crate::config::{DiskFreeLimit, MemoryCalculation, MemoryHighWatermark, Settings};
-use crate::handle::Resources;
+use crate::handle::{MemoryFigures, Resources};
 use crate::mailbox::Mail;
 use crate::shard::ShardMemory;
 use crate::shared::Shared;
@@ -198,6 +198,7 @@ impl Accountant {
                 ShardMemory {
                     connection_bytes: sum.connection_bytes + shard.connection_bytes,
                     queue_bytes: sum.queue_bytes + shard.queue_bytes,
+                    quorum_queue_bytes: sum.quorum_queue_bytes + shard.quorum_queue_bytes,
                 }
             })
     }
@@ -315,6 +316,23 @@ impl Shared {
             disk_alarm: alarms.disk,
             connection_bytes: memory.connection_bytes as u64,
             queue_bytes: memory.queue_bytes as u64,
+        }
+    }
+
+    /// What memory is used for, as of now.
+    pub(crate) fn memory(&self) -> MemoryFigures {
+        let counted = self.accountant.totals();
+        let process = ProcessMemory::now().unwrap_or_default();
+        let counters = self.traffic.iter().map(|traffic| traffic.memory_bytes());
+        MemoryFigures {
+            resident_bytes: process.resident_bytes,
+            of_files_bytes: process.of_files_bytes,
+            connection_bytes: counted.connection_bytes as u64,
+            classic_queue_bytes: (counted.queue_bytes - counted.quorum_queue_bytes) as u64,
+            quorum_queue_bytes: counted.quorum_queue_bytes as u64,
+            log_bytes: self.log.pending_bytes(),
+            index_bytes: self.log.index_bytes(),
+            counter_bytes: counters.sum::<usize>() as u64,
         }
     }
 

@@ -762,6 +762,8 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
             .unwrap_or_else(|| settings.node_name.clone()),
         node_name: settings.node_name.clone(),
         interceptors: settings.interceptors,
+        tx_messages_max: settings.tx_messages_max,
+        counts_legs: settings.statistics.shows_neighbours(),
         channel_max: settings.channel_max,
         frame_max: settings.frame_size_max_bytes,
         initial_frame_max: settings.initial_frame_size_max_bytes,

@@ -26,7 +26,7 @@ use broker::metadata::Metadata;
 use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
 use broker::vhost::LOG_EXCHANGE;
-use frontend_amqp091::counts::{PublishCounts, TrafficTotals};
+use frontend_amqp091::counts::{Leg, PublishCounts, TrafficTotals};
 use frontend_amqp091::internal;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -84,6 +84,27 @@ pub struct Resources {
     pub connection_bytes: u64,
     /// Bytes of messages that queues hold in memory.
     pub queue_bytes: u64,
+}
+
+/// What memory is used for at one moment, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryFigures {
+    /// What the operating system gave to the process.
+    pub resident_bytes: u64,
+    /// The part of it that is in files: the program.
+    pub of_files_bytes: u64,
+    /// Out-buffers and half-received messages.
+    pub connection_bytes: u64,
+    /// Messages that classic queues hold in memory, and those that are delayed.
+    pub classic_queue_bytes: u64,
+    /// Messages that quorum queues hold in memory.
+    pub quorum_queue_bytes: u64,
+    /// What waits for the log.
+    pub log_bytes: u64,
+    /// Where messages are on the disk.
+    pub index_bytes: u64,
+    /// What is counted of exchanges.
+    pub counter_bytes: u64,
 }
 
 impl Handle {
@@ -153,6 +174,17 @@ impl Handle {
     /// Memory, disk and alarms as of now.
     pub fn resources(&self) -> Resources {
         self.shared.resources(&self.settings)
+    }
+
+    /// What memory is used for, as of now.
+    pub fn memory(&self) -> MemoryFigures {
+        self.shared.memory()
+    }
+
+    /// Channels that are open.
+    pub fn channel_count(&self) -> u64 {
+        let churn = self.churn();
+        churn.channels_opened.saturating_sub(churn.channels_closed)
     }
 
     /// Where the alarms begin.
@@ -347,6 +379,30 @@ impl Handle {
         let direct = self.shared.direct_traffic.lock();
         direct.retain_exchanges(is_there);
         direct.exchanges(&mut add);
+        counts
+    }
+
+    /// Messages that each exchange gave to each queue, where `management.rates_mode` asks for it.
+    pub fn leg_traffic(&self) -> HashMap<Leg, u64> {
+        let metadata = self.metadata();
+        let is_there = |leg: &Leg| {
+            let vhost = metadata.vhost(&leg.vhost);
+            vhost.is_some_and(|vhost| vhost.exchange(&leg.exchange).is_some())
+                && metadata.queue_by_id(leg.queue).is_some()
+        };
+        let mut counts: HashMap<Leg, u64> = HashMap::new();
+        let mut add = |leg: &Leg, count: u64| {
+            if is_there(leg) {
+                *counts.entry(leg.clone()).or_default() += count;
+            }
+        };
+        for traffic in &self.shared.traffic {
+            traffic.retain_legs(is_there);
+            traffic.legs(&mut add);
+        }
+        let direct = self.shared.direct_traffic.lock();
+        direct.retain_legs(is_there);
+        direct.legs(&mut add);
         counts
     }
 

@@ -60,14 +60,16 @@ pub use direct::DirectConnection;
 pub use erase::erase_data;
 pub use file_reserve::{FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 pub use frontend_amqp091::counts::{
-    DeliveryCounts, Distribution, PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US, TrafficTotals,
+    DeliveryCounts, Distribution, Leg, PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US, TrafficTotals,
 };
-pub use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionState};
-pub use handle::{DeleteConditions, Handle, Listeners, Resources};
+pub use frontend_amqp091::{
+    CHANNEL_BYTES, CONNECTION_BYTES, ChannelDetails, ConnectionDetails, ConnectionState,
+};
+pub use handle::{DeleteConditions, Handle, Listeners, MemoryFigures, Resources};
 pub use lifecycle::{Lifecycle, Phase};
 pub use listener::{Entered, EnteredStream, Entrance};
 pub use log_control::{LogControl, install_log_control, log_control};
 pub use metadata_leader::{BatchError, BatchKind};
-pub use process::ProcessFigures;
+pub use process::{ProcessFigures, ThreadFigures};
 pub use query::{ConnectionFigures, ConsumerFigures, DelayedCount, QueueFigures, SLICE};
 pub use service::{Service, StartServices};

@@ -3,7 +3,7 @@
 //! A process has one log, so this is one place for it. What the log is, and how it is written, is the program's.
 
 use config::log::LogLevel;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// What can be done to the log.
@@ -11,7 +11,7 @@ pub trait LogControl: Send + Sync {
     /// Begins new files.
     fn rotate(&self);
     /// The files that are written.
-    fn files(&self) -> Vec<&Path>;
+    fn files(&self) -> Vec<PathBuf>;
     /// Sets the level of one category, or of all. `false` if there is no such category.
     fn set_level(&self, category: Option<&str>, level: LogLevel) -> bool;
 }

@@ -43,6 +43,7 @@ use broker::queue::{
     Queue, QueueSettings, READY_RAM_BYTES_MAX, READY_RAM_BYTES_MIN, Stored, attempts_of, ids_of,
     owner_of_attempts, owner_of_replay, replay_of,
 };
+use broker::queue_arguments::QueueType;
 use broker::router::{self, Targets};
 use broker::vhost::QueueRecord;
 use bytes::BytesMut;
@@ -107,6 +108,8 @@ pub(crate) struct ShardMemory {
     pub(crate) connection_bytes: usize,
     /// Messages that queues hold in RAM.
     pub(crate) queue_bytes: usize,
+    /// The part of it that is in quorum queues.
+    pub(crate) quorum_queue_bytes: usize,
 }
 
 /// The state of one shard.
@@ -287,11 +290,18 @@ impl Shard {
             .iter_mut()
             .map(|(_, slot)| slot.machine.buffered_bytes())
             .sum();
-        let queue_bytes: usize = self.queues.values().map(Queue::ram_bytes).sum();
-        let queue_bytes = queue_bytes + self.delays.ram_bytes();
+        let (mut queue_bytes, mut quorum_queue_bytes) = (self.delays.ram_bytes(), 0);
+        for queue in self.queues.values() {
+            let bytes = queue.ram_bytes();
+            queue_bytes += bytes;
+            if queue.settings().arguments.queue_type == QueueType::Quorum {
+                quorum_queue_bytes += bytes;
+            }
+        }
         ShardMemory {
             connection_bytes,
             queue_bytes,
+            quorum_queue_bytes,
         }
     }
 

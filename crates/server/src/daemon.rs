@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set in the process that [`detach`] starts.
 const DETACHED: &str = "WARREN_DETACHED";
@@ -99,7 +100,8 @@ impl Drop for PidFile {
 /// # Errors
 /// The operating system refuses the thread or the signal.
 pub(crate) fn reopen_at_hangup(control: log::Control) -> io::Result<()> {
-    if !control.has_files() {
+    static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+    if !control.has_files() || IS_WATCHED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

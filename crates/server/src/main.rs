@@ -256,12 +256,12 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
     let settings = &loaded.settings;
     let log = log::start(&settings.log)?;
     node::install_log_control(Box::new(log.control.clone()));
-    daemon::reopen_at_hangup(log.control)?;
+    daemon::reopen_at_hangup(log.control.clone())?;
     daemon::raise_open_files(settings);
     let is_service = kind == ProcessKind::Service || is_detached;
     let _pid_file = is_service.then(|| PidFile::write(settings)).transpose()?;
     log_start(&loaded);
-    let log_publisher = Arc::new(Mutex::new(log.publisher));
+    let log_publisher = Arc::new(Mutex::new(Some(log.publisher)));
     let lifecycle = Arc::new(Lifecycle::default());
     let control = Control::open(settings, Arc::clone(&lifecycle), started);
     let services = |handle: &Handle| {
@@ -273,7 +273,7 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
         })?);
         Ok(services)
     };
-    let reload = || reload(settings);
+    let reload = || reload(settings, &log.control);
     node::run(
         settings.clone(),
         &reload,
@@ -286,7 +286,7 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads the configuration again for a broker that starts again in this process, which began with `first`.
-fn reload(first: &Settings) -> Result<Settings, String> {
+fn reload(first: &Settings, log: &log::Control) -> Result<Settings, String> {
     let loaded = config::load(&Process).map_err(|error| config::BootFailure(&error).to_string())?;
     let settings = &loaded.settings;
     if settings.node_name != first.node_name || settings.data_dir != first.data_dir {
@@ -298,12 +298,11 @@ fn reload(first: &Settings) -> Result<Settings, String> {
             settings.data_dir.display(),
         ));
     }
+    let followed = log.follow(&settings.log);
+    followed.map_err(|error| format!("the log cannot go where the configuration says: {error}"))?;
+    let reopened = daemon::reopen_at_hangup(log.clone());
+    reopened.map_err(|error| error.to_string())?;
     log_start(&loaded);
-    if settings.log != first.log {
-        tracing::warn!(
-            "what the configuration says of the log has changed: it holds when the process starts again"
-        );
-    }
     Ok(loaded.settings)
 }
 

@@ -430,6 +430,17 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Bytes that messages and runs of them take here, without what the allocator adds.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let queues = self.queues.values().map(|queue| {
+            let entries = queue.wal.ordered.capacity() + queue.wal.late.len();
+            size_of::<QueueIndex>()
+                + entries * size_of::<WalEntry>()
+                + queue.runs.capacity() * size_of::<Run>()
+        });
+        queues.sum::<usize>() as u64
+    }
+
     /// Applies what was written to the log file of `epoch`. Returns whether a metadata snapshot is due.
     pub(crate) fn apply(&mut self, epoch: u32, changes: impl IntoIterator<Item = Change>) -> bool {
         let mut snapshot_due = false;

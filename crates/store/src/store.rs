@@ -333,6 +333,11 @@ impl<P: Payload> Handle<P> {
         self.inner.shared.pending_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes that it takes in memory to know where messages are.
+    pub fn index_bytes(&self) -> u64 {
+        self.inner.shared.index.lock().memory_bytes()
+    }
+
     /// Stores a snapshot of the metadata that contains all commands up to and with `covers`, which may then be forgotten.
     pub fn metadata_snapshot(&self, snapshot: Bytes, covers: MetadataIndex) {
         // When the store is closing, the commands are still in the log.

@@ -28,6 +28,7 @@ pub struct Broker {
     tls_address: Option<SocketAddr>,
     https_address: Option<SocketAddr>,
     metrics_address: SocketAddr,
+    metrics_tls_address: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     settings: String,
     /// Where the data is, if not in `directory`.
@@ -74,6 +75,7 @@ impl Broker {
             tls_address: None,
             https_address: None,
             metrics_address: free_address(),
+            metrics_tls_address: None,
             log: Arc::default(),
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
@@ -100,6 +102,10 @@ impl Broker {
             .with_context(|| format!("no address in the ready line '{line}'\n{}", self.log()))?;
         self.tls_address = address_in(&line, "amqps://");
         self.https_address = address_in(&line, "https://");
+        self.metrics_tls_address = line
+            .split([' ', ','])
+            .find_map(|word| word.strip_prefix("https://")?.strip_suffix("/metrics"))
+            .and_then(|address| address.parse().ok());
         // Absent where a test turns it off.
         self.http_address = address_in(&line, "http://").unwrap_or(self.http_address);
         Ok(())
@@ -179,6 +185,7 @@ impl Broker {
             tls_address: None,
             https_address: None,
             metrics_address: free_address(),
+            metrics_tls_address: None,
             log: Arc::default(),
             settings: String::new(),
             data: Some(data.to_owned()),
@@ -240,6 +247,11 @@ impl Broker {
     /// Where it tells its metrics.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_address
+    }
+
+    /// Where it tells its metrics with TLS, if its configuration says so.
+    pub fn metrics_tls_address(&self) -> Option<SocketAddr> {
+        self.metrics_tls_address
     }
 
     /// The address as clients write it, for guest in the default vhost.

@@ -81,7 +81,18 @@ async fn a_broker_that_starts_again_has_read_its_configuration_again() -> anyhow
     run(&broker, "rabbitmqctl", &["start_app"])?;
     ensure!(run(&broker, "rabbitmqctl", &heartbeat)?.trim() == "{ok,80}");
 
-    // The log is still in its exchange.
+    // The log goes where the configuration says now.
+    let file = broker.data_directory().with_extension("log");
+    run(&broker, "rabbitmqctl", &["stop_app"])?;
+    let log = format!("log.file = {}\nlog.file.level = debug\n", file.display());
+    broker.rewrite(&format!("heartbeat = 80\nlog.exchange = true\n{log}"))?;
+    run(&broker, "rabbitmqctl", &["start_app"])?;
+    let written = std::fs::read_to_string(&file)?;
+    ensure!(written.contains("Server startup complete"), "{written}");
+    let shown = run(&broker, "rabbitmq-diagnostics", &["log_location"])?;
+    ensure!(shown.contains(&file.display().to_string()), "{shown}");
+
+    // It is still in its exchange.
     let mut client = Client::connect(&broker).await?;
     client.declare("log", QueueOptions::default()).await?;
     client.bind("log", "amq.rabbitmq.log", "#").await?;

@@ -485,3 +485,40 @@ async fn the_http_api_speaks_tls_behind_a_proxy() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn the_metrics_speak_tls_and_may_ask_for_a_certificate() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    certificates(directory.path(), "guest")?;
+    let at = directory.path().display();
+    let settings = format!(
+        "prometheus.ssl.port = 0\nprometheus.ssl.ip = 127.0.0.1\nprometheus.ssl.certfile = {at}/server_certificate.pem\n\
+         prometheus.ssl.keyfile = {at}/server_key.pem\nprometheus.ssl.cacertfile = {at}/ca_certificate.pem\n\
+         prometheus.ssl.verify = verify_peer\nprometheus.ssl.fail_if_no_peer_cert = true\n"
+    );
+    let broker = Broker::start_with(&settings)?;
+    let metrics = broker.metrics_tls_address().context("no TLS listener")?;
+    let ask = async |with_certificate| {
+        let config = client_config(directory.path(), &TLS12, with_certificate)?;
+        let mut stream = secured(metrics, &config, b"").await?;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = ask(true).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    ensure!(answer.contains("rabbitmq_build_info"), "{answer}");
+    ensure!(
+        ask(false).await.is_err(),
+        "somebody without a certificate is answered"
+    );
+    let listeners = Http::new(&broker).get("/overview")?["listeners"].clone();
+    let is_told = listeners.as_array().is_some_and(|all| {
+        let mut all = all.iter();
+        all.any(|one| one["protocol"] == "https/prometheus" && one["port"] == metrics.port())
+    });
+    ensure!(is_told, "{listeners}");
+    Ok(())
+}

@@ -22,6 +22,10 @@ pub struct MetadataRules {
     /// Exchanges of all vhosts that may exist, predeclared ones with them, when another one is declared
     /// (`cluster_exchange_limit`), `None` for no limit.
     pub exchanges_max: Option<u64>,
+    /// Queues of all vhosts that may exist when another one is declared (`cluster_queue_limit`), `None` for no limit.
+    pub queues_max: Option<u64>,
+    /// Exchanges of the type `x-local-random` may not be declared (`exchange_types.local_random.enabled`).
+    pub local_random_disabled: bool,
     /// Default queue type of new vhosts (`default_queue_type`): `classic`, `quorum` or `stream`.
     pub default_queue_type: Box<str>,
     /// Runtime parameters that a component may have, by its name (`runtime_parameters.limits`). Policies are such a component.
@@ -58,6 +62,8 @@ impl Default for MetadataRules {
         Self {
             vhosts_max: None,
             exchanges_max: None,
+            queues_max: None,
+            local_random_disabled: false,
             default_queue_type: FALLBACK_QUEUE_TYPE.into(),
             parameters_max: BTreeMap::new(),
             vhost_limits: Vec::new(),

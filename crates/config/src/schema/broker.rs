@@ -5,6 +5,48 @@ use super::*;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
+        name: "cluster_queue_limit",
+        alias: None,
+        env: "rabbit.cluster_queue_limit",
+        kind: OR_INFINITY,
+        default: "infinity",
+        meaning: "Queues that may exist in all vhosts together when another one is declared.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.queue_limit = match value {
+                "infinity" => None,
+                value => Some(value.parse().map_err(|_| "an integer from 0 or infinity")?),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "channel_tx_message_max",
+        alias: None,
+        env: "rabbit.channel_tx_message_max",
+        kind: OR_INFINITY,
+        default: "infinity",
+        meaning: "Messages that a transaction may hold before it is committed.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.tx_messages_max = match value {
+                "infinity" => None,
+                value => Some(value.parse().map_err(|_| "an integer from 0 or infinity")?),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "exchange_types.local_random.enabled",
+        alias: None,
+        env: "rabbit.local_random_exchange_enabled",
+        kind: BOOLEAN,
+        default: "true",
+        meaning: "Whether exchanges of the type `x-local-random` may be declared.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.local_random_enabled = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "cluster_exchange_limit",
         alias: None,
         env: "rabbit.cluster_exchange_limit",
@@ -356,24 +398,31 @@ pub(super) static KEYS: &[Key] = &[
 ];
 
 rows! {
+    State::Refused("classic queues have no mirrors since RabbitMQ 4.0") => {
+        "default_policies.operator.$id.classic_queues.ha_mode", "rabbit.default_policies.operator", TEXT, "";
+        "default_policies.operator.$id.classic_queues.ha_params", "rabbit.default_policies.operator", TEXT, "";
+        "default_policies.operator.$id.classic_queues.ha_sync_mode", "rabbit.default_policies.operator", TEXT, "";
+    }
+    State::Only(&["true"], "a type of queues cannot be switched off") => {
+        "queue_types.classic.enabled", "rabbit.classic_queues_enabled", BOOLEAN, "";
+        "queue_types.quorum.enabled", "rabbit.quorum_queues_enabled", BOOLEAN, "";
+    }
+    State::Only(&["false"], NO_STREAMS) => {
+        "queue_types.stream.enabled", "rabbit.stream_queues_enabled", BOOLEAN, "";
+    }
+    State::Only(&["continue", "transient", "persistent"], "a vhost whose log has failed does not stop the node") => {
+        "vhost_restart_strategy", "rabbit.vhost_restart_strategy", &[Type::OneOf(&["stop_node", "continue", "transient", "persistent"])], "continue";
+    }
+    State::Accepted => {
+        "consumer_disconnected_timeout", "rabbit.consumer_disconnected_timeout", POSITIVE, "60000";
+        "channel_interceptor.priorities.$name", "rabbit.channel_interceptor_priorities", INTEGER, "";
+    }
+    State::Refused("interceptors are incoming.set_header_timestamp and incoming.set_header_routing_node") => {
+        "message_interceptors.$stage.$name.$key", "rabbit.message_interceptors", BOOLEAN, "";
+    }
     State::Accepted => {
         "message_store_shutdown_timeout", "rabbit.msg_store_shutdown_timeout", POSITIVE, "600000";
         "queue_index_embed_msgs_below", "rabbit.queue_index_embed_msgs_below", SIZE, "4096";
         "classic_queue.default_version", "rabbit.classic_queue_default_version", POSITIVE, "";
-    }
-    State::Refused(NOT_YET) => {
-        "default_policies.operator.$id.classic_queues.ha_mode", "rabbit.default_policies.operator", TEXT, "";
-        "default_policies.operator.$id.classic_queues.ha_params", "rabbit.default_policies.operator", TEXT, "";
-        "default_policies.operator.$id.classic_queues.ha_sync_mode", "rabbit.default_policies.operator", TEXT, "";
-        "channel_tx_message_max", "rabbit.channel_tx_message_max", OR_INFINITY, "";
-        "cluster_queue_limit", "rabbit.cluster_queue_limit", OR_INFINITY, "";
-        "vhost_restart_strategy", "rabbit.vhost_restart_strategy", &[Type::OneOf(&["stop_node", "continue", "transient", "persistent"])], "continue";
-        "consumer_disconnected_timeout", "rabbit.consumer_disconnected_timeout", POSITIVE, "60000";
-        "exchange_types.local_random.enabled", "rabbit.local_random_exchange_enabled", BOOLEAN, "";
-        "queue_types.classic.enabled", "rabbit.classic_queues_enabled", BOOLEAN, "";
-        "queue_types.stream.enabled", "rabbit.stream_queues_enabled", BOOLEAN, "";
-        "queue_types.quorum.enabled", "rabbit.quorum_queues_enabled", BOOLEAN, "";
-        "channel_interceptor.priorities.$name", "rabbit.channel_interceptor_priorities", INTEGER, "";
-        "message_interceptors.$stage.$name.$key", "rabbit.message_interceptors", BOOLEAN, "";
     }
 }

@@ -3,20 +3,99 @@
 use super::kind::*;
 use super::*;
 
-pub(super) static KEYS: &[Key] = &[Key {
-    name: "cluster_name",
-    alias: None,
-    env: "rabbit.cluster_name",
-    kind: TEXT,
-    default: "",
-    meaning: "Name that clients see in the server properties; the node name if unset.",
-    state: State::Honoured(|draft, _, value| {
-        draft.settings.cluster_name = Some(name(value)?);
-        Ok(())
-    }),
-}];
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "cluster_name",
+        alias: None,
+        env: "rabbit.cluster_name",
+        kind: TEXT,
+        default: "",
+        meaning: "Name that clients see in the server properties; the node name if unset.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.cluster_name = Some(name(value)?);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "cluster_tags.$tag",
+        alias: None,
+        env: "rabbit.cluster_tags",
+        kind: TEXT,
+        default: "",
+        meaning: "A tag of the cluster and its value, shown in the HTTP API, where no global parameter `cluster_tags` says it.",
+        state: State::Honoured(|draft, part, value| {
+            let tags = &mut draft.settings.labels.cluster_tags;
+            tags.insert(part.to_owned(), value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "node_tags.$tag",
+        alias: None,
+        env: "rabbit.node_tags",
+        kind: TEXT,
+        default: "",
+        meaning: "A tag of this node and its value, shown in the HTTP API and by `status`.",
+        state: State::Honoured(|draft, part, value| {
+            let tags = &mut draft.settings.labels.node_tags;
+            tags.insert(part.to_owned(), value.to_owned());
+            Ok(())
+        }),
+    },
+];
 
 rows! {
+    State::Accepted => {
+        "cluster_formation.registration.enabled", "rabbit.cluster_formation.perform_registration", BOOLEAN, "";
+        "cluster_formation.internal_lock_retries", "rabbit.cluster_formation.internal_lock_retries", POSITIVE, "";
+        "cluster_formation.lock_retry_limit", "rabbit.cluster_formation.lock_retry_limit", POSITIVE, "";
+        "cluster_formation.lock_retry_timeout", "rabbit.cluster_formation.lock_retry_timeout", POSITIVE, "";
+        "cluster_formation.discovery_retry_limit", "rabbit.cluster_formation.discovery_retry_limit", OR_UNLIMITED, "";
+        "cluster_formation.discovery_retry_interval", "rabbit.cluster_formation.discovery_retry_interval", POSITIVE, "";
+        "net_ticktime", "kernel.net_ticktime", POSITIVE, "60";
+        "distribution.listener.port_range.min", "kernel.inet_dist_listen_min", POSITIVE, "";
+        "distribution.listener.port_range.max", "kernel.inet_dist_listen_max", POSITIVE, "";
+        "distribution.listener.interface", "kernel.inet_dist_use_interface", TEXT, "";
+        "quorum_queue.compute_checksums", "rabbit.quorum_compute_checksums", BOOLEAN, "";
+        "quorum_queue.initial_cluster_size", "rabbit.quorum_cluster_size", POSITIVE, "3";
+        "quorum_queue.commands_soft_limit", "rabbit.quorum_commands_soft_limit", POSITIVE, "32";
+        "quorum_queue.wal_compute_checksums", "rabbit.quorum_wal_compute_checksums", BOOLEAN, "";
+        "quorum_queue.segment_compute_checksums", "rabbit.quorum_segment_compute_checksums", BOOLEAN, "";
+        "quorum_queue.max_append_entries_rpc_batch_size", "rabbit.quorum_max_append_entries_rpc_batch_size", POSITIVE, "";
+        "quorum_queue.compress_mem_tables", "rabbit.quorum_compress_mem_tables", BOOLEAN, "";
+        "quorum_queue.segment_max_size_bytes", "rabbit.quorum_segment_max_size_bytes", POSITIVE, "";
+        "quorum_queue.segment_max_entries", "rabbit.quorum_segment_max_entries", WORD, "";
+        "quorum_queue.wal_max_size_bytes", "rabbit.quorum_wal_max_size_bytes", POSITIVE, "";
+        "quorum_queue.wal_max_entries", "rabbit.quorum_wal_max_entries", POSITIVE, "";
+        "quorum_queue.wal_max_batch_size", "rabbit.quorum_wal_max_batch_size", POSITIVE, "";
+        "quorum_queue.snapshot_chunk_size", "rabbit.quorum_snapshot_chunk_size", POSITIVE, "";
+        "quorum_queue.continuous_membership_reconciliation.enabled", "rabbit.quorum_membership_reconciliation_enabled", BOOLEAN, "";
+        "quorum_queue.continuous_membership_reconciliation.auto_remove", "rabbit.quorum_membership_reconciliation_auto_remove", BOOLEAN, "";
+        "quorum_queue.continuous_membership_reconciliation.interval", "rabbit.quorum_membership_reconciliation_interval", NON_NEGATIVE, "";
+        "quorum_queue.continuous_membership_reconciliation.trigger_interval", "rabbit.quorum_membership_reconciliation_trigger_interval", NON_NEGATIVE, "";
+        "quorum_queue.continuous_membership_reconciliation.target_group_size", "rabbit.quorum_membership_reconciliation_target_group_size", NON_NEGATIVE, "";
+    }
+    State::Only(&["classic_config", "rabbit_peer_discovery_classic_config"], NO_CLUSTER) => {
+        "cluster_formation.peer_discovery_backend", "rabbit.cluster_formation.peer_discovery_backend", TEXT, "";
+    }
+    State::Only(&["disc", "disk"], NO_CLUSTER) => {
+        "cluster_formation.node_type", "rabbit.cluster_formation.node_type", &[Type::OneOf(&["disc", "disk"])], "";
+    }
+    State::Only(&["1"], NO_CLUSTER) => {
+        "cluster_formation.target_cluster_size_hint", "rabbit.cluster_formation.target_cluster_size_hint", POSITIVE, "";
+    }
+    State::Only(&["client-local", "balanced"], "all queues are on this node") => {
+        "queue_leader_locator", "rabbit.queue_leader_locator", TEXT, "";
+    }
+    State::Only(&["client-local", "min-masters", "random"], "all queues are on this node") => {
+        "queue_master_locator", "rabbit.queue_master_locator", TEXT, "";
+    }
+    State::Only(&["false"], "a node whose data directory is empty is a new one") => {
+        "prevent_startup_if_node_was_reset", "rabbit.prevent_startup_if_node_was_reset", BOOLEAN, "";
+    }
+    State::Only(&["false"], "a queue that is declared again must be the same") => {
+        "quorum_queue.property_equivalence.relaxed_checks_on_redeclaration", "rabbit.quorum_relaxed_checks_on_redeclaration", BOOLEAN, "";
+    }
     State::Accepted => {
         "metadata_store.khepri.default_timeout", "rabbit.khepri_default_timeout", INTEGER, "";
         "metadata_store.khepri.snapshot_interval", "rabbit.khepri_snapshot_interval", POSITIVE, "";
@@ -41,48 +120,9 @@ rows! {
         "raft.adaptive_failure_detector.heartbeat_interval", "aten.heartbeat_interval", POSITIVE, "100";
         "raft.adaptive_failure_detector.detection_threshold", "aten.detection_threshold", FLOAT, "0.99";
     }
-    State::Refused(NOT_YET) => {
-        "queue_master_locator", "rabbit.queue_master_locator", TEXT, "";
-        "queue_leader_locator", "rabbit.queue_leader_locator", TEXT, "";
-        "prevent_startup_if_node_was_reset", "rabbit.prevent_startup_if_node_was_reset", BOOLEAN, "";
-    }
     State::Refused(NO_CLUSTER) => {
-        "cluster_formation.peer_discovery_backend", "rabbit.cluster_formation.peer_discovery_backend", TEXT, "";
-        "cluster_formation.node_type", "rabbit.cluster_formation.node_type", &[Type::OneOf(&["disc", "disk"])], "";
-        "cluster_formation.registration.enabled", "rabbit.cluster_formation.perform_registration", BOOLEAN, "";
-        "cluster_formation.internal_lock_retries", "rabbit.cluster_formation.internal_lock_retries", POSITIVE, "";
-        "cluster_formation.lock_retry_limit", "rabbit.cluster_formation.lock_retry_limit", POSITIVE, "";
-        "cluster_formation.lock_retry_timeout", "rabbit.cluster_formation.lock_retry_timeout", POSITIVE, "";
-        "cluster_formation.discovery_retry_limit", "rabbit.cluster_formation.discovery_retry_limit", OR_UNLIMITED, "";
-        "cluster_formation.discovery_retry_interval", "rabbit.cluster_formation.discovery_retry_interval", POSITIVE, "";
-        "cluster_formation.target_cluster_size_hint", "rabbit.cluster_formation.target_cluster_size_hint", POSITIVE, "";
         "cluster_formation.classic_config.nodes.$node", "rabbit.cluster_nodes", TEXT, "{[],disc}";
         "cluster_formation.dns.hostname", "rabbit.cluster_formation.peer_discovery_dns.hostname", TEXT, "";
-        "net_ticktime", "kernel.net_ticktime", POSITIVE, "60";
-        "distribution.listener.port_range.min", "kernel.inet_dist_listen_min", POSITIVE, "";
-        "distribution.listener.port_range.max", "kernel.inet_dist_listen_max", POSITIVE, "";
-        "distribution.listener.interface", "kernel.inet_dist_use_interface", TEXT, "";
-        "quorum_queue.compute_checksums", "rabbit.quorum_compute_checksums", BOOLEAN, "";
-        "quorum_queue.property_equivalence.relaxed_checks_on_redeclaration", "rabbit.quorum_relaxed_checks_on_redeclaration", BOOLEAN, "";
-        "quorum_queue.initial_cluster_size", "rabbit.quorum_cluster_size", POSITIVE, "3";
-        "quorum_queue.commands_soft_limit", "rabbit.quorum_commands_soft_limit", POSITIVE, "32";
-        "quorum_queue.wal_compute_checksums", "rabbit.quorum_wal_compute_checksums", BOOLEAN, "";
-        "quorum_queue.segment_compute_checksums", "rabbit.quorum_segment_compute_checksums", BOOLEAN, "";
-        "quorum_queue.max_append_entries_rpc_batch_size", "rabbit.quorum_max_append_entries_rpc_batch_size", POSITIVE, "";
-        "quorum_queue.compress_mem_tables", "rabbit.quorum_compress_mem_tables", BOOLEAN, "";
-        "quorum_queue.segment_max_size_bytes", "rabbit.quorum_segment_max_size_bytes", POSITIVE, "";
-        "quorum_queue.segment_max_entries", "rabbit.quorum_segment_max_entries", WORD, "";
-        "quorum_queue.wal_max_size_bytes", "rabbit.quorum_wal_max_size_bytes", POSITIVE, "";
-        "quorum_queue.wal_max_entries", "rabbit.quorum_wal_max_entries", POSITIVE, "";
-        "quorum_queue.wal_max_batch_size", "rabbit.quorum_wal_max_batch_size", POSITIVE, "";
-        "quorum_queue.snapshot_chunk_size", "rabbit.quorum_snapshot_chunk_size", POSITIVE, "";
-        "quorum_queue.continuous_membership_reconciliation.enabled", "rabbit.quorum_membership_reconciliation_enabled", BOOLEAN, "";
-        "quorum_queue.continuous_membership_reconciliation.auto_remove", "rabbit.quorum_membership_reconciliation_auto_remove", BOOLEAN, "";
-        "quorum_queue.continuous_membership_reconciliation.interval", "rabbit.quorum_membership_reconciliation_interval", NON_NEGATIVE, "";
-        "quorum_queue.continuous_membership_reconciliation.trigger_interval", "rabbit.quorum_membership_reconciliation_trigger_interval", NON_NEGATIVE, "";
-        "quorum_queue.continuous_membership_reconciliation.target_group_size", "rabbit.quorum_membership_reconciliation_target_group_size", NON_NEGATIVE, "";
-        "cluster_tags.$tag", "rabbit.cluster_tags", TEXT, "";
-        "node_tags.$tag", "rabbit.node_tags", TEXT, "";
         "aws.prefer_imdsv2", "rabbitmq_aws.aws_prefer_imdsv2", BOOLEAN, "";
         "cluster_formation.aws.region", "rabbit.cluster_formation.peer_discovery_aws.aws_ec2_region", TEXT, "";
         "cluster_formation.aws.use_private_ip", "rabbit.cluster_formation.peer_discovery_aws.aws_use_private_ip", BOOLEAN, "";

@@ -5,6 +5,20 @@ use super::*;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
+        name: "management.load_definitions",
+        alias: None,
+        env: "rabbitmq_management.load_definitions",
+        kind: TEXT,
+        default: "none",
+        meaning: "The same as `load_definitions`, as it was called before; `none` for nothing.",
+        state: State::Honoured(|draft, _, value| {
+            if value != "none" {
+                draft.definitions_path = Some(value.into());
+            }
+            Ok(())
+        }),
+    },
+    Key {
         name: "load_definitions",
         alias: Some("definitions.local.path"),
         env: "rabbit.load_definitions",

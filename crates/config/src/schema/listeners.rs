@@ -187,6 +187,31 @@ pub(super) static KEYS: &[Key] = &[
 ];
 
 rows! {
+    State::Only(&["false"], "clients are shown by their addresses") => {
+        "reverse_dns_lookups", "rabbit.reverse_dns_lookups", BOOLEAN, "false";
+    }
+    State::Only(&["0"], "listeners open when the node is ready for clients, and not before") => {
+        "listeners.startup_delay", "rabbit.listeners_startup_delay", INTEGER, "0";
+    }
+    State::Only(&["infinity"], "connection_max is the limit of the node's connections") => {
+        "ranch_connection_max", "rabbit.ranch_connection_max", OR_INFINITY, "infinity";
+    }
+    State::Only(&["none"], "options have names of their own") => {
+        "tcp_listen_options", "rabbit.tcp_listen_options", NONE, "";
+    }
+    State::Only(&["false"], "packets to clients go through the routing table") => {
+        "tcp_listen_options.dontroute", "rabbit.tcp_listen_options.dontroute", BOOLEAN, "";
+    }
+    State::Refused("listeners are opened by the node itself") => {
+        "tcp_listen_options.fd", "rabbit.tcp_listen_options.fd", INTEGER, "";
+    }
+    State::Refused("write it as listeners.tcp.default") => {
+        "tcp_listen_options.port", "rabbit.tcp_listen_options.port", INTEGER, "";
+    }
+    State::Refused("packets have the priority that the system gives them") => {
+        "tcp_listen_options.priority", "rabbit.tcp_listen_options.priority", INTEGER, "";
+        "tcp_listen_options.tos", "rabbit.tcp_listen_options.tos", INTEGER, "";
+    }
     State::Accepted => {
         "num_acceptors.tcp", "rabbit.num_tcp_acceptors", INTEGER, "10";
         "socket_writer.gc_threshold", "rabbit.writer_gc_threshold", OFF_OR_INTEGER, "1000000000";
@@ -201,16 +226,5 @@ rows! {
         "tcp_listen_options.send_timeout_close", "rabbit.tcp_listen_options.send_timeout_close", BOOLEAN, "";
         "tcp_listen_options.linger.on", "rabbit.tcp_listen_options.linger", BOOLEAN, "{true,0}";
         "tcp_listen_options.linger.timeout", "rabbit.tcp_listen_options.linger", NON_NEGATIVE, "{true,0}";
-    }
-    State::Refused(NOT_YET) => {
-        "reverse_dns_lookups", "rabbit.reverse_dns_lookups", BOOLEAN, "false";
-        "listeners.startup_delay", "rabbit.listeners_startup_delay", INTEGER, "0";
-        "ranch_connection_max", "rabbit.ranch_connection_max", OR_INFINITY, "infinity";
-        "tcp_listen_options.dontroute", "rabbit.tcp_listen_options.dontroute", BOOLEAN, "";
-        "tcp_listen_options.fd", "rabbit.tcp_listen_options.fd", INTEGER, "";
-        "tcp_listen_options.port", "rabbit.tcp_listen_options.port", INTEGER, "";
-        "tcp_listen_options.priority", "rabbit.tcp_listen_options.priority", INTEGER, "";
-        "tcp_listen_options.tos", "rabbit.tcp_listen_options.tos", INTEGER, "";
-        "tcp_listen_options", "rabbit.tcp_listen_options", NONE, "";
     }
 }

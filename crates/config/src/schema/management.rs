@@ -294,14 +294,14 @@ pub(super) static KEYS: &[Key] = &[
 
 rows! {
     State::Accepted => {
+        "management.delegate_count", "rabbitmq_management.delegate_count", NON_NEGATIVE, "5";
+        "management.db_cache_multiplier", "rabbitmq_management.management_db_cache_multiplier", NON_NEGATIVE, "5";
+    }
+    State::Accepted => {
         "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
-        "collect_statistics", "rabbit.collect_statistics", &[Type::OneOf(&["none", "coarse", "fine"])], "fine";
-        "collect_statistics_interval", "rabbit.collect_statistics_interval", INTEGER, "5000";
     }
     State::Refused(NOT_YET) => {
-        "management.load_definitions", "rabbitmq_management.load_definitions", TEXT, "none";
         "management.http_log_dir", "rabbitmq_management.http_log_dir", TEXT, "none";
-        "management.delegate_count", "rabbitmq_management.delegate_count", NON_NEGATIVE, "5";
         "management.tcp.max_connections", "rabbitmq_management.tcp_config.max_connections", OR_INFINITY, "";
         "management.tcp.compress", "rabbitmq_management.tcp_config.cowboy_opts.compress", BOOLEAN, "";
         "management.tcp.idle_timeout", "rabbitmq_management.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
@@ -316,7 +316,6 @@ rows! {
         "management.listener.server.shutdown_timeout", "rabbitmq_management.listener.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
         "management.listener.server.max_keepalive", "rabbitmq_management.listener.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
         "management.login_session_timeout", "rabbitmq_management.login_session_timeout", NON_NEGATIVE, "";
-        "management.db_cache_multiplier", "rabbitmq_management.management_db_cache_multiplier", NON_NEGATIVE, "5";
         "management.cors.allow_origins", "rabbitmq_management.cors_allow_origins", NONE, "";
         "management.csp.policy", "rabbitmq_management.content_security_policy", TEXT, "script-src 'self'; object-src 'self'";
         "management.hsts.policy", "rabbitmq_management.strict_transport_security", TEXT, "";
@@ -328,8 +327,6 @@ rows! {
         "management.definitions.require_json_extension", "rabbitmq_management.require_definition_json_extension", BOOLEAN, "";
         "management.disable_basic_auth", "rabbitmq_management.disable_basic_auth", BOOLEAN, "";
         "management.credential_encryption_secret", "rabbitmq_management.credential_encryption_secret", SECRET, "";
-        "management.disable_stats", "rabbitmq_management.disable_management_stats", BOOLEAN, "";
-        "management.enable_queue_totals", "rabbitmq_management.enable_queue_totals", BOOLEAN, "";
         "management.oauth_enabled", "rabbitmq_management.oauth_enabled", BOOLEAN, "";
         "management.oauth_disable_basic_auth", "rabbitmq_management.oauth_disable_basic_auth", BOOLEAN, "";
         "management.oauth_provider_url", "rabbitmq_management.oauth_provider_url", TEXT, "";
@@ -353,12 +350,8 @@ rows! {
         "management.oauth_resource_servers.$name.oauth_initiated_logon_type", "rabbitmq_management.oauth_resource_servers", &[Type::OneOf(&["sp_initiated", "idp_initiated"])], "";
         "management.oauth_resource_servers.$name.oauth_authorization_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
         "management.oauth_resource_servers.$name.oauth_token_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.rates_mode", "rabbitmq_management.rates_mode", &[Type::OneOf(&["basic", "detailed", "none"])], "";
-        "management.sample_retention_policies.$section.$interval", "rabbitmq_management.sample_retention_policies", INTEGER, "";
         "management.restrictions.quorum_queue_replica_operations.disabled", "rabbitmq_management.restrictions.quorum_queue_replica_operations.disabled", BOOLEAN, "";
         "management.require_auth_for_api_reference", "rabbitmq_management.require_auth_for_api_reference", BOOLEAN, "false";
-        "management_agent.disable_metrics_collector", "rabbitmq_management_agent.disable_metrics_collector", BOOLEAN, "";
-        "management_agent.filter_aggregated_queue_metrics_pattern", "rabbitmq_management_agent.filter_aggregated_queue_metrics_pattern", TEXT, "";
         "http_dispatch.auth_backends.$num", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
         "http_dispatch.auth_backends.$num.authn", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
         "http_dispatch.auth_backends.$num.authz", "rabbitmq_web_dispatch.auth_backends", TEXT, "";

@@ -21,10 +21,12 @@ mod node;
 mod plugins;
 mod prometheus;
 mod protocols;
+mod statistics;
 mod tls;
 
 use crate::error::{Place, Problem};
 use crate::log::{LogDraft, LogLevel};
+use crate::statistics::RetentionDraft;
 use crate::{
     AuthMechanism, ContentHash, DefaultLimits, DefaultPolicy, DefinitionsSource, DiskFreeLimit,
     ListenAddress, MemoryCalculation, MemoryHighWatermark, Secret, Settings, VhostUser, size,
@@ -84,6 +86,8 @@ pub enum State {
     HonouredWhole(ApplyWhole),
     /// It is accepted and has no effect, and a line of the log says so: it tunes a runtime that is not here.
     Accepted,
+    /// It may have these values, which say what is so anyway; others are refused for this reason.
+    Only(&'static [&'static str], &'static str),
     /// It is refused for this reason: an operator must not believe that it is honoured.
     Refused(&'static str),
 }
@@ -180,6 +184,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             vec![
                 management::KEYS,
                 management::OTHERS,
+                statistics::KEYS,
                 prometheus::KEYS,
                 prometheus::OTHERS,
             ],
@@ -229,6 +234,9 @@ pub struct Draft {
     memory_absolute: Option<u64>,
     disk_relative: Option<f64>,
     disk_absolute: Option<u64>,
+    retention: RetentionDraft,
+    stats_disabled: bool,
+    collector_disabled: bool,
     definitions_https: bool,
     definitions_path: Option<PathBuf>,
     definitions_url: Option<Secret>,
@@ -345,6 +353,8 @@ impl Draft {
             listener.ip = self.prometheus_ip;
             listener.port = self.prometheus_port.unwrap_or(listener.port);
         }
+        self.retention.finish(&mut settings.statistics.retention);
+        settings.statistics.disabled = self.stats_disabled || self.collector_disabled;
         management.cors_allow_origins = self.cors_origins.into_values().collect();
         if self.loopback_users_off {
             settings.loopback_users.clear();
@@ -442,6 +452,14 @@ pub(crate) fn apply(
     let applied = match row.state {
         State::Honoured(apply) => apply(draft, &part, value),
         State::HonouredWhole(apply) => apply(draft, &split(key), value),
+        State::Only(values, reason) if !values.contains(&value) => {
+            return Err(Problem::Refused {
+                place: place.clone(),
+                key: format!("{key} = {value}"),
+                reason,
+            });
+        }
+        State::Only(..) => Ok(()),
         State::Accepted | State::Refused(_) => {
             return Ok(Some(format!("{place}: {key} has no effect here")));
         }

@@ -5,6 +5,30 @@ use super::*;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
+        name: "product.name",
+        alias: None,
+        env: "rabbit.product_name",
+        kind: TEXT,
+        default: "",
+        meaning: "Name of the product that the HTTP API and `status` show.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.labels.product_name = Some(value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "product.version",
+        alias: None,
+        env: "rabbit.product_version",
+        kind: TEXT,
+        default: "",
+        meaning: "Its version.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.labels.product_version = Some(value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
         name: "vm_memory_high_watermark.relative",
         alias: None,
         env: "rabbit.vm_memory_high_watermark",
@@ -126,9 +150,5 @@ rows! {
         "sysmon_handler.triggers.process.heap_size", "sysmon_handler.heap_word_limit", OFF_OR_SIZE, "0";
         "sysmon_handler.triggers.port", "sysmon_handler.busy_port", FLAG, "false";
         "sysmon_handler.triggers.distribution_port", "sysmon_handler.busy_dist_port", FLAG, "true";
-    }
-    State::Refused(NOT_YET) => {
-        "product.name", "rabbit.product_name", TEXT, "";
-        "product.version", "rabbit.product_version", TEXT, "";
     }
 }

@@ -244,11 +244,59 @@ pub(super) static DEAD_LETTERED: &[Metric<DeadLetterRow>] = metrics! { row: Dead
     Counter "global_messages_dead_lettered_delivery_limit_total" "Messages dropped or dead-lettered because consumers failed with them too often." => row.0.delivery_limit;
 };
 
-/// A part of the memory.
-pub(super) static MEMORY: &[Metric<Resources>] = metrics! { resources: Resources;
-    Gauge "memory_client_connection_other_bytes" "Bytes in out-buffers and half-received messages." => resources.connection_bytes;
-    Gauge "memory_classic_queue_erlang_process_bytes" "Bytes of messages that queues hold in memory." => resources.queue_bytes;
-    Gauge "memory_other_erlang_process_bytes" "All other bytes." =>
-        resources.memory_used_bytes.saturating_sub(resources.connection_bytes + resources.queue_bytes);
-    Gauge "memory_rss_bytes" "Bytes of memory in use." => resources.memory_used_bytes;
-};
+/// Names of what memory is used for, by RabbitMQ's names of the parts.
+pub(super) const MEMORY: [(&str, &str); 26] = [
+    ("code", "memory_code_module_bytes"),
+    (
+        "connection_readers",
+        "memory_client_connection_reader_bytes",
+    ),
+    (
+        "connection_writers",
+        "memory_client_connection_writer_bytes",
+    ),
+    (
+        "connection_channels",
+        "memory_client_connection_channel_bytes",
+    ),
+    ("connection_other", "memory_client_connection_other_bytes"),
+    ("queue_procs", "memory_classic_queue_erlang_process_bytes"),
+    (
+        "quorum_queue_procs",
+        "memory_quorum_queue_erlang_process_bytes",
+    ),
+    (
+        "quorum_queue_dlx_procs",
+        "memory_quorum_queue_dlx_erlang_process_bytes",
+    ),
+    ("stream_queue_procs", "memory_stream_erlang_process_bytes"),
+    (
+        "stream_queue_replica_reader_procs",
+        "memory_stream_replica_reader_erlang_process_bytes",
+    ),
+    (
+        "stream_queue_coordinator_procs",
+        "memory_stream_coordinator_erlang_process_bytes",
+    ),
+    ("plugins", "memory_plugin_bytes"),
+    ("metadata_store", "memory_modern_metadata_store_bytes"),
+    ("other_proc", "memory_other_erlang_process_bytes"),
+    ("metrics", "memory_metrics_bytes"),
+    ("mgmt_db", "memory_management_stats_db_bytes"),
+    ("mnesia", "memory_classic_metadata_store_bytes"),
+    ("quorum_ets", "memory_quorum_queue_ets_table_bytes"),
+    (
+        "metadata_store_ets",
+        "memory_modern_metadata_store_ets_table_bytes",
+    ),
+    ("other_ets", "memory_other_ets_table_bytes"),
+    ("binary", "memory_binary_heap_bytes"),
+    ("msg_index", "memory_message_index_bytes"),
+    ("atom", "memory_atom_table_bytes"),
+    ("other_system", "memory_other_system_bytes"),
+    ("allocated_unused", "memory_runtime_allocated_unused_bytes"),
+    (
+        "reserved_unallocated",
+        "memory_runtime_reserved_unallocated_bytes",
+    ),
+];

@@ -12,6 +12,7 @@ use crate::access::{self, Access};
 use crate::query::Query;
 use crate::resources::channels::channel_name;
 use crate::resources::connections::name;
+use crate::resources::memory::Breakdown;
 use crate::state::State;
 use crate::statistics::{all_queues, deliveries};
 use broker::metadata::{CLUSTER_NAME, Metadata};
@@ -31,6 +32,7 @@ use node::{
     ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, SIZE_BOUNDS,
     TIME_BOUNDS_US,
 };
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -263,7 +265,7 @@ async fn tell(state: &State, view: &View, exposition: &mut Exposition) -> Result
     let metadata = state.node.metadata();
     let resources = || state.node.resources();
     if matches!(view, View::Memory) {
-        single(exposition, view, MEMORY, resources()).await?;
+        tell_memory(state, exposition);
         return tell_identity(state, &metadata, view, exposition).await;
     }
     let node = || NodeRow {
@@ -286,6 +288,21 @@ async fn tell(state: &State, view: &View, exposition: &mut Exposition) -> Result
         single(exposition, view, ALARMS, node()).await?;
     }
     tell_identity(state, &metadata, view, exposition).await
+}
+
+/// What memory is used for.
+fn tell_memory(state: &State, exposition: &mut Exposition) {
+    let breakdown = Breakdown::now(state);
+    let parts: HashMap<_, _> = breakdown.parts().into_iter().collect();
+    let named = MEMORY.iter().map(|(part, name)| {
+        let bytes = parts.get(part).copied().unwrap_or_default();
+        (*name, *part, bytes)
+    });
+    for (name, part, bytes) in named.chain([("memory_rss_bytes", "all", breakdown.total())]) {
+        let help = format!("Bytes of memory in use: {part}.");
+        exposition.head(PREFIX, name, Kind::Gauge, &help);
+        exposition.sample((PREFIX, name), &Labels::default(), Value::Int(bytes));
+    }
 }
 
 fn churn(state: &State) -> ChurnRow {

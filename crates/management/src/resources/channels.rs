@@ -5,7 +5,8 @@ use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::resources::connections;
-use crate::statistics::{Details, Subject, channel_stats, nothing};
+use crate::resources::neighbours;
+use crate::statistics::{Details, Subject, channel_stats};
 use node::{ChannelDetails, ConnectionFigures, ConnectionState};
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ pub(crate) async fn of_connection(call: Call) -> Outcome {
 
 fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
     let node = call.state.node_name();
-    let details = Details::new(&call.query)?;
+    let details = Details::new(call)?;
     Listing::new(&call.query)?.list(
         sources(connections),
         |source| &source.name,
@@ -130,7 +131,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
         .ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();
     let mut item = item(&call, &source, &node);
-    let details = Details::new(&call.query)?;
+    let details = Details::new(&call)?;
     let series = call.state.statistics.look_at(source.subject());
     let stats = channel_stats(&source.channel, &details, series.as_ref());
     if !stats.is_empty() {
@@ -140,9 +141,13 @@ pub(crate) async fn one(call: Call) -> Outcome {
         super::consumers::of_channel(&call, &source.connection, source.channel.number).await;
     item.append(object! {
         "consumer_details" => consumers,
-        "deliveries" => nothing(),
-        "publishes" => nothing(),
     });
+    item.append(neighbours::of_channel(
+        &call,
+        &source.connection,
+        &source.channel,
+        &details,
+    ));
     let shown: Json = Columns::new(&call.query).apply(item);
     Ok(shown.into())
 }

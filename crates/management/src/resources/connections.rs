@@ -70,7 +70,7 @@ pub(crate) async fn of_vhost(call: Call) -> Outcome {
 }
 
 fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
-    let details = Details::new(&call.query)?;
+    let details = Details::new(call)?;
     let named: Vec<_> = connections
         .into_iter()
         .map(|connection| (name(&connection.details), connection))
@@ -195,7 +195,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
         close(&call, connection.details.id).await;
         return Ok(Answer::NoContent);
     }
-    let details = Details::new(&call.query)?;
+    let details = Details::new(&call)?;
     let item = item(&call, &connection, &details);
     Ok(Columns::new(&call.query).apply(item).into())
 }

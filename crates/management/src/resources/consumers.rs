@@ -11,6 +11,11 @@ use node::{ConnectionFigures, ConsumerFigures};
 use std::collections::HashMap;
 
 pub(crate) async fn list(call: Call) -> Outcome {
+    if call.without_stats() {
+        return Err(ApiError::bad(
+            "Stats in management UI are disabled on this node",
+        ));
+    }
     let user = call.user();
     let vhosts: Vec<_> = match call.parameters.first() {
         None if access::is_monitor(user) => call.metadata.vhosts().collect(),

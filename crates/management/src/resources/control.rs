@@ -88,6 +88,7 @@ fn typed(value: &Value) -> Json {
 pub(crate) async fn status(call: Call) -> Outcome {
     let node = &call.state.node;
     let settings = node.settings();
+    let labels = &settings.labels;
     let resources = node.resources();
     let process = ProcessFigures::now();
     let connections = node.connections().await.len();
@@ -104,8 +105,8 @@ pub(crate) async fn status(call: Call) -> Outcome {
         "uptime" => node.uptime().as_secs(),
         "is_under_maintenance" => node.is_draining(),
         "rabbitmq_version" => node::RABBITMQ_VERSION,
-        "product_name" => "WarrenMQ",
-        "product_version" => env!("CARGO_PKG_VERSION"),
+        "product_name" => labels.product_name.clone().unwrap_or_else(|| "WarrenMQ".to_owned()),
+        "product_version" => labels.product_version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         "erlang_version" => concat!("none: WarrenMQ ", env!("CARGO_PKG_VERSION")),
         "crypto_lib_version" => "",
         "processes" => object! { "used" => process.threads, "limit" => process.threads_max },
@@ -122,8 +123,12 @@ pub(crate) async fn status(call: Call) -> Outcome {
             .collect::<Vec<String>>(),
         "log_files" => nodes::log_files(&call),
         "alarms" => alarms(&call),
-        "tags" => Json::List(Vec::new()),
-        "memory" => nodes::breakdown(&call),
+        "tags" => labels
+            .node_tags
+            .iter()
+            .map(|(tag, value)| format!("{tag}: {value}"))
+            .collect::<Vec<String>>(),
+        "memory" => super::memory::breakdown(&call),
         "vm_memory_calculation_strategy" => settings.memory_calculation.as_str(),
         "vm_memory_high_watermark_setting" => setting,
         "vm_memory_high_watermark_limit" => resources.memory_limit_bytes,

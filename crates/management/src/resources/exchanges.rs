@@ -5,7 +5,8 @@ use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Subject, exchange_stats, nothing};
+use crate::resources::neighbours;
+use crate::statistics::{Details, Subject, exchange_stats};
 use base::Name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -31,7 +32,8 @@ pub(crate) async fn list(call: Call) -> Outcome {
         exchanges.extend(own.map(|exchange| (Arc::clone(vhost), Arc::clone(exchange))));
         exchanges[start..].sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     }
-    let details = Details::new(&call.query)?;
+    let details = Details::new(&call)?;
+    let without_stats = call.without_stats();
     let traffic = call.state.node.exchange_traffic();
     listing.list(
         exchanges,
@@ -39,7 +41,7 @@ pub(crate) async fn list(call: Call) -> Outcome {
         |(vhost, exchange)| {
             let mut item = item(&call, vhost, exchange);
             let key = (vhost.name.clone(), exchange.name.clone());
-            if let Some(counts) = traffic.get(&key) {
+            if let Some(counts) = traffic.get(&key).filter(|_| !without_stats) {
                 let series = call
                     .state
                     .statistics
@@ -98,7 +100,10 @@ pub(crate) async fn one(call: Call) -> Outcome {
         _ => {
             let (vhost, exchange) = (call.vhost()?, expect_exchange(&call)?);
             let mut item = item(&call, vhost, exchange);
-            let details = Details::new(&call.query)?;
+            if call.without_stats() {
+                return Ok(Columns::new(&call.query).apply(item).into());
+            }
+            let details = Details::new(&call)?;
             let key = (vhost.name.clone(), exchange.name.clone());
             if let Some(counts) = call.state.node.exchange_traffic().get(&key) {
                 let series = call
@@ -108,7 +113,9 @@ pub(crate) async fn one(call: Call) -> Outcome {
                 let stats = exchange_stats(counts, &details, series.as_ref());
                 item.push("message_stats", stats);
             }
-            item.append(object! { "incoming" => nothing(), "outgoing" => nothing() });
+            item.append(
+                neighbours::of_exchange(&call, &vhost.name, &exchange.name, &details).await,
+            );
             Ok(Columns::new(&call.query).apply(item).into())
         }
     }

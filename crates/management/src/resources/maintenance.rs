@@ -145,7 +145,7 @@ pub(crate) async fn log(call: Call) -> Outcome {
 
 fn log_file(call: &Call) -> Option<PathBuf> {
     let common = call.state.node.settings().log.file.clone();
-    common.or_else(|| Some(node::log_control()?.files().first()?.to_path_buf()))
+    common.or_else(|| node::log_control()?.files().into_iter().next())
 }
 
 fn read_from(path: &Path, from: &Place) -> io::Result<(Vec<u8>, Place)> {
@@ -185,8 +185,11 @@ fn read_tail(path: &Path, lines: usize) -> io::Result<(Vec<u8>, Place)> {
     Ok((bytes, next))
 }
 
+/// Applications with their settings, each a name and a term.
+type Applications = Vec<(String, Vec<(String, String)>)>;
+
 /// The configuration in Erlang's terms; what was changed while the node runs is as it is now.
-pub(crate) async fn environment(call: Call) -> Outcome {
+fn applications(call: &Call) -> Applications {
     let watermarks = call.state.node.watermarks();
     let memory = match watermarks.memory {
         MemoryHighWatermark::Relative(share) => format!("{share:?}"),
@@ -196,25 +199,54 @@ pub(crate) async fn environment(call: Call) -> Outcome {
         DiskFreeLimit::Relative(share) => format!("{{mem_relative,{share:?}}}"),
         DiskFreeLimit::Absolute(bytes) => bytes.to_string(),
     };
-    let settings = call.state.node.settings();
-    let applications = settings
-        .environment
-        .applications()
+    let environment = &call.state.node.settings().environment;
+    let applications = environment.applications().map(|(application, values)| {
+        let values = values.into_iter().map(|(key, value)| {
+            let value = match (application, key) {
+                ("rabbit", "vm_memory_high_watermark") => memory.clone(),
+                ("rabbit", "disk_free_limit") => disk.clone(),
+                _ => value,
+            };
+            (key.to_owned(), value)
+        });
+        (application.to_owned(), values.collect())
+    });
+    applications.collect()
+}
+
+pub(crate) async fn environment(call: Call) -> Outcome {
+    let items = applications(&call)
+        .into_iter()
         .map(|(application, values)| {
-            let values = values.into_iter().map(|(key, value)| {
-                let value = match (application, key) {
-                    ("rabbit", "vm_memory_high_watermark") => memory.clone(),
-                    ("rabbit", "disk_free_limit") => disk.clone(),
-                    _ => value,
-                };
-                object! { "key" => key.to_owned(), "value" => value }
-            });
+            let values = values
+                .into_iter()
+                .map(|(key, value)| object! { "key" => key, "value" => value });
             object! {
-                "application" => application.to_owned(),
+                "application" => application,
                 "settings" => values.collect::<Vec<Object>>(),
             }
         });
-    Ok(Json::from(applications.collect::<Vec<Object>>()).into())
+    Ok(Json::from(items.collect::<Vec<Object>>()).into())
+}
+
+pub(crate) async fn effective_configuration(call: Call) -> Outcome {
+    Ok(Answer::Text(term_of(&applications(&call))))
+}
+
+/// All of it as one term, a setting on each line.
+fn term_of(applications: &Applications) -> String {
+    let application = |(name, settings): &(String, Vec<(String, String)>)| {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| format!("{{{key},{value}}}"))
+            .collect();
+        if settings.is_empty() {
+            return format!("{{{name},[]}}");
+        }
+        format!("{{{name},\n     [{}]}}", settings.join(",\n      "))
+    };
+    let all: Vec<_> = applications.iter().map(application).collect();
+    format!("[{}]\n", all.join(",\n "))
 }
 
 /// Arguments and variables of the process, whose secrets are hidden, and where it tells of events.
@@ -289,6 +321,17 @@ pub(crate) async fn certificates(call: Call) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configuration_is_one_term() {
+        let text = |text: &str| text.to_owned();
+        let settings = vec![(text("heartbeat"), text("60")), (text("a"), text("[]"))];
+        let applications = vec![(text("rabbit"), settings), (text("x"), Vec::new())];
+        assert_eq!(
+            term_of(&applications),
+            "[{rabbit,\n     [{heartbeat,60},\n      {a,[]}]},\n {x,[]}]\n"
+        );
+    }
 
     #[test]
     fn the_end_of_a_file_is_read_and_what_follows() {

@@ -12,6 +12,8 @@ pub(crate) mod features;
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod maintenance;
+pub(crate) mod memory;
+pub(crate) mod neighbours;
 pub(crate) mod nodes;
 pub(crate) mod overview;
 pub(crate) mod parameters;
@@ -19,6 +21,7 @@ pub(crate) mod permissions;
 pub(crate) mod plugins;
 pub(crate) mod policies;
 pub(crate) mod queues;
+pub(crate) mod top;
 pub(crate) mod users;
 pub(crate) mod vhosts;
 

@@ -63,17 +63,37 @@ pub(crate) fn expect_member(call: &Call, name: &str) -> Result<(), ApiError> {
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
-    let item = item(&call, &Details::new(&call.query)?).await;
+    let details = Details::new(&call)?;
+    let item = if call.without_stats() {
+        brief_item(&call)
+    } else {
+        item(&call, &details).await
+    };
     Listing::new(&call.query)?.list(vec![item], |_| "", Clone::clone)
 }
 
 pub(crate) async fn one(call: Call) -> Outcome {
     expect_node(&call)?;
-    let mut item = item(&call, &Details::new(&call.query)?).await;
+    let details = Details::new(&call)?;
+    let mut item = if call.without_stats() {
+        brief_item(&call)
+    } else {
+        item(&call, &details).await
+    };
     if call.query.is_true("memory") {
-        item.push("memory", breakdown(&call));
+        item.push("memory", super::memory::breakdown(&call));
     }
     Ok(Columns::new(&call.query).apply(item).into())
+}
+
+/// A node without any figures.
+fn brief_item(call: &Call) -> Object {
+    object! {
+        "name" => call.state.node_name(),
+        "type" => "disc",
+        "running" => true,
+        "being_drained" => call.state.node.is_draining(),
+    }
 }
 
 async fn item(call: &Call, details: &Details) -> Object {
@@ -93,7 +113,7 @@ async fn item(call: &Call, details: &Details) -> Object {
         "disk_free_limit" => resources.disk_free_limit_bytes,
         "disk_free_alarm" => resources.disk_alarm,
         "proc_total" => process.threads_max,
-        "rates_mode" => "basic",
+        "rates_mode" => settings.statistics.rates.as_str(),
         "uptime" => node.uptime().as_millis(),
         "run_queue" => 0_u64,
         "processors" => std::thread::available_parallelism().map_or(1, usize::from),
@@ -210,59 +230,4 @@ fn applications() -> Vec<Object> {
         application("rabbit", "RabbitMQ"),
         application("rabbitmq_management", "RabbitMQ Management Console"),
     ]
-}
-
-/// What memory is used for, under the names that clients know.
-pub(crate) fn breakdown(call: &Call) -> Object {
-    let resources = call.state.node.resources();
-    let used = resources.memory_used_bytes;
-    let other = used.saturating_sub(resources.connection_bytes + resources.queue_bytes);
-    object! {
-        "connection_readers" => 0_u64,
-        "connection_writers" => 0_u64,
-        "connection_channels" => 0_u64,
-        "connection_other" => resources.connection_bytes,
-        "queue_procs" => resources.queue_bytes,
-        "quorum_queue_procs" => 0_u64,
-        "quorum_queue_dlx_procs" => 0_u64,
-        "stream_queue_procs" => 0_u64,
-        "stream_queue_replica_reader_procs" => 0_u64,
-        "stream_queue_coordinator_procs" => 0_u64,
-        "plugins" => 0_u64,
-        "metadata_store" => 0_u64,
-        "other_proc" => other,
-        "metrics" => 0_u64,
-        "mgmt_db" => 0_u64,
-        "mnesia" => 0_u64,
-        "quorum_ets" => 0_u64,
-        "metadata_store_ets" => 0_u64,
-        "other_ets" => 0_u64,
-        "binary" => 0_u64,
-        "msg_index" => 0_u64,
-        "code" => 0_u64,
-        "atom" => 0_u64,
-        "other_system" => 0_u64,
-        "allocated_unused" => 0_u64,
-        "reserved_unallocated" => 0_u64,
-        "strategy" => "rss",
-        "total" => object! { "erlang" => used, "rss" => used, "allocated" => used },
-    }
-}
-
-pub(crate) async fn memory(call: Call) -> Outcome {
-    expect_node(&call)?;
-    Ok(object! { "memory" => breakdown(&call) }.into())
-}
-
-pub(crate) async fn memory_relative(call: Call) -> Outcome {
-    expect_node(&call)?;
-    let used = call.state.node.resources().memory_used_bytes.max(1);
-    let mut shares = object! { "total" => 100_u64 };
-    for (key, value) in breakdown(&call).iter() {
-        if let Json::Int(bytes) = value {
-            let share = (u128::from(bytes.unsigned_abs()) * 100).div_ceil(u128::from(used));
-            shares.push(key.clone(), share);
-        }
-    }
-    Ok(object! { "memory" => shares }.into())
 }

@@ -10,7 +10,8 @@ use broker::command::MetadataCommand;
 use broker::exchange::ExchangeType;
 use hyper::Method;
 use node::RABBITMQ_VERSION;
-use std::collections::HashSet;
+use node::config::RetentionTier;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 /// The global parameter that holds the cluster's name.
@@ -87,10 +88,20 @@ pub(crate) fn exchange_types() -> Vec<Object> {
         .collect()
 }
 
-/// The global parameter of that name.
+/// The global parameter of that name, else what the configuration says.
 fn cluster_tags(call: &Call) -> Json {
-    let tags = call.metadata.global_parameter(CLUSTER_TAGS);
-    tags.map_or_else(|| Object::default().into(), Json::from)
+    let settings = call.state.node.settings();
+    let set = call.metadata.global_parameter(CLUSTER_TAGS);
+    set.map_or_else(|| tags(&settings.labels.cluster_tags).into(), Json::from)
+}
+
+/// Tags as an object.
+fn tags(tags: &BTreeMap<String, String>) -> Object {
+    let mut item = Object::default();
+    for (tag, value) in tags {
+        item.push(tag.clone(), value.clone());
+    }
+    item
 }
 
 /// The cluster's name: what was set, else what the configuration says.
@@ -106,33 +117,40 @@ pub(crate) fn cluster_name_of(call: &Call) -> String {
 }
 
 pub(crate) async fn overview(call: Call) -> Outcome {
-    let details = Details::new(&call.query)?;
+    let details = Details::new(&call)?;
     let node = call.state.node_name();
+    let labels = &call.state.node.settings().labels;
+    let statistics = &call.state.node.settings().statistics;
+    let without_stats = call.without_stats();
     let mut item = object! {
         "management_version" => RABBITMQ_VERSION,
-        "rates_mode" => "basic",
+        "rates_mode" => statistics.rates.as_str(),
         "sample_retention_policies" => object! {
-            "global" => vec![600_u64, 3_600, 28_800, 86_400],
-            "basic" => vec![600_u64],
-            "detailed" => vec![600_u64],
+            "global" => ages(&statistics.retention.global),
+            "basic" => ages(&statistics.retention.basic),
+            "detailed" => ages(&statistics.retention.detailed),
         },
         "exchange_types" => exchange_types(),
-        "product_version" => RABBITMQ_VERSION,
-        "product_name" => "RabbitMQ",
+        "product_version" => labels.product_version.clone().unwrap_or_else(|| RABBITMQ_VERSION.to_owned()),
+        "product_name" => labels.product_name.clone().unwrap_or_else(|| "RabbitMQ".to_owned()),
         "rabbitmq_version" => RABBITMQ_VERSION,
         "cluster_name" => cluster_name_of(&call),
         "cluster_tags" => cluster_tags(&call),
-        "node_tags" => Object::default(),
+        "node_tags" => tags(&labels.node_tags),
         "erlang_version" => "",
         "erlang_full_version" => concat!("WarrenMQ ", env!("CARGO_PKG_VERSION")),
         "crypto_lib_version" => "",
-        "disable_stats" => false,
+        "disable_stats" => without_stats,
         "default_queue_type" => "classic",
         "is_op_policy_updating_enabled" =>
             !call.state.settings().operator_policy_changes_disabled,
-        "enable_queue_totals" => false,
+        "enable_queue_totals" => call.with_queue_totals(),
         "require_definition_json_extension" => false,
     };
+    if without_stats {
+        item.append(brief_totals(&call));
+        return Ok(Columns::new(&call.query).apply(item).into());
+    }
     let queues = all_queues(&call.state).await;
     let connections = super::connections::visible(&call).await;
     let visible: HashSet<_> = super::queues::visible(&call)
@@ -189,6 +207,39 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         "contexts" => contexts(&call),
     });
     Ok(Columns::new(&call.query).apply(item).into())
+}
+
+/// The ages in seconds for which samples are kept, in the words of the web UI: ages that are nearly one of these count as that one.
+fn ages(policy: &[RetentionTier]) -> Vec<u64> {
+    const KNOWN: [(u64, std::ops::RangeInclusive<u64>); 5] = [
+        (60, 0..=66),
+        (600, 540..=660),
+        (3_600, 3_240..=3_960),
+        (28_800, 25_920..=31_681),
+        (86_400, 77_760..=95_041),
+    ];
+    let known = |age: u64| KNOWN.iter().find(|(_, ages)| ages.contains(&age));
+    let ages = policy
+        .iter()
+        .filter_map(|tier| known(tier.age_s).map(|(age, _)| *age));
+    ages.collect()
+}
+
+/// What is shown where figures are not.
+fn brief_totals(call: &Call) -> Object {
+    let is_monitor = access::is_monitor(call.user());
+    let vhosts = call.metadata.vhosts();
+    let seen: Vec<_> = vhosts
+        .filter(|vhost| is_monitor || access::may_enter(call.user(), &vhost.name))
+        .collect();
+    let mut totals = object! {
+        "queues" => seen.iter().map(|vhost| vhost.queue_count()).sum::<usize>(),
+        "exchanges" => seen.iter().map(|vhost| vhost.exchange_count()).sum::<usize>(),
+    };
+    if is_monitor {
+        totals.push("connections", call.state.node.connection_count());
+    }
+    object! { "node" => call.state.node_name(), "object_totals" => totals }
 }
 
 pub(crate) async fn cluster_name(call: Call) -> Outcome {

@@ -19,14 +19,18 @@ pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
 /// The plugin whose work the listeners of the metrics are.
 pub(crate) const PROMETHEUS: &str = "rabbitmq_prometheus";
 
+/// The plugin that shows what keeps the node busy.
+pub(crate) const TOP: &str = "rabbitmq_top";
+
 /// Plugins whose work is always done.
-const BUILT_IN: [&str; 6] = [
+const BUILT_IN: [&str; 7] = [
     "rabbitmq_auth_mechanism_ssl",
     "rabbitmq_consistent_hash_exchange",
     "rabbitmq_event_exchange",
     "rabbitmq_jms_topic_exchange",
     "rabbitmq_random_exchange",
     "rabbitmq_recent_history_exchange",
+    TOP,
 ];
 
 /// Plugins that run while the API listens.

@@ -6,7 +6,7 @@ use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Subject, Totals, nothing};
+use crate::statistics::{Details, Subject, Totals};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -66,7 +66,7 @@ pub(crate) async fn detailed(call: Call) -> Outcome {
 
 async fn list_of(call: &Call, depth: Depth) -> Outcome {
     let listing = Listing::new(&call.query)?;
-    let details = Details::new(&call.query)?;
+    let details = Details::new(call)?;
     let mut records: Vec<Arc<QueueRecord>> = Vec::new();
     for vhost in call.vhosts()? {
         let start = records.len();
@@ -74,8 +74,8 @@ async fn list_of(call: &Call, depth: Depth) -> Outcome {
         records[start..].sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
     let cut = listing.cut(listing.filter(records, |record| &record.name))?;
-    let without_stats = call.query.is_true("disable_stats");
-    let with_totals = call.query.is_true("enable_queue_totals");
+    let without_stats = call.without_stats();
+    let with_totals = call.with_queue_totals();
     let mut figures = if without_stats && !with_totals {
         HashMap::new()
     } else {
@@ -337,7 +337,7 @@ pub(crate) fn expect_queue(call: &Call) -> Result<&Arc<QueueRecord>, ApiError> {
 
 async fn show(call: &Call) -> Outcome {
     let record = Arc::clone(expect_queue(call)?);
-    let details = Details::new(&call.query)?;
+    let details = Details::new(call)?;
     let records = [Arc::clone(&record)];
     let mut figures = figures(call, &records).await;
     let connections = super::connections::by_id(call).await;
@@ -359,7 +359,12 @@ async fn show(call: &Call) -> Outcome {
     };
     let mut item = object! { "consumer_details" => consumers };
     item.append(shown.item(&source));
-    item.append(object! { "deliveries" => nothing(), "incoming" => nothing() });
+    item.append(super::neighbours::of_queue(
+        call,
+        &source.record,
+        &connections,
+        &details,
+    ));
     Ok(Columns::new(&call.query).apply(item).into())
 }
 

@@ -27,13 +27,13 @@ pub(crate) async fn list(call: Call) -> Outcome {
     };
     vhosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let cut = listing.cut(listing.filter(vhosts, |vhost| &vhost.name))?;
-    let totals = if call.query.is_true("disable_stats") {
+    let totals = if call.without_stats() {
         HashMap::new()
     } else {
         totals(&call, &cut.sources).await
     };
     let node = call.state.node_name();
-    let details = Details::new(&call.query)?;
+    let details = Details::new(&call)?;
     listing.show(cut, |vhost| {
         let mut item = item(vhost, &node);
         if let Some(totals) = totals.get(&vhost.name) {
@@ -120,8 +120,11 @@ pub(crate) async fn one(call: Call) -> Outcome {
         }
         _ => {
             let vhost = call.vhost()?;
-            let details = Details::new(&call.query)?;
+            let details = Details::new(&call)?;
             let mut item = item(vhost, &call.state.node_name());
+            if call.without_stats() {
+                return Ok(Columns::new(&call.query).apply(item).into());
+            }
             if let Some(totals) = totals(&call, std::slice::from_ref(vhost)).await.get(&name) {
                 item.append(totals.item(&details));
             }

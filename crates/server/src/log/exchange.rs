@@ -68,11 +68,15 @@ impl Lines {
 /// Where a publisher is while no broker runs.
 pub(crate) type Slot = Arc<Mutex<Option<Publisher>>>;
 
-/// Starts the thread of the publisher in the slot; it is there again when the thread has ended. `None` without a publisher.
+/// Starts the thread of the publisher in the slot; it is there again when the thread has ended. `None` where the log does not go to
+/// the exchange.
 ///
 /// # Errors
 /// The operating system refuses the thread.
 pub(crate) fn start(slot: &Slot, handle: Handle) -> io::Result<Option<Box<dyn Service>>> {
+    if handle.settings().log.exchange.is_none() {
+        return Ok(None);
+    }
     let Some(lines) = slot.lock().as_ref().map(|own| own.lines.clone()) else {
         return Ok(None);
     };

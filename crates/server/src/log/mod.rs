@@ -17,7 +17,7 @@ use feed::{Entry, Feed};
 use file::{LogFile, Target};
 use journald::Journald;
 use line::Line;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ const DEFAULT: &str = "default";
 /// What is running after [`start`].
 pub(crate) struct Started {
     /// Publishes lines to the exchange, as soon as there is a node.
-    pub(crate) publisher: Option<Publisher>,
+    pub(crate) publisher: Publisher,
     /// Opens files again and changes levels.
     pub(crate) control: Control,
 }
@@ -46,45 +46,15 @@ pub(crate) struct Started {
 /// # Errors
 /// A file cannot be opened, or a thread cannot be started.
 pub(crate) fn start(settings: &LogSettings) -> io::Result<Started> {
-    let log = Arc::new(Log::new(settings)?);
     let (lines, publisher) = exchange::channel();
-    let mut outputs = Outputs {
-        log: Arc::clone(&log),
-        console: None,
-        file: settings.file_output.format.clone(),
-        exchange: None,
-        syslog: None,
-        journald: None,
+    let outputs = Outputs::new(settings, &lines)?;
+    let control = Control {
+        outputs: Arc::new(RwLock::new(outputs)),
+        lines,
     };
-    if settings.console.is_on {
-        let to_stdout = settings.console.to_stdout;
-        let is_terminal = match to_stdout {
-            true => io::stdout().is_terminal(),
-            false => io::stderr().is_terminal(),
-        };
-        outputs.console = Some(Console {
-            format: settings.console.output.format.clone(),
-            colors: (settings.console.colors.unwrap_or(is_terminal))
-                .then(|| settings.console.escapes.clone()),
-            to_stdout,
-        });
-    }
-    if let Some(exchange) = &settings.exchange {
-        outputs.exchange = Some((lines, exchange.format.clone()));
-    }
-    if let Some(syslog) = &settings.syslog {
-        let feed = Feed::start("syslog", Syslog::new(syslog)?)?;
-        outputs.syslog = Some((feed, syslog.output.format.clone()));
-    }
-    if let Some(journald) = &settings.journald {
-        let feed = Feed::start("journald", Journald::open(Path::new(journald::SOCKET))?)?;
-        outputs.journald = Some((feed, journald.fields.clone()));
-    }
-    tracing_subscriber::registry().with(outputs).init();
-    Ok(Started {
-        publisher: settings.exchange.is_some().then_some(publisher),
-        control: Control { log },
-    })
+    let layer = Logging(Arc::clone(&control.outputs));
+    tracing_subscriber::registry().with(layer).init();
+    Ok(Started { publisher, control })
 }
 
 /// Levels and files, which can change while the log is in use.
@@ -177,6 +147,24 @@ impl Log {
         })
     }
 
+    fn set_level(&self, category: Option<&str>, level: LogLevel) -> bool {
+        let names = CATEGORIES.iter().chain([&DEFAULT]);
+        let mut found = false;
+        let outputs = self.levels.iter().zip(&self.has_output);
+        for (name, (levels, has_output)) in names.zip(outputs) {
+            if category.is_some_and(|category| category != *name) {
+                continue;
+            }
+            found = true;
+            for (output, exists) in levels.iter().zip(has_output) {
+                if *exists {
+                    output.store(rank(level), Ordering::Relaxed);
+                }
+            }
+        }
+        found
+    }
+
     fn wants(&self, category: usize, output: usize, level: Level) -> bool {
         rank_of(level) <= self.levels[category][output].load(Ordering::Relaxed)
     }
@@ -217,9 +205,9 @@ struct Console {
     to_stdout: bool,
 }
 
-/// The layer that gives lines to outputs.
+/// Where lines go, and which; the settings may say something else later.
 struct Outputs {
-    log: Arc<Log>,
+    log: Log,
     console: Option<Console>,
     file: LogFormat,
     exchange: Option<(Lines, LogFormat)>,
@@ -227,9 +215,12 @@ struct Outputs {
     journald: Option<(Feed, Vec<(String, JournalValue)>)>,
 }
 
-impl<S: Subscriber> Layer<S> for Outputs {
+/// The layer that gives lines to outputs.
+struct Logging(Arc<RwLock<Outputs>>);
+
+impl<S: Subscriber> Layer<S> for Logging {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.wants(metadata) {
+        if self.0.read().wants(metadata) {
             Interest::always()
         } else {
             Interest::never()
@@ -237,10 +228,52 @@ impl<S: Subscriber> Layer<S> for Outputs {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
-        self.wants(metadata)
+        self.0.read().wants(metadata)
     }
 
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        self.0.read().write(event);
+    }
+}
+
+impl Outputs {
+    fn new(settings: &LogSettings, lines: &Lines) -> io::Result<Self> {
+        let mut outputs = Self {
+            log: Log::new(settings)?,
+            console: None,
+            file: settings.file_output.format.clone(),
+            exchange: None,
+            syslog: None,
+            journald: None,
+        };
+        if settings.console.is_on {
+            let to_stdout = settings.console.to_stdout;
+            let is_terminal = match to_stdout {
+                true => io::stdout().is_terminal(),
+                false => io::stderr().is_terminal(),
+            };
+            outputs.console = Some(Console {
+                format: settings.console.output.format.clone(),
+                colors: (settings.console.colors.unwrap_or(is_terminal))
+                    .then(|| settings.console.escapes.clone()),
+                to_stdout,
+            });
+        }
+        if let Some(exchange) = &settings.exchange {
+            outputs.exchange = Some((lines.clone(), exchange.format.clone()));
+        }
+        if let Some(syslog) = &settings.syslog {
+            let feed = Feed::start("syslog", Syslog::new(syslog)?)?;
+            outputs.syslog = Some((feed, syslog.output.format.clone()));
+        }
+        if let Some(journald) = &settings.journald {
+            let feed = Feed::start("journald", Journald::open(Path::new(journald::SOCKET))?)?;
+            outputs.journald = Some((feed, journald.fields.clone()));
+        }
+        Ok(outputs)
+    }
+
+    fn write(&self, event: &Event<'_>) {
         let metadata = event.metadata();
         let level = *metadata.level();
         let category = category_of(metadata);
@@ -297,9 +330,7 @@ impl<S: Subscriber> Layer<S> for Outputs {
             });
         }
     }
-}
 
-impl Outputs {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         let category = category_of(metadata);
         (0..OUTPUTS).any(|output| self.log.wants(category, output, *metadata.level()))
@@ -309,10 +340,24 @@ impl Outputs {
 /// What can be done to the log while it is in use.
 #[derive(Clone)]
 pub(crate) struct Control {
-    log: Arc<Log>,
+    outputs: Arc<RwLock<Outputs>>,
+    lines: Lines,
 }
 
 impl Control {
+    /// Follows other settings from now on. What was set by command is forgotten.
+    ///
+    /// # Errors
+    /// As [`start`]; then everything stays as it is.
+    pub(crate) fn follow(&self, settings: &LogSettings) -> io::Result<()> {
+        // Threads that log wait only while the one takes the place of the other.
+        let outputs = Outputs::new(settings, &self.lines)?;
+        let before = std::mem::replace(&mut *self.outputs.write(), outputs);
+        drop(before);
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    }
+
     /// Opens all files again, after somebody has moved them.
     pub(crate) fn reopen(&self) {
         self.change(LogFile::reopen);
@@ -320,14 +365,13 @@ impl Control {
 
     /// Whether there is a file at all.
     pub(crate) fn has_files(&self) -> bool {
-        !self.log.files.is_empty()
+        !self.outputs.read().log.files.is_empty()
     }
 
     fn change(&self, change: impl Fn(&mut LogFile)) {
-        self.log
-            .files
-            .values()
-            .for_each(|file| change(&mut file.lock()));
+        let outputs = self.outputs.read();
+        let files = outputs.log.files.values();
+        files.for_each(|file| change(&mut file.lock()));
     }
 }
 
@@ -336,25 +380,12 @@ impl node::LogControl for Control {
         self.change(LogFile::rotate);
     }
 
-    fn files(&self) -> Vec<&Path> {
-        self.log.files.keys().map(PathBuf::as_path).collect()
+    fn files(&self) -> Vec<PathBuf> {
+        self.outputs.read().log.files.keys().cloned().collect()
     }
 
     fn set_level(&self, category: Option<&str>, level: LogLevel) -> bool {
-        let names: Vec<_> = CATEGORIES.iter().chain([&DEFAULT]).collect();
-        let mut found = false;
-        let outputs = self.log.levels.iter().zip(&self.log.has_output);
-        for (name, (levels, has_output)) in names.into_iter().zip(outputs) {
-            if category.is_some_and(|category| category != *name) {
-                continue;
-            }
-            found = true;
-            for (output, exists) in levels.iter().zip(has_output) {
-                if *exists {
-                    output.store(rank(level), Ordering::Relaxed);
-                }
-            }
-        }
+        let found = self.outputs.read().log.set_level(category, level);
         tracing::callsite::rebuild_interest_cache();
         found
     }
@@ -394,23 +425,20 @@ mod tests {
 
     #[test]
     fn levels_change_while_the_log_is_in_use() {
-        use node::LogControl;
-        let control = Control {
-            log: Arc::new(log(&LogSettings::default())),
-        };
-        assert!(control.set_level(Some("queue"), LogLevel::Debug));
-        assert!(!control.set_level(Some("nonsense"), LogLevel::Debug));
+        let log = log(&LogSettings::default());
+        assert!(log.set_level(Some("queue"), LogLevel::Debug));
+        assert!(!log.set_level(Some("nonsense"), LogLevel::Debug));
         let queue = CATEGORIES.iter().position(|name| *name == "queue").unwrap();
-        assert!(control.log.wants(queue, CONSOLE, Level::DEBUG));
-        assert!(!control.log.wants(0, CONSOLE, Level::DEBUG));
-        assert!(!control.log.wants(queue, SYSLOG, Level::ERROR));
-        assert!(control.set_level(None, LogLevel::Error));
-        assert!(!control.log.wants(queue, CONSOLE, Level::INFO));
-        assert!(control.set_level(None, LogLevel::None));
-        assert!(!control.log.wants(queue, CONSOLE, Level::ERROR));
-        assert!(control.set_level(None, LogLevel::Info));
-        assert!(control.log.wants(queue, CONSOLE, Level::INFO));
-        assert!(!control.log.wants(queue, FILE, Level::ERROR));
+        assert!(log.wants(queue, CONSOLE, Level::DEBUG));
+        assert!(!log.wants(0, CONSOLE, Level::DEBUG));
+        assert!(!log.wants(queue, SYSLOG, Level::ERROR));
+        assert!(log.set_level(None, LogLevel::Error));
+        assert!(!log.wants(queue, CONSOLE, Level::INFO));
+        assert!(log.set_level(None, LogLevel::None));
+        assert!(!log.wants(queue, CONSOLE, Level::ERROR));
+        assert!(log.set_level(None, LogLevel::Info));
+        assert!(log.wants(queue, CONSOLE, Level::INFO));
+        assert!(!log.wants(queue, FILE, Level::ERROR));
     }
 
     #[test]
@@ -431,5 +459,32 @@ mod tests {
         assert_eq!(log.file_of[queue], Some(path("queue.log")));
         assert_eq!(log.file_of[0], Some(path("node.log")));
         assert_eq!(log.files.len(), 2);
+    }
+
+    #[test]
+    fn other_settings_take_the_place_of_the_first() {
+        use node::LogControl;
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let settings = |name: &str, level| LogSettings {
+            file: Some(path(name)),
+            level,
+            ..LogSettings::default()
+        };
+        let (lines, _publisher) = exchange::channel();
+        let first = Outputs::new(&settings("a.log", LogLevel::Info), &lines).unwrap();
+        let control = Control {
+            outputs: Arc::new(RwLock::new(first)),
+            lines,
+        };
+        control.follow(&settings("b.log", LogLevel::Debug)).unwrap();
+        assert_eq!(control.files(), [path("b.log")]);
+        assert!(control.outputs.read().log.wants(0, FILE, Level::DEBUG));
+        // What cannot be opened changes nothing.
+        std::fs::create_dir(path("c.log")).unwrap();
+        control
+            .follow(&settings("c.log", LogLevel::Info))
+            .unwrap_err();
+        assert_eq!(control.files(), [path("b.log")]);
     }
 }
