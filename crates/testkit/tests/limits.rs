@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use client_amqp091::ConnectOptions;
+use client_amqp091::codec::{Method, tx};
 use serde_json::{Value, json};
 use std::process::Output;
 use testkit::client::{CHANNEL, DURABLE, PERSISTENT, until};
@@ -411,5 +412,53 @@ async fn an_operator_closes_connections_with_a_reason() -> anyhow::Result<()> {
         text.contains("320") && text.contains("CONNECTION_FORCED - maintenance at noon"),
         "{text}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_has_so_many_queues_and_a_transaction_so_many_messages() -> anyhow::Result<()> {
+    let settings = "cluster_queue_limit = 1\nchannel_tx_message_max = 2\nexchange_types.local_random.enabled = false\n";
+    let broker = Broker::start_with(settings)?;
+    let http = Http::new(&broker);
+    let put = |path: &str, body: &str| ask(&http, "PUT", path, body);
+    ensure!(put("/queues/%2F/q", "{}")?.0 == 201);
+    ensure!(put("/queues/%2F/q", "{}")?.0 == 204);
+    for (path, body, reason) in [
+        (
+            "/queues/%2F/r",
+            "{}",
+            "cannot declare queue 'r': queue limit in cluster (1) is reached",
+        ),
+        (
+            "/exchanges/%2F/x",
+            r#"{"type":"x-local-random","durable":true}"#,
+            "x-local-random exchange is disabled by configuration",
+        ),
+    ] {
+        let (status, answer) = put(path, body)?;
+        ensure!(
+            status == 400 && answer["reason"] == reason,
+            "{status} {answer}"
+        );
+    }
+    let mut client = Client::connect(&broker).await?;
+    client
+        .call(
+            |out| tx::Select.encode(CHANNEL, out),
+            |reply| matches!(reply, Method::TxSelectOk(_)),
+        )
+        .await?;
+    for _ in 0..3 {
+        client.send("", "q", &PERSISTENT, b"m");
+    }
+    let refused = client
+        .call(
+            |out| tx::Commit.encode(CHANNEL, out),
+            |reply| matches!(reply, Method::TxCommitOk(_)),
+        )
+        .await;
+    let refused = refused.err().context("the third message is taken")?;
+    let expected = "transaction has reached the maximum of 2 uncommitted publishes";
+    ensure!(format!("{refused:#}").contains(expected), "{refused:#}");
     Ok(())
 }

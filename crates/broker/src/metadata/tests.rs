@@ -697,6 +697,8 @@ fn a_new_vhost_begins_with_what_the_configuration_says() {
     let mut metadata = fresh();
     metadata.set_rules(MetadataRules {
         exchanges_max: None,
+        queues_max: None,
+        local_random_disabled: false,
         vhosts_max: Some(2),
         default_queue_type: "quorum".into(),
         vhost_limits: vec![(
