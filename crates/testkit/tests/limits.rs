@@ -458,7 +458,9 @@ async fn a_node_has_so_many_queues_and_a_transaction_so_many_messages() -> anyho
         )
         .await;
     let refused = refused.err().context("the third message is taken")?;
-    let expected = "transaction has reached the maximum of 2 uncommitted publishes";
-    ensure!(format!("{refused:#}").contains(expected), "{refused:#}");
+    let expected: &[u8] =
+        b"PRECONDITION_FAILED - transaction has reached the maximum of 2 uncommitted publishes";
+    let expected = format!("reply_code: 406, reply_text: {expected:?}");
+    ensure!(format!("{refused:#}").contains(&expected), "{refused:#}");
     Ok(())
 }
