@@ -860,6 +860,7 @@ pub(crate) fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Json;
 
     fn series() -> Series {
         let tier = RetentionTier {
