@@ -85,7 +85,8 @@ function App() {
   }, []);
   useEffect(() => (user ? keepFresh() : undefined), [user]);
   if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
-  if (user === undefined) return null;
+  // What the start page shows before there is a script.
+  if (user === undefined) return html`<header class="top"><span class="brand"><img src="favicon.svg" alt="" width="22" height="22" />WarrenMQ</span></header>`;
   if (user === null) return html`<${Login} onLogin=${change} error=${refused} />`;
   settingsOf(user.name);
   return html`<${Session.Provider} value=${user}><${Frame} key=${user.name} onLogout=${() => (refuse(undefined), change(null))} /><//>`;

@@ -54,6 +54,7 @@ export function Traces() {
       { name: "Payload at most", figure: true, cell: (/** @type {any} */ row) => (typeof row.max_payload_bytes === "number" ? bytes(row.max_payload_bytes) : "whole") },
       { name: "Rate", figure: true, cell: (/** @type {any} */ row) => rate(rateOf(row.queue?.message_stats, "deliver_no_ack")) },
       { name: "Waiting", figure: true, cell: (/** @type {any} */ row) => number(row.queue?.messages) },
+      { name: "Lost", figure: true, cell: (/** @type {any} */ row) => number(row.records_lost) },
       { name: "User", cell: (/** @type {any} */ row) => html`<span class="name">${row.tracer_connection_username ?? "–"}</span>` },
       { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => stop(row)}>Stop</button>` },
     ]} />

@@ -1,53 +1,35 @@
 // Login with OAuth 2, against a broker of its own that knows a provider of its own.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { PATIENCE_MS, axe, eventually, launch } from "./harness.mjs";
+import { skip, startBroker } from "./broker.mjs";
 import { CLIENT, SECRET, provider } from "./provider.mjs";
 
 /** Seconds of a token: soon renewed. */
 const LIFETIME = 8;
 
-const program = process.env.WARREN;
-const skip = program === undefined && "WARREN names no program";
 let browser;
 let folder;
 let issuer;
 let broker;
-let address;
 before(async () => {
   if (skip) return;
   folder = await mkdtemp(`${tmpdir()}/warren-oauth-`);
   issuer = await provider(folder, { lifetime: LIFETIME });
-  await writeFile(`${folder}/rabbitmq.conf`, [
-    "management.tcp.ip = 127.0.0.1", "management.tcp.port = 0",
+  broker = await startBroker(folder, [
     "auth_backends.1 = oauth2", "auth_backends.2 = internal",
     "auth_oauth2.resource_server_id = rabbitmq", `auth_oauth2.issuer = ${issuer.issuer}`, `auth_oauth2.https.cacertfile = ${issuer.certificate}`,
     "auth_oauth2.preferred_username_claims.1 = user_name",
     "management.oauth_enabled = true", "management.oauth_disable_basic_auth = false",
     `management.oauth_client_id = ${CLIENT}`, `management.oauth_client_secret = ${SECRET}`, "management.oauth_scopes = openid rabbitmq.tag:administrator",
-    "",
-  ].join("\n"));
-  broker = spawn(program, ["server"], {
-    env: { ...process.env, RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq.conf`, RABBITMQ_CONFIG_FILES: `${folder}/conf.d`, RABBITMQ_MNESIA_DIR: `${folder}/data`, RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1", RABBITMQ_NODE_PORT: "0" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const lines = createInterface({ input: broker.stdout });
-  address = await new Promise((resolve, reject) => {
-    lines.on("line", (line) => {
-      const found = /http:\/\/[^\s,]+/.exec(line);
-      if (found && line.includes("is ready")) resolve(found[0].replace(/\/$/, ""));
-    });
-    broker.on("exit", (code) => reject(new Error(`the broker ended with ${code}`)));
-  });
+  ]);
   browser = await launch();
 });
 after(async () => {
   await browser?.close();
-  broker?.kill();
+  broker?.end();
   await issuer?.end();
   if (folder) await rm(folder, { recursive: true, force: true });
 });
@@ -61,7 +43,7 @@ async function visit(hash = "") {
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("dialog", (dialog) => (complaints.push(dialog.message()), dialog.dismiss()));
-  await page.goto(`${address}/${hash}`);
+  await page.goto(`${broker.address}/${hash}`);
   return { page, complaints };
 }
 
