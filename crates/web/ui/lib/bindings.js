@@ -44,7 +44,7 @@ export function BindingTable({ rows, side, reload, name }) {
           row.source === "" ? html`<span class="muted">(default exchange)</span>` : html`<${Link} to=${["exchanges", row.vhost, row.source]}>${row.source}<//>` }
       : { name: "To", fixed: true, sort: "destination", cell: (/** @type {Binding} */ row) =>
           html`<${Link} to=${[row.destination_type === "queue" ? "queues" : "exchanges", row.vhost, row.destination]}>${row.destination}<//> <small>${row.destination_type}</small>` };
-  return html`<${PlainTable} name=${name} rows=${rows} rowKey=${(/** @type {Binding} */ row) => `${row.source} ${row.destination_type} ${row.destination} ${row.properties_key}`}
+  return html`<${PlainTable} name=${name} still=${true} rows=${rows} rowKey=${(/** @type {Binding} */ row) => `${row.source} ${row.destination_type} ${row.destination} ${row.properties_key}`}
     empty="No bindings." columns=${[
       other,
       { name: "Routing key", fixed: true, sort: "routing_key", cell: (/** @type {Binding} */ row) => html`<span class="name">${row.routing_key}</span>` },

@@ -1,7 +1,7 @@
 // Tables: columns to choose from, sorting, filtering, paging. Long lists are paged, sorted and filtered by the broker.
 //
 // What the user chose last (columns, order, filter, rows of a page) is kept; an address that says otherwise wins.
-import { Component, html, useEffect, useState } from "./view.js";
+import { Component, html, useEffect, useMemo, useRef, useState } from "./view.js";
 import { useSetting } from "./settings.js";
 import { refine, useRoute } from "./route.js";
 import { usePoll } from "./poll.js";
@@ -39,7 +39,7 @@ export function speed(name, field, hidden = false) {
 
 const PAGE_SIZES = [20, 50, 100, 250, 500];
 /** Rows that are drawn in one go; more would keep the page from answering. */
-const ROWS_AT_ONCE = 50;
+const ROWS_AT_ONCE = 25;
 /** What an address says about a list, and what is kept of it. */
 const VIEW = ["vhost", "name", "regex", "sort", "reverse"];
 
@@ -113,7 +113,7 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
   );
   const shown = useColumns(name, columns);
   const rows = data?.items ?? NONE;
-  const drawn = useParts(rows, rowKey);
+  const drawn = useParts(rows);
   const all = rows.length > 0 && rows.every((/** @type {any} */ row) => selected.has(rowKey(row)));
   const finish = () => (select(new Map()), reload());
   const toggle = (/** @type {any[]} */ which, /** @type {boolean} */ on) =>
@@ -166,19 +166,26 @@ function sorted(at, by) {
 
 /**
  * A short list that is there as a whole.
- * @param {{name: string, columns: Column[], rows: any[]|undefined, rowKey: (row: any) => string, empty: any, caption?: string}} props
+ * @param {{name: string, columns: Column[], rows: any[]|undefined, rowKey: (row: any) => string, empty: any, caption?: string, still?: boolean}} props
+ *   still: that all it shows is in the rows, so that hundreds of them are no burden
  */
-export function PlainTable({ name, columns, rows, rowKey, empty, caption }) {
+export function PlainTable({ name, columns, rows, rowKey, empty, caption, still = false }) {
   const [sort, order] = useSetting(`${name}.order`, /** @type {{by?: string, reverse?: boolean}} */ ({}));
   const shown = useColumns(name, columns);
+  const { by, reverse = false } = sort;
+  const ordered = useMemo(() => inOrder(rows ?? NONE, by, reverse), [rows, by, reverse]);
+  const drawn = useParts(still ? ordered : NONE);
   if (!rows) return html`<p class="empty" aria-busy="true">Loading…</p>`;
   if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
-  const by = sort.by;
-  const ordered = by ? [...rows].sort((a, b) => compare(field(a, by), field(b, by))) : rows;
-  if (sort.reverse) ordered.reverse();
   return html`${columns.some((column) => !column.fixed) && html`<div class="table-tools short"><span class="spacer"></span><${ColumnPicker} name=${name} columns=${columns} /></div>`}
-    <${Rows} columns=${shown} rows=${ordered} rowKey=${rowKey} sort=${by} reverse=${sort.reverse} caption=${caption ?? name}
-    onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : sort.reverse ? {} : { by, reverse: true })} />`;
+    <${Rows} columns=${shown} rows=${still ? drawn : ordered} rowKey=${rowKey} sort=${by} reverse=${reverse} caption=${caption ?? name} still=${still}
+    onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : reverse ? {} : { by, reverse: true })} />`;
+}
+
+/** @param {any[]} rows @param {string|undefined} by @param {boolean} reverse */
+function inOrder(rows, by, reverse) {
+  const ordered = by ? [...rows].sort((a, b) => compare(field(a, by), field(b, by))) : rows;
+  return reverse ? [...ordered].reverse() : ordered;
 }
 
 /** @param {any} row @param {string} name */
@@ -196,22 +203,22 @@ const NONE = [];
 /**
  * The rows that are drawn: new ones take the places of old ones in parts, one part a frame.
  * @param {any[]} rows
- * @param {(row: any) => string} rowKey
  */
-function useParts(rows, rowKey) {
+function useParts(rows) {
   const [drawn, draw] = useState(NONE);
+  const length = useRef(0);
   useEffect(() => {
     let [frame, count] = [0, 0];
     const step = () => {
       count += ROWS_AT_ONCE;
-      const head = rows.slice(0, count);
-      if (count < rows.length) {
-        frame = requestAnimationFrame(step);
-        const known = new Set(head.map(rowKey));
-        draw((old) => [...head, ...old.slice(count, rows.length).filter((row) => !known.has(rowKey(row)))]);
-      } else {
-        draw(head);
-      }
+      // What is too much goes in parts as well.
+      const end = Math.max(rows.length, length.current - 2 * ROWS_AT_ONCE);
+      draw((old) => {
+        const next = [...rows.slice(0, count), ...old.slice(count, end)];
+        length.current = next.length;
+        return next;
+      });
+      if (count < rows.length || end > rows.length) frame = requestAnimationFrame(step);
     };
     step();
     return () => cancelAnimationFrame(frame);
@@ -230,17 +237,17 @@ function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, s
           aria-sort=${column.sort && column.sort === sort ? (reverse ? "descending" : "ascending") : undefined}>
           ${column.sort
             ? html`<button class="sort" onClick=${() => onSort(column.sort)}>${column.name}${
-                column.sort === sort ? (reverse ? " ▾" : " ▴") : ""
+                column.sort === sort && html`<span class="arrow">${reverse ? " ▾" : " ▴"}</span>`
               }</button>`
             : column.name}
         </th>`,
       )}
     </tr></thead>
-    <tbody>${rows.map((/** @type {any} */ row) => html`<${Row} key=${rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
+    <tbody>${rows.map((/** @type {any} */ row, /** @type {number} */ index) => html`<${Row} key=${still ? index : rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
   </table></div>`;
 }
 
-/** One row. Where all that it shows is in its data (`still`), it is drawn again only when these change. */
+/** One row. Where all that it shows is in its data (`still`), it stays in its place and is drawn again only when these change. */
 class Row extends Component {
   /** @param {any} next */
   shouldComponentUpdate(next) {

@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { URL_OF_UI, api, enter, launch } from "./harness.mjs";
 
 const QUEUES = 100_000;
-/** No task of a page should keep it from answering for longer. Other work on the machine counts in it, so twice is what fails. */
+/** No task of a page may take longer, in time of the processor: what else runs on the machine does not count. */
 const TASK_MS_MAX = 100;
 
 let browser;
@@ -21,7 +21,7 @@ after(async () => {
   await api("DELETE", "vhosts/large");
 });
 
-/** Collects tasks that kept the page from answering, from its first script on. */
+/** Collects tasks that kept the page from answering, from its first script on; what else runs on the machine counts in them. */
 function watch() {
   window.longTasks = [];
   new PerformanceObserver((list) => {
@@ -29,15 +29,27 @@ function watch() {
   }).observe({ type: "longtask", buffered: true });
 }
 
+/** The longest task of the pages' main threads in a trace of Chromium, in milliseconds of the processor. */
+function longest(trace) {
+  const { traceEvents: events } = JSON.parse(trace.toString());
+  const main = new Set(events.filter((one) => one.name === "thread_name" && one.args.name === "CrRendererMain").map((one) => `${one.pid} ${one.tid}`));
+  const tasks = events.filter((one) => one.name.endsWith("RunTask") && one.tdur !== undefined && main.has(`${one.pid} ${one.tid}`));
+  assert.ok(tasks.length > 0, "the trace has no tasks");
+  return Math.round(Math.max(...tasks.map((one) => one.tdur)) / 1000);
+}
+
 test("no page with 100,000 queues stops answering", async (context) => {
   const { page, open, complaints } = await enter(browser, { script: watch });
   const tasks = {};
+  const observed = {};
   const during = async (what, action) => {
     await page.evaluate(() => void (window.longTasks.length = 0));
+    await browser.startTracing(page, { categories: ["toplevel", "devtools.timeline"] });
     await action();
     // Observers are told after the frame in which a task ended.
     await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
-    tasks[what] = Math.max(0, ...(await page.evaluate(() => window.longTasks)));
+    tasks[what] = longest(await browser.stopTracing());
+    observed[what] = Math.max(0, ...(await page.evaluate(() => window.longTasks)));
   };
   const rows = (count) => page.waitForFunction((wanted) => document.querySelectorAll("tbody tr").length === wanted, count);
   await page.getByLabel("Refresh").selectOption("1");
@@ -52,15 +64,17 @@ test("no page with 100,000 queues stops answering", async (context) => {
     await rows(500);
   });
   await during("order", async () => {
-    await page.getByRole("button", { name: "Total" }).click();
-    await page.getByRole("button", { name: "Total ▴" }).click();
-    await page.getByRole("button", { name: "Total ▾" }).waitFor();
-    await page.getByRole("button", { name: "Total ▾" }).click();
+    // By their places: to find a button by its role, the tester's own script would walk over all rows.
+    const total = page.locator("th button.sort").nth(6);
+    for (const mark of ["Total ▴", "Total ▾", "Total"]) {
+      await total.click();
+      await page.waitForFunction((text) => document.querySelectorAll("th button.sort")[6].textContent === text, mark);
+    }
   });
   await during("last page", async () => {
-    await page.getByRole("button", { name: "Last" }).click();
-    await page.getByText("Page 200 of 200").waitFor();
-    await page.getByRole("link", { name: "queue-099999" }).waitFor();
+    await page.locator("nav.pages button").last().click();
+    await page.locator("nav.pages").getByText("Page 200 of 200").waitFor();
+    await page.waitForFunction(() => document.querySelector("tbody tr:last-child a")?.textContent === "queue-099999");
   });
   await during("filter", async () => {
     await page.getByLabel("Filter by name").fill("queue-0999");
@@ -77,8 +91,10 @@ test("no page with 100,000 queues stops answering", async (context) => {
     await open("topology?vhost=large");
     await page.getByText("500 bindings").waitFor();
   });
-  context.diagnostic(`longest task in ms: ${Object.entries(tasks).map(([what, longest]) => `${what} ${longest || "<50"}`).join(", ")}`);
-  for (const [what, longest] of Object.entries(tasks)) assert.ok(longest <= 2 * TASK_MS_MAX, `${what}: a task of ${longest} ms`);
+  const list = (figures) => Object.entries(figures).map(([what, figure]) => `${what} ${figure}`).join(", ");
+  context.diagnostic(`longest task in ms of the processor: ${list(tasks)}`);
+  context.diagnostic(`longest task that the page saw in ms, 0 below 50: ${list(observed)}`);
+  for (const [what, task] of Object.entries(tasks)) assert.ok(task <= TASK_MS_MAX, `${what}: a task of ${task} ms`);
   assert.deepEqual(complaints, []);
 });
 
