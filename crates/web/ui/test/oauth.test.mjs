@@ -20,7 +20,7 @@ before(async () => {
   issuer = await provider(folder, { lifetime: LIFETIME });
   broker = await startBroker(folder, [
     "auth_backends.1 = oauth2", "auth_backends.2 = internal",
-    "auth_oauth2.resource_server_id = rabbitmq", `auth_oauth2.issuer = ${issuer.issuer}`, `auth_oauth2.https.cacertfile = ${issuer.certificate}`,
+    "auth_oauth2.resource_server_id = rabbitmq", `auth_oauth2.issuer = ${issuer.issuer}`, `auth_oauth2.https.cacertfile = ${issuer.authority}`,
     "auth_oauth2.preferred_username_claims.1 = user_name",
     "management.oauth_enabled = true", "management.oauth_disable_basic_auth = false",
     `management.oauth_client_id = ${CLIENT}`, `management.oauth_client_secret = ${SECRET}`, "management.oauth_scopes = openid rabbitmq.tag:administrator",

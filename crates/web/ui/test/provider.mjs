@@ -14,8 +14,10 @@ const text64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
  * @param {{lifetime: number}} options lifetime: seconds of a token
  */
 export async function provider(folder, { lifetime }) {
-  const [key, certificate] = [`${folder}/provider.key`, `${folder}/provider.pem`];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], { stdio: "ignore" });
+  const [authorityKey, authority, key, certificate] = ["ca.key", "ca.pem", "provider.key", "provider.pem"].map((name) => `${folder}/${name}`);
+  const make = (...rest) => execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", ...rest], { stdio: "ignore" });
+  make("-keyout", authorityKey, "-out", authority, "-subj", "/CN=authority");
+  make("-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1", "-CA", authority, "-CAkey", authorityKey, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE");
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const codes = new Map();
   const refreshing = new Map();
@@ -86,5 +88,5 @@ export async function provider(folder, { lifetime }) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   issuer = `https://127.0.0.1:${server.address().port}`;
   const end = () => (server.closeAllConnections(), new Promise((resolve) => server.close(resolve)));
-  return { issuer, certificate, seen, end };
+  return { issuer, authority, seen, end };
 }
