@@ -12,8 +12,8 @@ const PARTS = {
   connection_readers: "Connections: reading", connection_writers: "Connections: writing", connection_channels: "Channels",
   connection_other: "Connections", queue_procs: "Classic queues", quorum_queue_procs: "Quorum queues", stream_queue_procs: "Streams",
   metadata_store: "Metadata", metadata_store_ets: "Metadata tables", mgmt_db: "Statistics", metrics: "Metrics", plugins: "Plugins",
-  binary: "Message bodies", msg_index: "Message index", code: "Program code", other_proc: "Other", other_ets: "Other tables",
-  other_system: "Other of the system", allocated_unused: "Allocated, not used", reserved_unallocated: "Reserved, not allocated",
+  binary: "Log, with what waits to be written", msg_index: "Index of the log", code: "Program and mapped files", other_proc: "Other",
+  other_ets: "Other tables", other_system: "Other of the system", allocated_unused: "Allocated, not used", reserved_unallocated: "Reserved, not allocated",
 };
 
 /** @param {{of: any}} props */
