@@ -93,6 +93,19 @@ export async function call(method, target, body, options = {}) {
 export const get = (target, query, signal) => call("GET", target, undefined, { query, signal });
 
 /**
+ * One of a list, for users who may see the list and are not told of a single one.
+ * @param {string} list
+ * @param {string} name
+ * @param {Record<string, any>} [query]
+ * @param {AbortSignal} [signal]
+ */
+export async function listed(list, name, query, signal) {
+  const found = (await get(list, query, signal)).find((/** @type {any} */ one) => one.name === name);
+  if (!found) throw new ApiError(404, "There is no such object, or this user may not see it.");
+  return found;
+}
+
+/**
  * Saves an answer of the API as a file.
  * @param {string} target
  * @param {string} name the file's

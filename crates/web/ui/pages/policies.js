@@ -1,6 +1,6 @@
 // Policies and operator policies.
 import { html } from "../lib/view.js";
-import { call, get, path } from "../lib/api.js";
+import { call, get, listed, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { go } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
@@ -91,7 +91,7 @@ export function Policies() {
 export function Policy({ parts: [vhost, name] }) {
   const own = path("policies", vhost, name);
   const { policymaker } = useRights();
-  const { data, error, reload } = usePoll((signal) => get(own, undefined, signal), [own]);
+  const { data, error, reload } = usePoll((signal) => (policymaker ? get(own, undefined, signal) : listed(path("policies", vhost), name, undefined, signal)), [own]);
   const queues = usePoll(async (signal) => {
     const all = await get(path("queues", vhost), { columns: "name,policy,vhost", page: 1, page_size: 500, pagination: "true" }, signal);
     return all.items.filter((/** @type {any} */ one) => one.policy === name);

@@ -1,6 +1,6 @@
 // Virtual hosts, and one of them.
 import { html } from "../lib/view.js";
-import { call, get, path } from "../lib/api.js";
+import { call, get, listed, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
 import { go } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
@@ -51,7 +51,7 @@ export function Vhost({ parts: [name] }) {
   const own = path("vhosts", name);
   const { administrator } = useRights();
   const { range, query } = useRange();
-  const { data, error, reload } = usePoll((signal) => get(own, query, signal), [own, range.name]);
+  const { data, error, reload } = usePoll((signal) => (administrator ? get(own, query, signal) : listed("vhosts", name, query, signal)), [own, range.name]);
   const sub = (/** @type {string} */ what) => (/** @type {AbortSignal} */ signal) => (administrator ? get(`${own}/${what}`, undefined, signal) : Promise.resolve([]));
   const permissions = usePoll(sub("permissions"), [own]);
   const topics = usePoll(sub("topic-permissions"), [own]);
