@@ -848,7 +848,7 @@ mod tests {
 
     fn queue(serial: u64) -> QueueRef {
         QueueRef {
-            id: base::QueueId(serial),
+            id: QueueId(serial),
             shard: base::ShardId(0),
         }
     }

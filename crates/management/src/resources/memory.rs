@@ -13,7 +13,6 @@ use broker::exchange::Exchange;
 use broker::metadata::Metadata;
 use broker::vhost::QueueRecord;
 use node::MemoryFigures;
-use std::mem::size_of;
 
 /// What an entry of a map takes beside what is in it.
 const ENTRY_BYTES: usize = 64;
