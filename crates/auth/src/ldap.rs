@@ -16,6 +16,13 @@ pub(crate) struct LdapUser {
     login: Arc<Login>,
 }
 
+impl LdapUser {
+    /// The user's entry in the directory.
+    pub(crate) fn identity(&self) -> &str {
+        self.login.user_dn()
+    }
+}
+
 /// Lets a user in, or looks for one who has a certificate.
 pub(crate) async fn authenticate(
     ldap: &Arc<Ldap>,

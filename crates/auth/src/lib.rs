@@ -4,6 +4,8 @@
 //! made of the backends of that link. It knows no protocol: frontends and the HTTP API use it through
 //! [`Authenticator`].
 //!
+//! [`TrustStore`] says which certificates of clients are trusted for themselves.
+//!
 //! It decides nothing that the metadata can decide alone: a node whose only backend is `internal` has no chain at all.
 
 mod backend;
@@ -13,8 +15,10 @@ mod ldap;
 mod oauth2;
 mod settings;
 mod standing;
+mod trust_store;
 
 pub use settings::{BackendName, CacheSettings, HttpMethod, HttpSettings, Link, Settings};
+pub use trust_store::{Listed, TrustStore, TrustStoreProvider, TrustStoreSettings};
 
 use backend::{Backend, Found};
 use broker::auth::{Authenticator, Credentials, Login, LoginFailure, Pending};

@@ -2,9 +2,13 @@
 //!
 //! They are plain data. What a file holds is only looked at when the backends are made.
 
+use crate::trust_store::TrustStoreSettings;
 use http_client::Url;
 use std::time::Duration;
 use transport::ClientTlsSettings;
+
+/// What is taken away ends within a second, with time for a slow answer.
+const RECHECK_INTERVAL_DEFAULT: Duration = Duration::from_millis(600);
 
 /// A backend by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,10 @@ pub struct Settings {
     pub ldap: auth_ldap::Settings,
     /// `auth_oauth2`
     pub oauth2: auth_oauth2::Settings,
+    /// Time between two looks at what backends have allowed to open connections; zero for none.
+    pub recheck_interval: Duration,
+    /// `trust_store`
+    pub trust_store: TrustStoreSettings,
 }
 
 impl Default for Settings {
@@ -94,6 +102,8 @@ impl Default for Settings {
             cache: CacheSettings::default(),
             ldap: auth_ldap::Settings::default(),
             oauth2: auth_oauth2::Settings::default(),
+            recheck_interval: RECHECK_INTERVAL_DEFAULT,
+            trust_store: TrustStoreSettings::default(),
         }
     }
 }

@@ -131,6 +131,37 @@ impl Authority for Standings {
         })
     }
 
+    fn ask_again(
+        self: Arc<Self>,
+        metadata: Arc<Metadata>,
+        question: Question,
+    ) -> Pending<Option<Answer>> {
+        Box::pin(async move {
+            for standing in &self.standings {
+                let answer = standing.answer(&self.who, &metadata, &question).await;
+                match answer.ok()? {
+                    Answer::Allowed => {}
+                    refused @ Answer::Refused { .. } => return Some(refused),
+                }
+            }
+            Some(Answer::Allowed)
+        })
+    }
+
+    fn identity(&self) -> Arc<str> {
+        let Who {
+            name,
+            tags,
+            address,
+        } = &self.who;
+        let deciders = self.standings.iter().map(Standing::identity);
+        format!(
+            "{name:?} {tags:?} {address} {:?}",
+            deciders.collect::<Vec<_>>()
+        )
+        .into()
+    }
+
     fn renew(self: Arc<Self>, secret: Secret) -> Pending<Result<Login, RenewFailure>> {
         // Backends whose credentials do not end have nothing to renew.
         Box::pin(async move { self.with_token(&secret).await })
@@ -166,15 +197,25 @@ impl Standing {
         self.cache.as_ref()?.recall(who, question)
     }
 
-    async fn ask(&self, who: &Who, metadata: &Metadata, question: &Question) -> Answer {
+    /// What it says now; the error is why nobody can tell.
+    async fn answer(
+        &self,
+        who: &Who,
+        metadata: &Metadata,
+        question: &Question,
+    ) -> Result<Answer, String> {
         if let Some(known) = self.decide(who, question) {
-            return known;
+            return Ok(known);
         }
         let answer = self.decider.ask(who, metadata, question).await;
         if let Some(cache) = &self.cache {
             cache.remember(who, question, &answer);
         }
-        match answer {
+        answer
+    }
+
+    async fn ask(&self, who: &Who, metadata: &Metadata, question: &Question) -> Answer {
+        match self.answer(who, metadata, question).await {
             Ok(answer) => answer,
             Err(reason) => {
                 let module = self.module();
@@ -183,6 +224,15 @@ impl Standing {
                 Answer::Refused { note: note.into() }
             }
         }
+    }
+
+    /// Who decides, and as whom it asks.
+    fn identity(&self) -> (&'static str, Option<&str>) {
+        let asks_as = match &self.decider {
+            Decider::Ldap(user) => Some(user.identity()),
+            Decider::Internal | Decider::Http(_) | Decider::OAuth2(_) => None,
+        };
+        (self.module(), asks_as)
     }
 
     fn module(&self) -> &'static str {

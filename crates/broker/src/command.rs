@@ -363,8 +363,16 @@ pub enum AccessRequest {
 #[expect(missing_docs, reason = "the request says what they are")]
 pub enum AccessReply {
     LoggedIn(Result<Login, LoginFailure>),
-    Answered { question: Question, answer: Answer },
+    Answered {
+        question: Question,
+        answer: Answer,
+    },
     Renewed(Result<Login, RenewFailure>),
+    /// Nobody asked: what was allowed is refused now.
+    Changed {
+        question: Question,
+        answer: Answer,
+    },
 }
 
 impl AccessRequest {

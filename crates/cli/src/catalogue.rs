@@ -485,6 +485,10 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("list_channel_interceptors", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists channel interceptors, which there are none of", runtime::list_channel_interceptors).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_channel_interceptor_priorities", G::Operations, "<interceptor> <priority> [<interceptor> <priority> ...] [--timeout <timeout>]", "Orders channel interceptors, which there are none of", runtime::set_channel_interceptor_priorities).values(2, MANY),
     Command::new("remove_classic_queue_mirroring_from_policies", G::Policies, "[--timeout <timeout>]", "Removes keys for mirrored queues from policies, which have none", runtime::remove_mirroring),
+    Command::new("enable_auth_attempt_source_tracking", G::Configuration, "", "Counts logins by address and name, too", logins::enable_attempt_sources).tools(DIAGNOSTICS),
+    Command::new("disable_auth_attempt_source_tracking", G::Configuration, "", "Counts logins by protocol only", logins::disable_attempt_sources).tools(DIAGNOSTICS),
+    Command::new("list_trust_store_certificates", G::Access, "", "Lists the certificates of clients that are trusted for themselves", logins::list_trust_store),
+    Command::new("refresh_trust_store", G::Access, "", "Asks the trust store's providers for certificates now", logins::refresh_trust_store),
     Command::new("reset_node_auth_attempt_metrics", G::Monitoring, "", "Forgets how many logins were tried", runtime::reset_auth_attempts).tools(DIAGNOSTICS),
 
     Command::new("list", G::Plugins, "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]", "Lists plugins and which of them are enabled", plugins::list).values(0, 1).tools(PLUGINS).needs(Needs::Nothing)

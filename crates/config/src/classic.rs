@@ -242,6 +242,15 @@ impl Reader<'_> {
                 }
                 _ => self.expect(node, path, "{true or false, Seconds}"),
             },
+            "rabbitmq_trust_store.refresh_interval" if node.tuple().is_some() => {
+                match node.pair() {
+                    Some(("seconds", seconds)) => {
+                        let value = seconds.scalar().unwrap_or_default();
+                        self.entry(seconds, "trust_store.refresh_interval", value);
+                    }
+                    _ => self.expect(node, path, "{seconds, Seconds}"),
+                }
+            }
             "rabbit.default_consumer_prefetch" => match node.tuple() {
                 Some([global, count]) => {
                     for (part, value) in [("global", global), ("count", count)] {
@@ -644,6 +653,10 @@ mod tests {
                 &["collect_statistics_interval = 5000"],
             ),
             ("{loopback_users, []}", &["loopback_users = none"]),
+            (
+                "{track_auth_attempt_source, true}",
+                &["warren.track_auth_attempt_source = true"],
+            ),
             (
                 "{loopback_users, [<<\"a.b\">>]}",
                 &["loopback_users.a\\.b = true"],

@@ -89,6 +89,8 @@ pub struct Settings {
     pub default_users: BTreeMap<String, VhostUser>,
     /// Users who may connect from loopback addresses only.
     pub loopback_users: Vec<String>,
+    /// Logins are counted by address and name, too.
+    pub tracks_auth_attempt_source: bool,
     /// SASL mechanisms in the order in which they are offered; never empty.
     pub auth_mechanisms: Vec<AuthMechanism>,
     /// Who lets users in and decides about them.
@@ -275,6 +277,7 @@ impl Default for Settings {
                 AuthMechanism::Anonymous,
             ],
             auth: auth::Settings::default(),
+            tracks_auth_attempt_source: false,
             anonymous_login_user: Some("guest".to_owned()),
             anonymous_login_pass: Secret::from("guest"),
             credential_validator: CredentialValidator::default(),

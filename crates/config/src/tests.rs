@@ -226,7 +226,8 @@ fn every_key_can_be_set() {
          definitions.import_backend = local_filesystem\n\
          prometheus.tcp.listener = 127.0.0.1:1\nprometheus.tcp.port = 9000\nprometheus.path = /m\n\
          prometheus.return_per_object_metrics = true\nprometheus.authentication.enabled = true\n\
-         prometheus.filter_aggregated_queue_metrics_pattern = ^amq\nprometheus.ssl.port = 9001\nprometheus.ssl.ip = ::1\n",
+         prometheus.filter_aggregated_queue_metrics_pattern = ^amq\nprometheus.ssl.port = 9001\nprometheus.ssl.ip = ::1\n\
+         warren.track_auth_attempt_source = true\n",
     );
     let expected = Settings {
         definitions: DefinitionsSettings {
@@ -302,6 +303,7 @@ fn every_key_can_be_set() {
             AuthMechanism::Anonymous,
         ],
         auth: auth::Settings::default(),
+        tracks_auth_attempt_source: true,
         anonymous_login_user: None,
         anonymous_login_pass: Secret::from("secret"),
         credential_validator: broker::auth::CredentialValidator::MinLength(8),

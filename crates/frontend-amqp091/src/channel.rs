@@ -792,7 +792,9 @@ impl Channel {
                     turn.session.principal.learn(question, answer);
                     Ok(())
                 }
-                AccessReply::LoggedIn(_) | AccessReply::Renewed(_) => Err(unexpected_answer()),
+                AccessReply::LoggedIn(_)
+                | AccessReply::Renewed(_)
+                | AccessReply::Changed { .. } => Err(unexpected_answer()),
             },
             Reply::Deliver { .. }
             | Reply::DeliverAgain(_)

@@ -27,7 +27,7 @@ use crate::request::{Request, connection_address, return_late_reply};
 use crate::session::{Session, Turn};
 use base::{ChannelNumber, ConnectionId, Name, Now};
 use broker::Error;
-use broker::auth::{self, Login, Principal, RenewFailure, Secret};
+use broker::auth::{self, Answer, Login, Principal, Question, RenewFailure, Secret};
 use broker::command::{AccessReply, AccessRequest, ChannelId, MetadataCommand, Reply};
 use broker::metadata::Metadata;
 use broker::value::Arguments;
@@ -42,7 +42,7 @@ use std::time::Duration;
 
 /// Output that the client does not take, in bytes, at which we stop reading what it sends.
 const OUTPUT_SIZE_MAX: usize = 4 * 1024 * 1024;
-/// How long what others have said about a user is taken for true. RabbitMQ's channels ask again at their tick.
+/// How long what others have said about a user is taken for true where nobody asks again meanwhile.
 const ANSWERS_AGE_MAX: Duration = Duration::from_secs(60);
 /// Furthest end of credentials that is watched at once.
 const CREDENTIALS_MS_MAX: u64 = 1 << 40;
@@ -936,9 +936,15 @@ impl Connection {
             (AccessReply::Renewed(result), State::Running) => {
                 self.renewed(now, metadata, result);
             }
+            (AccessReply::Changed { question, answer }, State::Running) => {
+                self.take_back(now, metadata, question, answer);
+            }
             // It has ended meanwhile.
             (
-                AccessReply::LoggedIn(_) | AccessReply::Answered { .. } | AccessReply::Renewed(_),
+                AccessReply::LoggedIn(_)
+                | AccessReply::Answered { .. }
+                | AccessReply::Renewed(_)
+                | AccessReply::Changed { .. },
                 State::Handshake(_)
                 | State::Running
                 | State::Leaving(_)
@@ -1013,6 +1019,33 @@ impl Connection {
             self.session.id,
             self.session.user
         );
+    }
+
+    /// The user may not do something any more that it was allowed to.
+    fn take_back(
+        &mut self,
+        now: Now,
+        metadata: &Arc<Metadata>,
+        question: Question,
+        answer: Answer,
+    ) {
+        let is_vhost = matches!(question, Question::Vhost(_));
+        self.session.principal.learn(question, answer);
+        let Session {
+            principal, vhost, ..
+        } = &self.session;
+        if is_vhost && let Err(error) = auth::authorize_vhost(metadata, principal, vhost) {
+            return self.fail(now, Exception::from(error));
+        }
+        for channel in self.channels.values_mut() {
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            channel.forget_permissions();
+            channel.recheck_consumers(&mut turn);
+        }
+        self.session.principal.forget_refusals();
     }
 
     fn watch_credentials(&mut self, now: Now) {

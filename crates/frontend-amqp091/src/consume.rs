@@ -434,7 +434,7 @@ impl Channel {
             channel = self.id.number,
             consumer = %tag,
             queue = %queue_name,
-            "consumer cancelled: read access refused after credential update"
+            "consumer cancelled: read access is refused now"
         );
         session.observe_consumer_gone(self.id.number, &queue_name, &tag);
         if session.client.consumer_cancel_notify {

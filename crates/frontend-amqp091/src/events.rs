@@ -37,7 +37,10 @@ impl Session {
 
     /// Somebody tried to log in; `error` says why that failed.
     pub(crate) fn observe_login(&mut self, user: &str, mechanism: &str, error: Option<&str>) {
-        self.config.attempts.count(Entry::Amqp091, error.is_none());
+        let address = self.peer.address.ip();
+        self.config
+            .attempts
+            .count(Entry::Amqp091, error.is_none(), address, user);
         self.log_login(user, mechanism, error);
         if !self.is_observed {
             return;

@@ -172,6 +172,11 @@ pub(crate) async fn may_open(
         .await
 }
 
+/// The name that somebody gave, whoever it is.
+pub(crate) fn name_in(header: &[u8]) -> Option<String> {
+    basic(header).map(|(name, _)| name)
+}
+
 /// Name and password of HTTP Basic authentication.
 fn basic(header: &[u8]) -> Option<(String, Vec<u8>)> {
     use base64::Engine as _;

@@ -210,6 +210,8 @@ static CONTROL_ENDPOINTS: &[Endpoint] = endpoints! {
     "queues/*/*/purge", POST, Administrator, control::purge;
     "queues/*/*/delete", POST, Administrator, control::delete;
     "connections/close", POST, Administrator, control::close_connection;
+    "auth-attempt-sources", PUT_DELETE, Administrator, users::attempt_sources;
+    "trust-store", GET_POST, Administrator, trust_store::trust_store;
 };
 
 /// Who changes things over the control socket, in events.
@@ -335,7 +337,9 @@ impl Found {
         };
         let user = access::login(state, header.as_deref(), peer.ip()).await;
         let attempts = state.node.login_attempts();
-        attempts.count(Entry::Http, user.is_ok());
+        let name = header.as_deref().and_then(access::name_in);
+        let name = name.unwrap_or_default();
+        attempts.count(Entry::Http, user.is_ok(), peer.ip(), &name);
         let user = user?;
         access.check(&user.user)?;
         Ok(Some(user))

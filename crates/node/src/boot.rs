@@ -19,10 +19,11 @@ use crate::notify::notify;
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
+use crate::trust_store::TrustStoreSwitch;
 use auth::{Chain, SetupError};
 use base::{Name, QueueId, ShardId};
 use broker::admission::{Admission, NodeLimits};
-use broker::auth::{Authenticator, Pattern};
+use broker::auth::{Attempts, Authenticator, Pattern};
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, MetadataRules, VhostUser,
@@ -300,7 +301,8 @@ impl Node {
             || !settings.tls_listeners.is_empty()
             || authenticator.is_some();
         let edge = Edge::start(needs_edge)?;
-        let access = Access::new(authenticator.clone(), edge.threads());
+        let recheck_interval = settings.auth.recheck_interval;
+        let access = Access::new(authenticator.clone(), edge.threads(), recheck_interval);
         let shared = Arc::new(Shared {
             access,
             log: log.clone(),
@@ -359,8 +361,10 @@ impl Node {
             ..Entrance::default()
         };
         let mut entrances = vec![(plain.clone(), bind_all(&settings.tcp_listeners)?)];
+        let mut trust_store = TrustStoreSwitch::default();
         if !settings.tls_listeners.is_empty() {
             let tls = TlsAcceptor::start(settings.tls.clone())?;
+            trust_store = TrustStoreSwitch::start(settings, Arc::clone(&tls), edge.threads())?;
             let entrance = Entrance {
                 tls: Some(tls),
                 tls_handshake_timeout: settings.tls_handshake_timeout,
@@ -421,12 +425,16 @@ impl Node {
                 }
             }
         }
+        if shared.access.authenticator.is_some() {
+            edge.spawn(Arc::clone(&shared).recheck_access());
+        }
         let mut desk = JoinSet::new();
         desk.spawn(desk::run(Arc::clone(&shared)));
         let handle = handle::Handle::new(
             Arc::clone(&shared),
             Arc::new(settings.clone()),
             Arc::new(addresses.clone()),
+            Arc::new(trust_store),
         );
         let services = services(&handle)?;
         // Whoever reads the ready line finds a running broker.
@@ -790,6 +798,9 @@ fn frontend_config(settings: &Settings) -> frontend_amqp091::Config {
         consumer_max_per_channel: settings
             .consumer_max_per_channel
             .and_then(|max| usize::try_from(max).ok()),
+        attempts: Arc::new(Attempts::telling_sources(
+            settings.tracks_auth_attempt_source,
+        )),
         admission: Arc::new(Admission::new(NodeLimits {
             node_name: settings.node_name.clone(),
             connections_max: settings.connections_max,

@@ -9,6 +9,9 @@ const PREFIX: &str = "control.";
 /// The list of plugins is configuration, not data.
 const PLUGINS_NAME: &str = "enabled_plugins";
 
+/// Nor are the certificates that the operator trusts.
+const TRUST_STORE_NAME: &str = "trust_store";
+
 /// The lock of the store, which may be somebody's at any moment.
 const LOCK_NAME: &str = "lock";
 
@@ -21,7 +24,8 @@ pub fn erase_data(data_dir: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(PREFIX) || name == LOCK_NAME || name == PLUGINS_NAME {
+        let stays = [LOCK_NAME, PLUGINS_NAME, TRUST_STORE_NAME];
+        if name.starts_with(PREFIX) || stays.contains(&&*name) {
             continue;
         }
         if entry.file_type()?.is_dir() {

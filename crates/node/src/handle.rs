@@ -15,6 +15,8 @@ use crate::mailbox::Mail;
 use crate::metadata_leader::{BatchError, BatchKind};
 use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, QueueFigures, SLICE};
 use crate::shared::{Shared, wall_ms};
+use crate::trust_store::TrustStoreSwitch;
+use auth::TrustStore;
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
 use broker::admission::Churn;
@@ -47,6 +49,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
     listeners: Arc<Listeners>,
+    trust_store: Arc<TrustStoreSwitch>,
 }
 
 /// Where a node listens for AMQP 0-9-1.
@@ -112,12 +115,27 @@ impl Handle {
         shared: Arc<Shared>,
         settings: Arc<Settings>,
         listeners: Arc<Listeners>,
+        trust_store: Arc<TrustStoreSwitch>,
     ) -> Self {
         Self {
             shared,
             settings,
             listeners,
+            trust_store,
         }
+    }
+
+    /// The trust store, while it is on.
+    pub fn trust_store(&self) -> Option<Arc<TrustStore>> {
+        self.trust_store.store()
+    }
+
+    /// Switches the trust store on or off; a node without TLS listeners has none.
+    ///
+    /// # Errors
+    /// It cannot be switched on as it is configured.
+    pub fn switch_trust_store(&self, on: bool) -> Result<(), NodeError> {
+        self.trust_store.switch(on)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -47,6 +47,7 @@ mod shard;
 mod shard_thread;
 mod shared;
 mod tls_stream;
+mod trust_store;
 mod windows;
 
 pub use self::definitions::ImportError;

@@ -282,6 +282,153 @@ async fn who_has_no_good_certificate_is_refused() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether the client of a directory gets as far as a login.
+async fn is_let_in(tls: SocketAddr, directory: &Path) -> anyhow::Result<bool> {
+    let config = client_config(directory, &TLS13, true)?;
+    let Ok(mut stream) = secured(tls, &config, b"").await else {
+        return Ok(false);
+    };
+    // In TLS 1.3 a client hears of it only now.
+    Ok(log_in_externally(&mut stream)
+        .await
+        .is_ok_and(|next| next == "tune"))
+}
+
+fn run(broker: &Broker, tool: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = broker.tool(tool)?.args(arguments).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}: {text}{error}");
+    Ok(text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trust_store_lets_in_whoever_is_in_it() -> anyhow::Result<()> {
+    let ours = tempfile::tempdir()?;
+    certificates(ours.path(), "guest")?;
+    let strangers = [tempfile::tempdir()?, tempfile::tempdir()?];
+    for stranger in &strangers {
+        certificates(stranger.path(), "guest")?;
+        let authority = "ca_certificate.pem";
+        std::fs::copy(ours.path().join(authority), stranger.path().join(authority))?;
+    }
+    let [first, second] = [strangers[0].path(), strangers[1].path()];
+    let whitelist = tempfile::tempdir()?;
+    let trust = |who: &Path, name: &str| {
+        std::fs::copy(
+            who.join("client_certificate.pem"),
+            whitelist.path().join(name),
+        )
+    };
+    trust(first, "first.pem")?;
+    let settings = format!(
+        "{}ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\n\
+         trust_store.directory = {}\ntrust_store.refresh_interval = 1\n",
+        listener(ours.path()),
+        whitelist.path().display()
+    );
+    let broker = Broker::start_with(&settings)?;
+    let tls = broker.tls_address().context("no TLS listener")?;
+    ensure!(
+        is_let_in(tls, ours.path()).await?,
+        "an authority vouches for it"
+    );
+    ensure!(is_let_in(tls, first).await?);
+    ensure!(!is_let_in(tls, second).await?);
+    let none = client_config(ours.path(), &TLS12, false)?;
+    ensure!(secured(tls, &none, b"").await.is_err());
+
+    let config = client_config(first, &TLS13, true)?;
+    let mut client = connect(relay(tls, Some(config), Vec::new()).await?).await?;
+    trust(second, "second.pem")?;
+    logged(&broker, "loading certificate 'second.pem'").await?;
+    ensure!(is_let_in(tls, second).await?);
+    std::fs::remove_file(whitelist.path().join("first.pem"))?;
+    logged(&broker, "'first.pem' is no longer trusted").await?;
+    ensure!(!is_let_in(tls, first).await?);
+    ensure!(is_let_in(tls, second).await?);
+    // Who is there already stays.
+    client.declare("q", QueueOptions::default()).await?;
+
+    let listed = run(&broker, "rabbitmqctl", &["list_trust_store_certificates"])?;
+    ensure!(listed.contains("Name: second.pem"), "{listed}");
+    ensure!(listed.contains("Subject: CN=guest"), "{listed}");
+    ensure!(!listed.contains("first.pem"), "{listed}");
+    let length = "length(rabbit_trust_store:list()) > 100.";
+    ensure!(run(&broker, "rabbitmqctl", &["eval", length])? == "true\n");
+    // Without the plugin nobody is asked for a certificate.
+    run(
+        &broker,
+        "rabbitmq-plugins",
+        &["disable", "rabbitmq_trust_store"],
+    )?;
+    secured(tls, &none, b"").await?;
+    run(
+        &broker,
+        "rabbitmq-plugins",
+        &["enable", "rabbitmq_trust_store"],
+    )?;
+    ensure!(secured(tls, &none, b"").await.is_err());
+    ensure!(is_let_in(tls, second).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trust_store_is_asked_again_when_the_operator_says_so() -> anyhow::Result<()> {
+    let (ours, stranger) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    certificates(ours.path(), "guest")?;
+    certificates(stranger.path(), "guest")?;
+    let authority = "ca_certificate.pem";
+    std::fs::copy(ours.path().join(authority), stranger.path().join(authority))?;
+    let pages = Arc::new(std::sync::Mutex::new(r#"{"certificates": []}"#.to_owned()));
+    let server = TcpListener::bind("127.0.0.1:0").await?;
+    let url = server.local_addr()?;
+    let certificate = std::fs::read_to_string(stranger.path().join("client_certificate.pem"))?;
+    let served = Arc::clone(&pages);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            let body = match String::from_utf8_lossy(&head).contains(" /certs/one ") {
+                true => certificate.clone(),
+                false => served.lock().map(|page| page.clone()).unwrap_or_default(),
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        anyhow::Ok(())
+    });
+    let settings = format!(
+        "{}ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\n\
+         trust_store.providers.1 = http\ntrust_store.url = http://{url}/certs\ntrust_store.refresh_interval = 0\n",
+        listener(ours.path()),
+    );
+    let broker = Broker::start_with(&settings)?;
+    let tls = broker.tls_address().context("no TLS listener")?;
+    let refresh = || run(&broker, "rabbitmqctl", &["refresh_trust_store"]);
+    let list = |page: &str| {
+        if let Ok(mut pages) = pages.lock() {
+            page.clone_into(&mut pages);
+        }
+    };
+    refresh()?;
+    ensure!(!is_let_in(tls, stranger.path()).await?);
+    list(r#"{"certificates": [{"id": "one", "path": "/one"}]}"#);
+    refresh()?;
+    ensure!(is_let_in(tls, stranger.path()).await?);
+    list(r#"{"certificates": []}"#);
+    run(
+        &broker,
+        "rabbitmqctl",
+        &["eval", "rabbit_trust_store:refresh()."],
+    )?;
+    ensure!(!is_let_in(tls, stranger.path()).await?);
+    Ok(())
+}
+
 #[tokio::test]
 async fn certificates_are_read_again_when_they_change() -> anyhow::Result<()> {
     let (directory, next) = (tempfile::tempdir()?, tempfile::tempdir()?);

@@ -19,11 +19,15 @@ async fn logs_in(broker: &Broker, user: &str, password: &str, vhost: &str) -> an
 
 /// Runs `rabbitmqctl`, which has to succeed.
 fn ctl(broker: &Broker, arguments: &[&str]) -> anyhow::Result<String> {
+    tool(broker, "rabbitmqctl", arguments)
+}
+
+fn tool(broker: &Broker, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = broker
-        .tool("rabbitmqctl")?
+        .tool(name)?
         .args(arguments)
         .output()
-        .context("run rabbitmqctl")?;
+        .with_context(|| format!("run {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{arguments:?}: {text}{error}");
@@ -157,6 +161,45 @@ async fn new_virtual_hosts_let_in_the_users_of_the_configuration() -> anyhow::Re
     http.put("/users/carol", json!({"password": "changed", "tags": ""}))?;
     http.put("/vhosts/team-2", json!({}))?;
     ensure!(logs_in(&broker, "carol", "changed", "team-2").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn logins_are_counted_by_source_while_that_is_switched_on() -> anyhow::Result<()> {
+    let broker = Broker::start_with("warren.track_auth_attempt_source = true\n")?;
+    let http = Http::new(&broker);
+    let overview = http.get("/overview")?;
+    let node = overview["node"].as_str().context("a node")?;
+    let path = format!("/auth/attempts/{node}/source");
+    ensure!(logs_in(&broker, "guest", "guest", "%2F").await?);
+    ensure!(!logs_in(&broker, "eve", "wrong", "%2F").await?);
+    let switch = |command: &str| tool(&broker, "rabbitmq-diagnostics", &[command, "-q"]);
+    switch("disable_auth_attempt_source_tracking")?;
+    ensure!(!logs_in(&broker, "eve", "wrong", "%2F").await?);
+    let attempts = http.get(&path)?;
+    let amqp = |user: &str, failed: u64| {
+        json!({"remote_address": "127.0.0.1", "username": user, "protocol": "amqp091",
+               "auth_attempts": 1, "auth_attempts_failed": failed, "auth_attempts_succeeded": 1 - failed})
+    };
+    let attempts = attempts.as_array().context("a list")?;
+    ensure!(attempts.len() == 3, "{attempts:?}");
+    ensure!(attempts.contains(&amqp("guest", 0)), "{attempts:?}");
+    ensure!(attempts.contains(&amqp("eve", 1)), "{attempts:?}");
+    http.delete(&path)?;
+    ensure!(http.get(&path)? == json!([]));
+    switch("enable_auth_attempt_source_tracking")?;
+    ensure!(!logs_in(&broker, "eve", "wrong", "%2F").await?);
+    let listed = ctl(
+        &broker,
+        &["list_node_auth_attempt_stats", "--by-source", "-q"],
+    )?;
+    ensure!(
+        listed.lines().any(|line| {
+            line.split_whitespace().collect::<Vec<_>>()
+                == ["127.0.0.1", "eve", "amqp091", "1", "1", "0"]
+        }),
+        "{listed}"
+    );
     Ok(())
 }
 

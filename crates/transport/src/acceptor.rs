@@ -7,7 +7,8 @@ use crate::certificate;
 use crate::ciphers;
 use crate::keys;
 use crate::settings::{CrlCheck, LoginFrom, TlsSettings, TlsVersion};
-use arc_swap::ArcSwap;
+use crate::whitelist::{Whitelist, WhitelistVerifier};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base::tls::TlsDetails;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -68,6 +69,7 @@ pub struct Handshaken {
 /// Does the handshakes of a kind of listener.
 pub struct TlsAcceptor {
     settings: TlsSettings,
+    whitelist: ArcSwapOption<Whitelist>,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -77,11 +79,23 @@ impl TlsAcceptor {
     /// # Errors
     /// One is missing or wrong, or the settings do not fit together.
     pub fn start(settings: TlsSettings) -> Result<Arc<Self>, TlsError> {
-        let config = load(&settings)?;
+        let config = load(&settings, None)?;
         Ok(Arc::new(Self {
             settings,
+            whitelist: ArcSwapOption::empty(),
             config: ArcSwap::from_pointee(config),
         }))
+    }
+
+    /// From the next handshake on clients have to have a certificate that is on this list or that an authority vouches for; `None` ends that.
+    ///
+    /// # Errors
+    /// As [`TlsAcceptor::start`]; then nothing has changed.
+    pub fn set_whitelist(&self, whitelist: Option<Arc<Whitelist>>) -> Result<(), TlsError> {
+        let config = load(&self.settings, whitelist.as_ref())?;
+        self.whitelist.store(whitelist);
+        self.config.store(Arc::new(config));
+        Ok(())
     }
 
     /// Reads the files again; if one is wrong, what was read before stays.
@@ -89,7 +103,9 @@ impl TlsAcceptor {
     /// # Errors
     /// As [`TlsAcceptor::start`].
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(load(&self.settings)?));
+        let whitelist = self.whitelist.load_full();
+        let config = load(&self.settings, whitelist.as_ref())?;
+        self.config.store(Arc::new(config));
         Ok(())
     }
 
@@ -180,7 +196,10 @@ fn details(connection: &ServerConnection, login_from: LoginFrom) -> TlsDetails {
     }
 }
 
-fn load(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+fn load(
+    settings: &TlsSettings,
+    whitelist: Option<&Arc<Whitelist>>,
+) -> Result<ServerConfig, TlsError> {
     let missing = |name: &str| TlsError::Settings(format!("TLS needs ssl_options.{name}"));
     let certfile = settings.certfile.as_deref();
     let certfile = certfile.ok_or_else(|| missing("certfile"))?;
@@ -199,16 +218,27 @@ fn load(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
         .map_err(|error| TlsError::Settings(error.to_string()))?;
-    let builder = if settings.verify_peer {
-        builder.with_client_cert_verifier(verifier(settings, provider)?)
-    } else {
-        builder.with_no_client_auth()
+    let builder = match whitelist {
+        Some(whitelist) => {
+            let has_authorities = settings.cacertfile.is_some();
+            let authorities = has_authorities.then(|| verifier(settings, Arc::clone(&provider)));
+            builder.with_client_cert_verifier(Arc::new(WhitelistVerifier {
+                whitelist: Arc::clone(whitelist),
+                authorities: authorities.transpose()?,
+                provider,
+            }))
+        }
+        None if settings.verify_peer => {
+            builder.with_client_cert_verifier(verifier(settings, provider)?)
+        }
+        None => builder.with_no_client_auth(),
     };
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| TlsError::file(keyfile, error))?;
     config.ignore_client_order = settings.honor_cipher_order;
-    if !settings.reuse_sessions {
+    // Who goes on with a session of before shows no certificate, which may be off the list by now.
+    if !settings.reuse_sessions || whitelist.is_some() {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
@@ -349,7 +379,7 @@ impl ClientCertVerifier for DepthVerifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClientTls, ClientTlsSettings};
+    use crate::{ClientTls, ClientTlsSettings, TrustedCertificate};
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
         KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -423,6 +453,82 @@ mod tests {
             }
         };
         tokio::join!(serve, ask).0
+    }
+
+    /// A certificate that nobody vouches for, with its key, in the place of the client's.
+    fn stranger(directory: &Path, until_year: i32) -> TrustedCertificate {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(77_u64));
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until_year, 1, 1);
+        // As `openssl req -x509` makes them.
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(directory.join("client.pem"), certificate.pem()).unwrap();
+        std::fs::write(directory.join("client.key"), key.serialize_pem()).unwrap();
+        TrustedCertificate::read(&directory.join("client.pem")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_on_the_whitelist_needs_nobody_who_vouches_for_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path();
+        authority(at);
+        let settings = TlsSettings {
+            certfile: Some(at.join("server.pem")),
+            keyfile: Some(at.join("server.key")),
+            ..TlsSettings::default()
+        };
+        let with_authority = TlsSettings {
+            cacertfile: Some(at.join("ca.pem")),
+            ..settings.clone()
+        };
+        let acceptor = TlsAcceptor::start(settings).unwrap();
+        let with_authority = TlsAcceptor::start(with_authority).unwrap();
+        assert!(is_let_in(&acceptor, at).await);
+        let whitelist = Arc::new(Whitelist::default());
+        for acceptor in [&acceptor, &with_authority] {
+            let whitelist = Some(Arc::clone(&whitelist));
+            acceptor.set_whitelist(whitelist).unwrap();
+        }
+        // An authority still vouches for its own, where there is one.
+        assert!(!is_let_in(&acceptor, at).await);
+        assert!(is_let_in(&with_authority, at).await);
+
+        // Another one with the same issuer and number is another one.
+        let twin = stranger(at, 4000);
+        let known = stranger(at, 4000);
+        assert_eq!(twin.says.issuer, known.says.issuer);
+        assert_eq!(known.serial_number, "77");
+        for (list, is_in) in [(vec![], false), (vec![twin], false), (vec![known], true)] {
+            whitelist.replace(list.iter());
+            assert_eq!(is_let_in(&acceptor, at).await, is_in);
+            acceptor.reload().unwrap();
+            assert_eq!(is_let_in(&acceptor, at).await, is_in);
+            assert_eq!(is_let_in(&with_authority, at).await, is_in);
+        }
+        let expired = stranger(at, 2021);
+        whitelist.replace([expired].iter());
+        assert!(!is_let_in(&acceptor, at).await);
+        assert!(!is_let_in(&with_authority, at).await);
+
+        // Without the list nobody is asked for a certificate.
+        acceptor.set_whitelist(None).unwrap();
+        assert!(is_let_in(&acceptor, at).await);
+    }
+
+    #[test]
+    fn a_file_of_the_whitelist_holds_one_certificate() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path();
+        authority(at);
+        let ca = std::fs::read(at.join("ca.pem")).unwrap();
+        assert!(TrustedCertificate::from_pem(&ca).is_ok());
+        assert!(TrustedCertificate::from_pem(&ca.repeat(2)).is_err());
+        assert!(TrustedCertificate::from_pem(b"nonsense").is_err());
+        assert!(TrustedCertificate::read(&at.join("client.key")).is_err());
+        assert!(TrustedCertificate::read(&at.join("nothing")).is_err());
     }
 
     #[tokio::test]

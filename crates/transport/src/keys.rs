@@ -101,7 +101,19 @@ pub(crate) fn private_key(
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+/// The only certificate of a PEM text.
+pub(crate) fn one_certificate(text: &[u8]) -> Result<CertificateDer<'static>, String> {
+    let mut found = CertificateDer::pem_slice_iter(text);
+    match (found.next(), found.next()) {
+        (Some(Ok(certificate)), None) => Ok(certificate),
+        (Some(Err(error)), _) => Err(error.to_string()),
+        (None, _) => Err("it holds no certificate".to_owned()),
+        (Some(Ok(_)), Some(_)) => Err("it holds more than one certificate".to_owned()),
+    }
+}
+
+/// A file that is not too long.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let size = std::fs::metadata(path)
         .map_err(|error| TlsError::file(path, error))?
         .len();

@@ -15,6 +15,7 @@ mod generate;
 mod keys;
 pub mod proxy_header;
 mod settings;
+mod whitelist;
 
 pub use acceptor::{Handshaken, TlsAcceptor, TlsError};
 pub use certificate::{expiry_times, shown_time};
@@ -23,3 +24,4 @@ pub use generate::{GenerateError, generate};
 pub use rustls::ServerConnection;
 pub use settings::{CrlCheck, CrlSource, LoginFrom, SanType, TlsSettings, TlsVersion};
 pub use tokio_rustls::server::TlsStream;
+pub use whitelist::{TrustedCertificate, Whitelist};

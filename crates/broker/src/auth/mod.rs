@@ -14,7 +14,7 @@ mod principal;
 mod user;
 mod validator;
 
-pub use attempts::{Attempts, Entry};
+pub use attempts::{AttemptCount, Attempts, Entry, SOURCES_MAX, Source};
 pub use password::{AuthFailure, authenticate};
 pub use pattern::{BACKTRACK_LIMIT, PATTERN_BYTES_MAX, Pattern};
 pub use principal::{

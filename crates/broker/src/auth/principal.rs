@@ -108,6 +108,16 @@ pub trait Authority: fmt::Debug + Send + Sync {
     /// Finds out. Whoever does not answer in time has refused.
     fn ask(self: Arc<Self>, metadata: Arc<Metadata>, question: Question) -> Pending<Answer>;
 
+    /// Finds out again; `None` if nobody can tell just now.
+    fn ask_again(
+        self: Arc<Self>,
+        metadata: Arc<Metadata>,
+        question: Question,
+    ) -> Pending<Option<Answer>>;
+
+    /// Whom it decides about and who decides: two that say the same here give the same answers.
+    fn identity(&self) -> Arc<str>;
+
     /// Puts new credentials in the place of those that the user logged in with.
     fn renew(self: Arc<Self>, secret: Secret) -> Pending<Result<Login, RenewFailure>>;
 }

@@ -531,13 +531,20 @@ pub(crate) fn auth_attempts(call: &mut Call) -> Done {
         )));
     }
     let columns = [
+        "remote_address",
+        "username",
         "protocol",
         "auth_attempts",
         "auth_attempts_failed",
         "auth_attempts_succeeded",
     ];
-    let rows = items.iter().map(|item| super::cells(item, &columns));
-    Ok(Output::rows(&columns, rows.collect()))
+    let columns = if by_source {
+        &columns[..]
+    } else {
+        &columns[2..]
+    };
+    let rows = items.iter().map(|item| super::cells(item, columns));
+    Ok(Output::rows(columns, rows.collect()))
 }
 
 pub(crate) fn has_reached_target_cluster_size(call: &mut Call) -> Done {

@@ -5,6 +5,7 @@
 
 use super::Done;
 use super::listing::{self, Kind};
+use super::logins;
 use crate::call::Call;
 use crate::eval::{self, Expression, Facts, Raised, argument_error, resource, resource_term};
 use crate::failure::{DATA, UNAVAILABLE, USAGE};
@@ -918,6 +919,15 @@ impl Node<'_> {
             ("rabbit_disk_monitor", "set_disk_free_limit", [value]) => {
                 let values = [Term::atom("rabbit"), Term::atom("x"), value.clone()];
                 self.set_env("rabbit", "disk_free_limit", value, &values)?
+            }
+            ("rabbit_trust_store", "list", []) => {
+                let items = self.list("/control/trust-store")?;
+                Term::characters(&logins::trusted_certificates(&items))
+            }
+            ("rabbit_trust_store", "refresh", []) => {
+                let answer = self.call.node.post("/control/trust-store", &Json::Null)?;
+                answer.ok().map_err(|_| bad(given))?;
+                Term::atom("ok")
             }
             ("logger", "set_primary_config", [Term::Atom(key), Term::Atom(level)])
                 if key == "level" =>

@@ -8,6 +8,7 @@ pub(crate) mod environment;
 pub(crate) mod eval;
 pub(crate) mod general;
 pub(crate) mod listing;
+pub(crate) mod logins;
 pub(crate) mod maintenance;
 pub(crate) mod nodes;
 pub(crate) mod operations;

@@ -45,6 +45,19 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "warren.auth_recheck_interval",
+        alias: None,
+        env: "",
+        kind: NON_NEGATIVE,
+        default: "600",
+        meaning: "Milliseconds after which a backend is asked again whether open connections may still do what it allowed them; 0 asks only when a connection needs an answer that is older than 60 seconds.",
+        state: State::Honoured(|draft, _, value| {
+            let interval_ms: u32 = value.parse().map_err(|_| "milliseconds from 0")?;
+            draft.settings.auth.recheck_interval = Duration::from_millis(interval_ms.into());
+            Ok(())
+        }),
+    },
+    Key {
         name: "auth_http.http_method",
         alias: None,
         env: "rabbitmq_auth_backend_http.http_method",

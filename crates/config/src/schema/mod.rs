@@ -23,6 +23,7 @@ mod prometheus;
 mod protocols;
 mod statistics;
 mod tls;
+mod trust_store;
 
 use crate::error::{Place, Problem};
 use crate::log::{LogDraft, LogLevel};
@@ -134,7 +135,6 @@ const NO_STREAMS: &str = "the stream protocol is not supported yet";
 const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
 const NO_SHOVEL: &str = "shovels are not supported yet";
 const NO_FEDERATION: &str = "federation is not supported yet";
-const NO_TRUST_STORE: &str = "the trust store is not supported yet";
 const NO_TRACE_FILES: &str = "trace files are not supported yet";
 const NO_CLUSTER: &str = "clusters are not supported yet";
 
@@ -155,6 +155,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             vec![listeners::KEYS, listeners::OTHERS],
         ),
         ("TLS", vec![tls::KEYS, tls::OTHERS]),
+        ("Trust store", vec![trust_store::KEYS, trust_store::OTHERS]),
         ("Users and logins", vec![auth::KEYS, auth::OTHERS]),
         (
             "Authentication backends",

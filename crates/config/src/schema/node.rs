@@ -105,6 +105,18 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "warren.track_auth_attempt_source",
+        alias: None,
+        env: "rabbit.track_auth_attempt_source",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "Whether logins are counted by address and name, too, as after `enable_auth_attempt_source_tracking`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.tracks_auth_attempt_source = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "warren.shards",
         alias: None,
         env: "",

@@ -278,34 +278,4 @@ rows! {
         "ssl_options.key.PrivateKeyInfo", "rabbit.ssl_options.key", TEXT, "";
         "ssl_options.crl_sources.$index.timeout", "rabbit.ssl_options.crl_cache", INTEGER, "";
     }
-    State::Refused(NO_TRUST_STORE) => {
-        "trust_store.providers.$name", "rabbitmq_trust_store.providers", TEXT, "[rabbit_trust_store_file_provider]";
-        "trust_store.refresh_interval", "rabbitmq_trust_store.refresh_interval", INTEGER, "";
-        "trust_store.directory", "rabbitmq_trust_store.directory", TEXT, "";
-        "trust_store.url", "rabbitmq_trust_store.url", TEXT, "";
-        "trust_store.https_request_timeout", "rabbitmq_trust_store.https_request_timeout", NON_NEGATIVE, "20000";
-        "trust_store.ssl_options.verify", "rabbitmq_trust_store.ssl_options.verify", VERIFY, "";
-        "trust_store.ssl_options.fail_if_no_peer_cert", "rabbitmq_trust_store.ssl_options.fail_if_no_peer_cert", BOOLEAN, "";
-        "trust_store.ssl_options.cacertfile", "rabbitmq_trust_store.ssl_options.cacertfile", TEXT, "";
-        "trust_store.ssl_options.certfile", "rabbitmq_trust_store.ssl_options.certfile", TEXT, "";
-        "trust_store.ssl_options.cert", "rabbitmq_trust_store.ssl_options.cert", TEXT, "";
-        "trust_store.ssl_options.crl_check", "rabbitmq_trust_store.ssl_options.crl_check", CRL_CHECK, "";
-        "trust_store.ssl_options.depth", "rabbitmq_trust_store.ssl_options.depth", BYTE, "";
-        "trust_store.ssl_options.dh", "rabbitmq_trust_store.ssl_options.dh", TEXT, "";
-        "trust_store.ssl_options.dhfile", "rabbitmq_trust_store.ssl_options.dhfile", TEXT, "";
-        "trust_store.ssl_options.keyfile", "rabbitmq_trust_store.ssl_options.keyfile", TEXT, "";
-        "trust_store.ssl_options.log_alert", "rabbitmq_trust_store.ssl_options.log_alert", BOOLEAN, "";
-        "trust_store.ssl_options.password", "rabbitmq_trust_store.ssl_options.password", SECRET, "";
-        "trust_store.ssl_options.psk_identity", "rabbitmq_trust_store.ssl_options.psk_identity", TEXT, "";
-        "trust_store.ssl_options.reuse_sessions", "rabbitmq_trust_store.ssl_options.reuse_sessions", BOOLEAN, "";
-        "trust_store.ssl_options.secure_renegotiate", "rabbitmq_trust_store.ssl_options.secure_renegotiate", BOOLEAN, "";
-        "trust_store.ssl_options.versions.$version", "rabbitmq_trust_store.ssl_options.versions", TEXT, "";
-        "trust_store.ssl_options.ciphers.$cipher", "rabbitmq_trust_store.ssl_options.ciphers", TEXT, "";
-        "trust_store.ssl_options", "rabbitmq_trust_store.ssl_options", NONE, "";
-        "trust_store.ssl_options.key.RSAPrivateKey", "rabbitmq_trust_store.ssl_options.key", TEXT, "";
-        "trust_store.ssl_options.key.DSAPrivateKey", "rabbitmq_trust_store.ssl_options.key", TEXT, "";
-        "trust_store.ssl_options.key.PrivateKeyInfo", "rabbitmq_trust_store.ssl_options.key", TEXT, "";
-        "trust_store.ssl_options.client_renegotiation", "rabbitmq_trust_store.ssl_options.client_renegotiation", BOOLEAN, "";
-        "trust_store.ssl_options.honor_cipher_order", "rabbitmq_trust_store.ssl_options.honor_cipher_order", BOOLEAN, "";
-    }
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use broker::auth::{
-    Answer, Authenticator, Authority, Credentials, Login, LoginFailure, Pending, Question,
+    Action, Answer, Authenticator, Authority, Credentials, Login, LoginFailure, Pending, Question,
     RenewFailure, Secret,
 };
+use broker::command::AccessReply;
 use std::sync::Mutex;
 
 /// Lets in who says `secret`, and allows what begins with `own`.
@@ -78,6 +79,18 @@ impl Authority for Gate {
         let answer = self.answer(&question);
         self.asked.lock().unwrap().push(question);
         Box::pin(std::future::ready(answer))
+    }
+
+    fn ask_again(
+        self: Arc<Self>,
+        _metadata: Arc<Metadata>,
+        question: Question,
+    ) -> Pending<Option<Answer>> {
+        Box::pin(std::future::ready(Some(self.answer(&question))))
+    }
+
+    fn identity(&self) -> Arc<str> {
+        "anna".into()
     }
 
     fn renew(self: Arc<Self>, secret: Secret) -> Pending<Result<Login, RenewFailure>> {
@@ -349,6 +362,45 @@ fn a_new_secret_can_be_refused() {
             )]
         );
     }
+}
+
+#[test]
+fn what_is_not_allowed_any_more_ends() {
+    let (gate, config) = Gate::default().config();
+    let mut world = World::with_config(config);
+    let id = connected(&mut world);
+    let to = crate::request::connection_address(id);
+    let changed = |question: Question| {
+        Reply::Access(Box::new(AccessReply::Changed {
+            question,
+            answer: Answer::from_bool(false),
+        }))
+    };
+    let may = |name: &str, action| Question::Resource {
+        vhost: "/".into(),
+        kind: ResourceKind::Queue,
+        name: name.into(),
+        action,
+    };
+    for name in ["own", "own-too"] {
+        world.send(id, 1, Method::QueueDeclare(declare(name)));
+        world.send(id, 1, Method::BasicConsume(consume(name, name)));
+    }
+    world.hear(id);
+    world.reply(to, changed(may("own", Action::Read)));
+    world.run();
+    assert_eq!(world.hear(id), ["1 basic.cancel own"]);
+    // The next time it is asked for again.
+    let before = gate.asked();
+    let passive = world.ask(id, 1, Method::BasicConsume(consume("own", "again")));
+    assert_eq!(passive, ["1 basic.consume-ok again"]);
+    assert_eq!(gate.asked(), before + 1);
+    world.reply(to, changed(Question::Vhost("/".into())));
+    world.run();
+    assert_eq!(
+        world.hear(id),
+        ["0 connection.close 530 NOT_ALLOWED - access to vhost '/' refused for user 'anna' (0,0)"]
+    );
 }
 
 #[test]

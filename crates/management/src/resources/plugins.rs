@@ -1,7 +1,7 @@
 //! RabbitMQ's plugins, whose work this program does itself: which of them are enabled, and which of them run.
 //!
-//! Two can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners. The list of what is enabled is a file, in
-//! RabbitMQ's form; without it everything that is built in is enabled.
+//! Three can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners, and `rabbitmq_trust_store`. The list of what is enabled is a file, in
+//! RabbitMQ's form; without it everything that is built in is enabled, the trust store if it is configured.
 
 use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
@@ -21,6 +21,9 @@ pub(crate) const PROMETHEUS: &str = "rabbitmq_prometheus";
 
 /// The plugin that shows what keeps the node busy.
 pub(crate) const TOP: &str = "rabbitmq_top";
+
+/// The plugin that makes the clients of TLS listeners have certificates.
+pub(crate) const TRUST_STORE: &str = "rabbitmq_trust_store";
 
 /// Plugins whose work is always done.
 const BUILT_IN: [&str; 7] = [
@@ -55,16 +58,20 @@ pub(crate) fn file(state: &State) -> &Path {
 pub(crate) fn enforce(state: &State) -> io::Result<()> {
     match &state.node.settings().enabled_plugins {
         None => Ok(()),
-        Some(EnabledPlugins::All) => {
-            let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
-            let names: Vec<&str> = all.collect();
-            write(state, &names)
-        }
+        Some(EnabledPlugins::All) => write(state, &all(state)),
         Some(EnabledPlugins::These(names)) => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             write(state, &names)
         }
     }
+}
+
+/// What is enabled where nothing says otherwise.
+fn all(state: &State) -> Vec<&'static str> {
+    let trust_store = &state.node.settings().auth.trust_store;
+    let trust_store = trust_store.is_configured().then_some(TRUST_STORE);
+    let switched = [MANAGEMENT, PROMETHEUS].into_iter().chain(trust_store);
+    BUILT_IN.into_iter().chain(switched).collect()
 }
 
 fn write(state: &State, names: &[&str]) -> io::Result<()> {
@@ -92,7 +99,7 @@ pub(crate) fn listed(state: &State) -> io::Result<Option<Vec<String>>> {
 /// The file cannot be read.
 pub(crate) fn enabled_names(state: &State) -> io::Result<Vec<String>> {
     Ok(listed(state)?.unwrap_or_else(|| {
-        let all = BUILT_IN.into_iter().chain([MANAGEMENT, PROMETHEUS]);
+        let all = all(state).into_iter();
         all.map(str::to_owned).collect()
     }))
 }
@@ -103,7 +110,9 @@ pub(crate) fn running(state: &State) -> Vec<&'static str> {
     let http = !listeners.plain.is_empty() || !listeners.tls.is_empty();
     let of_management = OF_MANAGEMENT.into_iter().filter(|_| http);
     let of_metrics = (state.metrics_listeners().all().next().is_some()).then_some(PROMETHEUS);
-    of_management.chain(of_metrics).chain(BUILT_IN).collect()
+    let trust_store = state.node.trust_store().map(|_| TRUST_STORE);
+    let switched = of_management.chain(of_metrics).chain(trust_store);
+    switched.chain(BUILT_IN).collect()
 }
 
 /// What is enabled by name and what runs; PUT replaces the former and switches what can be switched.
@@ -125,6 +134,8 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
     if names.len() > NAMES_MAX || !names.iter().all(is_plain) {
         return Err(ApiError::bad("enabled must be a list of plugins"));
     }
+    let trust_store = state.node.switch_trust_store(names.contains(&TRUST_STORE));
+    trust_store.map_err(|error| ApiError::bad(error.to_string()))?;
     write(state, &names).map_err(unavailable)?;
     if names.contains(&MANAGEMENT) {
         service::open_listeners(state).map_err(|error| ApiError::bad(error.to_string()))?;

@@ -8,7 +8,7 @@ use crate::listing::{Columns, Listing};
 use crate::query::Query;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use broker::auth::{Entry, User};
+use broker::auth::{AttemptCount, Entry, User};
 use broker::command::{MetadataCommand, PasswordHash};
 use definitions::hashing_algorithm;
 use definitions::objects::{self, HASHING_DEFAULT};
@@ -161,10 +161,8 @@ pub(crate) async fn login(call: Call) -> Outcome {
     let header = format!("Basic {token}");
     let peer = call.caller.peer().ip();
     let user = access::login(&call.state, Some(header.as_bytes()), peer).await;
-    call.state
-        .node
-        .login_attempts()
-        .count(Entry::Http, user.is_ok());
+    let attempts = call.state.node.login_attempts();
+    attempts.count(Entry::Http, user.is_ok(), peer, name);
     let user = user?;
     access::Access::Management.check(&user.user)?;
     Ok(object! {
@@ -199,10 +197,8 @@ pub(crate) async fn session(call: Call) -> Outcome {
     let credentials = format!("Basic {}", BASE64.encode(format!("{name}:{password}")));
     let peer = call.caller.peer().ip();
     let user = access::login(&call.state, Some(credentials.as_bytes()), peer).await;
-    call.state
-        .node
-        .login_attempts()
-        .count(Entry::Http, user.is_ok());
+    let attempts = call.state.node.login_attempts();
+    attempts.count(Entry::Http, user.is_ok(), peer, name);
     let user = user?;
     access::Access::Management.check(&user.user)?;
     let cookie = call
@@ -228,24 +224,49 @@ pub(crate) async fn attempts(call: Call) -> Outcome {
     }
     let mut items = Vec::new();
     for entry in Entry::ALL {
-        let (succeeded, failed) = attempts.of(entry);
-        if succeeded + failed > 0 {
-            items.push(object! {
-                "protocol" => entry.name(),
-                "auth_attempts" => succeeded + failed,
-                "auth_attempts_failed" => failed,
-                "auth_attempts_succeeded" => succeeded,
-            });
+        let count = attempts.of(entry);
+        if count != AttemptCount::default() {
+            let mut item = object! { "protocol" => entry.name() };
+            add_attempts(&mut item, count);
+            items.push(item);
         }
     }
     Ok(Json::from(items).into())
 }
 
-/// Attempts are not kept by source, as in RabbitMQ without `track_auth_attempt_source`.
+fn add_attempts(item: &mut Object, count: AttemptCount) {
+    let AttemptCount { succeeded, failed } = count;
+    item.push("auth_attempts", succeeded + failed);
+    item.push("auth_attempts_failed", failed);
+    item.push("auth_attempts_succeeded", succeeded);
+}
+
+/// Attempts by address and name, while and since that is switched on.
 pub(crate) async fn attempts_by_source(call: Call) -> Outcome {
     super::nodes::expect_node(&call)?;
+    let attempts = call.state.node.login_attempts();
     if call.method == Method::DELETE {
+        attempts.reset_sources();
         return Ok(Answer::NoContent);
     }
-    Ok(Json::List(Vec::new()).into())
+    let items = attempts.by_source().into_iter().map(|(source, count)| {
+        let address = source
+            .address
+            .map(|address| address.to_canonical().to_string());
+        let mut item = object! {
+            "remote_address" => address.unwrap_or_default(),
+            "username" => source.user,
+            "protocol" => source.entry.name(),
+        };
+        add_attempts(&mut item, count);
+        Json::from(item)
+    });
+    Ok(Json::List(items.collect()).into())
+}
+
+/// Switches telling attempts apart by source on (PUT) and off (DELETE), for command line tools.
+pub(crate) async fn attempt_sources(call: Call) -> Outcome {
+    let attempts = call.state.node.login_attempts();
+    attempts.tell_sources(call.method == Method::PUT);
+    Ok(Answer::NoContent)
 }
