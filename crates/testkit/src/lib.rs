@@ -8,6 +8,7 @@ pub mod client;
 pub mod http;
 pub mod random;
 pub mod script;
+pub mod token;
 
 pub use broker::{Broker, binary};
 pub use client::Client;

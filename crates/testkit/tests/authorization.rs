@@ -1,23 +1,41 @@
 //! The authorisation matrix for AMQP 0-9-1: every user, virtual host, operation and name, against an oracle that knows prefixes
 //! instead of patterns and nothing of the broker.
 //!
-//! It runs with the users of the broker itself and with an HTTP server that decides by the same oracle.
+//! It runs with the users of the broker itself, who come by password, through a proxy, by certificate and with tokens, and with an HTTP server that decides by
+//! the same oracle.
+//!
+//! Cells that cannot exist: whoever is not let in, or may not open a virtual host, has no channel there to try anything on, so that is one cell for each virtual
+//! host instead of one for each operation. What a network namespace would add is the address in the PROXY header here: the broker sees either.
 
 use anyhow::{Context as _, bail, ensure};
+use client_amqp091::codec::connection as amqp_connection;
 use client_amqp091::codec::{BasicProperties, Table, TableWriter, Value, basic, exchange, queue};
-use client_amqp091::{AmqpUri, ConnectOptions, Connection, Error, Event, codec::Method};
+use client_amqp091::{
+    AmqpUri, ConnectOptions, Connection, ConsumeOptions, Error, Event, codec::Method,
+};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use testkit::client::within;
+use testkit::client::{until, within};
+use testkit::token::{Signer, now_s};
 use testkit::{Broker, Http};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// How long what was allowed may go on after it was taken away.
 const REVOKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The same where somebody else has to be asked, with what a busy machine adds.
+const TAKEN_AWAY_WITHIN: Duration = Duration::from_secs(3);
 
 // ── the oracle ──
 
@@ -29,17 +47,34 @@ enum Names {
     Prefix(&'static str),
     /// One name, with characters that mean something in patterns.
     Exactly(&'static str),
+    /// What begins with the user's own name and a full stop.
+    OfUser,
+    /// What begins with the name of an MQTT client and a full stop: nobody here has one.
+    OfClient,
 }
 
-use Names::{All, Exactly, None as Nothing, Prefix};
+use Names::{All, Exactly, None as Nothing, OfClient, OfUser, Prefix};
 
 impl Names {
-    fn hold(self, name: &str) -> bool {
+    fn hold(self, user: &str, name: &str) -> bool {
         match self {
             All => true,
-            Nothing => false,
+            Nothing | OfClient => false,
             Prefix(prefix) => name.starts_with(prefix),
             Exactly(one) => name == one,
+            OfUser => name
+                .strip_prefix(user)
+                .is_some_and(|rest| rest.starts_with('.')),
+        }
+    }
+
+    /// The same as a part of a scope; `None` if it has none.
+    fn scope(self) -> Option<String> {
+        match self {
+            All => Some("*".to_owned()),
+            Prefix(prefix) => Some(format!("{prefix}*")),
+            Exactly(one) => Some(one.replace('+', "%2B")),
+            Nothing | OfUser | OfClient => None,
         }
     }
 
@@ -50,6 +85,8 @@ impl Names {
             Nothing => "^$".to_owned(),
             Prefix(prefix) => format!("^{prefix}"),
             Exactly(one) => format!("^{}$", one.replace('.', r"\.").replace('+', r"\+")),
+            OfUser => r"^{username}\.".to_owned(),
+            OfClient => r"^{client_id}\.".to_owned(),
         }
     }
 }
@@ -73,8 +110,47 @@ impl Right {
     }
 }
 
+/// How somebody gets to the broker.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// With a name and a password.
+    Password,
+    /// The same, and a proxy says that it comes from there.
+    From(&'static str),
+    /// With a password, but the user has none.
+    NoPassword,
+    /// With a certificate.
+    Certificate,
+    /// With a password and all rights, which are changed when it is there.
+    Changed,
+    /// With a token.
+    Token,
+    /// With a token that is good for everything and replaced by another when it is there.
+    Renewed,
+    /// With a token whose time is over.
+    Expired,
+}
+
+impl Way {
+    /// Whether it leads in.
+    fn leads_in(self) -> bool {
+        match self {
+            Self::From(address) => address == "127.0.0.9" || address == "::1",
+            Self::NoPassword | Self::Expired => false,
+            Self::Password | Self::Certificate | Self::Changed | Self::Token | Self::Renewed => {
+                true
+            }
+        }
+    }
+
+    fn has_token(self) -> bool {
+        matches!(self, Self::Token | Self::Renewed | Self::Expired)
+    }
+}
+
 struct User {
     name: &'static str,
+    way: Way,
     tags: &'static str,
     /// Where it has rights.
     vhosts: &'static [&'static str],
@@ -87,12 +163,22 @@ struct User {
 
 const USER: User = User {
     name: "",
+    way: Way::Password,
     tags: "",
     vhosts: &["a"],
     configure: All,
     write: All,
     read: All,
     topic: None,
+};
+
+/// A tag is no permission.
+const TAGGED: User = User {
+    configure: Nothing,
+    write: Nothing,
+    read: Nothing,
+    vhosts: &["b"],
+    ..USER
 };
 
 const USERS: &[User] = &[
@@ -175,6 +261,103 @@ const USERS: &[User] = &[
         ..USER
     },
     User {
+        name: "m.t+(u)*",
+        topic: Some((OfUser, OfUser)),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "mqtt",
+        topic: Some((OfClient, OfClient)),
+        ..USER
+    },
+    User {
+        name: "tagged-admin",
+        tags: "administrator",
+        ..TAGGED
+    },
+    User {
+        name: "tagged-manager",
+        tags: "management",
+        ..TAGGED
+    },
+    User {
+        name: "tagged-policies",
+        tags: "policymaker",
+        ..TAGGED
+    },
+    User {
+        name: "tagged-monitor",
+        tags: "monitoring",
+        ..TAGGED
+    },
+    User {
+        name: "guest",
+        way: Way::From("127.0.0.9"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "guest",
+        way: Way::From("::1"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "guest",
+        way: Way::From("192.0.2.7"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "guest",
+        way: Way::From("2001:db8::7"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "no-password",
+        way: Way::NoPassword,
+        ..USER
+    },
+    User {
+        name: "certified",
+        way: Way::Certificate,
+        write: Prefix("own-"),
+        ..USER
+    },
+    User {
+        name: "changed",
+        way: Way::Changed,
+        configure: Prefix("own-"),
+        write: Prefix("own-"),
+        read: Exactly("a.b+c"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "token",
+        way: Way::Token,
+        configure: Prefix("own-"),
+        read: Exactly("a.b+c"),
+        topic: Some((Prefix("own-"), Nothing)),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "renewed",
+        way: Way::Renewed,
+        configure: Nothing,
+        write: Prefix("own-"),
+        vhosts: &["a", "b"],
+        ..USER
+    },
+    User {
+        name: "expired",
+        way: Way::Expired,
+        ..USER
+    },
+    User {
         name: "manager",
         tags: "management",
         vhosts: &[],
@@ -197,19 +380,51 @@ const USERS: &[User] = &[
 impl User {
     fn has(&self, right: Right, name: &str) -> bool {
         match right {
-            Configure => self.configure.hold(name),
-            Write => self.write.hold(name),
-            Read => self.read.hold(name),
+            Configure => self.configure.hold(self.name, name),
+            Write => self.write.hold(self.name, name),
+            Read => self.read.hold(self.name, name),
         }
     }
 
     /// Whether a key is allowed on an exchange.
     fn has_key(&self, right: Right, exchange: &str, key: &str) -> bool {
         match self.topic {
-            Some((write, _)) if exchange == "amq.topic" && right == Write => write.hold(key),
-            Some((_, read)) if exchange == "amq.topic" && right == Read => read.hold(key),
+            // Tokens allow only the keys that they name.
+            None if exchange == "amq.topic" && self.way.has_token() => false,
+            Some((write, _)) if exchange == "amq.topic" && right == Write => {
+                write.hold(self.name, key)
+            }
+            Some((_, read)) if exchange == "amq.topic" && right == Read => {
+                read.hold(self.name, key)
+            }
             _ => true,
         }
+    }
+
+    /// What a token says about these rights.
+    fn scopes(&self) -> Vec<String> {
+        let mut scopes = Vec::new();
+        for vhost in self.vhosts {
+            for (right, names) in [
+                (Configure, self.configure),
+                (Write, self.write),
+                (Read, self.read),
+            ] {
+                if let Some(names) = names.scope() {
+                    scopes.push(format!("rabbitmq.{}:{vhost}/{names}", right.name()));
+                }
+            }
+            let (write, read) = self.topic.unwrap_or((Nothing, Nothing));
+            for (right, keys) in [(Write, write), (Read, read)] {
+                if let Some(keys) = keys.scope() {
+                    scopes.push(format!(
+                        "rabbitmq.{}:{vhost}/amq.topic/{keys}",
+                        right.name()
+                    ));
+                }
+            }
+        }
+        scopes
     }
 }
 
@@ -259,7 +474,7 @@ fn refusal(user: &User, vhost: &str, needs: &[Need]) -> Option<String> {
 // ── the operations ──
 
 /// Names of queues and exchanges that are there, as both.
-const NAMES: [&str; 4] = ["own-1", "other", "a.b+c", "axbbc"];
+const NAMES: [&str; 5] = ["own-1", "Own-1", "other", "a.b+c", "axbbc"];
 /// Of one that is always there.
 const THERE: &str = "other";
 
@@ -267,6 +482,8 @@ struct Operation {
     what: &'static str,
     needs: Vec<Need>,
     frames: Vec<u8>,
+    /// What is wrong with it even if it is allowed.
+    wrong: Option<String>,
 }
 
 fn operation(what: &'static str, needs: Vec<Need>, encode: impl FnOnce(&mut Vec<u8>)) -> Operation {
@@ -276,11 +493,12 @@ fn operation(what: &'static str, needs: Vec<Need>, encode: impl FnOnce(&mut Vec<
         what,
         needs,
         frames,
+        wrong: None,
     }
 }
 
-/// Everything that can be done with one name, on channel 1.
-fn operations(name: &str) -> Vec<Operation> {
+/// Everything that one user can do with one name, on channel 1.
+fn operations(user: &User, name: &str) -> Vec<Operation> {
     let owned = name.to_owned();
     let queue = |right| Need::Queue(right, owned.clone());
     let exchange = |right| Need::Exchange(right, owned.clone());
@@ -296,6 +514,21 @@ fn operations(name: &str) -> Vec<Operation> {
         argument("alternate-exchange"),
     );
     let (publish_key, bind_key) = (format!("{name}-p"), format!("{name}-b"));
+    let (user_key, near_key) = (
+        format!("{}.{name}", user.name),
+        format!("{}.{name}", user.name.replace('.', "x")),
+    );
+    let topic = |right, key: &String| {
+        vec![
+            Need::Exchange(right, "amq.topic".to_owned()),
+            Need::Key(right, "amq.topic", key.clone()),
+        ]
+    };
+    let bound = |destination: Need, key: &String| {
+        let mut needs = vec![destination];
+        needs.extend(topic(Read, key));
+        needs
+    };
     let bind = |source: &'static str, key: &str| {
         let (queue, key) = (owned.clone(), key.to_owned());
         move |out: &mut Vec<u8>| {
@@ -385,13 +618,13 @@ fn operations(name: &str) -> Vec<Operation> {
             .encode(1, out);
         }),
         operation("basic.publish", vec![exchange(Write)], |out| {
-            publish(name, "k", &[], out)
+            publish(name, "k", &Extra::None, out)
         }),
         operation(
             "basic.publish to the default exchange",
             vec![other(Write, "amq.default")],
             |out| {
-                publish("", "nobody", &[], out);
+                publish("", "nobody", &Extra::None, out);
             },
         ),
         operation(
@@ -400,7 +633,7 @@ fn operations(name: &str) -> Vec<Operation> {
                 other(Write, "amq.topic"),
                 Need::Key(Write, "amq.topic", publish_key.clone()),
             ],
-            |out| publish("amq.topic", &publish_key, &[], out),
+            |out| publish("amq.topic", &publish_key, &Extra::None, out),
         ),
         operation(
             "basic.publish to a topic exchange with CC",
@@ -409,7 +642,117 @@ fn operations(name: &str) -> Vec<Operation> {
                 Need::Key(Write, "amq.topic", "own-cc".to_owned()),
                 Need::Key(Write, "amq.topic", publish_key.clone()),
             ],
-            |out| publish("amq.topic", "own-cc", &[&publish_key], out),
+            |out| {
+                publish(
+                    "amq.topic",
+                    "own-cc",
+                    &Extra::Copies("CC", &publish_key),
+                    out,
+                )
+            },
+        ),
+        operation(
+            "basic.publish to a topic exchange with BCC",
+            vec![
+                other(Write, "amq.topic"),
+                Need::Key(Write, "amq.topic", "own-cc".to_owned()),
+                Need::Key(Write, "amq.topic", publish_key.clone()),
+            ],
+            |out| {
+                publish(
+                    "amq.topic",
+                    "own-cc",
+                    &Extra::Copies("BCC", &publish_key),
+                    out,
+                )
+            },
+        ),
+        operation(
+            "basic.publish to a topic exchange with the user's name",
+            topic(Write, &user_key),
+            |out| publish("amq.topic", &user_key, &Extra::None, out),
+        ),
+        operation(
+            "basic.publish to a topic exchange with a name like the user's",
+            topic(Write, &near_key),
+            |out| publish("amq.topic", &near_key, &Extra::None, out),
+        ),
+        operation("basic.publish as oneself", vec![exchange(Write)], |out| {
+            publish(name, "k", &Extra::User(user.name), out);
+        }),
+        Operation {
+            wrong: Some(format!(
+                "PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was '{}'",
+                user.name
+            )),
+            ..operation(
+                "basic.publish as somebody else",
+                vec![exchange(Write)],
+                |out| {
+                    publish(name, "k", &Extra::User("somebody"), out);
+                },
+            )
+        },
+        operation(
+            "queue.bind to a topic exchange with the user's name",
+            bound(queue(Write), &user_key),
+            bind("amq.topic", &user_key),
+        ),
+        operation(
+            "queue.unbind from a topic exchange",
+            bound(queue(Write), &bind_key),
+            |out| {
+                queue::Unbind {
+                    queue: name.as_bytes(),
+                    exchange: b"amq.topic",
+                    routing_key: bind_key.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
+        operation(
+            "exchange.bind to a topic exchange",
+            bound(exchange(Write), &bind_key),
+            |out| {
+                exchange::Bind {
+                    destination: name.as_bytes(),
+                    source: b"amq.topic",
+                    routing_key: bind_key.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
+        operation(
+            "exchange.unbind from a topic exchange",
+            bound(exchange(Write), &bind_key),
+            |out| {
+                exchange::Unbind {
+                    destination: name.as_bytes(),
+                    source: b"amq.topic",
+                    routing_key: bind_key.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
+        ),
+        operation(
+            "queue.declare exclusive",
+            vec![Need::Queue(Configure, gone.clone())],
+            |out| {
+                queue::Declare {
+                    queue: gone.as_bytes(),
+                    exclusive: true,
+                    ..Default::default()
+                }
+                .encode(1, out);
+                queue::Delete {
+                    queue: gone.as_bytes(),
+                    ..Default::default()
+                }
+                .encode(1, out);
+            },
         ),
         operation(
             "queue.bind",
@@ -514,7 +857,16 @@ fn declare_exchange(name: &str, passive: bool, arguments: &[u8], out: &mut Vec<u
     .encode(1, out);
 }
 
-fn publish(to: &str, key: &str, cc: &[&str], out: &mut Vec<u8>) {
+/// What a message says beside its key.
+enum Extra<'a> {
+    None,
+    /// A header with another key.
+    Copies(&'static str, &'a str),
+    /// Who has sent it.
+    User(&'a str),
+}
+
+fn publish(to: &str, key: &str, extra: &Extra<'_>, out: &mut Vec<u8>) {
     basic::Publish {
         exchange: to.as_bytes(),
         routing_key: key.as_bytes(),
@@ -522,14 +874,17 @@ fn publish(to: &str, key: &str, cc: &[&str], out: &mut Vec<u8>) {
     }
     .encode(1, out);
     let mut headers = Vec::new();
-    if !cc.is_empty() {
-        TableWriter::new(&mut headers).array(b"CC", |list| {
-            cc.iter()
-                .for_each(|key| list.value(&Value::LongStr(key.as_bytes())));
+    if let Extra::Copies(header, key) = extra {
+        TableWriter::new(&mut headers).array(header.as_bytes(), |list| {
+            list.value(&Value::LongStr(key.as_bytes()));
         });
     }
     let properties = BasicProperties {
-        headers: (!cc.is_empty()).then(|| Table::new(&headers)),
+        headers: (!headers.is_empty()).then(|| Table::new(&headers)),
+        user_id: match extra {
+            Extra::User(name) => Some(name.as_bytes()),
+            Extra::None | Extra::Copies(..) => None,
+        },
         ..BasicProperties::default()
     };
     let mut encoded = Vec::new();
@@ -539,12 +894,196 @@ fn publish(to: &str, key: &str, cc: &[&str], out: &mut Vec<u8>) {
 
 // ── the run ──
 
-async fn connect(broker: &Broker, user: &str, vhost: &str) -> Result<Connection, Error> {
-    let address = broker.address();
-    let uri: AmqpUri = format!("amqp://{user}:a-password@{address}/{vhost}")
-        .parse()
-        .expect("it is a URI");
-    Connection::connect(&uri, &ConnectOptions::default()).await
+/// A broker with its entrances.
+struct Doors {
+    plain: SocketAddr,
+    /// By the address from which a client seems to come.
+    proxied: HashMap<&'static str, SocketAddr>,
+    certified: Option<SocketAddr>,
+    signer: Option<Signer>,
+}
+
+impl Doors {
+    /// One that knows passwords only.
+    fn of(broker: &Broker) -> Self {
+        Self {
+            plain: broker.address(),
+            proxied: HashMap::new(),
+            certified: None,
+            signer: None,
+        }
+    }
+
+    async fn connect(&self, user: &User, vhost: &str) -> Result<Connection, Error> {
+        let address = match user.way {
+            Way::From(from) => self.proxied[from],
+            Way::Certificate => self.certified.expect("there is such an entrance"),
+            Way::Password
+            | Way::NoPassword
+            | Way::Changed
+            | Way::Token
+            | Way::Renewed
+            | Way::Expired => self.plain,
+        };
+        let password = match (user.way, &self.signer) {
+            (Way::Token, Some(signer)) => token(signer, user, &user.scopes(), 3600),
+            (Way::Expired, Some(signer)) => token(signer, user, &user.scopes(), -60),
+            (Way::Renewed, Some(signer)) => {
+                let all = ["configure", "write", "read"];
+                let all = all.map(|right| format!("rabbitmq.{right}:*/*"));
+                // Where the next one will not hold, this one does not either.
+                let all: Vec<String> = match user.vhosts.contains(&vhost) {
+                    true => all.into(),
+                    false => Vec::new(),
+                };
+                token(signer, user, &all, 3600)
+            }
+            _ if user.name == "guest" => "guest".to_owned(),
+            _ => "a-password".to_owned(),
+        };
+        let name = encoded(user.name);
+        let uri: AmqpUri = format!("amqp://{name}:{password}@{address}/{vhost}")
+            .parse()
+            .expect("it is a URI");
+        Connection::connect(&uri, &ConnectOptions::default()).await
+    }
+
+    /// What happens between opening the connection and the first operation.
+    async fn open(
+        &self,
+        http: &Http,
+        connection: &mut Connection,
+        user: &User,
+    ) -> anyhow::Result<()> {
+        match (user.way, &self.signer) {
+            (Way::Changed, _) => permit(http, user)?,
+            (Way::Renewed, Some(signer)) => {
+                let token = token(signer, user, &user.scopes(), 3600);
+                amqp_connection::UpdateSecret {
+                    new_secret: token.as_bytes(),
+                    reason: b"test",
+                }
+                .encode(0, connection.outgoing().bytes());
+                loop {
+                    if let Event::Reply {
+                        method: Method::ConnectionUpdateSecretOk(_),
+                        ..
+                    } = within(connection.next_event()).await?
+                    {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+        connection.open_channel(1).await?;
+        Ok(())
+    }
+}
+
+/// A token with these scopes that ends after so many seconds.
+fn token(signer: &Signer, user: &User, scopes: &[String], seconds: i64) -> String {
+    let claims = json!({
+        "sub": user.name,
+        "aud": "rabbitmq",
+        "exp": now_s().saturating_add_signed(seconds),
+        "scope": scopes,
+    });
+    signer.sign(&claims).expect("the key is good")
+}
+
+/// A place where a plain client comes out at the broker with a PROXY header before what it says. With TLS around that it logs in by its certificate.
+async fn relay(
+    to: SocketAddr,
+    from: &'static str,
+    tls: Option<Arc<ClientConfig>>,
+) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let header = match from.contains(':') {
+        true => format!("PROXY TCP6 {from} ::1 56612 5672\r\n"),
+        false => format!("PROXY TCP4 {from} 127.0.0.1 56612 5672\r\n"),
+    };
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (tls, header) = (tls.clone(), header.clone());
+            tokio::spawn(async move {
+                let mut broker = TcpStream::connect(to).await?;
+                broker.set_nodelay(true)?;
+                broker.write_all(header.as_bytes()).await?;
+                match tls {
+                    None => {
+                        tokio::io::copy_bidirectional(&mut client, &mut broker).await?;
+                    }
+                    Some(tls) => {
+                        let name = ServerName::try_from("localhost")?;
+                        let connector = TlsConnector::from(tls);
+                        let mut broker = connector.connect(name, broker).await?;
+                        log_in_externally(&mut client, &mut broker).await?;
+                        tokio::io::copy_bidirectional(&mut client, &mut broker).await?;
+                    }
+                }
+                anyhow::Ok(())
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// Lets a client begin, and puts a login by certificate in the place of its own.
+async fn log_in_externally(
+    client: &mut TcpStream,
+    broker: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> anyhow::Result<()> {
+    let mut protocol = [0; 8];
+    client.read_exact(&mut protocol).await?;
+    broker.write_all(&protocol).await?;
+    let start = frame(broker).await?;
+    client.write_all(&start).await?;
+    frame(client).await?;
+    let mut login = Vec::new();
+    amqp_connection::StartOk {
+        client_properties: Table::default(),
+        mechanism: b"EXTERNAL",
+        response: b"",
+        locale: b"en_US",
+    }
+    .encode(0, &mut login);
+    Ok(broker.write_all(&login).await?)
+}
+
+async fn frame(stream: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Vec<u8>> {
+    let mut frame = vec![0; 7];
+    stream.read_exact(&mut frame).await?;
+    let size = u32::from_be_bytes([frame[3], frame[4], frame[5], frame[6]]);
+    frame.resize(7 + size as usize + 1, 0);
+    stream.read_exact(&mut frame[7..]).await?;
+    Ok(frame)
+}
+
+/// A name as URIs have it.
+fn encoded(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
+}
+
+/// Gives a user its rights.
+fn permit(http: &Http, user: &User) -> anyhow::Result<()> {
+    let name = encoded(user.name);
+    for vhost in user.vhosts {
+        http.put(
+            &format!("/permissions/{vhost}/{name}"),
+            json!({
+                "configure": user.configure.pattern(),
+                "write": user.write.pattern(),
+                "read": user.read.pattern(),
+            }),
+        )?;
+    }
+    Ok(())
 }
 
 /// Sends frames on channel 1 and something that is always answered; why the channel was closed, if it was.
@@ -574,18 +1113,27 @@ async fn closed_by(connection: &mut Connection, frames: &[u8]) -> anyhow::Result
 }
 
 /// Runs every cell; gives how many there were, and what differed.
-async fn run_matrix(broker: &Broker) -> anyhow::Result<(usize, Vec<String>)> {
+async fn run_matrix(
+    doors: &Doors,
+    http: &Http,
+    users: impl Iterator<Item = &User>,
+) -> anyhow::Result<(usize, Vec<String>)> {
     let (mut cells, mut differences) = (0, Vec::new());
-    for user in USERS {
-        for vhost in ["a", "b"] {
+    for user in users {
+        for vhost in ["a", "b", "missing"] {
             cells += 1;
-            let may_open = user.vhosts.contains(&vhost);
-            let mut connection = match connect(broker, user.name, vhost).await {
+            let may_open = user.way.leads_in() && user.vhosts.contains(&vhost);
+            let mut connection = match doors.connect(user, vhost).await {
                 Ok(connection) if may_open => connection,
                 Err(error) if !may_open => {
                     let text = error.to_string();
-                    let expect =
-                        format!("access to vhost '{vhost}' refused for user '{}'", user.name);
+                    let expect = if !user.way.leads_in() {
+                        "Login was refused using authentication mechanism PLAIN".to_owned()
+                    } else if vhost == "missing" {
+                        "vhost missing not found".to_owned()
+                    } else {
+                        format!("access to vhost '{vhost}' refused for user '{}'", user.name)
+                    };
                     if !text.contains(&expect) {
                         differences.push(format!("{} opens {vhost}: {text}", user.name));
                     }
@@ -597,11 +1145,11 @@ async fn run_matrix(broker: &Broker) -> anyhow::Result<(usize, Vec<String>)> {
                 }
                 Err(error) => return Err(error).context(format!("{} in {vhost}", user.name)),
             };
-            connection.open_channel(1).await?;
+            doors.open(http, &mut connection, user).await?;
             for name in NAMES {
-                for operation in operations(name) {
+                for operation in operations(user, name) {
                     cells += 1;
-                    let expect = refusal(user, vhost, &operation.needs);
+                    let expect = refusal(user, vhost, &operation.needs).or(operation.wrong);
                     let got = closed_by(&mut connection, &operation.frames).await?;
                     if got.is_some() {
                         connection.open_channel(1).await?;
@@ -639,26 +1187,27 @@ fn furnish(http: &Http) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_of_the_broker_may_do_what_the_table_says() -> anyhow::Result<()> {
-    let broker = Broker::start()?;
-    let http = Http::new(&broker);
-    furnish(&http)?;
-    for user in USERS {
-        let name = user.name;
-        http.put(
-            &format!("/users/{name}"),
-            json!({"password": "a-password", "tags": user.tags}),
-        )?;
+/// Makes the users that the broker knows itself.
+fn make_users(http: &Http) -> anyhow::Result<()> {
+    for user in USERS
+        .iter()
+        .filter(|user| user.name != "guest" && !user.way.has_token())
+    {
+        let name = encoded(user.name);
+        let body = if user.way == Way::NoPassword {
+            json!({"password_hash": "", "tags": user.tags})
+        } else {
+            json!({"password": "a-password", "tags": user.tags})
+        };
+        http.put(&format!("/users/{name}"), body)?;
+        let everything = User {
+            name: user.name,
+            vhosts: user.vhosts,
+            ..USER
+        };
+        let is_changed = user.way == Way::Changed;
+        permit(http, if is_changed { &everything } else { user })?;
         for vhost in user.vhosts {
-            http.put(
-                &format!("/permissions/{vhost}/{name}"),
-                json!({
-                    "configure": user.configure.pattern(),
-                    "write": user.write.pattern(),
-                    "read": user.read.pattern(),
-                }),
-            )?;
             if let Some((write, read)) = user.topic {
                 http.put(
                     &format!("/topic-permissions/{vhost}/{name}"),
@@ -667,10 +1216,67 @@ async fn users_of_the_broker_may_do_what_the_table_says() -> anyhow::Result<()> 
             }
         }
     }
-    let (cells, differences) = run_matrix(&broker).await?;
+    Ok(())
+}
+
+/// The lines of rabbitmq.conf for all ways in.
+fn all_ways(directory: &Path) -> String {
+    let at = directory.display();
+    format!(
+        "proxy_protocol = true\nlisteners.ssl.1 = 127.0.0.1:0\nssl_options.cacertfile = {at}/ca_certificate.pem\n\
+         ssl_options.certfile = {at}/server_certificate.pem\nssl_options.keyfile = {at}/server_key.pem\n\
+         ssl_options.verify = verify_peer\nssl_cert_login_from = common_name\n\
+         auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\n\
+         auth_backends.1 = internal\nauth_backends.2 = oauth2\nauth_oauth2.resource_server_id = rabbitmq\n\
+         auth_oauth2.signing_keys.k1 = {at}/k1.pem\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_the_broker_may_do_what_the_table_says() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let at = directory.path();
+    let status = std::process::Command::new(testkit::binary()?)
+        .args(["tls", "generate"])
+        .arg(at)
+        .args(["--user", "certified"])
+        .status()?;
+    ensure!(status.success(), "certificates are not made");
+    let signer = Signer::kept_in(at, "k1")?;
+    let broker = Broker::start_with(&all_ways(at))?;
+    let http = Http::new(&broker);
+    furnish(&http)?;
+    make_users(&http)?;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(
+        at.join("ca_certificate.pem"),
+    )?)?;
+    let chain = vec![CertificateDer::from_pem_file(
+        at.join("client_certificate.pem"),
+    )?];
+    let key = PrivateKeyDer::from_pem_file(at.join("client_key.pem"))?;
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    let tls = broker.tls_address().context("no TLS listener")?;
+    let mut proxied = HashMap::new();
+    for user in USERS {
+        if let Way::From(from) = user.way {
+            proxied.insert(from, relay(broker.address(), from, None).await?);
+        }
+    }
+    let doors = Doors {
+        plain: relay(broker.address(), "127.0.0.1", None).await?,
+        proxied,
+        certified: Some(relay(tls, "192.0.2.7", Some(Arc::new(config))).await?),
+        signer: Some(signer),
+    };
+    let (cells, differences) = run_matrix(&doors, &http, USERS.iter()).await?;
     println!("{cells} cells");
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
-    ensure!(cells > 1000, "{cells}");
+    ensure!(cells > 4_200, "{cells}");
     Ok(())
 }
 
@@ -682,6 +1288,10 @@ struct Server {
     asked: Arc<AtomicUsize>,
     /// Nobody may do anything any more.
     is_closed: Arc<AtomicBool>,
+    /// It answers nonsense.
+    is_broken: Arc<AtomicBool>,
+    /// Nobody may read any more.
+    is_mute: Arc<AtomicBool>,
     /// What it was asked last.
     last: Arc<Mutex<String>>,
 }
@@ -693,13 +1303,17 @@ impl Server {
             address: listener.local_addr()?.to_string(),
             asked: Arc::default(),
             is_closed: Arc::default(),
+            is_broken: Arc::default(),
+            is_mute: Arc::default(),
             last: Arc::default(),
         };
         let (asked, is_closed) = (Arc::clone(&server.asked), Arc::clone(&server.is_closed));
+        let (is_broken, is_mute) = (Arc::clone(&server.is_broken), Arc::clone(&server.is_mute));
         let last = Arc::clone(&server.last);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (asked, is_closed) = (Arc::clone(&asked), Arc::clone(&is_closed));
+                let (is_broken, is_mute) = (Arc::clone(&is_broken), Arc::clone(&is_mute));
                 let last = Arc::clone(&last);
                 tokio::spawn(async move {
                     let mut head = Vec::new();
@@ -712,7 +1326,10 @@ impl Server {
                     asked.fetch_add(1, Ordering::Relaxed);
                     let head = String::from_utf8_lossy(&head).into_owned();
                     let target = head.split(' ').nth(1).unwrap_or_default();
+                    let is_read = target.contains("permission=read");
                     let body = match answer(target) {
+                        _ if is_broken.load(Ordering::Relaxed) => "what?".to_owned(),
+                        _ if is_read && is_mute.load(Ordering::Relaxed) => "deny".to_owned(),
                         Some(tags) if !is_closed.load(Ordering::Relaxed) => tags,
                         _ => "deny".to_owned(),
                     };
@@ -796,13 +1413,70 @@ fn decoded(value: &str) -> String {
 async fn users_of_an_http_server_may_do_what_the_table_says() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let broker = Broker::start_with(&server.settings())?;
-    furnish(&Http::new(&broker))?;
-    let (cells, differences) = run_matrix(&broker).await?;
+    let http = Http::new(&broker);
+    furnish(&http)?;
+    let users = USERS.iter().filter(|user| user.way == Way::Password);
+    let (cells, differences) = run_matrix(&Doors::of(&broker), &http, users).await?;
     println!(
         "{cells} cells, {} questions",
         server.asked.load(Ordering::Relaxed)
     );
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_http_server_takes_away_ends_on_open_connections() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let broker = Broker::start_with(&server.settings())?;
+    furnish(&Http::new(&broker))?;
+    let mut connection = connect(&broker, "full", "a").await?;
+    connection.open_channel(1).await?;
+    connection
+        .consume(
+            1,
+            "other",
+            "tag",
+            ConsumeOptions::default(),
+            Table::default(),
+        )
+        .await?;
+    let mut frames = Vec::new();
+    publish("other", "k", &Extra::None, &mut frames);
+    ensure!(closed_by(&mut connection, &frames).await?.is_none());
+
+    // Whoever cannot say takes nothing away.
+    server.is_broken.store(true, Ordering::Relaxed);
+    let before = server.asked.load(Ordering::Relaxed);
+    until("the server to be asked again", || {
+        server.asked.load(Ordering::Relaxed) >= before + 6
+    })
+    .await?;
+    ensure!(closed_by(&mut connection, &frames).await?.is_none());
+    server.is_broken.store(false, Ordering::Relaxed);
+
+    let since = Instant::now();
+    server.is_mute.store(true, Ordering::Relaxed);
+    loop {
+        if let Event::ConsumerCancelled { .. } = within(connection.next_event()).await? {
+            break;
+        }
+    }
+    println!("the consumer is gone after {:?}", since.elapsed());
+    ensure!(since.elapsed() < TAKEN_AWAY_WITHIN);
+    ensure!(closed_by(&mut connection, &frames).await?.is_none());
+
+    let since = Instant::now();
+    server.is_closed.store(true, Ordering::Relaxed);
+    let error = loop {
+        match within(connection.next_event()).await {
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+    };
+    println!("the connection is gone after {:?}", since.elapsed());
+    ensure!(error.contains("access to vhost 'a' refused"), "{error}");
+    ensure!(since.elapsed() < TAKEN_AWAY_WITHIN);
     Ok(())
 }
 
@@ -849,7 +1523,7 @@ async fn what_the_metadata_no_longer_allows_ends_at_once() -> anyhow::Result<()>
     let mut connection = connect(&broker, "full", "a").await?;
     connection.open_channel(1).await?;
     let mut frames = Vec::new();
-    publish("other", "k", &[], &mut frames);
+    publish("other", "k", &Extra::None, &mut frames);
     ensure!(closed_by(&mut connection, &frames).await?.is_none());
     http.put("/permissions/a/full", rights("^$"))?;
     let since = Instant::now();
@@ -868,7 +1542,7 @@ async fn a_backend_that_is_gone_refuses() -> anyhow::Result<()> {
     connection.open_channel(1).await?;
     server.is_closed.store(true, Ordering::Relaxed);
     let mut frames = Vec::new();
-    publish("other", "k", &[], &mut frames);
+    publish("other", "k", &Extra::None, &mut frames);
     let refused = closed_by(&mut connection, &frames).await?;
     ensure!(
         refused.as_deref()
@@ -890,6 +1564,11 @@ async fn a_backend_that_is_gone_refuses() -> anyhow::Result<()> {
         .unwrap_or_default();
     ensure!(last.starts_with("/user?username=guest&password="), "{last}");
     Ok(())
+}
+
+async fn connect(broker: &Broker, user: &'static str, vhost: &str) -> Result<Connection, Error> {
+    let user = User { name: user, ..USER };
+    Doors::of(broker).connect(&user, vhost).await
 }
 
 async fn connect_as_guest(broker: &Broker) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ pub(crate) async fn trust_store(call: Call) -> Outcome {
     let certificates = store.list().into_iter().map(|listed| {
         let certificate = &listed.certificate;
         object! {
-            "name" => listed.name.clone(),
+            "name" => listed.name,
             "serial" => certificate.serial_number.clone(),
             "serial_hex" => certificate.says.serial_number.clone(),
             "subject" => certificate.says.subject.clone(),
