@@ -27,7 +27,7 @@ cargo xtask VERB
   verify              format, lints, tests, documentation, tidy; writes nothing
   fix                 what verify asks for and a machine can do
   dev [ARGS]          a node with a verbose log and its data below target/
-  perf [scale] [--quick] [--broker NAME=URI,PID[,HTTP]]
+  perf [scale|management] [--quick] [--broker NAME=URI,PID[,HTTP]]
                       measure and write docs/performance.md; with --quick a short look, in target/performance.md;
                       with --broker compared with RabbitMQ, which runs on this machine as process PID
   codegen [--check]   write or compare the generated AMQP methods; write the tables of docs/cli.md and

@@ -1,4 +1,5 @@
-//! `cargo xtask perf`: measures the release build and writes `docs/performance.md`, all of it, or with `scale` one section.
+//! `cargo xtask perf`: measures the release build and writes `docs/performance.md`, all of it, or with `scale` or
+//! `management` one section.
 //!
 //! Every part is measured on a broker of its own, started for it with an empty folder. Another broker is compared with
 //! when `--broker NAME=URI,PID[,HTTP]` names one that runs already on this machine; it is left running. What is measured and
@@ -7,12 +8,13 @@
 mod nodes;
 mod page;
 mod perf_test;
-mod scale;
+mod section;
 
 use crate::broker::Broker;
 use crate::shell;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use page::{Header, Page, Suite, WorkloadTables};
+use section::Section;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,7 +74,8 @@ struct Peer {
     name: String,
     uri: String,
     pid: u32,
-    /// Its management API. Without it there are no policies and no virtual hosts, so nothing is compared at scale.
+    /// Its management API. Without it there are no policies and no virtual hosts, so nothing is compared in
+    /// sections of their own.
     http: Option<String>,
 }
 
@@ -80,7 +83,7 @@ struct Peer {
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     /// One section only.
-    scale: bool,
+    section: Option<Section>,
     quick: bool,
     peer: Option<Peer>,
 }
@@ -94,8 +97,8 @@ struct Options {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let effort = if options.quick { QUICK } else { FULL };
-    if options.scale {
-        return run_scale(&options, effort);
+    if let Some(section) = options.section {
+        return run_section(section, &options, effort);
     }
     let mut header = Header::of_this_machine(args)?;
     let (suite, workloads) = measure_workloads(effort, options.peer.as_ref())?;
@@ -108,7 +111,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         footprint: nodes::footprint(effort)?,
         backlog: nodes::backlog(effort)?,
         starts_ms: nodes::starts(effort)?,
-        scale: scale::measure(effort, options.peer.as_ref())?,
+        scale: Section::Scale.measure(effort, options.peer.as_ref())?,
+        management: Section::Management.measure(effort, options.peer.as_ref())?,
     };
     write(&path_of(&options), &page.markdown())
 }
@@ -132,31 +136,36 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Measures the section at scale and puts it into the page as it is.
-fn run_scale(options: &Options, effort: Effort) -> Result<()> {
+/// Measures a section and puts it into the page as it is.
+fn run_section(section: Section, options: &Options, effort: Effort) -> Result<()> {
     let remark = Header::of_this_machine(&[])?.remark();
-    let measured = scale::measure(effort, options.peer.as_ref())?;
+    let measured = section.measure(effort, options.peer.as_ref())?;
     let page = fs::read_to_string(page_path()).context("read the page")?;
-    let page = scale::replace(&page, &scale::section(&remark, &measured))?;
+    let page = section.replace(&page, &section.text(&remark, &measured))?;
     write(&path_of(options), &page)
 }
 
 fn parse(args: &[String]) -> Result<Options> {
     let mut options = Options {
-        scale: false,
+        section: None,
         quick: false,
         peer: None,
     };
     let mut words = args.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "scale" => options.scale = true,
             "--quick" => options.quick = true,
             "--broker" => {
                 let value = words.next().context(BROKER_FORM)?;
                 options.peer = Some(parse_peer(value)?);
             }
-            other => bail!("unknown option {other}: there are scale, --quick and {BROKER_FORM}"),
+            other => {
+                options.section = Section::of_name(other);
+                ensure!(
+                    options.section.is_some(),
+                    "unknown option {other}: there are scale, management, --quick and {BROKER_FORM}"
+                );
+            }
         }
     }
     Ok(options)
@@ -223,7 +232,7 @@ mod tests {
         assert_eq!(
             options("").unwrap(),
             Options {
-                scale: false,
+                section: None,
                 quick: false,
                 peer: None
             }
@@ -240,7 +249,7 @@ mod tests {
             })
         );
         let options = self::options("scale --broker R=amqp://h/,42,http://h:15672").unwrap();
-        assert!(options.scale);
+        assert_eq!(options.section, Some(Section::Scale));
         let peer = options.peer.unwrap();
         assert_eq!(peer.http.as_deref(), Some("http://h:15672"));
         assert_eq!((peer.uri.as_str(), peer.pid), ("amqp://h/", 42));

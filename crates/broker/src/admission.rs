@@ -55,6 +55,15 @@ pub struct Churn {
     pub channels_closed: u64,
 }
 
+/// What is open now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Connections that were let into their vhosts.
+    pub connections: u64,
+    /// Their channels.
+    pub channels: u64,
+}
+
 /// The place of an open connection.
 #[derive(Debug)]
 pub struct ConnectionSeat {
@@ -174,6 +183,21 @@ impl Admission {
         }
     }
 
+    /// What a user has open, or all users.
+    pub fn in_use(&self, user: Option<&Name>) -> InUse {
+        let open = self.open();
+        match user {
+            Some(user) => InUse {
+                connections: count(&open.user_connections, user),
+                channels: count(&open.user_channels, user),
+            },
+            None => InUse {
+                connections: open.connections,
+                channels: open.channels,
+            },
+        }
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         // Nothing panics while it is held, and counts would be right even then.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -255,6 +279,13 @@ mod tests {
         let (user, vhost) = (Name::from("guest"), Name::from("/"));
         let admit = || admission.admit_connection(&metadata, &user, &vhost);
         let seat = admit().unwrap();
+        let one = InUse {
+            connections: 1,
+            channels: 0,
+        };
+        assert_eq!(admission.in_use(Some(&user)), one);
+        assert_eq!(admission.in_use(Some(&"other".into())), InUse::default());
+        assert_eq!(admission.in_use(None), one);
         assert_eq!(
             admit().unwrap_err().to_string(),
             "access to vhost '/' refused for user 'guest': connection limit (1) is reached"

@@ -37,6 +37,7 @@ use codec_amqp091::{
     encode_heartbeat, peek_method,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,6 +162,31 @@ pub struct ConnectionDetails {
     pub received_bytes: u64,
     /// Bytes it was sent, or will be.
     pub sent_bytes: u64,
+}
+
+/// What lists of connections are filtered and ordered by.
+#[derive(Clone, Debug)]
+pub struct ConnectionSummary {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Its state.
+    pub state: ConnectionState,
+    /// Who logged in; empty before that.
+    pub user: Name,
+    /// The vhost; empty before connection.open.
+    pub vhost: Name,
+    /// When it was accepted, in milliseconds since 1970.
+    pub connected_at_ms: u64,
+    /// Bytes it sent.
+    pub received_bytes: u64,
+    /// Bytes it was sent.
+    pub sent_bytes: u64,
+    /// Its open channels.
+    pub channels: Vec<ChannelNumber>,
 }
 
 /// What listings show about a channel.
@@ -317,6 +343,27 @@ impl Connection {
             connected_at_ms: self.connected_at_ms,
             received_bytes: self.received_bytes,
             sent_bytes: session.out.mark(),
+        }
+    }
+
+    /// The same, with less.
+    pub fn summary(&self) -> ConnectionSummary {
+        let session = &self.session;
+        let open = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.is_open());
+        ConnectionSummary {
+            id: session.id,
+            peer: session.peer.address,
+            local: session.peer.local,
+            state: self.state(),
+            user: session.user.clone(),
+            vhost: session.vhost.clone(),
+            connected_at_ms: self.connected_at_ms,
+            received_bytes: self.received_bytes,
+            sent_bytes: session.out.mark(),
+            channels: open.map(|(number, _)| *number).collect(),
         }
     }
 

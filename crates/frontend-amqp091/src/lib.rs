@@ -49,7 +49,9 @@ mod tx;
 mod unacked;
 
 pub use config::{Alarms, Config, Peer};
-pub use connection::{ChannelDetails, CloseReason, Connection, ConnectionDetails, ConnectionState};
+pub use connection::{
+    ChannelDetails, CloseReason, Connection, ConnectionDetails, ConnectionState, ConnectionSummary,
+};
 pub use exception::{Exception, Scope};
 pub use interceptor::{Existing, Interceptors};
 pub use message_parts::{UnaskedParts, headers};

@@ -4,6 +4,7 @@
 //! RabbitMQ docs: management#permissions.
 
 use crate::error::ApiError;
+use crate::login_rate::Attempt;
 use crate::state::State;
 use base::Name;
 use broker::Error;
@@ -12,6 +13,7 @@ use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a path asks of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +69,23 @@ pub(crate) async fn login(
 ) -> Result<Caller, ApiError> {
     let header = header.ok_or(ApiError::NoCredentials)?;
     let (name, password) = basic(header).ok_or(ApiError::WrongCredentials)?;
+    let attempt = Attempt {
+        address: peer,
+        user: &name,
+        password: &password,
+    };
+    if let Err(wait) = state.login_rate.admit(attempt, Instant::now()) {
+        let wait_s = wait.as_secs() + 1;
+        return Err(ApiError::TooManyAttempts { wait_s });
+    }
     let is_local = peer.to_canonical().is_loopback();
-    check_password(state, &name, &password, peer, is_local)
-        .await
-        .map_err(|failure| {
-            tracing::warn!(%peer, "HTTP access denied: {failure}");
-            ApiError::WrongCredentials
-        })
+    let checked = check_password(state, &name, &password, peer, is_local).await;
+    let is_right = checked.is_ok();
+    state.login_rate.settle(attempt, is_right, Instant::now());
+    checked.map_err(|failure| {
+        tracing::warn!(%peer, "HTTP access denied: {failure}");
+        ApiError::WrongCredentials
+    })
 }
 
 /// Finds the user with this name and password.
@@ -90,6 +102,7 @@ pub(crate) async fn check_password(
     let metadata = state.node.metadata();
     let loopback_users = &state.loopback_users;
     let Some(authenticator) = state.node.authenticator() else {
+        let _hashing = state.hashing.acquire().await;
         return authenticate(&metadata, name, password, is_local, loopback_users)
             .map(Caller::from)
             .map_err(|failure| failure.to_string());

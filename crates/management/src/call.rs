@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::json::Json;
 use crate::query::Query;
 use crate::state::State;
+use crate::strict_json;
 use base::Name;
 use broker::auth::{Principal, User};
 use broker::metadata::Metadata;
@@ -184,8 +185,7 @@ impl Call {
         if self.body.is_empty() {
             return Ok(Body::new());
         }
-        let parsed: serde_json::Value =
-            serde_json::from_slice(&self.body).map_err(|_| ApiError::not_json())?;
+        let parsed = strict_json::parse(&self.body).map_err(|_| ApiError::not_json())?;
         let serde_json::Value::Object(fields) = parsed else {
             return Err(ApiError::not_json());
         };

@@ -33,6 +33,15 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     /// The body is larger than `management.http.max_body_size`.
     TooLarge,
+    /// It cannot be understood, or only in more than one way.
+    Malformed(StatusCode),
+    /// The body is compressed.
+    CodedBody,
+    /// Wrong credentials came too often from there.
+    TooManyAttempts {
+        /// Seconds until the next attempt is looked at.
+        wait_s: u64,
+    },
     /// It cannot be done as things are.
     Precondition(String),
     /// A health check failed, or the node cannot answer now.
@@ -71,6 +80,9 @@ impl ApiError {
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Malformed(status) => *status,
+            Self::CodedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -105,6 +117,14 @@ impl ApiError {
             }
             Self::Invalid(error, reason) => (error, reason.into()),
             Self::TooLarge => ("payload_too_large", "request body is too large".into()),
+            Self::Malformed(_) => ("bad_request", "malformed request".into()),
+            Self::CodedBody => (
+                "unsupported_media_type",
+                "request body is compressed".into(),
+            ),
+            Self::TooManyAttempts { .. } => {
+                ("too_many_requests", "too many wrong credentials".into())
+            }
             Self::Precondition(reason) => ("precondition_failed", reason.into()),
         };
         Some(object! { "error" => error, "reason" => reason }.into())

@@ -99,40 +99,47 @@ impl Json {
         }
     }
 
-    /// Compares as Erlang orders terms: numbers, then atoms, then lists, then text.
+    /// Compares as Erlang orders terms: numbers, then atoms, then lists, then text. Any two values have one order, so that any list
+    /// can be sorted.
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
-        fn rank(value: &Json) -> u8 {
-            match value {
-                Json::Int(_) | Json::Float(_) => 0,
-                Json::Null | Json::Bool(_) => 1,
-                Json::List(_) | Json::Object(_) => 2,
-                Json::Text(_) | Json::Name(_) => 3,
-            }
-        }
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => a.cmp(b),
-            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            _ => match (self.number(), other.number()) {
-                (Some(a), Some(b)) => a.total_cmp(&b),
-                _ => match (self.as_str(), other.as_str()) {
-                    (Some(a), Some(b)) => a.cmp(b),
-                    _ => rank(self).cmp(&rank(other)),
-                },
-            },
+        self.rank()
+            .cmp(&other.rank())
+            .then_with(|| self.number().total_cmp(&other.number()))
+            .then_with(|| self.int().cmp(&other.int()))
+            .then_with(|| self.as_str().cmp(&other.as_str()))
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Int(_) | Self::Float(_) => 0,
+            Self::Bool(false) => 1,
+            Self::Null => 2,
+            Self::Bool(true) => 3,
+            Self::List(_) | Self::Object(_) => 4,
+            Self::Text(_) | Self::Name(_) => 5,
         }
     }
 
+    /// Of what is no number, 0.
     #[expect(clippy::cast_precision_loss, reason = "only for an order")]
-    fn number(&self) -> Option<f64> {
+    fn number(&self) -> f64 {
         match self {
-            Self::Int(value) => Some(*value as f64),
-            Self::Float(value) => Some(*value),
+            Self::Int(value) => *value as f64,
+            Self::Float(value) => *value,
             Self::Null
             | Self::Bool(_)
             | Self::Text(_)
             | Self::Name(_)
             | Self::List(_)
-            | Self::Object(_) => None,
+            | Self::Object(_) => 0.0,
+        }
+    }
+
+    fn int(&self) -> Option<i64> {
+        if let Self::Int(value) = self {
+            Some(*value)
+        } else {
+            None
         }
     }
 }
@@ -317,10 +324,14 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_erlang_terms() {
-        let order: [Json; 5] = [
+        let order: [Json; 9] = [
             Json::from(1_u64),
             Json::from(1.5),
             Json::from(2_u64),
+            Json::from(9_007_199_254_740_992.0),
+            Json::from(1_u64 << 53),
+            Json::from((1_u64 << 53) + 1),
+            Json::from(false),
             Json::Null,
             Json::from("a"),
         ];

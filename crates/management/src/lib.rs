@@ -5,7 +5,7 @@
 //! The same answers, and some for operators on this host, come over the [`Control`] socket.
 //! It runs on threads of its own; nothing here can hold up a shard for longer than one slice of figures.
 //!
-//! Suggested reading order: `table` (all paths), `call`, `access`, `server`, `listing`, `amqp`, then `resources`.
+//! Suggested reading order: `table` (all paths), `call`, `access`, `guard`, `server`, `directory`, `listing`, `amqp`, then `resources`.
 //!
 //! RabbitMQ docs: management#http-api.
 
@@ -13,9 +13,12 @@ mod access;
 mod amqp;
 mod call;
 mod control;
+mod directory;
 mod error;
+mod guard;
 mod json;
 mod listing;
+mod login_rate;
 mod metrics;
 mod query;
 mod resources;
@@ -24,6 +27,7 @@ mod service;
 mod sessions;
 mod state;
 mod statistics;
+mod strict_json;
 mod table;
 
 pub use control::Control;

@@ -1,7 +1,7 @@
 //! Lists as clients ask for them: pages, filters by name, order, columns.
 //!
-//! Items are made one at a time from their sources, and only those that are shown are kept, so that a page of a hundred
-//! thousand queues costs a walk over the sources and no more.
+//! Items are made one at a time from their sources, and only those that are shown are kept. Where the caller knows what a list is
+//! ordered by without making items, nothing is made but what is shown.
 //! RabbitMQ docs: management#http-api pagination.
 
 use crate::call::{Answer, Outcome};
@@ -9,11 +9,14 @@ use crate::error::ApiError;
 use crate::json::{Json, Object};
 use crate::query::Query;
 use regex::{Regex, RegexBuilder};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Items of a page, unless the request says otherwise.
 const PAGE_SIZE_DEFAULT: usize = 100;
 /// Most items of a page.
 const PAGE_SIZE_MAX: usize = 500;
+/// Items of a list that takes a while to write.
+const LONG: usize = 2_000;
 /// Columns that a request may name; those behind are ignored.
 const COLUMNS_MAX: usize = 256;
 /// Memory that a name filter may compile to.
@@ -106,6 +109,30 @@ impl Listing {
             total,
             filtered: count,
             sources,
+            is_ordered: self.sort.is_none(),
+        })
+    }
+
+    /// What the list is ordered by, if not as its sources are.
+    pub(crate) fn order(&self) -> Option<&str> {
+        self.sort.as_deref()
+    }
+
+    /// The sources of the page, where what they are ordered by is at hand.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) fn cut_by<T>(
+        &self,
+        filtered: Filtered<T>,
+        key: impl Fn(&T) -> Json,
+    ) -> Result<Cut<T>, ApiError> {
+        let Filtered { total, sources } = filtered;
+        Ok(Cut {
+            total,
+            filtered: sources.len(),
+            sources: self.ordered(sources, key)?,
+            is_ordered: true,
         })
     }
 
@@ -114,12 +141,26 @@ impl Listing {
     /// # Errors
     /// There is no such page.
     pub(crate) fn show<T>(&self, cut: Cut<T>, item: impl Fn(&T) -> Object) -> Outcome {
+        if cut.sources.len() > LONG && is_one_of_several_threads() {
+            // Others are served meanwhile.
+            return tokio::task::block_in_place(|| self.write(cut, item));
+        }
+        self.write(cut, item)
+    }
+
+    fn write<T>(&self, cut: Cut<T>, item: impl Fn(&T) -> Object) -> Outcome {
         let Cut {
             total,
             filtered,
-            sources,
+            mut sources,
+            is_ordered,
         } = cut;
-        let sources = self.sorted(sources, &item)?;
+        if !is_ordered && let Some(sort) = self.order() {
+            sources = self.ordered(sources, |source| {
+                let whole = Json::Object(item(source));
+                whole.at(sort.split('.')).cloned().unwrap_or(Json::Int(0))
+            })?;
+        }
         let mut out = Vec::new();
         if self.page.is_some() {
             let count = sources.len();
@@ -160,32 +201,42 @@ impl Listing {
         self.show(self.cut(filtered)?, item)
     }
 
-    fn sorted<T>(&self, sources: Vec<T>, item: impl Fn(&T) -> Object) -> Result<Vec<T>, ApiError> {
-        let Some(sort) = &self.sort else {
-            return Ok(sources);
+    /// The sources of the page in their order, of which no more is made than the page needs.
+    fn ordered<T>(&self, sources: Vec<T>, key: impl Fn(&T) -> Json) -> Result<Vec<T>, ApiError> {
+        // Equal ones stay in the order of the sources, or turn it round with all others.
+        let mut keyed: Vec<(Json, usize)> = sources.iter().map(key).zip(0..).collect();
+        let order = |(a, first): &(Json, usize), (b, second): &(Json, usize)| {
+            let order = a.compare(b).then(first.cmp(second));
+            if self.reverse { order.reverse() } else { order }
         };
-        let mut keyed: Vec<(Json, T)> = sources
-            .into_iter()
-            .map(|source| {
-                let whole = Json::Object(item(&source));
-                let key = whole.at(sort.split('.')).cloned().unwrap_or(Json::Int(0));
-                (key, source)
-            })
-            .collect();
-        keyed.sort_by(|(a, _), (b, _)| a.compare(b));
-        if self.reverse {
-            keyed.reverse();
+        let shown = match &self.page {
+            Some(page) => {
+                page.check(keyed.len())?;
+                let first = (page.number - 1) * page.size;
+                first..keyed.len().min(first + page.size)
+            }
+            None => 0..keyed.len(),
+        };
+        if shown.end < keyed.len() {
+            keyed.select_nth_unstable_by(shown.end, order);
+            keyed.truncate(shown.end);
         }
-        let sorted = keyed.into_iter().map(|(_, source)| source);
-        let Some(page) = &self.page else {
-            return Ok(sorted.collect());
-        };
-        page.check(sorted.len())?;
-        Ok(sorted
-            .skip((page.number - 1) * page.size)
-            .take(page.size)
+        if shown.start > 0 {
+            keyed.select_nth_unstable_by(shown.start, order);
+        }
+        let keyed = &mut keyed[shown];
+        keyed.sort_unstable_by(order);
+        let mut sources: Vec<Option<T>> = sources.into_iter().map(Some).collect();
+        Ok(keyed
+            .iter()
+            .filter_map(|(_, place)| sources[*place].take())
             .collect())
     }
+}
+
+fn is_one_of_several_threads() -> bool {
+    Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// Sources that passed the name filter.
@@ -203,6 +254,7 @@ pub(crate) struct Cut<T> {
     filtered: usize,
     /// The sources.
     pub(crate) sources: Vec<T>,
+    is_ordered: bool,
 }
 
 impl<T> Cut<T> {
@@ -212,6 +264,7 @@ impl<T> Cut<T> {
             total: self.total,
             filtered: self.filtered,
             sources,
+            is_ordered: self.is_ordered,
         }
     }
 }
@@ -279,6 +332,10 @@ impl NameFilter {
     fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
+            Self::Contains(part) if name.is_ascii() => {
+                let mut windows = name.as_bytes().windows(part.len());
+                windows.any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+            }
             Self::Contains(part) => name.to_lowercase().contains(part),
             Self::Matches(regex) => regex.is_match(name),
             Self::Nothing => false,
@@ -374,6 +431,39 @@ mod tests {
                 .unwrap()
                 .contains("\"item_count\":0")
         );
+    }
+
+    #[test]
+    fn equal_items_stay_in_order_and_no_page_misses_one() {
+        let names: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
+        let names: Vec<&'static str> = names.into_iter().map(|name| &*name.leak()).collect();
+        for (reverse, mut expected) in [("", names.clone()), ("&sort_reverse=true", names.clone())]
+        {
+            if !reverse.is_empty() {
+                expected.reverse();
+            }
+            let mut found = Vec::new();
+            for page in 1..=4 {
+                let query = format!("page={page}&page_size=80&columns=name&sort=size{reverse}");
+                let shown: serde_json::Value =
+                    serde_json::from_str(&shown(&query, &names).unwrap()).unwrap();
+                let items = shown["items"].as_array().unwrap().iter();
+                found.extend(items.map(|item| item["name"].as_str().unwrap().to_owned()));
+            }
+            assert_eq!(found, expected, "{reverse}");
+        }
+    }
+
+    #[test]
+    fn the_filter_of_names_does_not_look_at_case() {
+        let names = ["Alpha", "ÄRA", "beta"];
+        for (part, found) in [("ALP", 1), ("%C3%A4r", 1), ("A", 3), ("x", 0)] {
+            let shown = shown(&format!("page=1&name={part}"), &names).unwrap();
+            assert!(
+                shown.contains(&format!("\"item_count\":{found}")),
+                "{part}: {shown}"
+            );
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Sockets and HTTP: accepts, reads requests, writes responses.
 //!
-//! HTTP/1.1 only. What the API answers is `table`'s matter; here are the limits that hold for all of it: connections, header
-//! size and time, body size and time.
+//! HTTP/1.1 only. What the API answers is `table`'s matter, and what is a request `guard`'s; here are the limits that hold for all of
+//! it: connections, time of headers, size and time of bodies.
 
 use crate::call::{Answer, Caller};
 use crate::error::ApiError;
+use crate::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, refusal};
 use crate::metrics;
 use crate::state::State;
 use crate::table;
@@ -34,10 +35,10 @@ const REQUESTS_MAX: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of the header to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Header lines of a request.
-const HEADERS_MAX: usize = 100;
-/// Bytes of a header, and of what is read ahead.
-const HEADER_BYTES_MAX: usize = 64 << 10;
+/// The same while connections are short: who sends slowly then makes room for others soon.
+const SHORT_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that are read ahead: any head fits.
+const BUFFER_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 /// Pause after a failed accept (no file descriptors left, say), so that it is not tried in a busy loop.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Smaller responses are not worth compressing.
@@ -83,6 +84,15 @@ impl Server {
             site,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             requests: Semaphore::new(REQUESTS_MAX),
+        }
+    }
+
+    /// How long a client may take for the header of a request.
+    fn header_timeout(&self) -> Duration {
+        if self.connections.available_permits() < CONNECTIONS_MAX / 2 {
+            SHORT_HEADER_TIMEOUT
+        } else {
+            HEADER_TIMEOUT
         }
     }
 }
@@ -149,10 +159,10 @@ async fn drive(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(server.header_timeout())
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX);
-    let stream = TokioIo::new(stream);
+        .max_buf_size(BUFFER_BYTES_MAX);
+    let stream = TokioIo::new(Guarded::new(stream));
     let served = match server.site {
         Site::Api => {
             let service = service_fn(|request| respond(Arc::clone(server), request, peer));
@@ -176,6 +186,12 @@ async fn respond(
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if let Some(status) = refusal(request.method(), request.uri()) {
+        let mut response = refused(ApiError::Malformed(status), "");
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return Ok(response);
+    }
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
     let origin = head.headers.get(header::ORIGIN).cloned();
@@ -231,8 +247,8 @@ async fn outcome(
     body: Incoming,
     caller: Caller,
 ) -> Result<(Answer, Allow), (ApiError, Allow)> {
-    if is_ambiguous(&head.headers) {
-        return Err((ApiError::bad("ambiguous request"), ""));
+    if has_coded_body(&head.headers) {
+        return Err((ApiError::CodedBody, ""));
     }
     let found = table::find(&server.state, head.uri.path(), caller);
     let Some(found) = found else {
@@ -265,11 +281,10 @@ async fn outcome(
     }
 }
 
-/// Requests whose length or target readers understand differently are how requests are smuggled past proxies. Of a length and a
-/// transfer encoding hyper has taken the length out already (RFC 9112 §6.3).
-fn is_ambiguous(headers: &HeaderMap) -> bool {
-    let many = |name| headers.get_all(name).iter().count() > 1;
-    many(header::HOST) || many(header::CONTENT_LENGTH) || many(header::TRANSFER_ENCODING)
+/// Nothing that is sent is unpacked: a small body must not become a large one.
+fn has_coded_body(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 async fn read(server: &Server, body: Incoming) -> Result<Bytes, ApiError> {
@@ -386,6 +401,9 @@ fn refused(error: ApiError, allow: Allow) -> Response<Full<Bytes>> {
     headers.insert(header::CACHE_CONTROL, NO_CACHE);
     if error == ApiError::NoCredentials {
         headers.insert(header::WWW_AUTHENTICATE, REALM);
+    }
+    if let ApiError::TooManyAttempts { wait_s } = error {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
     }
     if error == ApiError::TooLarge {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

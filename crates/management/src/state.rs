@@ -1,5 +1,7 @@
 //! What all requests share.
 
+use crate::directory::Queues;
+use crate::login_rate::LoginRate;
 use crate::resources::top::ThreadSample;
 use crate::sessions::Sessions;
 use crate::statistics::Statistics;
@@ -8,12 +10,20 @@ use node::config::{DiskFreeLimit, ManagementSettings};
 use node::{Handle, Listeners};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+/// Passwords that are checked at once, so that some threads are left to those who are in.
+const HASHED_AT_ONCE: usize = 1;
 
 /// Shared by all requests.
 pub(crate) struct State {
     pub(crate) node: Handle,
     pub(crate) statistics: Statistics,
+    pub(crate) queues: Queues,
     pub(crate) sessions: Sessions,
+    pub(crate) login_rate: LoginRate,
+    /// Passwords that are being checked.
+    pub(crate) hashing: Semaphore,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens now.
@@ -38,7 +48,10 @@ impl State {
         Self {
             loopback_users: users.map(|user| user.as_str().into()).collect(),
             statistics: Statistics::new(&node.settings().statistics),
+            queues: Queues::default(),
             sessions: Sessions::default(),
+            login_rate: LoginRate::default(),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
             listeners: RwLock::default(),
             metrics_listeners: RwLock::default(),
             disk_limit_before: Mutex::default(),

@@ -9,6 +9,7 @@
 //! [`FORGET_AFTER`] after the last look.
 
 use crate::call::Call;
+use crate::directory::Directory;
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::query::Query;
@@ -23,7 +24,7 @@ use node::{
     TrafficTotals,
 };
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -330,6 +331,11 @@ impl Series {
         self.keys.iter().position(|own| *own == key)
     }
 
+    /// The rate of a key.
+    pub(crate) fn rate_of(&self, key: &str) -> f64 {
+        self.index(key).map_or(0.0, |index| self.rate(index))
+    }
+
     /// How fast a value changed between the last two samples, a second.
     fn rate(&self, index: usize) -> f64 {
         let samples = &self.tiers[0].samples;
@@ -501,12 +507,13 @@ fn range(query: &Query, name: &str) -> Result<Option<Range>, ApiError> {
 }
 
 /// Messages somewhere, and what happened to messages there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) ready: u64,
     pub(crate) unacked: u64,
     /// Those that wait to be tried again.
     pub(crate) delayed: u64,
+    pub(crate) consumers: u64,
     pub(crate) counters: Counters,
 }
 
@@ -517,6 +524,7 @@ impl Totals {
             ready: figures.ready,
             unacked: figures.unacked,
             delayed: figures.delayed,
+            consumers: figures.consumers.into(),
             counters: figures.counters,
         }
     }
@@ -531,7 +539,33 @@ impl Totals {
         self.ready += other.ready;
         self.unacked += other.unacked;
         self.delayed += other.delayed;
+        self.consumers += other.consumers;
         self.counters.add(&other.counters);
+    }
+
+    /// Takes away what was added before.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.ready -= other.ready;
+        self.unacked -= other.unacked;
+        self.delayed -= other.delayed;
+        self.consumers -= other.consumers;
+        self.counters.subtract(&other.counters);
+    }
+
+    /// A value by its key, if it has one: `messages`, `message_stats.ack` and the like.
+    pub(crate) fn key(path: &str) -> Option<&'static str> {
+        let place = |key: &str| QUEUE_KEYS.iter().position(|own| *own == key);
+        let place = match path.strip_prefix("message_stats.") {
+            Some(key) => place(key).filter(|place| *place >= LENGTHS)?,
+            None => place(path).filter(|place| *place < LENGTHS)?,
+        };
+        Some(QUEUE_KEYS[place])
+    }
+
+    /// The value of a key that [`Totals::key`] gave.
+    pub(crate) fn value(&self, key: &'static str) -> u64 {
+        let place = QUEUE_KEYS.iter().position(|own| *own == key);
+        place.map_or(0, |place| self.values()[place])
     }
 
     fn values(&self) -> [u64; QUEUE_KEYS.len()] {
@@ -712,22 +746,22 @@ pub(crate) struct NodeTotals {
 }
 
 impl NodeTotals {
-    pub(crate) fn new(state: &State, queues: &HashMap<QueueId, QueueFigures>) -> Self {
-        let mut totals = Totals::default();
+    /// With what is in queues now.
+    pub(crate) fn new(state: &State, directory: &Directory) -> Self {
+        let mut queues = directory.totals();
+        if let Some(filter) = &state.node.settings().statistics.filter {
+            // Their lengths are no part of the totals (`management_agent.filter_aggregated_queue_metrics_pattern`).
+            let left_out = directory.sum_of(|name| filter.matches(name));
+            queues.ready -= left_out.ready;
+            queues.unacked -= left_out.unacked;
+            queues.delayed -= left_out.delayed;
+        }
         for queue_type in [QueueType::Classic, QueueType::Quorum] {
             let retired = state.node.retired_counters(queue_type);
-            totals.counters.add(&retired);
-        }
-        let left_out = left_out(state);
-        for figures in queues.values() {
-            if left_out.contains(&figures.id) {
-                totals.counters.add(&figures.counters);
-            } else {
-                totals.add(&Totals::of(figures));
-            }
+            queues.counters.add(&retired);
         }
         Self {
-            queues: totals,
+            queues,
             traffic: state.node.traffic(),
             churn: state.node.churn(),
             queue_churn: state.node.queue_churn(),
@@ -786,18 +820,6 @@ impl NodeTotals {
     }
 }
 
-/// Queues whose lengths are no part of the totals (`management_agent.filter_aggregated_queue_metrics_pattern`).
-fn left_out(state: &State) -> HashSet<QueueId> {
-    let Some(filter) = &state.node.settings().statistics.filter else {
-        return HashSet::new();
-    };
-    let metadata = state.node.metadata();
-    let records = metadata
-        .queues()
-        .filter(|record| filter.matches(&record.name));
-    records.map(|record| record.id()).collect()
-}
-
 /// Samples until the task is dropped; not at all where nobody is to see it.
 pub(crate) async fn sample(state: Arc<State>) {
     let settings = &state.node.settings().statistics;
@@ -809,13 +831,15 @@ pub(crate) async fn sample(state: Arc<State>) {
         ticks.tick().await;
         let statistics = &state.statistics;
         let wanted = statistics.forget_old();
-        let queues = all_queues(&state).await;
+        state.queues.ask(&state.node, Instant::now()).await;
         let at_ms = now_ms();
-        let totals = NodeTotals::new(&state, &queues);
-        statistics.totals.lock().push(at_ms, &totals.values());
-        for queue in wanted.queues {
-            if let Some(figures) = queues.get(&queue.id) {
-                let values = Totals::of(figures).values();
+        {
+            let queues = state.queues.named(&state.node);
+            let totals = NodeTotals::new(&state, &queues);
+            statistics.totals.lock().push(at_ms, &totals.values());
+            for queue in wanted.queues {
+                let totals = queues.figures(queue.id).map(Totals::of);
+                let values = totals.unwrap_or_default().values();
                 statistics.record(&Subject::Queue(queue), at_ms, &values);
             }
         }

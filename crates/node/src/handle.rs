@@ -13,13 +13,17 @@ use crate::events::bound_exchange;
 use crate::listener::ListenOptions;
 use crate::mailbox::Mail;
 use crate::metadata_leader::{BatchError, BatchKind};
-use crate::query::{ConnectionFigures, ConsumerFigures, DelayedCount, Query, QueueFigures, SLICE};
+use crate::query::{
+    ConnectionFigures, ConnectionPage, ConsumerFigures, DelayedCount, Query, QueueChanges,
+    QueueFigures, SLICE,
+};
+use crate::queue_log::ChangedQueues;
 use crate::shared::{Shared, wall_ms};
 use crate::trust_store::TrustStoreSwitch;
 use auth::TrustStore;
 use base::{ConnectionId, Name, QueueRef};
 use broker::Error;
-use broker::admission::Churn;
+use broker::admission::{Churn, InUse};
 use broker::auth::{Attempts, Authenticator, Principal};
 use broker::command::{ChannelId, MetadataCommand, MetadataReply, QueueCommand, Reply};
 use broker::delay::{DelayTarget, Listed, Selector};
@@ -28,6 +32,7 @@ use broker::metadata::Metadata;
 use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
 use broker::vhost::LOG_EXCHANGE;
+use frontend_amqp091::ConnectionSummary;
 use frontend_amqp091::counts::{Leg, PublishCounts, TrafficTotals};
 use frontend_amqp091::internal;
 use std::collections::HashMap;
@@ -440,6 +445,26 @@ impl Handle {
             .await
     }
 
+    /// The queues that came, went or changed in the metadata behind `seen`, which is what the last answer gave or `None`. The
+    /// metadata has at least these changes.
+    pub fn queues_changed_since(&self, seen: Option<u64>) -> ChangedQueues {
+        self.shared.leader.queues_changed_since(seen)
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> usize {
+        self.shared.shard_count()
+    }
+
+    /// Queues of a shard in which something happened since this was asked last. There may be one asker only: whoever asks takes the
+    /// answer from all others. `None` from a shard that is stopping.
+    pub async fn queue_changes(&self, shard: usize) -> Option<QueueChanges> {
+        let (answer, changes) = oneshot::channel();
+        let mailbox = self.shared.shard_mailboxes().get(shard)?;
+        mailbox.send(Mail::Query(Query::Changes { answer }));
+        changes.await.ok()
+    }
+
     /// Consumers of these queues, in no particular order.
     pub async fn consumers(&self, queues: &[QueueRef]) -> Vec<ConsumerFigures> {
         self.ask_about(queues, |ids, answer| Query::Consumers { ids, answer })
@@ -493,21 +518,67 @@ impl Handle {
             .sum()
     }
 
+    /// What a user, or all users, have open now.
+    pub fn in_use(&self, user: Option<&Name>) -> InUse {
+        self.shared.frontend.admission.in_use(user)
+    }
+
     /// All connections, oldest first.
     pub async fn connections(&self) -> Vec<ConnectionFigures> {
+        let mut found = self
+            .all_connections(|from, answer| Query::Connections { from, answer })
+            .await;
+        found.sort_by_key(|connection| (connection.details.connected_at_ms, connection.details.id));
+        found
+    }
+
+    /// All connections, oldest first, with what lists are filtered and ordered by.
+    pub async fn connection_summaries(&self) -> Vec<ConnectionSummary> {
+        let mut found = self
+            .all_connections(|from, answer| Query::Summaries { from, answer })
+            .await;
+        found.sort_by_key(|connection| (connection.connected_at_ms, connection.id));
+        found
+    }
+
+    /// These connections, in no particular order; those that are gone are left out.
+    pub async fn connections_of(&self, ids: &[ConnectionId]) -> Vec<ConnectionFigures> {
+        let mut by_shard = vec![Vec::new(); self.shared.shard_count()];
+        for id in ids {
+            // Those of the desk are no clients'.
+            if let Some(ids) = by_shard.get_mut(id.shard.index()) {
+                ids.push(*id);
+            }
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for (mailbox, ids) in self.shared.shard_mailboxes().iter().zip(by_shard) {
+            for slice in ids.chunks(SLICE) {
+                let (answer, figures) = oneshot::channel();
+                let ids = slice.to_vec();
+                mailbox.send(Mail::Query(Query::ConnectionsOf { ids, answer }));
+                // A shard that is stopping has nothing to say.
+                found.extend(figures.await.unwrap_or_default());
+            }
+        }
+        found
+    }
+
+    async fn all_connections<T>(
+        &self,
+        query: impl Fn(usize, oneshot::Sender<ConnectionPage<T>>) -> Query,
+    ) -> Vec<T> {
         let mut found = Vec::new();
         for mailbox in self.shared.shard_mailboxes() {
             let mut from = Some(0);
             while let Some(slot) = from {
                 let (answer, page) = oneshot::channel();
-                mailbox.send(Mail::Query(Query::Connections { from: slot, answer }));
+                mailbox.send(Mail::Query(query(slot, answer)));
                 // A shard that is stopping has none.
                 let Ok(page) = page.await else { break };
                 found.extend(page.connections);
                 from = page.next;
             }
         }
-        found.sort_by_key(|connection| (connection.details.connected_at_ms, connection.details.id));
         found
     }
 

@@ -41,6 +41,7 @@ mod metadata_leader;
 mod notify;
 mod process;
 mod query;
+mod queue_log;
 mod replay;
 mod service;
 mod shard;
@@ -53,6 +54,7 @@ mod windows;
 pub use self::definitions::ImportError;
 pub use alarms::Watermarks;
 pub use boot::{NodeError, RABBITMQ_VERSION, run};
+pub use broker::admission::InUse;
 pub use browsing::{
     Acted, Action, BATCH_MESSAGES_MAX, EXAMINED_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, Page,
     Route, Selection,
@@ -65,6 +67,7 @@ pub use frontend_amqp091::counts::{
 };
 pub use frontend_amqp091::{
     CHANNEL_BYTES, CONNECTION_BYTES, ChannelDetails, ConnectionDetails, ConnectionState,
+    ConnectionSummary,
 };
 pub use handle::{DeleteConditions, Handle, Listeners, MemoryFigures, Resources};
 pub use lifecycle::{Lifecycle, Phase};
@@ -72,5 +75,8 @@ pub use listener::{Entered, EnteredStream, Entrance};
 pub use log_control::{LogControl, install_log_control, log_control};
 pub use metadata_leader::{BatchError, BatchKind};
 pub use process::{ProcessFigures, ThreadFigures};
-pub use query::{ConnectionFigures, ConsumerFigures, DelayedCount, QueueFigures, SLICE};
+pub use query::{
+    ConnectionFigures, ConsumerFigures, DelayedCount, QueueChanges, QueueFigures, SLICE,
+};
+pub use queue_log::ChangedQueues;
 pub use service::{Service, StartServices};

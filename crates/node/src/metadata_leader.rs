@@ -11,6 +11,7 @@ use crate::change_log;
 use crate::events::EventBus;
 use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{encode_command, encode_snapshot};
+use crate::queue_log::{ChangedQueues, QueueLog};
 use crate::replay::replays;
 use arc_swap::ArcSwap;
 use base::{Name, QueueId, QueueRef, ShardId};
@@ -42,6 +43,7 @@ pub(crate) struct MetadataLeader {
     retired: Mutex<Vec<Retired>>,
     queues_created: AtomicU64,
     queues_deleted: AtomicU64,
+    queue_log: Mutex<QueueLog>,
 }
 
 /// Metadata before a large change, and what went with it. The last owner frees it, so that must not be a shard.
@@ -96,6 +98,7 @@ impl MetadataLeader {
             retired: Mutex::default(),
             queues_created: AtomicU64::default(),
             queues_deleted: AtomicU64::default(),
+            queue_log: Mutex::default(),
         }
     }
 
@@ -359,14 +362,24 @@ impl MetadataLeader {
         }
     }
 
+    /// To be called when the snapshot has what happened.
     fn count(&self, happened: &[MetadataEvent]) {
         for event in happened {
-            if let MetadataEvent::QueueCreated { .. } = event {
+            if let MetadataEvent::QueueCreated { record } = event {
                 self.queues_created.fetch_add(1, Ordering::Relaxed);
-            } else if let MetadataEvent::QueueDeleted { .. } = event {
+                self.queue_log.lock().push(record.id());
+            } else if let MetadataEvent::QueueDeleted { record } = event {
                 self.queues_deleted.fetch_add(1, Ordering::Relaxed);
+                self.queue_log.lock().push(record.id());
+            } else if let MetadataEvent::QueuePaused { record } = event {
+                self.queue_log.lock().push(record.id());
             }
         }
+    }
+
+    /// The queues of which something changed behind `seen`. The snapshot has at least these changes.
+    pub(crate) fn queues_changed_since(&self, seen: Option<u64>) -> ChangedQueues {
+        self.queue_log.lock().since(seen)
     }
 
     /// Queues that were created and deleted since the node's start.

@@ -8,11 +8,14 @@ use broker::command::ConsumerId;
 use broker::delay::{DelayTarget, Listed, Selector};
 use broker::queue::Counters;
 use broker::value::Arguments;
-use frontend_amqp091::{ChannelDetails, ConnectionDetails};
+use frontend_amqp091::{ChannelDetails, ConnectionDetails, ConnectionSummary};
 use tokio::sync::oneshot;
 
 /// Queues or connections that one question may be about.
 pub const SLICE: usize = 1_000;
+
+/// Connections of one question about little of each.
+pub(crate) const SUMMARY_SLICE: usize = 4_000;
 
 /// A question to one shard. An answer that nobody waits for any more is dropped.
 #[derive(Debug)]
@@ -21,6 +24,10 @@ pub(crate) enum Query {
     Queues {
         ids: Vec<QueueId>,
         answer: oneshot::Sender<Vec<QueueFigures>>,
+    },
+    /// Queues whose figures have changed since this was asked last, at most [`SLICE`].
+    Changes {
+        answer: oneshot::Sender<QueueChanges>,
     },
     /// Consumers of these queues.
     Consumers {
@@ -42,10 +49,20 @@ pub(crate) enum Query {
         selector: Selector,
         answer: oneshot::Sender<u64>,
     },
-    /// Connections of the slots from `from` on.
+    /// Connections of the slots from `from` on, at most [`SLICE`].
     Connections {
         from: usize,
-        answer: oneshot::Sender<ConnectionPage>,
+        answer: oneshot::Sender<ConnectionPage<ConnectionFigures>>,
+    },
+    /// The same with what lists look for, at most [`SUMMARY_SLICE`].
+    Summaries {
+        from: usize,
+        answer: oneshot::Sender<ConnectionPage<ConnectionSummary>>,
+    },
+    /// These connections; those that are gone are left out.
+    ConnectionsOf {
+        ids: Vec<ConnectionId>,
+        answer: oneshot::Sender<Vec<ConnectionFigures>>,
     },
     /// Ends a connection; answers whether there was one.
     Close {
@@ -92,6 +109,20 @@ pub struct QueueFigures {
     pub single_active_consumer: Option<(ConsumerId, base::Name)>,
 }
 
+/// What has changed in queues of a shard since somebody asked for it.
+#[derive(Debug, Default)]
+pub struct QueueChanges {
+    /// What was told before no longer counts: what follows is about all queues of the shard.
+    pub is_anew: bool,
+    /// Figures of queues in which something happened, with their vhosts. Of a queue of which nothing was ever told nothing ever
+    /// happened since the node's start, and nothing was in it then.
+    pub figures: Vec<(base::Name, QueueFigures)>,
+    /// Queues that are gone.
+    pub gone: Vec<QueueId>,
+    /// Queues that the next answer may be about.
+    pub left: usize,
+}
+
 /// How many delayed messages wait for one exchange or queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelayedCount {
@@ -134,9 +165,9 @@ pub struct ConnectionFigures {
 }
 
 /// Some connections of a shard.
-#[derive(Debug, Default)]
-pub(crate) struct ConnectionPage {
-    pub(crate) connections: Vec<ConnectionFigures>,
+#[derive(Debug)]
+pub(crate) struct ConnectionPage<T> {
+    pub(crate) connections: Vec<T>,
     /// The slot to go on from, if there are more.
     pub(crate) next: Option<usize>,
 }

@@ -18,6 +18,7 @@
 //! after [`COLLECT_DELAY`].
 
 mod arrivals;
+mod changes;
 mod delay;
 mod histories;
 mod log;
@@ -164,6 +165,7 @@ pub(crate) struct Shard {
     storage_failed: bool,
     /// Whether somebody listens to events, and the version of what connections remember.
     observers: (bool, u64),
+    changes: changes::Changes,
 }
 
 impl Shard {
@@ -225,6 +227,7 @@ impl Shard {
             shutting_down: false,
             storage_failed: false,
             observers: (false, 0),
+            changes: changes::Changes::default(),
             shared,
         };
         shard.refresh_observers();
@@ -532,6 +535,9 @@ impl Shard {
             for queue in std::mem::take(&mut self.touched) {
                 if let Some(machine) = self.queues.get_mut(&queue) {
                     machine.flush(now, &mut self.effects);
+                    if machine.note_change() {
+                        self.changes.queue_changed(queue);
+                    }
                 }
             }
             self.run(now);

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Suite(SuiteArgs),
     /// Measure the broker's memory: idle, for each idle connection, for each idle queue.
     Footprint(FootprintArgs),
+    /// Ask the management API of brokers in turn with very many queues and connections while messages flow, and print a Markdown table.
+    Management(ManagementArgs),
     /// Do things by the hundred thousand to brokers in turn, watch how long others wait, and print a Markdown table.
     Scale(ScaleArgs),
 }
@@ -275,6 +277,39 @@ pub(crate) struct ScaleArgs {
     /// Seconds for which each declaring, binding and filling may last. A broker that is not done by then goes on with less.
     #[arg(long, default_value_t = 20)]
     pub(crate) patience: u64,
+    /// Write the results as JSON to a file.
+    #[arg(long)]
+    pub(crate) json: Option<String>,
+}
+
+/// Options of `management`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ManagementArgs {
+    /// A broker on this machine: name=uri,pid,http://host:port, the last of which is its management API.
+    /// The first one is what the others are compared to.
+    #[arg(long, required = true, value_parser = parse_broker_with_api)]
+    pub(crate) broker: Vec<(Broker, String)>,
+    /// Durable queues.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) queues: u32,
+    /// Connections with a channel each, beside those of the flow.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) connections: u32,
+    /// Messages a second while the API is asked.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) rate: u32,
+    /// Times that each thing is asked for; lists of everything a hundredth of it.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) requests: u32,
+    /// Milliseconds between an answer and the next request.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) pause: u64,
+    /// Seconds for which declaring and connecting may last each. A broker that is not done by then goes on with less.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) patience: u64,
+    /// Seconds of each run that measures throughput; runs with and without somebody who asks take turns, three of each.
+    #[arg(short = 'z', long, default_value_t = 5)]
+    pub(crate) time: u64,
     /// Write the results as JSON to a file.
     #[arg(long)]
     pub(crate) json: Option<String>,

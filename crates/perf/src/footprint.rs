@@ -105,7 +105,7 @@ fn each(before: u64, after: u64, count: u32) -> f64 {
 }
 
 /// Raises our own limit on open files as far as it goes. If that is not enough, connecting says so.
-fn allow_open_files() {
+pub(crate) fn allow_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
@@ -200,7 +200,7 @@ async fn for_queues(
 }
 
 /// Resident memory once it has stopped changing.
-async fn settled_rss(process: Process) -> anyhow::Result<u64> {
+pub(crate) async fn settled_rss(process: Process) -> anyhow::Result<u64> {
     let began = Instant::now();
     let (mut last, mut agreeing) = (process.usage()?.rss_bytes, 1);
     while agreeing < LOOKS && began.elapsed() < SETTLE_MAX {

@@ -1,8 +1,9 @@
 //! The load generator: puts load on any AMQP 0-9-1 broker and measures it.
 //!
-//! Five programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
+//! Six programs in one: a configurable load (the default), `relay`, which measures what the kernel alone charges for
 //! the same bytes, `suite`, which runs the standard rows against several brokers, `footprint`, which measures the
-//! broker's memory, and `scale`, which has very many bindings, queues and timers. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
+//! broker's memory, `scale`, which has very many bindings, queues and timers, and `management`, which asks the management API
+//! while messages flow. It measures at the broker's border only: rates and latencies as clients see them, and the CPU time and memory of the broker's process.
 //! It knows nothing of any broker's inside.
 //!
 //! Read `load` first; `docs/perf.md` is for users.
@@ -15,6 +16,7 @@ mod consumer;
 mod footprint;
 mod greeting;
 mod load;
+mod management;
 mod meter;
 mod output;
 mod process;
@@ -53,6 +55,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
         Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Suite(args)) => suite::run(&args),
         Some(Command::Footprint(args)) => footprint::run(&args),
+        Some(Command::Management(args)) => management::run(&args),
         Some(Command::Scale(args)) => scale::run(&args),
     }
 }

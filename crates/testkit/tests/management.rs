@@ -1,8 +1,10 @@
 //! What the HTTP API does to a running broker, beyond the recorded answers of `http.rs`.
 
 use client_amqp091::ConnectOptions;
+use client_amqp091::codec::queue;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::client::{CHANNEL, DURABLE, PERSISTENT};
 use testkit::{Broker, Client, Http};
 
 /// How long something that is told to another thread may take.
@@ -316,4 +318,89 @@ fn exchange_types_are_listed_in_rabbitmqs_words() {
         ("x-recent-history", "Recent History Exchange."),
     ];
     assert_eq!(of_rabbitmq, expected);
+}
+
+#[tokio::test]
+async fn pages_and_sums_follow_what_happens_in_many_queues() -> anyhow::Result<()> {
+    /// More than are told of at once.
+    const QUEUES: u32 = 1_200;
+    let mut broker = Broker::start()?;
+    let http = Http::new(&broker);
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    for number in 0..QUEUES {
+        let name = format!("q{number:04}");
+        let declare = queue::Declare {
+            queue: name.as_bytes(),
+            durable: true,
+            no_wait: true,
+            ..queue::Declare::default()
+        };
+        declare.encode(CHANNEL, client.connection.outgoing().bytes());
+    }
+    client.declare("last", DURABLE).await?;
+    let page = |query: &str| http.get(&format!("/queues/%2F?page=1&page_size=3&{query}"));
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let messages = |http: &Http| -> anyhow::Result<u64> {
+        let overview = http.get("/overview")?;
+        Ok(overview["queue_totals"]["messages"].as_u64().unwrap())
+    };
+    assert_eq!(names(&page("sort=name")?), ["last", "q0000", "q0001"]);
+    for (queue, count) in [("q0700", 5), ("q0007", 9), ("last", 2)] {
+        client
+            .publish_all(queue, &PERSISTENT, count, |_| b"x".to_vec())
+            .await?;
+    }
+    let largest = page("sort=messages&sort_reverse=true")?;
+    assert_eq!(names(&largest), ["q0007", "q0700", "last"]);
+    assert_eq!(largest["items"][0]["messages_ready"], 9);
+    assert_eq!(largest["total_count"], QUEUES + 1);
+    let smallest = page("sort=messages")?;
+    assert_eq!(names(&smallest), ["q0000", "q0001", "q0002"]);
+    let most = page("sort=message_stats.publish&sort_reverse=true&columns=name")?;
+    assert_eq!(names(&most), ["q0007", "q0700", "last"]);
+    assert_eq!(messages(&http)?, 16);
+    assert_eq!(http.get("/vhosts/%2F")?["messages"], 16);
+    let brief = http.get("/queues?columns=name,messages&sort=messages&sort_reverse=true&page=1")?;
+    assert_eq!(brief["items"][0], json!({"name": "q0007", "messages": 9}));
+
+    http.delete("/queues/%2F/q0700/contents")?;
+    http.delete("/queues/%2F/q0007")?;
+    assert_eq!(names(&page("sort=messages&sort_reverse=true")?)[0], "last");
+    until("the sum without the queue", || {
+        (messages(&http).unwrap() == 2).then_some(())
+    });
+    client.consume("last", false).await?;
+    let consumed = until("the consumer", || {
+        let found = page("sort=consumers&sort_reverse=true").unwrap();
+        (found["items"][0]["consumers"] == 1).then_some(found)
+    });
+    assert_eq!(names(&consumed)[0], "last");
+    let overview = http.get("/overview")?;
+    assert_eq!(overview["object_totals"]["consumers"], 1);
+    assert_eq!(overview["object_totals"]["queues"], QUEUES);
+    assert_eq!(overview["object_totals"]["connections"], 1);
+    assert_eq!(overview["object_totals"]["channels"], 1);
+    let channels = http.get("/channels?page=1&sort=name")?;
+    assert_eq!(channels["items"][0]["consumer_count"], 1);
+    assert_eq!(
+        http.get("/connections?page=1&sort=recv_oct")?["item_count"],
+        1
+    );
+    assert_eq!(http.get("/consumers")?.as_array().map(Vec::len), Some(1));
+
+    drop(client);
+    broker.kill()?;
+    broker.restart()?;
+    let http = Http::new(&broker);
+    assert_eq!(messages(&http)?, 2);
+    let page = http.get("/queues?page=1&page_size=1&sort=messages&sort_reverse=true")?;
+    assert_eq!(names(&page), ["last"]);
+    assert_eq!(page["total_count"], QUEUES);
+    Ok(())
 }

@@ -6,7 +6,7 @@
 use super::OURS;
 use super::nodes::{Backlog, Footprint};
 use super::perf_test::{self, PerfTest, PerfTestResult};
-use super::scale;
+use super::section::Section;
 use crate::shell;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -58,6 +58,8 @@ pub(super) struct Page {
     pub(super) starts_ms: Vec<f64>,
     /// What is printed about very many things.
     pub(super) scale: String,
+    /// What is printed about the management API.
+    pub(super) management: String,
 }
 
 /// What the suite prints.
@@ -225,7 +227,8 @@ impl Page {
         writeln!(text, "## Workloads\n\n{}", self.workloads.0)?;
         write_perf_test(text, &self.perf_test)?;
         self.write_nodes(text)?;
-        writeln!(text, "{}", scale::section("", &self.scale))?;
+        writeln!(text, "{}", Section::Scale.text("", &self.scale))?;
+        writeln!(text, "{}", Section::Management.text("", &self.management))?;
         self.write_commands(text)
     }
 
@@ -614,6 +617,7 @@ mod tests {
             },
             starts_ms: vec![9.0, 10.0, 60.0],
             scale: "(very many things)\n".to_owned(),
+            management: "(questions)\n".to_owned(),
         }
     }
 

@@ -52,6 +52,15 @@ pub struct Counters {
 impl Counters {
     /// Adds what happened elsewhere.
     pub fn add(&mut self, other: &Self) {
+        self.combine(other, u64::wrapping_add);
+    }
+
+    /// Takes away what was added before.
+    pub fn subtract(&mut self, other: &Self) {
+        self.combine(other, u64::wrapping_sub);
+    }
+
+    fn combine(&mut self, other: &Self, with: impl Fn(u64, u64) -> u64) {
         let Self {
             recovered,
             published,
@@ -73,27 +82,31 @@ impl Counters {
             purged,
             removed,
             lost,
-        } = other;
-        self.recovered += recovered;
-        self.published += published;
-        self.refused += refused;
-        self.deduplicated += deduplicated;
-        self.delivered += delivered;
-        self.fetched += fetched;
-        self.redelivered += redelivered;
-        self.acked += acked;
-        self.auto_acked += auto_acked;
-        self.auto_fetched += auto_fetched;
-        self.empty_gets += empty_gets;
-        self.requeued += requeued;
-        self.expired += expired;
-        self.max_length += max_length;
-        self.rejected += rejected;
-        self.delivery_limit += delivery_limit;
-        self.retried += retried;
-        self.purged += purged;
-        self.removed += removed;
-        self.lost += lost;
+        } = self;
+        for (own, other) in [
+            (recovered, other.recovered),
+            (published, other.published),
+            (refused, other.refused),
+            (deduplicated, other.deduplicated),
+            (delivered, other.delivered),
+            (fetched, other.fetched),
+            (redelivered, other.redelivered),
+            (acked, other.acked),
+            (auto_acked, other.auto_acked),
+            (auto_fetched, other.auto_fetched),
+            (empty_gets, other.empty_gets),
+            (requeued, other.requeued),
+            (expired, other.expired),
+            (max_length, other.max_length),
+            (rejected, other.rejected),
+            (delivery_limit, other.delivery_limit),
+            (retried, other.retried),
+            (purged, other.purged),
+            (removed, other.removed),
+            (lost, other.lost),
+        ] {
+            *own = with(*own, other);
+        }
     }
 
     /// Messages that entered and have not left, by these counts.

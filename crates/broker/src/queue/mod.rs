@@ -223,6 +223,8 @@ pub struct Queue {
     counters: Counters,
     /// The message whose time until its ack is measured, and when it entered.
     sample: Option<(Position, Duration)>,
+    /// Whoever keeps figures of queues is going to hear that this one's have changed.
+    is_noted: bool,
 }
 
 /// Getters.
@@ -272,6 +274,7 @@ impl Queue {
                 ..Counters::default()
             },
             sample: None,
+            is_noted: false,
             ready,
             settings: Box::new(settings),
         }
@@ -355,6 +358,17 @@ impl Queue {
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Notes that figures of this queue may have changed. True if that was not noted yet.
+    #[inline]
+    pub fn note_change(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_noted, true)
+    }
+
+    /// The figures are known again as they are now.
+    pub fn forget_change(&mut self) {
+        self.is_noted = false;
     }
 
     /// Whether the machine may be dropped and made again from [`Queue::stored`]: nothing in it is not in the store as well.

@@ -9,6 +9,7 @@ mod exposition;
 mod families;
 
 use crate::access::{self, Access};
+use crate::guard::refusal;
 use crate::query::Query;
 use crate::resources::channels::channel_name;
 use crate::resources::connections::name;
@@ -29,8 +30,8 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use node::{
-    ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, SIZE_BOUNDS,
-    TIME_BOUNDS_US,
+    ChannelDetails, ConnectionDetails, ConnectionFigures, DeliveryCounts, ProcessFigures,
+    PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US,
 };
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -159,6 +160,12 @@ pub(crate) async fn respond(
     request: &Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Pieces> {
+    if let Some(status) = refusal(request.method(), request.uri()) {
+        let mut response = plain(status, "");
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return response;
+    }
     let settings = &state.node.settings().prometheus;
     let uri = request.uri();
     let query = uri.query().unwrap_or_default();
@@ -281,8 +288,13 @@ async fn tell(state: &State, view: &View, exposition: &mut Exposition) -> Result
     if view.wants("node_metrics") {
         single(exposition, view, NODE, node()).await?;
     }
-    tell_queues(state, &metadata, view, exposition).await?;
-    tell_connections(state, view, exposition).await?;
+    let connections = if view.is_detailed() && !wants_connections(view) {
+        Vec::new()
+    } else {
+        state.node.connections().await
+    };
+    tell_queues(state, &metadata, view, &connections, exposition).await?;
+    tell_connections(view, connections, exposition).await?;
     tell_exchanges(state, &metadata, view, exposition).await?;
     if !view.is_detailed() {
         single(exposition, view, ALARMS, node()).await?;
@@ -320,6 +332,7 @@ async fn tell_queues(
     state: &State,
     metadata: &Metadata,
     view: &View,
+    connections: &[ConnectionFigures],
     exposition: &mut Exposition,
 ) -> Result<(), Gone> {
     const FAMILIES: [&str; 4] = [
@@ -412,7 +425,20 @@ async fn tell_queues(
     table(exposition, view, QUEUE_DELIVERY, &rows).await?;
     table(exposition, view, QUEUE_PUBLISHED, &rows).await?;
     drop(rows);
-    tell_totals(state, metadata, exposition, &by_type, consumers).await
+    let totals = Totals {
+        connections,
+        by_type: &by_type,
+        consumers,
+    };
+    tell_totals(state, metadata, exposition, totals).await
+}
+
+/// What `rabbitmq_global_*` is made of.
+struct Totals<'a> {
+    connections: &'a [ConnectionFigures],
+    /// Of classic and of quorum queues.
+    by_type: &'a [broker::queue::Counters; 2],
+    consumers: u64,
 }
 
 /// `rabbitmq_global_*`, the same in all views that have them.
@@ -420,16 +446,22 @@ async fn tell_totals(
     state: &State,
     metadata: &Metadata,
     exposition: &mut Exposition,
-    by_type: &[broker::queue::Counters; 2],
-    consumers: u64,
+    totals: Totals<'_>,
 ) -> Result<(), Gone> {
-    let connections = state.node.connections().await;
+    let Totals {
+        connections,
+        by_type,
+        consumers,
+    } = totals;
     let channels = || connections.iter().flat_map(|found| &found.channels);
     let objects = ObjectsRow {
         connections: connections.len() as u64,
         channels: channels().count() as u64,
         consumers,
-        queues: metadata.queues().count() as u64,
+        queues: metadata
+            .vhosts()
+            .map(|vhost| vhost.queue_count() as u64)
+            .sum(),
     };
     single(exposition, &View::PerObject, OBJECTS, objects).await?;
     let traffic = state.node.traffic();
@@ -538,12 +570,8 @@ fn histogram(
     exposition.sample((PREFIX, &format!("{name}_sum")), labels, sum);
 }
 
-/// Metrics of connections and channels.
-async fn tell_connections(
-    state: &State,
-    view: &View,
-    exposition: &mut Exposition,
-) -> Result<(), Gone> {
+/// Whether a view has any metrics of connections and channels.
+fn wants_connections(view: &View) -> bool {
     const FAMILIES: [&str; 5] = [
         "connection_coarse_metrics",
         "connection_metrics",
@@ -551,14 +579,20 @@ async fn tell_connections(
         "channel_exchange_metrics",
         "channel_queue_metrics",
     ];
-    if !FAMILIES.iter().any(|family| view.wants(family)) {
-        return Ok(());
-    }
+    FAMILIES.iter().any(|family| view.wants(family))
+}
+
+/// Metrics of connections and channels.
+async fn tell_connections(
+    view: &View,
+    found: Vec<ConnectionFigures>,
+    exposition: &mut Exposition,
+) -> Result<(), Gone> {
     let mut connections: Vec<(Labels, ConnectionDetails)> = Vec::new();
     let mut channels: Vec<(Labels, ChannelDetails)> = Vec::new();
     let mut published: Vec<(Labels, PublishCounts)> = Vec::new();
     let mut delivered: Vec<(Labels, DeliveryCounts)> = Vec::new();
-    for found in state.node.connections().await {
+    for found in found {
         if !view.has_vhost(&found.details.vhost) {
             continue;
         }

@@ -7,7 +7,8 @@ use crate::listing::{Columns, Listing};
 use crate::resources::connections;
 use crate::resources::neighbours;
 use crate::statistics::{Details, Subject, channel_stats};
-use node::{ChannelDetails, ConnectionFigures, ConnectionState};
+use node::{ChannelDetails, ConnectionFigures, ConnectionState, ConnectionSummary};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A channel with its connection.
@@ -23,59 +24,105 @@ impl Source {
     }
 }
 
-fn sources(connections: Vec<ConnectionFigures>) -> Vec<Source> {
+/// A channel's name: that of its connection and its number.
+pub(crate) fn channel_name(connection: &ConnectionFigures, number: u16) -> String {
+    numbered(&connections::name(&connection.details), number)
+}
+
+fn numbered(connection: &str, number: u16) -> String {
+    format!("{connection} ({number})")
+}
+
+/// As much of a channel as tells whether and where a list has it.
+struct Place {
+    name: String,
+    number: u16,
+    connection: Arc<ConnectionSummary>,
+}
+
+fn places(connections: Vec<ConnectionSummary>) -> Vec<Place> {
     let mut found = Vec::new();
     for connection in connections {
-        let connection = Arc::new(connection);
-        for channel in &connection.channels {
-            found.push(Source {
-                name: channel_name(&connection, channel.number),
-                connection: Arc::clone(&connection),
-                channel: channel.clone(),
-            });
-        }
+        let (name, connection) = (connections::summary_name(&connection), Arc::new(connection));
+        found.extend(connection.channels.iter().map(|number| Place {
+            name: numbered(&name, *number),
+            number: *number,
+            connection: Arc::clone(&connection),
+        }));
     }
     found
 }
 
-/// A channel's name: that of its connection and its number.
-pub(crate) fn channel_name(connection: &ConnectionFigures, number: u16) -> String {
-    format!("{} ({number})", connections::name(&connection.details))
+/// The channels that are in these places, without those that have ended meanwhile.
+async fn sources(call: &Call, places: &[Place]) -> Vec<Source> {
+    let ids = places.iter().map(|place| place.connection.id);
+    let found = connections::by_id(call, ids).await;
+    let found: HashMap<_, _> = found
+        .into_iter()
+        .map(|(id, connection)| (id, Arc::new(connection)))
+        .collect();
+    let source = |place: &Place| {
+        let connection = Arc::clone(found.get(&place.connection.id)?);
+        let mut channels = connection.channels.iter();
+        let channel = channels.find(|channel| channel.number == place.number)?;
+        Some(Source {
+            name: place.name.clone(),
+            channel: channel.clone(),
+            connection,
+        })
+    };
+    places.iter().filter_map(source).collect()
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let found = connections::visible(&call).await;
-    show(&call, found)
+    show(&call, found).await
 }
 
 pub(crate) async fn of_vhost(call: Call) -> Outcome {
     let vhost = call.vhost()?.name.clone();
     let mut found = connections::visible(&call).await;
-    found.retain(|connection| connection.details.vhost == vhost);
-    show(&call, found)
+    found.retain(|connection| connection.vhost == vhost);
+    show(&call, found).await
 }
 
 pub(crate) async fn of_connection(call: Call) -> Outcome {
-    let connection = connections::expect(&call).await?;
-    show(&call, vec![connection])
+    let connection = connections::expect(&call).await?.details.id;
+    let mut found = connections::visible(&call).await;
+    found.retain(|summary| summary.id == connection);
+    show(&call, found).await
 }
 
-fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
+async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let node = call.state.node_name();
     let details = Details::new(call)?;
-    Listing::new(&call.query)?.list(
-        sources(connections),
-        |source| &source.name,
-        |source| {
-            let mut item = item(call, source, &node);
-            let series = call.state.statistics.glance_at(source.subject());
-            let stats = channel_stats(&source.channel, &details, series.as_ref());
-            if !stats.is_empty() {
-                item.push("message_stats", stats);
-            }
-            item
-        },
-    )
+    let listing = Listing::new(&call.query)?;
+    let filtered = listing.filter(places(connections), |place| &place.name);
+    let cut = match listing.order().and_then(key_of) {
+        Some(key) => listing.cut_by(filtered, key)?,
+        None => listing.cut(filtered)?,
+    };
+    let sources = sources(call, &cut.sources).await;
+    listing.show(cut.with(sources), |source| {
+        let mut item = item(call, source, &node);
+        let series = call.state.statistics.glance_at(source.subject());
+        let stats = channel_stats(&source.channel, &details, series.as_ref());
+        if !stats.is_empty() {
+            item.push("message_stats", stats);
+        }
+        item
+    })
+}
+
+/// What lists of channels are ordered by that is known of their places.
+fn key_of(path: &str) -> Option<fn(&Place) -> Json> {
+    Some(match path {
+        "name" => |place| Json::from(place.name.clone()),
+        "number" => |place| Json::from(place.number),
+        "user" => |place| Json::from(&place.connection.user),
+        "vhost" => |place| Json::from(&place.connection.vhost),
+        _ => return None,
+    })
 }
 
 fn item(call: &Call, source: &Source, node: &str) -> Object {
@@ -125,10 +172,10 @@ fn item(call: &Call, source: &Source, node: &str) -> Object {
 
 pub(crate) async fn one(call: Call) -> Outcome {
     let found = connections::visible(&call).await;
-    let source = sources(found)
-        .into_iter()
-        .find(|source| *call.parameter(0) == *source.name)
-        .ok_or(ApiError::NoObject)?;
+    let mut places = places(found);
+    places.retain(|place| *call.parameter(0) == *place.name);
+    let mut found = sources(&call, &places).await;
+    let source = found.pop().ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();
     let mut item = item(&call, &source, &node);
     let details = Details::new(&call)?;

@@ -5,12 +5,12 @@ use crate::call::{Answer, Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Kind, Subject};
+use crate::statistics::{Details, Kind, Statistics, Subject};
 use base::ConnectionId;
 use broker::value::Value;
 use hyper::Method;
-use node::{ConnectionDetails, ConnectionFigures, ConnectionState};
-use std::collections::HashMap;
+use node::{ConnectionDetails, ConnectionFigures, ConnectionState, ConnectionSummary};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// What an operator says who gives no reason.
@@ -18,11 +18,16 @@ const REASON: &str = "Closed via management plugin";
 
 /// A connection's name: both ends of its socket.
 pub(crate) fn name(details: &ConnectionDetails) -> String {
-    format!(
-        "{} -> {}",
-        canonical(details.peer.address),
-        canonical(details.peer.local)
-    )
+    name_of(details.peer.address, details.peer.local)
+}
+
+/// The same, as its summary knows it.
+pub(crate) fn summary_name(summary: &ConnectionSummary) -> String {
+    name_of(summary.peer, summary.local)
+}
+
+fn name_of(peer: SocketAddr, local: SocketAddr) -> String {
+    format!("{} -> {}", canonical(peer), canonical(local))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -39,9 +44,14 @@ pub(crate) fn short(connection: &ConnectionFigures) -> Object {
     }
 }
 
-/// All connections, by id.
-pub(crate) async fn by_id(call: &Call) -> HashMap<ConnectionId, ConnectionFigures> {
-    let connections = call.state.node.connections().await;
+/// These connections, by id.
+pub(crate) async fn by_id(
+    call: &Call,
+    ids: impl IntoIterator<Item = ConnectionId>,
+) -> HashMap<ConnectionId, ConnectionFigures> {
+    let ids: HashSet<_> = ids.into_iter().collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let connections = call.state.node.connections_of(&ids).await;
     connections
         .into_iter()
         .map(|connection| (connection.details.id, connection))
@@ -49,37 +59,99 @@ pub(crate) async fn by_id(call: &Call) -> HashMap<ConnectionId, ConnectionFigure
 }
 
 /// Those that the user may see: all for a monitor, else the user's own.
-pub(crate) async fn visible(call: &Call) -> Vec<ConnectionFigures> {
-    let mut connections = call.state.node.connections().await;
+pub(crate) async fn visible(call: &Call) -> Vec<ConnectionSummary> {
+    let mut connections = call.state.node.connection_summaries().await;
     if !access::is_monitor(call.user()) {
-        connections.retain(|connection| connection.details.user == call.user().name);
+        connections.retain(|connection| connection.user == call.user().name);
     }
     connections
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let connections = visible(&call).await;
-    show(&call, connections)
+    show(&call, connections).await
 }
 
 pub(crate) async fn of_vhost(call: Call) -> Outcome {
     let vhost = call.vhost()?.name.clone();
     let mut connections = visible(&call).await;
-    connections.retain(|connection| connection.details.vhost == vhost);
-    show(&call, connections)
+    connections.retain(|connection| connection.vhost == vhost);
+    show(&call, connections).await
 }
 
-fn show(call: &Call, connections: Vec<ConnectionFigures>) -> Outcome {
+async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let details = Details::new(call)?;
+    let listing = Listing::new(&call.query)?;
     let named: Vec<_> = connections
         .into_iter()
-        .map(|connection| (name(&connection.details), connection))
+        .map(|connection| (summary_name(&connection), connection))
         .collect();
-    Listing::new(&call.query)?.list(
-        named,
-        |(name, _)| name,
-        |(_, connection)| item(call, connection, &details),
-    )
+    let filtered = listing.filter(named, |(name, _)| name);
+    let cut = match listing.order().and_then(Order::new) {
+        Some(order) => listing.cut_by(filtered, |(name, connection)| {
+            order.key(&call.state.statistics, name, connection)
+        })?,
+        None => listing.cut(filtered)?,
+    };
+    let ids = cut.sources.iter().map(|(_, connection)| connection.id);
+    let mut found = by_id(call, ids).await;
+    // Those that have ended meanwhile are not shown.
+    let shown = cut.sources.iter();
+    let shown = shown.filter_map(|(_, connection)| found.remove(&connection.id));
+    let shown = shown.collect();
+    listing.show(cut.with(shown), |connection| {
+        item(call, connection, &details)
+    })
+}
+
+/// What lists of connections are ordered by that their summaries know.
+#[derive(Clone, Copy)]
+enum Order {
+    Name,
+    User,
+    Vhost,
+    State,
+    Channels,
+    ConnectedAt,
+    Received,
+    Sent,
+    /// How fast a count of bytes grows.
+    Rate(&'static str),
+}
+
+impl Order {
+    fn new(path: &str) -> Option<Self> {
+        Some(match path {
+            "name" => Self::Name,
+            "user" => Self::User,
+            "vhost" => Self::Vhost,
+            "state" => Self::State,
+            "channels" => Self::Channels,
+            "connected_at" => Self::ConnectedAt,
+            "recv_oct" => Self::Received,
+            "send_oct" => Self::Sent,
+            "recv_oct_details.rate" => Self::Rate("recv_oct"),
+            "send_oct_details.rate" => Self::Rate("send_oct"),
+            _ => return None,
+        })
+    }
+
+    fn key(self, statistics: &Statistics, name: &str, connection: &ConnectionSummary) -> Json {
+        match self {
+            Self::Name => Json::from(name.to_owned()),
+            Self::User => Json::from(&connection.user),
+            Self::Vhost => Json::from(&connection.vhost),
+            Self::State => Json::from(state(connection.state)),
+            Self::Channels => Json::from(connection.channels.len()),
+            Self::ConnectedAt => Json::from(connection.connected_at_ms),
+            Self::Received => Json::from(connection.received_bytes),
+            Self::Sent => Json::from(connection.sent_bytes),
+            Self::Rate(key) => {
+                let series = statistics.glance_at(Subject::Connection(connection.id));
+                Json::from(series.map_or(0.0, |series| series.rate_of(key)))
+            }
+        }
+    }
 }
 
 fn state(state: ConnectionState) -> &'static str {
@@ -169,11 +241,14 @@ fn client_properties(details: &ConnectionDetails) -> Object {
 /// # Errors
 /// There is none, or the user may not see it.
 pub(crate) async fn expect(call: &Call) -> Result<ConnectionFigures, ApiError> {
-    let connections = call.state.node.connections().await;
-    let found = connections
-        .into_iter()
-        .find(|connection| *call.parameter(0) == *name(&connection.details))
+    let connections = call.state.node.connection_summaries().await;
+    let id = connections
+        .iter()
+        .find(|connection| *call.parameter(0) == *summary_name(connection))
+        .map(|connection| connection.id)
         .ok_or(ApiError::NoObject)?;
+    let mut found = call.state.node.connections_of(&[id]).await;
+    let found = found.pop().ok_or(ApiError::NoObject)?;
     if access::is_monitor(call.user()) || found.details.user == call.user().name {
         Ok(found)
     } else {
@@ -217,11 +292,11 @@ pub(crate) async fn of_user(call: Call) -> Outcome {
             "User not authorised to access object",
         ));
     }
-    let mut connections = call.state.node.connections().await;
-    connections.retain(|connection| connection.details.user == user);
+    let mut connections = call.state.node.connection_summaries().await;
+    connections.retain(|connection| connection.user == user);
     if call.method == Method::DELETE {
         for connection in &connections {
-            close(&call, connection.details.id).await;
+            close(&call, connection.id).await;
         }
         return Ok(Answer::NoContent);
     }
@@ -230,9 +305,9 @@ pub(crate) async fn of_user(call: Call) -> Outcome {
         .iter()
         .map(|connection| {
             object! {
-                "name" => name(&connection.details),
-                "vhost" => &connection.details.vhost,
-                "user" => &connection.details.user,
+                "name" => summary_name(connection),
+                "vhost" => &connection.vhost,
+                "user" => &connection.user,
                 "node" => node.clone(),
             }
         })

@@ -2,13 +2,16 @@
 
 use crate::access;
 use crate::call::{Call, Outcome};
+use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Listing;
 use crate::resources::connections;
 use base::{ConnectionId, QueueRef};
+use broker::vhost::{QueueRecord, Vhost};
 use node::{ConnectionFigures, ConsumerFigures};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub(crate) async fn list(call: Call) -> Outcome {
     if call.without_stats() {
@@ -28,18 +31,39 @@ pub(crate) async fn list(call: Call) -> Outcome {
             vec![vhost]
         }
     };
-    let queues: Vec<QueueRef> = vhosts
-        .into_iter()
-        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
-        .collect();
-    let mut consumers = call.state.node.consumers(&queues).await;
+    let mut consumers = of_vhosts(&call, &vhosts).await;
     consumers.sort_unstable_by_key(|consumer| consumer.id);
-    let connections = connections::by_id(&call).await;
+    let connections = consumers.iter().map(connection_of);
+    let connections = connections::by_id(&call, connections).await;
     Listing::new(&call.query)?.list(
         consumers,
         |consumer| &consumer.tag,
         |consumer| item(&call, consumer, &connections),
     )
+}
+
+/// The consumers of the queues of these vhosts.
+async fn of_vhosts(call: &Call, vhosts: &[&Arc<Vhost>]) -> Vec<ConsumerFigures> {
+    let queues: Vec<QueueRef> = {
+        let directory = Queues::current(&call.state).await;
+        let has_consumers = |record: &&Arc<QueueRecord>| {
+            let figures = directory.figures(record.id());
+            figures.is_some_and(|figures| figures.consumers > 0)
+        };
+        let records = vhosts
+            .iter()
+            .flat_map(|vhost| directory.of_vhost(&vhost.name));
+        records
+            .filter(has_consumers)
+            .map(|record| record.queue)
+            .collect()
+    };
+    call.state.node.consumers(&queues).await
+}
+
+/// The connection of a consumer.
+pub(crate) fn connection_of(consumer: &ConsumerFigures) -> ConnectionId {
+    consumer.id.channel.connection
 }
 
 /// A consumer, with its channel as far as its connection is known.
@@ -109,8 +133,7 @@ pub(crate) async fn of_channel(
     let Some(vhost) = call.metadata.vhost(&connection.details.vhost) else {
         return Vec::new();
     };
-    let queues: Vec<QueueRef> = vhost.queues().map(|record| record.queue).collect();
-    let mut consumers = call.state.node.consumers(&queues).await;
+    let mut consumers = of_vhosts(call, &[vhost]).await;
     consumers.retain(|consumer| {
         let channel = consumer.id.channel;
         channel.connection == connection.details.id && channel.number == number

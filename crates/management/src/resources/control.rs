@@ -91,7 +91,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
     let labels = &settings.labels;
     let resources = node.resources();
     let process = ProcessFigures::now();
-    let connections = node.connections().await.len();
+    let connections = node.connection_count();
     let vhosts = call.metadata.vhosts();
     let queues: usize = vhosts.map(|vhost| vhost.queue_count()).sum();
     let setting = match node.watermarks().memory {

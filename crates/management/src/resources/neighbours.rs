@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// Entries of a list.
 const ENTRIES_MAX: usize = 1_000;
 
-fn is_wanted(call: &Call) -> bool {
+pub(crate) fn is_wanted(call: &Call) -> bool {
     call.state.node.settings().statistics.shows_neighbours()
 }
 

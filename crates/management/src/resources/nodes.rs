@@ -1,10 +1,11 @@
 //! The node.
 
 use crate::call::{Call, Outcome};
+use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, NodeTotals, all_queues};
+use crate::statistics::{Details, NodeTotals};
 use base::Name;
 
 /// Counters of Erlang's stores; clients look for the keys.
@@ -100,7 +101,7 @@ async fn item(call: &Call, details: &Details) -> Object {
     let node = &call.state.node;
     let resources = node.resources();
     let settings = node.settings();
-    let connections = node.connections().await.len();
+    let connections = node.connection_count();
     let process = node::ProcessFigures::now();
     let name = call.state.node_name();
     let mut item = object! {
@@ -148,8 +149,10 @@ async fn item(call: &Call, details: &Details) -> Object {
             "channel_consumer_deleted" => 0_u64,
         },
     };
-    let queues = all_queues(&call.state).await;
-    let totals = NodeTotals::new(&call.state, &queues);
+    let totals = {
+        let queues = Queues::current(&call.state).await;
+        NodeTotals::new(&call.state, &queues)
+    };
     let series = call.state.statistics.totals();
     item.append(totals.churn(details, Some(&series)));
     item.append(object! {
@@ -165,7 +168,7 @@ async fn item(call: &Call, details: &Details) -> Object {
     let measured = [
         ("mem_used", resources.memory_used_bytes),
         ("fd_used", process.open_files),
-        ("sockets_used", connections as u64),
+        ("sockets_used", connections),
         ("proc_used", process.threads),
         ("disk_free", resources.disk_free_bytes),
         ("gc_num", 0),

@@ -2,16 +2,17 @@
 
 use crate::access;
 use crate::call::{Answer, Call, Fields as _, Outcome};
+use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Columns;
-use crate::statistics::{Details, NodeTotals, Totals, all_queues};
+use crate::statistics::{Details, NodeTotals, Totals};
 use broker::command::MetadataCommand;
 use broker::exchange::ExchangeType;
 use hyper::Method;
-use node::RABBITMQ_VERSION;
 use node::config::RetentionTier;
-use std::collections::{BTreeMap, HashSet};
+use node::{InUse, RABBITMQ_VERSION};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The global parameter that holds the cluster's name.
@@ -151,14 +152,21 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         item.append(brief_totals(&call));
         return Ok(Columns::new(&call.query).apply(item).into());
     }
-    let queues = all_queues(&call.state).await;
-    let connections = super::connections::visible(&call).await;
-    let visible: HashSet<_> = super::queues::visible(&call)
-        .into_iter()
-        .map(|queue| queue.id)
-        .collect();
     let is_monitor = access::is_monitor(call.user());
-    let node_totals = NodeTotals::new(&call.state, &queues);
+    let (node_totals, own) = {
+        let vhosts = access::vhosts(&call.metadata, call.user());
+        let queues = Queues::current(&call.state).await;
+        let mut own = Totals::default();
+        for vhost in vhosts {
+            own.add(&queues.totals_of(&vhost.name));
+        }
+        (NodeTotals::new(&call.state, &queues), own)
+    };
+    let consumers = if is_monitor {
+        node_totals.queues.consumers
+    } else {
+        own.consumers
+    };
     let node_series = call.state.statistics.totals();
     let churn = node_totals.churn(&details, Some(&node_series));
     let (message_stats, lengths) = if is_monitor {
@@ -166,30 +174,23 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         let stats = node_totals.message_stats(&details, Some(&node_series));
         (stats, lengths)
     } else {
-        let mut totals = Totals::default();
-        for figures in queues.values().filter(|queue| visible.contains(&queue.id)) {
-            totals.add(&Totals::of(figures));
-        }
         (
-            totals.message_stats(&details, None),
-            totals.lengths(&details, None),
+            own.message_stats(&details, None),
+            own.lengths(&details, None),
         )
     };
-    let counted: Vec<_> = queues
-        .values()
-        .filter(|queue| is_monitor || visible.contains(&queue.id))
-        .collect();
-    let consumers: u64 = counted.iter().map(|queue| u64::from(queue.consumers)).sum();
-    let exchanges: usize = call
-        .metadata
-        .vhosts()
-        .filter(|vhost| is_monitor || access::may_enter(call.user(), &vhost.name))
-        .map(|vhost| vhost.exchanges().count())
-        .sum();
-    let channels: usize = connections
-        .iter()
-        .map(|connection| connection.channels.len())
-        .sum();
+    let user = (!is_monitor).then(|| &call.user().name);
+    let InUse {
+        connections,
+        channels,
+    } = call.state.node.in_use(user);
+    let (mut queues, mut exchanges) = (0, 0);
+    for vhost in call.metadata.vhosts() {
+        if is_monitor || access::may_enter(call.user(), &vhost.name) {
+            queues += vhost.queue_count();
+            exchanges += vhost.exchange_count();
+        }
+    }
     item.append(object! {
         "message_stats" => message_stats,
         "churn_rates" => churn,
@@ -198,8 +199,8 @@ pub(crate) async fn overview(call: Call) -> Outcome {
             "channels" => channels,
             "consumers" => consumers,
             "exchanges" => exchanges,
-            "queues" => counted.len(),
-            "connections" => connections.len(),
+            "queues" => queues,
+            "connections" => connections,
         },
         "statistics_db_event_queue" => 0_u64,
         "node" => node,

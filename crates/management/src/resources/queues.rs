@@ -1,12 +1,12 @@
 //! Queues: listings, declare, delete, purge, get.
 
-use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
+use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Subject, Totals};
+use crate::listing::{Columns, Cut, Listing};
+use crate::statistics::{Details, Statistics, Subject, Totals};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -67,17 +67,14 @@ pub(crate) async fn detailed(call: Call) -> Outcome {
 async fn list_of(call: &Call, depth: Depth) -> Outcome {
     let listing = Listing::new(&call.query)?;
     let details = Details::new(call)?;
-    let mut records: Vec<Arc<QueueRecord>> = Vec::new();
-    for vhost in call.vhosts()? {
-        let start = records.len();
-        records.extend(vhost.queues().cloned());
-        records[start..].sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    }
-    let cut = listing.cut(listing.filter(records, |record| &record.name))?;
     let without_stats = call.without_stats();
     let with_totals = call.with_queue_totals();
+    let cut = cut(call, &listing, !without_stats || with_totals).await?;
+    let is_brief = !without_stats && listing.asks_only_for(BRIEF);
     let mut figures = if without_stats && !with_totals {
         HashMap::new()
+    } else if is_brief {
+        known_figures(call, &cut.sources).await
     } else {
         figures(call, &cut.sources).await
     };
@@ -97,7 +94,6 @@ async fn list_of(call: &Call, depth: Depth) -> Outcome {
         depth,
         is_single: false,
     };
-    let is_brief = !without_stats && listing.asks_only_for(BRIEF);
     listing.show(cut.with(sources), |source: &Source| {
         if is_brief {
             shown.brief_item(source)
@@ -109,6 +105,98 @@ async fn list_of(call: &Call, depth: Depth) -> Outcome {
     })
 }
 
+/// The queues that a list shows; in order, if the directory knows what it is by.
+async fn cut(
+    call: &Call,
+    listing: &Listing,
+    with_figures: bool,
+) -> Result<Cut<Arc<QueueRecord>>, ApiError> {
+    let vhosts = call.vhosts()?;
+    let order = listing.order().and_then(Order::new);
+    let directory = if with_figures && order.is_some_and(|order| order.needs_figures()) {
+        Queues::current(&call.state).await
+    } else {
+        call.state.queues.named(&call.state.node)
+    };
+    let records = vhosts
+        .into_iter()
+        .flat_map(|vhost| directory.of_vhost(&vhost.name));
+    let filtered = listing.filter(records.collect(), |record| &record.name);
+    let cut = match order {
+        Some(order) => listing.cut_by(filtered, |record| {
+            let figures = directory.figures(record.id()).filter(|_| with_figures);
+            order.key(&call.state.statistics, record, figures)
+        })?,
+        None => listing.cut(filtered)?,
+    };
+    let sources = cut.sources.iter().map(|record| Arc::clone(record));
+    let sources = sources.collect();
+    Ok(cut.with(sources))
+}
+
+/// What lists of queues are ordered by that is known without making items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Name,
+    Vhost,
+    Type,
+    Durable,
+    Consumers,
+    Memory,
+    /// A length or a count.
+    Value(&'static str),
+    /// How fast one changes.
+    Rate(&'static str),
+}
+
+impl Order {
+    fn new(path: &str) -> Option<Self> {
+        Some(match path {
+            "name" => Self::Name,
+            "vhost" => Self::Vhost,
+            "type" => Self::Type,
+            "durable" => Self::Durable,
+            "consumers" => Self::Consumers,
+            "memory" => Self::Memory,
+            _ => match path.strip_suffix("_details.rate") {
+                Some(path) => Self::Rate(Totals::key(path)?),
+                None => Self::Value(Totals::key(path)?),
+            },
+        })
+    }
+
+    fn needs_figures(self) -> bool {
+        !matches!(self, Self::Name | Self::Vhost | Self::Type | Self::Durable)
+    }
+
+    /// As the item has it; what it has not is 0.
+    fn key(
+        self,
+        statistics: &Statistics,
+        record: &QueueRecord,
+        figures: Option<&QueueFigures>,
+    ) -> Json {
+        let of = |value: fn(&QueueFigures) -> u64| Json::from(figures.map_or(0, value));
+        match self {
+            Self::Name => Json::from(&record.name),
+            Self::Vhost => Json::from(&record.vhost),
+            Self::Type => Json::from(record.settings.queue_type.as_str()),
+            Self::Durable => Json::from(record.durable),
+            Self::Consumers => of(|figures| figures.consumers.into()),
+            Self::Memory => of(|figures| figures.ram_bytes),
+            Self::Value(key) => {
+                Json::from(figures.map_or(0, |figures| Totals::of(figures).value(key)))
+            }
+            Self::Rate(key) => {
+                // From now on it is sampled; a queue in which nothing ever happened need not be.
+                let series =
+                    figures.and_then(|_| statistics.glance_at(Subject::Queue(record.queue)));
+                Json::from(series.map_or(0.0, |series| series.rate_of(key)))
+            }
+        }
+    }
+}
+
 async fn figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, QueueFigures> {
     let queues: Vec<QueueRef> = records.iter().map(|record| record.queue).collect();
     let figures = call.state.node.queue_figures(&queues).await;
@@ -118,18 +206,24 @@ async fn figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, 
         .collect()
 }
 
+/// The same, without asking about queues in which nothing happens; shares of time are as of when something did.
+async fn known_figures(
+    call: &Call,
+    records: &[Arc<QueueRecord>],
+) -> HashMap<QueueId, QueueFigures> {
+    let directory = Queues::current(&call.state).await;
+    let known = |record: &Arc<QueueRecord>| Some((record.id(), directory.figures(record.id())?));
+    let known = records.iter().filter_map(known);
+    known.map(|(id, figures)| (id, figures.clone())).collect()
+}
+
 /// The connections of exclusive queues, if there are such queues.
 async fn owners(
     call: &Call,
     records: &[Arc<QueueRecord>],
 ) -> HashMap<ConnectionId, ConnectionFigures> {
-    if records
-        .iter()
-        .all(|record| record.exclusive_owner.is_none())
-    {
-        return HashMap::new();
-    }
-    super::connections::by_id(call).await
+    let owners = records.iter().filter_map(|record| record.exclusive_owner);
+    super::connections::by_id(call, owners).await
 }
 
 /// How queues are shown in one answer.
@@ -226,7 +320,7 @@ impl Shown<'_> {
             "auto_delete" => record.auto_delete,
             "consumers" => figures.consumers,
             "durable" => record.durable,
-            "messages" => figures.ready + figures.unacked,
+            "messages" => Totals::of(figures).messages(),
             "messages_ready" => figures.ready,
             "messages_unacknowledged" => figures.unacked,
             "name" => &record.name,
@@ -340,7 +434,16 @@ async fn show(call: &Call) -> Outcome {
     let details = Details::new(call)?;
     let records = [Arc::clone(&record)];
     let mut figures = figures(call, &records).await;
-    let connections = super::connections::by_id(call).await;
+    let consumers = call.state.node.consumers(&[record.queue]).await;
+    let connections = consumers.iter().map(super::consumers::connection_of);
+    let connections = connections.chain(record.exclusive_owner);
+    let connections = if super::neighbours::is_wanted(call) {
+        let all = call.state.node.connections().await.into_iter();
+        all.map(|connection| (connection.details.id, connection))
+            .collect()
+    } else {
+        super::connections::by_id(call, connections).await
+    };
     let shown = Shown {
         call,
         details: &details,
@@ -348,7 +451,6 @@ async fn show(call: &Call) -> Outcome {
         depth: Depth::Full,
         is_single: true,
     };
-    let consumers = call.state.node.consumers(&[record.queue]).await;
     let consumers: Vec<Object> = consumers
         .iter()
         .map(|consumer| super::consumers::item(call, consumer, &connections))
@@ -645,12 +747,4 @@ fn retries(retry: &DelayedRetry, figures: &QueueFigures) -> Object {
 /// There is one node, so everything is where it should be.
 pub(crate) async fn rebalance(_call: Call) -> Outcome {
     Ok(Answer::NoContent)
-}
-
-/// Queues that a user may see, for totals.
-pub(crate) fn visible(call: &Call) -> Vec<QueueRef> {
-    access::vhosts(&call.metadata, call.user())
-        .into_iter()
-        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
-        .collect()
 }

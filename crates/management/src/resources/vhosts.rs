@@ -2,11 +2,12 @@
 
 use crate::access;
 use crate::call::{Answer, Body, Call, Outcome};
+use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::listing::{Columns, Listing};
 use crate::statistics::{Details, Totals};
-use base::{Name, QueueRef};
+use base::Name;
 use broker::command::MetadataCommand;
 use broker::vhost::Vhost;
 use broker::vhost_metadata::VhostChanges;
@@ -45,25 +46,9 @@ pub(crate) async fn list(call: Call) -> Outcome {
 
 /// Messages of each vhost.
 async fn totals(call: &Call, vhosts: &[Arc<Vhost>]) -> HashMap<Name, Totals> {
-    let queues: Vec<QueueRef> = vhosts
-        .iter()
-        .flat_map(|vhost| vhost.queues().map(|record| record.queue))
-        .collect();
-    let figures = call.state.node.queue_figures(&queues).await;
-    let mut totals: HashMap<Name, Totals> = HashMap::new();
-    for vhost in vhosts {
-        totals.insert(vhost.name.clone(), Totals::default());
-    }
-    for figures in &figures {
-        let vhost = call
-            .metadata
-            .queue_by_id(figures.id)
-            .map(|record| &record.vhost);
-        if let Some(totals) = vhost.and_then(|vhost| totals.get_mut(vhost)) {
-            totals.add(&Totals::of(figures));
-        }
-    }
-    totals
+    let queues = Queues::current(&call.state).await;
+    let of = |vhost: &Arc<Vhost>| (vhost.name.clone(), queues.totals_of(&vhost.name));
+    vhosts.iter().map(of).collect()
 }
 
 /// The queue type that queues get which ask for none.

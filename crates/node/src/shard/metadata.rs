@@ -325,6 +325,7 @@ impl Shard {
 
     fn drop_queue(&mut self, queue: QueueId) {
         self.leaving.dropped += 1;
+        self.changes.queue_gone(queue);
         self.stored.remove(&queue);
         self.dropped_queues.push(queue);
         let machine = self.queues.get(&queue);

@@ -2,11 +2,11 @@
 
 use super::{Shard, slot_index};
 use crate::query::{
-    ConnectionFigures, ConnectionPage, ConsumerFigures, Query, QueueFigures, SLICE,
+    ConnectionFigures, ConnectionPage, ConsumerFigures, Query, QueueFigures, SLICE, SUMMARY_SLICE,
 };
 use base::{ConnectionId, Now, QueueId};
 use broker::queue::{Queue, Stored};
-use frontend_amqp091::CloseReason;
+use frontend_amqp091::{CloseReason, Connection};
 
 impl Shard {
     /// Answers a question. Whoever asked may have gone meanwhile; then the answer is dropped.
@@ -15,6 +15,9 @@ impl Shard {
             Query::Queues { ids, answer } => {
                 let figures = ids.iter().filter_map(|id| self.queue_figures(now, *id));
                 let _ = answer.send(figures.collect());
+            }
+            Query::Changes { answer } => {
+                let _ = answer.send(self.take_changes(now));
             }
             Query::Consumers { ids, answer } => {
                 let queues = ids
@@ -37,7 +40,18 @@ impl Shard {
                 let _ = answer.send(self.cancel_delayed(now, &selector));
             }
             Query::Connections { from, answer } => {
-                let _ = answer.send(self.connection_page(from));
+                let _ = answer.send(self.connection_page(from, SLICE, connection_figures));
+            }
+            Query::Summaries { from, answer } => {
+                let page = self.connection_page(from, SUMMARY_SLICE, Connection::summary);
+                let _ = answer.send(page);
+            }
+            Query::ConnectionsOf { ids, answer } => {
+                let found = ids.into_iter().filter_map(|id| {
+                    self.connection(id)
+                        .map(|machine| connection_figures(machine))
+                });
+                let _ = answer.send(found.collect());
             }
             Query::Close {
                 connection,
@@ -49,7 +63,7 @@ impl Shard {
         }
     }
 
-    fn queue_figures(&self, now: Now, id: QueueId) -> Option<QueueFigures> {
+    pub(super) fn queue_figures(&self, now: Now, id: QueueId) -> Option<QueueFigures> {
         if let Some(queue) = self.queues.get(&id) {
             return Some(figures(now, id, queue));
         }
@@ -59,17 +73,20 @@ impl Shard {
         Some(stored_figures(id, stored))
     }
 
-    fn connection_page(&self, from: usize) -> ConnectionPage {
-        let mut page = ConnectionPage::default();
-        let mut slots = self.connections.iter().skip_while(|(slot, _)| *slot < from);
-        for (_, slot) in slots.by_ref().take(SLICE) {
-            page.connections.push(ConnectionFigures {
-                details: slot.machine.details(),
-                channels: slot.machine.channels().collect(),
-            });
+    fn connection_page<T>(
+        &self,
+        from: usize,
+        count: usize,
+        of: fn(&Connection) -> T,
+    ) -> ConnectionPage<T> {
+        let mut slots = (from..self.connections.capacity())
+            .filter_map(|slot| Some((slot, &self.connections.get(slot)?.machine)));
+        let connections = slots.by_ref().take(count);
+        let connections = connections.map(|(_, machine)| of(machine)).collect();
+        ConnectionPage {
+            connections,
+            next: slots.next().map(|(slot, _)| slot),
         }
-        page.next = slots.next().map(|(slot, _)| slot);
-        page
     }
 
     fn close_connection(&mut self, now: Now, connection: ConnectionId, reason: String) -> bool {
@@ -79,6 +96,13 @@ impl Shard {
         machine.close(now, CloseReason::Forced(reason));
         self.touch(slot_index(connection));
         true
+    }
+}
+
+fn connection_figures(machine: &Connection) -> ConnectionFigures {
+    ConnectionFigures {
+        details: machine.details(),
+        channels: machine.channels().collect(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The few requests of the management API that a scale run needs: virtual hosts and policies. One request a connection, no TLS.
+//! The few requests of the management API that a run needs: virtual hosts and policies, one request a connection; and somebody who
+//! asks for lists. No TLS.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,12 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// Largest answer that is taken: these requests have none, or an error.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Largest list that is taken.
+const LIST_BYTES_MAX: usize = 1 << 30;
 /// Longest wait for an answer: deleting a virtual host takes a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest wait until something deleted is gone.
@@ -71,6 +75,21 @@ impl Api {
         }
     }
 
+    /// A connection for many requests.
+    ///
+    /// # Errors
+    /// The API cannot be reached.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Asker> {
+        let stream = TcpStream::connect(&self.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Asker {
+            api: self.clone(),
+            sender,
+            connection: tokio::spawn(async move { drop(connection.await) }),
+        })
+    }
+
     /// # Errors
     /// There is no answer, or another than success.
     async fn request(&self, method: Method, path: &str, body: &'static str) -> anyhow::Result<()> {
@@ -116,5 +135,53 @@ impl Api {
         connection.abort();
         let text = answer.map(|answer| String::from_utf8_lossy(&answer.to_bytes()).into_owned());
         Ok((status, text.unwrap_or_default()))
+    }
+}
+
+/// Somebody who asks for one thing after the other.
+pub(crate) struct Asker {
+    api: Api,
+    sender: http1::SendRequest<Full<Bytes>>,
+    connection: JoinHandle<()>,
+}
+
+impl Asker {
+    /// Asks for a path below `/api`; returns how long it took until the answer was there as a whole, and how long that is in bytes.
+    ///
+    /// # Errors
+    /// There is no answer, or an error.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<(Duration, usize)> {
+        if self.sender.ready().await.is_err() {
+            // The server ends connections that do nothing for a while.
+            *self = self.api.connect().await?;
+        }
+        let request = Request::builder()
+            .uri(format!("/api{path}"))
+            .header(header::HOST, &self.api.address)
+            .header(header::AUTHORIZATION, &self.api.authorization)
+            .body(Full::default())?;
+        let began = Instant::now();
+        let answer = async {
+            let response = self.sender.send_request(request).await?;
+            ensure!(response.status().is_success(), "{}", response.status());
+            let mut body = Limited::new(response.into_body(), LIST_BYTES_MAX);
+            let mut length = 0;
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| anyhow::anyhow!(error))?;
+                length += frame.data_ref().map_or(0, Bytes::len);
+            }
+            Ok(length)
+        };
+        let length = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .with_context(|| format!("GET {path}: no answer"))?
+            .with_context(|| format!("GET {path}"))?;
+        Ok((began.elapsed(), length))
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }

@@ -5,7 +5,7 @@
 //! to declare, bind or fill as much as a row is called after goes on with what it has, and the table says how much that is.
 
 mod api;
-mod bench;
+pub(crate) mod bench;
 mod bystander;
 
 use std::fmt::Write as _;
