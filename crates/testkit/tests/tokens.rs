@@ -370,7 +370,7 @@ fn expected(text: &str) -> String {
 async fn tokens_are_good_for_what_they_are_in_rabbitmq() -> anyhow::Result<()> {
     let own_keys = tempfile::tempdir()?;
     let kept = std::env::var_os("OAUTH2_KEYS").map(PathBuf::from);
-    let directory = kept.as_deref().unwrap_or(own_keys.path());
+    let directory = kept.as_deref().unwrap_or_else(|| own_keys.path());
     let keys = Keys {
         first: Signer::kept_in(directory, "k1")?,
         second: Signer::kept_in(directory, "k2")?,
