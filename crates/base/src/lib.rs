@@ -10,4 +10,4 @@ pub mod tls;
 
 pub use id::{ChannelNumber, ConnectionId, ConsumerTagIndex, Position, QueueId, QueueRef, ShardId};
 pub use name::Name;
-pub use time::Now;
+pub use time::{Civil, Now};

@@ -7,6 +7,7 @@
 //! consumers parse them.
 
 mod operator;
+pub mod pretty;
 pub mod term;
 
 use crate::binding::Binding;

@@ -2,8 +2,9 @@
 //!
 //! Printing on one line is here, and as JSON; printing over several lines is in [`crate::pretty`].
 
+use broker::event::pretty::{escaped, is_printable};
 use serde_json::Value as Json;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -430,16 +431,6 @@ pub(crate) fn float(value: f64) -> String {
     }
 }
 
-fn is_printable(text: &str) -> bool {
-    text.chars().all(|c| {
-        !c.is_control()
-            || matches!(
-                c,
-                '\n' | '\r' | '\t' | '\u{8}' | '\u{b}' | '\u{c}' | '\u{1b}'
-            )
-    })
-}
-
 /// Whether an atom needs no quotes.
 fn is_plain_atom(text: &str) -> bool {
     const RESERVED: [&str; 28] = [
@@ -452,29 +443,6 @@ fn is_plain_atom(text: &str) -> bool {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '@'))
         && !RESERVED.contains(&text)
-}
-
-fn escaped(text: &str, quote: char) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{1b}' => out.push_str("\\e"),
-            '\\' => out.push_str("\\\\"),
-            c if c == quote => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => _ = write!(out, "\\x{{{:X}}}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

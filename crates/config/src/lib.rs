@@ -40,7 +40,7 @@ pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DefinitionsSource,
     DiskFreeLimit, EnabledPlugins, Labels, ListenAddress, ManagementSettings, MemoryCalculation,
     MemoryHighWatermark, Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions,
-    VhostUser,
+    TraceFileSettings, VhostUser,
 };
 pub use statistics::{RatesMode, Retention, RetentionTier, StatisticsLevel, StatisticsSettings};
 pub use surroundings::{Process, Surroundings};

@@ -119,6 +119,8 @@ pub struct Settings {
     pub statistics: StatisticsSettings,
     /// What Prometheus scrapes.
     pub prometheus: PrometheusSettings,
+    /// Files of traced messages.
+    pub trace_files: TraceFileSettings,
     /// What is imported at each start.
     pub definitions: DefinitionsSettings,
     /// What is logged.
@@ -290,6 +292,7 @@ impl Default for Settings {
             management: ManagementSettings::default(),
             statistics: StatisticsSettings::default(),
             prometheus: PrometheusSettings::default(),
+            trace_files: TraceFileSettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
             motd_file: None,
@@ -382,6 +385,27 @@ impl Default for PrometheusSettings {
             per_object: false,
             filter: None,
             authentication: false,
+        }
+    }
+}
+
+/// Files of traced messages (RabbitMQ docs: firehose).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceFileSettings {
+    /// Where they are; made with the first of them.
+    pub directory: PathBuf,
+    /// Who consumes the copies, unless a trace names somebody.
+    pub username: String,
+    /// That user's password.
+    pub password: Secret,
+}
+
+impl Default for TraceFileSettings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("/var/tmp/rabbitmq-tracing"),
+            username: "guest".to_owned(),
+            password: Secret::from("guest"),
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::access;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::json::Json;
+use crate::state::State;
+use base::Name;
+use broker::auth::Principal;
 use broker::value::{Arguments, Value};
 use bytes::Bytes;
 use codec_amqp091::{
@@ -36,8 +39,14 @@ pub(crate) struct Amqp {
 pub(crate) enum Received {
     /// Some `-ok` without anything to know.
     Done,
+    /// queue.declare-ok with the queue's name.
+    Declared(Name),
     /// A message, with how many are left.
     Message(GotMessage),
+    /// A message for a consumer.
+    Delivered(GotMessage),
+    /// The broker ended a consumer.
+    Cancelled,
     /// basic.get-empty
     Empty,
     /// A message came back; its confirm follows.
@@ -48,7 +57,7 @@ pub(crate) enum Received {
     Refused,
 }
 
-/// A message of basic.get-ok.
+/// A message of basic.get-ok or basic.deliver.
 #[derive(Debug)]
 pub(crate) struct GotMessage {
     pub(crate) delivery_tag: u64,
@@ -73,7 +82,19 @@ impl Amqp {
             .await
             .map_err(|_| ApiError::NotAuthorised("Access refused."))?;
         debug_assert!(access::may_enter(user, vhost));
-        let connection = call.state.node.connect(principal.clone(), vhost.clone());
+        Self::connect(&call.state, principal.clone(), vhost.clone()).await
+    }
+
+    /// Opens a channel for a user who may open the vhost.
+    ///
+    /// # Errors
+    /// The broker refused, or does not answer.
+    pub(crate) async fn connect(
+        state: &State,
+        principal: Principal,
+        vhost: Name,
+    ) -> Result<Self, ApiError> {
+        let connection = state.node.connect(principal, vhost);
         let mut amqp = Self {
             connection,
             incoming: Vec::new(),
@@ -101,6 +122,31 @@ impl Amqp {
         let mut frames = Vec::new();
         encode(&mut frames);
         self.connection.send(&frames);
+    }
+
+    /// Waits for the next delivery, however long that takes; what else comes is dropped.
+    ///
+    /// # Errors
+    /// The broker ended the consumer, the channel or the connection.
+    pub(crate) async fn delivery(&mut self) -> Result<GotMessage, ApiError> {
+        loop {
+            match self.next().await? {
+                Received::Delivered(message) => return Ok(message),
+                Received::Cancelled => return Err(ApiError::bad("consumer cancelled")),
+                Received::Done
+                | Received::Declared(_)
+                | Received::Message(_)
+                | Received::Empty
+                | Received::Returned
+                | Received::Confirmed
+                | Received::Refused => {}
+            }
+        }
+    }
+
+    /// Whether something is there that was not received yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.read < self.incoming.len()
     }
 
     /// Waits for the next answer.
@@ -141,6 +187,26 @@ impl Amqp {
                         body,
                     }));
                 }
+                Ok(Method::QueueDeclareOk(method)) => {
+                    let name = String::from_utf8_lossy(method.queue);
+                    return Ok(Received::Declared(name.as_ref().into()));
+                }
+                Ok(Method::BasicDeliver(method)) => {
+                    let (delivery_tag, redelivered) = (method.delivery_tag, method.redelivered);
+                    let (exchange, routing_key) =
+                        (method.exchange.to_vec(), method.routing_key.to_vec());
+                    let (properties, body) = self.content().await?;
+                    return Ok(Received::Delivered(GotMessage {
+                        delivery_tag,
+                        redelivered,
+                        exchange,
+                        routing_key,
+                        message_count: 0,
+                        properties,
+                        body,
+                    }));
+                }
+                Ok(Method::BasicCancel(_)) => return Ok(Received::Cancelled),
                 Ok(Method::BasicReturn(_)) => {
                     self.content().await?;
                     return Ok(Received::Returned);

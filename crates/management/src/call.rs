@@ -83,8 +83,19 @@ pub(crate) enum Answer {
     Cookie(String, Option<Json>),
     /// A file of the web UI.
     File(web::Asset),
+    /// A file that is sent as it is.
+    Download(Download),
     /// 304: the file is the one that the client has.
     NotModified(web::Asset),
+}
+
+/// A file for the client to keep.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) name: Name,
+    pub(crate) file: std::fs::File,
+    /// As much of it as is sent.
+    pub(crate) size_bytes: u64,
 }
 
 /// What becomes of a call.

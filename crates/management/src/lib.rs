@@ -1,7 +1,8 @@
 //! The HTTP API: RabbitMQ's paths, fields, words and status codes, for a node that runs in this process.
 //!
 //! It reads the metadata snapshot and asks shards for figures through a [`node::Handle`], and changes things by metadata commands or
-//! by AMQP on a connection of the node to itself, so every rule is the broker's own. It never touches messages on their way.
+//! by AMQP on a connection of the node to itself, so every rule is the broker's own. It never touches messages on their way;
+//! copies of them go to files where somebody wants that (`traces`).
 //! The same answers, and some for operators on this host, come over the [`Control`] socket.
 //! It runs on threads of its own; nothing here can hold up a shard for longer than one slice of figures.
 //!
@@ -14,6 +15,7 @@ mod amqp;
 mod call;
 mod control;
 mod directory;
+mod download;
 mod error;
 mod guard;
 mod json;
@@ -29,6 +31,7 @@ mod state;
 mod statistics;
 mod strict_json;
 mod table;
+mod traces;
 
 pub use control::Control;
 pub use service::start;

@@ -4,13 +4,14 @@
 //! it: connections, time of headers, size and time of bodies.
 
 use crate::call::{Answer, Caller};
+use crate::download::{self, FileBody};
 use crate::error::ApiError;
 use crate::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, refusal};
 use crate::metrics;
 use crate::state::State;
 use crate::table;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
@@ -58,7 +59,7 @@ const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Mana
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 
 /// The body of a response.
-pub(crate) type Body = Full<Bytes>;
+pub(crate) type Body = Either<Full<Bytes>, FileBody>;
 
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,12 +186,12 @@ async fn respond(
     server: Arc<Server>,
     request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Body>, Infallible> {
     if let Some(status) = refusal(request.method(), request.uri()) {
         let mut response = refused(ApiError::Malformed(status), "");
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
-        return Ok(response);
+        return Ok(response.map(Either::Left));
     }
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
@@ -199,7 +200,7 @@ async fn respond(
     allow_origin(&server.state, origin, &mut response);
     if is_head {
         let length = response.body().as_bytes_len();
-        *response.body_mut() = Full::default();
+        *response.body_mut() = Either::Left(Full::default());
         response
             .headers_mut()
             .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -216,8 +217,11 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let compressed = accepts_gzip(&head.headers);
     match outcome(server, head, body, caller).await {
-        Ok((answer, allow)) => written(answer, allow, compressed),
-        Err((error, allow)) => refused(error, allow),
+        Ok((Answer::Download(file), allow)) => {
+            common(download::response(file), allow).map(Either::Right)
+        }
+        Ok((answer, allow)) => written(answer, allow, compressed).map(Either::Left),
+        Err((error, allow)) => refused(error, allow).map(Either::Left),
     }
 }
 
@@ -225,7 +229,7 @@ pub(crate) async fn answer(
 pub(crate) fn json(status: StatusCode, body: impl Into<crate::json::Json>) -> Response<Body> {
     let mut response = written(Answer::Json(body.into()), "", false);
     *response.status_mut() = status;
-    response
+    response.map(Either::Left)
 }
 
 /// The length of a body that is there as a whole.
@@ -233,7 +237,7 @@ trait BodyLength {
     fn as_bytes_len(&self) -> u64;
 }
 
-impl BodyLength for Full<Bytes> {
+impl BodyLength for Body {
     fn as_bytes_len(&self) -> u64 {
         hyper::body::Body::size_hint(self).exact().unwrap_or(0)
     }
@@ -368,6 +372,8 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
+        // It has a response of its own.
+        Answer::Download(_) => {}
     }
     common(response, allow)
 }
@@ -416,7 +422,7 @@ fn refused(error: ApiError, allow: Allow) -> Response<Full<Bytes>> {
     common(response, allow)
 }
 
-fn common(mut response: Response<Full<Bytes>>, allow: Allow) -> Response<Full<Bytes>> {
+fn common<B>(mut response: Response<B>, allow: Allow) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::VARY, VARY);
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
@@ -458,7 +464,7 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// CORS, where the configuration names origins (`management.cors.allow_origins`).
-fn allow_origin(state: &State, origin: Option<HeaderValue>, response: &mut Response<Full<Bytes>>) {
+fn allow_origin<B>(state: &State, origin: Option<HeaderValue>, response: &mut Response<B>) {
     let settings = state.settings();
     let Some(origin) = origin else { return };
     let known = settings

@@ -238,6 +238,7 @@ impl Service for Management {
     }
 
     fn stop(self: Box<Self>) {
+        self.state.traces.shut_down();
         close_listeners(&self.state);
         close_metrics(&self.state);
     }

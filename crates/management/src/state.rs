@@ -5,6 +5,7 @@ use crate::login_rate::LoginRate;
 use crate::resources::top::ThreadSample;
 use crate::sessions::Sessions;
 use crate::statistics::Statistics;
+use crate::traces::Traces;
 use base::Name;
 use node::config::{DiskFreeLimit, ManagementSettings};
 use node::{Handle, Listeners};
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) login_rate: LoginRate,
     /// Passwords that are being checked.
     pub(crate) hashing: Semaphore,
+    pub(crate) traces: Traces,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens now.
@@ -52,6 +54,7 @@ impl State {
             sessions: Sessions::default(),
             login_rate: LoginRate::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
+            traces: Traces::default(),
             listeners: RwLock::default(),
             metrics_listeners: RwLock::default(),
             disk_limit_before: Mutex::default(),

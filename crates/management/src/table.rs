@@ -160,6 +160,16 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "feature-flags/*/enable", PUT, Administrator, features::enable;
     "deprecated-features", GET, Management, features::deprecated;
     "deprecated-features/used", GET, Management, features::deprecated_used;
+    "traces", GET, Administrator, traces::list;
+    "traces/node/*", GET, Administrator, traces::list_of_node;
+    "traces/*", GET, Administrator, traces::list;
+    "traces/node/*/*", GET, Administrator, traces::list_of_node;
+    "traces/*/*", GET_PUT_DELETE, Administrator, traces::one;
+    "traces/node/*/*/*", GET_PUT_DELETE, Administrator, traces::one_of_node;
+    "trace-files", GET, Administrator, traces::files;
+    "trace-files/node/*", GET, Administrator, traces::files_of_node;
+    "trace-files/*", GET_DELETE, Administrator, traces::file;
+    "trace-files/node/*/*", GET_DELETE, Administrator, traces::file_of_node;
     "rebalance/queues", POST, Administrator, queues::rebalance;
     "config/effective", GET, Administrator, maintenance::effective_configuration;
     "top/*", GET, Administrator, top::threads;

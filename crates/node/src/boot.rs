@@ -31,6 +31,7 @@ use broker::metadata::{
 };
 use broker::queue::{Stored, owner_of_attempts, owner_of_ids, owner_of_replay};
 use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
+use broker::vhost_metadata::VhostChanges;
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -331,6 +332,7 @@ impl Node {
             validate_default_password(settings)?;
             bootstrap(&shared.leader, settings);
         }
+        end_tracing(&shared.leader);
         name_cluster(&shared.leader, settings);
         definitions::import_at_start(
             &shared.leader,
@@ -640,6 +642,24 @@ fn vhost_users(settings: &Settings) -> Vec<VhostUser> {
         }
     });
     users.collect()
+}
+
+/// Compat: who is traced is forgotten when the node stops, so that nothing is traced that nobody looks at any more.
+fn end_tracing(leader: &MetadataLeader) {
+    let metadata = leader.snapshot();
+    let traced = metadata.vhosts().filter(|vhost| vhost.metadata.tracing);
+    let commands: Vec<_> = traced
+        .map(|vhost| MetadataCommand::UpdateVhost {
+            name: vhost.name.clone(),
+            changes: VhostChanges {
+                tracing: Some(false),
+                ..VhostChanges::default()
+            },
+        })
+        .collect();
+    if let Err(error) = leader.bootstrap(&commands, BatchKind::Requests) {
+        tracing::error!(%error, "cannot end tracing");
+    }
 }
 
 /// Sees to it that the cluster has a name and an identity. What the configuration says wins at each start.

@@ -124,9 +124,11 @@ impl Broker {
         let conf = self.directory.path().join("rabbitmq.conf");
         let mut settings = format!(
             "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
-             prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n",
+             prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n\
+             tracing.dir = {}\n",
             self.http_address.port(),
-            self.metrics_address.port()
+            self.metrics_address.port(),
+            self.directory.path().join("traces").display(),
         );
         settings.push_str(&self.settings);
         std::fs::write(&conf, settings).context("write rabbitmq.conf")?;

@@ -135,7 +135,6 @@ const NO_STREAMS: &str = "the stream protocol is not supported yet";
 const NO_AMQP10: &str = "AMQP 1.0 is not supported yet";
 const NO_SHOVEL: &str = "shovels are not supported yet";
 const NO_FEDERATION: &str = "federation is not supported yet";
-const NO_TRACE_FILES: &str = "trace files are not supported yet";
 const NO_CLUSTER: &str = "clusters are not supported yet";
 
 /// All keys, by area; those with an effect first in each.

@@ -3,7 +3,44 @@
 use super::kind::*;
 use super::*;
 
-pub(super) static KEYS: &[Key] = &[];
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "tracing.dir",
+        alias: None,
+        env: "rabbitmq_tracing.directory",
+        kind: TEXT,
+        default: "/var/tmp/rabbitmq-tracing",
+        meaning: "Directory of the files that traces write.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.trace_files.directory = PathBuf::from(value);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tracing.username",
+        alias: None,
+        env: "rabbitmq_tracing.username",
+        kind: TEXT,
+        default: "guest",
+        meaning: "User who reads the copies of traced messages, unless a trace names another.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.trace_files.username = name(value)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tracing.password",
+        alias: None,
+        env: "rabbitmq_tracing.password",
+        kind: SECRET,
+        default: "guest",
+        meaning: "The password of that user.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.trace_files.password = Secret::from(value);
+            Ok(())
+        }),
+    },
+];
 
 rows! {
     State::Refused(NO_FEDERATION) => {
@@ -42,10 +79,5 @@ rows! {
         "amqp_client.ssl_options.secure_renegotiate", "amqp_client.ssl_options.secure_renegotiate", BOOLEAN, "";
         "amqp_client.ssl_options.versions.$version", "amqp_client.ssl_options.versions", TEXT, "";
         "amqp_client.ssl_options.sni", "amqp_client.ssl_options.server_name_indication", TEXT, "";
-    }
-    State::Refused(NO_TRACE_FILES) => {
-        "tracing.dir", "rabbitmq_tracing.directory", TEXT, "/var/tmp/rabbitmq-tracing";
-        "tracing.username", "rabbitmq_tracing.username", TEXT, "<<\"guest\">>";
-        "tracing.password", "rabbitmq_tracing.password", SECRET, "<<\"guest\">>";
     }
 }

@@ -201,7 +201,12 @@ pub(crate) async fn publish(call: Call) -> Outcome {
             Received::Returned => routed = false,
             Received::Confirmed => break,
             Received::Refused => return Err(ApiError::bad("rejected")),
-            Received::Done | Received::Message(_) | Received::Empty => {}
+            Received::Done
+            | Received::Declared(_)
+            | Received::Message(_)
+            | Received::Delivered(_)
+            | Received::Cancelled
+            | Received::Empty => {}
         }
     }
     Ok(object! { "routed" => routed }.into())

@@ -22,6 +22,7 @@ pub(crate) mod plugins;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod top;
+pub(crate) mod traces;
 pub(crate) mod trust_store;
 pub(crate) mod users;
 pub(crate) mod vhosts;

@@ -1,6 +1,7 @@
 //! RabbitMQ's plugins, whose work this program does itself: which of them are enabled, and which of them run.
 //!
-//! Three can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners, and `rabbitmq_trust_store`. The list of what is enabled is a file, in
+//! Four can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners, `rabbitmq_trust_store` and
+//! `rabbitmq_tracing`. The list of what is enabled is a file, in
 //! RabbitMQ's form; without it everything that is built in is enabled, the trust store if it is configured.
 
 use crate::call::{Answer, Call, Fields as _, Outcome};
@@ -24,6 +25,9 @@ pub(crate) const TOP: &str = "rabbitmq_top";
 
 /// The plugin that makes the clients of TLS listeners have certificates.
 pub(crate) const TRUST_STORE: &str = "rabbitmq_trust_store";
+
+/// The plugin that writes traced messages to files.
+pub(crate) const TRACING: &str = "rabbitmq_tracing";
 
 /// Plugins whose work is always done.
 const BUILT_IN: [&str; 7] = [
@@ -70,7 +74,7 @@ pub(crate) fn enforce(state: &State) -> io::Result<()> {
 fn all(state: &State) -> Vec<&'static str> {
     let trust_store = &state.node.settings().auth.trust_store;
     let trust_store = trust_store.is_configured().then_some(TRUST_STORE);
-    let switched = [MANAGEMENT, PROMETHEUS].into_iter().chain(trust_store);
+    let switched = [MANAGEMENT, PROMETHEUS, TRACING].into_iter().chain(trust_store);
     BUILT_IN.into_iter().chain(switched).collect()
 }
 
@@ -111,7 +115,10 @@ pub(crate) fn running(state: &State) -> Vec<&'static str> {
     let of_management = OF_MANAGEMENT.into_iter().filter(|_| http);
     let of_metrics = (state.metrics_listeners().all().next().is_some()).then_some(PROMETHEUS);
     let trust_store = state.node.trust_store().map(|_| TRUST_STORE);
-    let switched = of_management.chain(of_metrics).chain(trust_store);
+    let names = enabled_names(state).unwrap_or_default();
+    let of_traces = (http && names.iter().any(|name| name == TRACING)).then_some(TRACING);
+    let switched = of_management.chain(of_metrics).chain(of_traces);
+    let switched = switched.chain(trust_store);
     switched.chain(BUILT_IN).collect()
 }
 
@@ -146,6 +153,9 @@ pub(crate) async fn enabled(call: Call) -> Outcome {
         service::open_metrics(state).map_err(|error| ApiError::bad(error.to_string()))?;
     } else {
         service::close_metrics(state);
+    }
+    if !names.contains(&TRACING) {
+        state.traces.stop_all(state, &call.user().name).await;
     }
     tracing::info!(enabled = names.join(","), "plugins were switched");
     Ok(Answer::NoContent)

@@ -197,6 +197,25 @@ impl Order {
     }
 }
 
+/// A queue as lists show it.
+///
+/// # Errors
+/// The query asks for samples that make no sense.
+pub(crate) async fn listed(call: &Call, record: &Arc<QueueRecord>) -> Result<Object, ApiError> {
+    let mut figures = figures(call, std::slice::from_ref(record)).await;
+    let shown = Shown {
+        call,
+        details: &Details::new(call)?,
+        owners: &HashMap::new(),
+        depth: Depth::Reduced,
+        is_single: false,
+    };
+    Ok(shown.item(&Source {
+        record: Arc::clone(record),
+        figures: figures.remove(&record.id()).unwrap_or_default(),
+    }))
+}
+
 async fn figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, QueueFigures> {
     let queues: Vec<QueueRef> = records.iter().map(|record| record.queue).collect();
     let figures = call.state.node.queue_figures(&queues).await;

@@ -6,7 +6,7 @@
 //! Old files may be compressed (`node.log.0.gz`). That is the work of a thread of its own; only a rotation that comes before the last
 //! one's thread is done waits for it.
 
-use super::line::Civil;
+use base::Civil;
 use config::log::{Rotation, RotationDate};
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -1,5 +1,6 @@
 //! One event as a line of text or a JSON object, in the forms that RabbitMQ has.
 
+use base::Civil;
 use config::log::{ColorEscapes, JournalValue, LevelFormat, LogFormat, TimeFormat};
 use serde_json::Value;
 use std::fmt::{self, Write};
@@ -285,50 +286,6 @@ fn write_time(out: &mut String, time: Duration, format: TimeFormat) {
         TimeFormat::EpochMicroseconds => write!(out, "{}", time.as_micros()),
         TimeFormat::EpochSeconds => write!(out, "{}.{micros:06}", time.as_secs()),
     };
-}
-
-/// A time of the calendar, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Civil {
-    pub(super) year: u64,
-    /// From 1.
-    pub(super) month: u8,
-    /// From 1.
-    pub(super) day: u8,
-    /// 0 is Sunday.
-    pub(super) week_day: u8,
-    pub(super) hour: u8,
-    pub(super) minute: u8,
-    pub(super) second: u8,
-}
-
-impl Civil {
-    /// Seconds since 1970. The calendar repeats every 400 years of 146,097 days; years begin in March, so that a leap day is the last.
-    pub(super) fn from_unix(seconds: u64) -> Self {
-        let days = seconds / 86_400;
-        let of_day = seconds % 86_400;
-        let shifted = days + 719_468;
-        let era = shifted / 146_097;
-        let day_of_era = shifted % 146_097;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        Self {
-            year: year_of_era + era * 400 + u64::from(month <= 2),
-            month: month as u8,
-            day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u8,
-            week_day: ((days + 4) % 7) as u8,
-            hour: (of_day / 3_600) as u8,
-            minute: (of_day / 60 % 60) as u8,
-            second: (of_day % 60) as u8,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! are lost, as with any syslog, and the next one that arrives says how many.
 
 use super::feed::{Entry, Sink};
-use super::line::{Civil, severity, syslog_time};
+use super::line::{severity, syslog_time};
+use base::Civil;
 use config::log::{SyslogSettings, SyslogTransport};
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
