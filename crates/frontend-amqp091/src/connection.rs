@@ -255,6 +255,7 @@ impl Connection {
         connection.session.become_user(user);
         connection.session.vhost = vhost;
         connection.session.frame_max = 0;
+        connection.session.client.consumer_cancel_notify = true;
         connection.state = State::Running;
         connection
     }

@@ -4,8 +4,10 @@
 //! holds. Frames go in as bytes and come out as bytes; what they say is the caller's matter. It is not in listings.
 //! Whatever it holds when it is dropped goes back to its queues.
 
+use crate::mailbox::Mail;
+use crate::shard::delivered_bytes;
 use crate::shared::Shared;
-use base::{ConnectionId, Name};
+use base::{ConnectionId, Name, ShardId};
 use broker::auth::Principal;
 use broker::command::{ChannelId, Reply};
 use broker::event::INTERNAL_USER;
@@ -27,6 +29,8 @@ pub struct DirectConnection {
     machine: Connection,
     traffic: Arc<Traffic>,
     replies: mpsc::UnboundedReceiver<(ChannelId, Reply)>,
+    /// Shards have a window for it.
+    has_consumed: bool,
 }
 
 impl DirectConnection {
@@ -54,6 +58,7 @@ impl DirectConnection {
             machine,
             traffic,
             replies,
+            has_consumed: false,
         }
     }
 
@@ -90,8 +95,17 @@ impl DirectConnection {
 
     fn handle_reply(&mut self, to: ChannelId, reply: Reply) {
         let metadata = self.shared.leader.snapshot();
+        let (from, bytes) = (delivered_from(&reply), delivered_bytes(&reply));
         self.machine
             .handle_reply(self.shared.now(), &metadata, to, reply);
+        // Whoever receives takes all there is, so a delivery does not stay on the way.
+        if let Some(shard) = from {
+            self.has_consumed = true;
+            self.shared.mailboxes[shard.index()].send(Mail::WindowCredit {
+                connection: self.id,
+                bytes,
+            });
+        }
     }
 
     fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
@@ -118,11 +132,29 @@ impl DirectConnection {
     }
 }
 
+/// The shard that sent a delivery.
+fn delivered_from(reply: &Reply) -> Option<ShardId> {
+    if let Reply::Deliver { queue, .. } = reply {
+        Some(queue.shard)
+    } else if let Reply::DeliverAgain(again) = reply {
+        Some(again.queue.shard)
+    } else {
+        None
+    }
+}
+
 impl Drop for DirectConnection {
     fn drop(&mut self) {
         self.machine.handle_eof(self.shared.now());
         self.hand_on();
         self.shared.desk.close(self.id);
+        if self.has_consumed {
+            for mailbox in self.shared.shard_mailboxes() {
+                mailbox.send(Mail::WindowGone {
+                    connection: self.id,
+                });
+            }
+        }
         while let Ok((to, reply)) = self.replies.try_recv() {
             if let Some(request) = frontend_amqp091::return_late_reply(to, &reply) {
                 self.shared.hand_on(request, INTERNAL_USER);

@@ -1074,7 +1074,7 @@ impl Shard {
 }
 
 /// Bytes of a delivery that the connection's window was booked with.
-fn delivered_bytes(reply: &Reply) -> usize {
+pub(crate) fn delivered_bytes(reply: &Reply) -> usize {
     if let Reply::Deliver { messages, .. } = reply {
         messages.size_bytes()
     } else if let Reply::DeliverAgain(again) = reply {

@@ -311,6 +311,10 @@ fn binary(bytes: &[u8]) -> String {
             let utf8 = if text.is_ascii() { "" } else { "/utf8" };
             format!("<<\"{}\"{utf8}>>", escaped(text, '"'))
         }
+        // Erlang takes octets for Latin-1 where they could be.
+        Err(_) if is_printable(&characters(bytes)) => {
+            format!("<<\"{}\">>", escaped(&characters(bytes), '"'))
+        }
         Ok(_) | Err(_) => {
             let octets: Vec<String> = bytes.iter().map(u8::to_string).collect();
             format!("<<{}>>", octets.join(","))
