@@ -37,7 +37,25 @@ pub struct Address {
     pub exchange: Name,
     /// The routing key, at most 255 bytes, not necessarily UTF-8.
     pub routing_key: Bytes,
+    /// The trace that it is part of, if it was chosen for one; such a message shares its address with no other.
+    pub trace: Option<Box<TraceContext>>,
 }
+
+/// Where a message is in a trace that is exported (W3C Trace Context).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace; never 0.
+    pub trace_id: u128,
+    /// The span of its publish, whose children deliveries are; never 0.
+    pub span_id: u64,
+    /// When it was published, in microseconds since 1970.
+    pub published_us: u64,
+    /// `tracestate` as the publisher gave it, at most [`TRACE_STATE_BYTES_MAX`]; empty for none.
+    pub state: Box<str>,
+}
+
+/// Longest `tracestate` that is kept, in bytes; a longer one is dropped as a whole.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
 
 /// Routing keys beside the one that the message was published with (RabbitMQ docs: sender-selected).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +75,20 @@ impl Address {
         Arc::new(Self {
             exchange,
             routing_key,
+            trace: None,
+        })
+    }
+
+    /// The same for a message that is part of a trace.
+    pub fn traced(
+        exchange: Name,
+        routing_key: Bytes,
+        trace: Option<Box<TraceContext>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            exchange,
+            routing_key,
+            trace,
         })
     }
 }

@@ -190,6 +190,11 @@ impl Vhost {
         settings
     }
 
+    /// The policies that apply to an exchange.
+    pub fn exchange_policies(&self, exchange: &Name) -> Effective<'_> {
+        self.effective(Subject::Exchange(exchange))
+    }
+
     /// The alternate exchange of an exchange: its argument, or what a policy says.
     pub(crate) fn alternate_exchange_of(&self, exchange: &Exchange) -> Option<Name> {
         if let Some(argument) = exchange.arguments.get(ALTERNATE_EXCHANGE) {

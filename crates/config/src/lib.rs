@@ -24,6 +24,7 @@ mod environment;
 mod ldap_query;
 pub mod log;
 mod metadata;
+mod opentelemetry;
 mod place;
 mod report;
 mod settings;
@@ -39,8 +40,8 @@ pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DefinitionsSource,
     DiskFreeLimit, EnabledPlugins, Labels, ListenAddress, ManagementSettings, MemoryCalculation,
-    MemoryHighWatermark, Permissions, PrometheusSettings, Secret, Settings, TcpListenOptions,
-    TraceFileSettings, VhostUser,
+    MemoryHighWatermark, OpenTelemetrySettings, Permissions, PrometheusSettings, Secret, Settings,
+    TcpListenOptions, TraceFileSettings, VhostUser,
 };
 pub use statistics::{RatesMode, Retention, RetentionTier, StatisticsLevel, StatisticsSettings};
 pub use surroundings::{Process, Surroundings};
@@ -168,6 +169,8 @@ fn load_files(
         }
     }
     apply_variables(&mut draft, surroundings, &mut problems);
+    let has = |prefix: &str| values.iter().any(|value| value.key.starts_with(prefix));
+    opentelemetry::apply(&mut draft, surroundings, has, &mut problems);
     surroundings.check(&mut notes, &mut problems);
 
     let read = [files.conf, files.classic].concat();

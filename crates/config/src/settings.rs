@@ -8,6 +8,7 @@ use super::{AMQP_PORT, MANAGEMENT_PORT, PROMETHEUS_PORT};
 use broker::auth::{CredentialValidator, Pattern};
 use broker::command::HashAlgorithm;
 use frontend_amqp091::Interceptors;
+use http_client::Url;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -121,6 +122,8 @@ pub struct Settings {
     pub prometheus: PrometheusSettings,
     /// Files of traced messages.
     pub trace_files: TraceFileSettings,
+    /// Where spans are exported to.
+    pub opentelemetry: OpenTelemetrySettings,
     /// What is imported at each start.
     pub definitions: DefinitionsSettings,
     /// What is logged.
@@ -293,6 +296,7 @@ impl Default for Settings {
             statistics: StatisticsSettings::default(),
             prometheus: PrometheusSettings::default(),
             trace_files: TraceFileSettings::default(),
+            opentelemetry: OpenTelemetrySettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
             motd_file: None,
@@ -406,6 +410,30 @@ impl Default for TraceFileSettings {
             directory: PathBuf::from("/var/tmp/rabbitmq-tracing"),
             username: "guest".to_owned(),
             password: Secret::from("guest"),
+        }
+    }
+}
+
+/// Where spans are exported to (OTLP over HTTP).
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTelemetrySettings {
+    /// The collector; `None` follows no message.
+    pub endpoint: Option<Url>,
+    /// Headers that it wants to see, by name.
+    pub headers: BTreeMap<String, Secret>,
+    /// What the spans say where they come from.
+    pub service_name: String,
+    /// Whom to trust and who we are, over HTTPS.
+    pub tls: ClientTlsSettings,
+}
+
+impl Default for OpenTelemetrySettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            headers: BTreeMap::new(),
+            service_name: "warrenmq".to_owned(),
+            tls: ClientTlsSettings::default(),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::publish::Routes;
 use crate::reply_to::ReplyConsumer;
 use crate::request::return_late_reply;
 use crate::session::{Session, Turn};
+use crate::spans::OpenSpans;
 use crate::tx::{Commit, Transaction};
 use crate::unacked::Unacked;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position};
@@ -70,6 +71,8 @@ pub(crate) struct Channel {
     /// A name for a queue that somebody is asked about.
     pub(crate) chosen_name: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
+    /// Spans that have not ended.
+    pub(crate) spans: OpenSpans,
     /// Observers know that it has ended.
     end_is_observed: bool,
 }
@@ -245,6 +248,7 @@ impl Channel {
             unacked: Unacked::default(),
             unsynced: Unsynced::default(),
             deliveries: DeliveryLines::default(),
+            spans: OpenSpans::default(),
             delivery_tag: 0,
             last_queue: None,
             chosen_name: None,
@@ -685,11 +689,9 @@ impl Channel {
                 position,
                 messages,
                 redelivered,
-            } if turn.session.is_traced => {
-                for (message, position) in messages.into_listed().iter().zip(position.0..) {
-                    let from = (queue, Position(position));
-                    self.deliver_traced(turn, consumer, from, message, redelivered);
-                }
+            } if turn.session.is_watched => {
+                let from = (queue, position);
+                self.deliver_all_watched(turn, consumer, from, messages, redelivered);
                 return Ok(());
             }
             Reply::Deliver {
@@ -867,6 +869,10 @@ impl Channel {
             Mode::Confirm(tracker) => {
                 let had_ready = tracker.has_ready();
                 tracker.answer(first, last, refused);
+                if self.spans.has_publishes() {
+                    self.spans
+                        .confirmed(session, |sequence| tracker.outcome(sequence));
+                }
                 if !had_ready && tracker.has_ready() {
                     session.unsaid_confirms.push(self.id.number);
                 }
@@ -974,6 +980,10 @@ impl Channel {
     pub(crate) fn end(&mut self, session: &mut Session) {
         self.cancel_consumers(session);
         self.requeue_unacked(session);
+        if self.spans.has_publishes() {
+            let reason = "the channel ended before the message was confirmed";
+            self.spans.confirmed(session, |_| Some(Err(reason)));
+        }
         self.state = State::Closing;
         self.assembly = Assembly::default();
         self.waiting = None;
@@ -1012,6 +1022,9 @@ impl Channel {
         }
         let deliveries = self.unacked.remove_up_to(0).into_iter().flatten();
         crate::settle::settle_all(session, self.id, deliveries, Outcome::Fail);
+        if self.spans.has_deliveries() {
+            self.spans.settled(session, 0, true, Outcome::Fail);
+        }
     }
 
     /// Checks what the module doc promises.

@@ -2,6 +2,7 @@
 
 use crate::counts::Traffic;
 use crate::interceptor::Interceptors;
+use crate::spans::SpanBuffer;
 use base::tls::TlsDetails;
 use broker::admission::Admission;
 use broker::auth::{Attempts, Authenticator};
@@ -76,6 +77,8 @@ pub struct Config {
     pub admission: Arc<Admission>,
     /// How much connections have published lately, where that is limited; shared by all protocols.
     pub rates: Arc<SharedRates>,
+    /// Where spans of messages that are followed go; `None` follows none (`opentelemetry.endpoint`).
+    pub spans: Option<Arc<SpanBuffer>>,
     /// What its connections count into. Those of one `Config` must all be driven by one thread.
     pub traffic: Arc<Traffic>,
 }
@@ -116,6 +119,7 @@ impl Default for Config {
             attempts: Arc::default(),
             admission: Arc::default(),
             rates: Arc::default(),
+            spans: None,
             traffic: Arc::default(),
         }
     }

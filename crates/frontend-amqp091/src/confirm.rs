@@ -111,6 +111,24 @@ impl ConfirmTracker {
         }
     }
 
+    /// The number that the next publish gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// What became of a publish; `None` while queues have not answered.
+    pub(crate) fn outcome(&self, sequence: u64) -> Option<Result<(), &'static str>> {
+        const REFUSED: &str = "a queue refused the message";
+        let Some(offset) = sequence.checked_sub(self.first) else {
+            return Some(Ok(()));
+        };
+        match self.slots.get(usize::try_from(offset).ok()?)? {
+            Slot::Waiting { .. } => None,
+            Slot::Ready | Slot::Answered { refused: false } => Some(Ok(())),
+            Slot::Refused | Slot::Answered { refused: true } => Some(Err(REFUSED)),
+        }
+    }
+
     /// Whether [`Self::flush`] has something to say.
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()

@@ -494,6 +494,7 @@ impl Connection {
         to: ChannelId,
         reply: Reply,
     ) {
+        self.session.now = now;
         if let Reply::Access(access) = &reply {
             self.keep_answers(now);
             if to == connection_address(self.session.id) {

@@ -14,6 +14,7 @@ use crate::exception::{Exception, Violation};
 use crate::out_buffer::COPY_SIZE_MAX;
 use crate::reply_to::{REPLY_TO, ReplyConsumer};
 use crate::session::{Session, Turn};
+use crate::spans::{self, Delivered, OpenSpans};
 use crate::trace;
 use crate::unacked::Delivery;
 use base::{ChannelNumber, ConsumerTagIndex, Name, Position, QueueRef};
@@ -22,7 +23,7 @@ use broker::auth::{self, Read};
 use broker::command::{ChannelId, ConsumerId, ConsumerSettings, Outcome, QueueCommand, Redelivery};
 use broker::error::ResourceKind;
 use broker::message::{Address, SharedMessage};
-use broker::messages::Run;
+use broker::messages::{Messages, Run};
 use broker::queue_arguments::QueueType;
 use broker::value::{Arguments, Value};
 use codec_amqp091::{PreparedDeliver, basic};
@@ -535,8 +536,8 @@ impl Channel {
     pub(crate) fn deliver_again(&mut self, turn: &mut Turn<'_>, again: &Redelivery) {
         let message = tried_message(SharedMessage::clone(&again.message), again.attempts);
         let place = (again.queue, again.position);
-        if turn.session.is_traced {
-            return self.deliver_traced(turn, again.consumer, place, &message, true);
+        if turn.session.is_watched {
+            return self.deliver_watched(turn, again.consumer, place, &message, true);
         }
         self.deliver(turn.session, again.consumer, place, &message, true);
     }
@@ -573,9 +574,31 @@ impl Channel {
         .into())
     }
 
-    /// The same in a traced vhost.
+    /// [`Self::deliver`] for all messages of a reply, where somebody watches.
     #[cold]
-    pub(crate) fn deliver_traced(
+    pub(crate) fn deliver_all_watched(
+        &mut self,
+        turn: &mut Turn<'_>,
+        index: ConsumerTagIndex,
+        (queue, position): (QueueRef, Position),
+        messages: Messages,
+        redelivered: bool,
+    ) {
+        // Messages of a run were not chosen for anything.
+        if let Messages::Run(run) = &messages
+            && !turn.session.is_traced
+            && self.deliver_run(turn.session, index, run, redelivered)
+        {
+            return;
+        }
+        for (message, position) in messages.into_listed().iter().zip(position.0..) {
+            let from = (queue, Position(position));
+            self.deliver_watched(turn, index, from, message, redelivered);
+        }
+    }
+
+    /// [`Self::deliver`] where somebody watches.
+    pub(crate) fn deliver_watched(
         &mut self,
         turn: &mut Turn<'_>,
         index: ConsumerTagIndex,
@@ -588,15 +611,14 @@ impl Channel {
         if self.delivery_tag != before
             && let Some(consumer) = self.consumers.get(index)
         {
-            let (number, queue) = (self.id.number, &consumer.queue_name);
-            trace::delivered(
-                turn.metadata,
-                turn.session,
-                number,
-                message,
-                queue,
+            let delivered = Delivered {
+                channel: self.id.number,
+                queue: &consumer.queue_name,
+                tag: self.delivery_tag,
                 redelivered,
-            );
+                is_settled_later: !consumer.no_ack,
+            };
+            show_delivered(turn, &mut self.spans, message, &delivered);
         }
     }
 
@@ -676,10 +698,6 @@ impl Channel {
             return Err(unexpected_answer());
         };
         let session = &mut *turn.session;
-        if session.is_traced {
-            let number = self.id.number;
-            trace::delivered(turn.metadata, session, number, message, &name, redelivered);
-        }
         self.delivery_tag += 1;
         let tag = self.delivery_tag;
         let counts = self.deliveries.of(queue);
@@ -704,6 +722,16 @@ impl Channel {
         }
         .encode(self.number(), session.encoded());
         session.send_content(self.number(), message);
+        if session.is_watched {
+            let delivered = Delivered {
+                channel: self.id.number,
+                queue: &name,
+                tag,
+                redelivered,
+                is_settled_later: !no_ack,
+            };
+            show_delivered(turn, &mut self.spans, message, &delivered);
+        }
         Ok(())
     }
 
@@ -719,6 +747,28 @@ impl Channel {
         self.deliveries.named(&queue).got_nothing += 1;
         basic::GetEmpty::default().encode(self.number(), session.encoded());
         Ok(())
+    }
+}
+
+/// Shows a message that was sent to whoever watches.
+fn show_delivered(
+    turn: &mut Turn<'_>,
+    open: &mut OpenSpans,
+    message: &SharedMessage,
+    delivered: &Delivered<'_>,
+) {
+    let Delivered {
+        channel,
+        queue,
+        redelivered,
+        ..
+    } = *delivered;
+    if turn.session.is_traced {
+        let (metadata, session) = (turn.metadata, &mut *turn.session);
+        trace::delivered(metadata, session, channel, message, queue, redelivered);
+    }
+    if message.address.trace.is_some() {
+        spans::delivered(turn.session, open, message, delivered);
     }
 }
 

@@ -65,7 +65,7 @@ pub fn dead_letter(message: &Message, letter: DeadLetter) -> Message {
         ),
     };
     Message {
-        address: Address::new(letter.exchange, routing_key),
+        address: Address::traced(letter.exchange, routing_key, message.address.trace.clone()),
         properties: rewrite(&message.properties, &deaths),
         body: message.body.clone(),
         persistent: message.persistent,

@@ -20,6 +20,7 @@ use crate::out_buffer::COPY_SIZE_MAX;
 use crate::reply_to;
 use crate::schema::{self, Refused, Verdict};
 use crate::session::{Session, Turn};
+use crate::spans::{self, OpenSpans, Published as PublishedSpan, Sampling};
 use crate::trace;
 use crate::tx;
 use base::ChannelNumber;
@@ -175,6 +176,10 @@ impl Repeated {
 struct Route {
     address: Arc<Address>,
     queues: SmallVec<[Target; 2]>,
+    /// Which of its messages are followed in an exported trace.
+    sampling: Sampling,
+    /// Each message has to be looked at for that.
+    is_sampled: bool,
     /// Where the exchange is counted.
     line: PublishLineIndex,
 }
@@ -453,7 +458,10 @@ impl Channel {
             && scan.user_id.is_none()
             && !turn.session.has_taps;
         let previous = self.routes.last;
-        if is_plain && let Some(index) = self.routes.find(method.exchange, method.routing_key) {
+        if is_plain
+            && let Some(index) = self.routes.find(method.exchange, method.routing_key)
+            && !self.routes.routes[index].is_sampled
+        {
             let persistent = scan.delivery_mode == Some(PERSISTENT);
             let priority = scan.priority.unwrap_or(0);
             // Somebody who alternates is not worth the preparation.
@@ -582,10 +590,25 @@ impl Channel {
         if extra_keys.keys.is_empty()
             && let Some(index) = known
         {
-            let Route { queues, line, .. } = &self.routes.routes[index];
-            if session.is_traced {
-                trace::published(turn.metadata, session, self.id.number, &message, queues);
-            }
+            let Route {
+                queues,
+                line,
+                sampling,
+                ..
+            } = &self.routes.routes[index];
+            let message = if session.is_watched {
+                let published = PublishedSpan {
+                    metadata: turn.metadata,
+                    channel: self.id.number,
+                    queues,
+                    sampling: *sampling,
+                    headers: scan.headers,
+                    confirm: next_confirm(&self.mode, queues),
+                };
+                watch(session, &mut self.spans, message, &published)
+            } else {
+                message
+            };
             count_legs(
                 &mut self.routes.publishes,
                 session,
@@ -634,10 +657,19 @@ impl Channel {
                 &once[..]
             }
         };
-        if turn.session.is_traced {
-            let (metadata, number) = (turn.metadata, self.id.number);
-            trace::published(metadata, turn.session, number, &message, queues);
-        }
+        let message = if turn.session.is_watched {
+            let published = PublishedSpan {
+                metadata: turn.metadata,
+                channel: self.id.number,
+                queues,
+                sampling: sampling(turn, exchange, queues),
+                headers: scan.headers,
+                confirm: next_confirm(outlet.mode, queues),
+            };
+            watch(turn.session, &mut self.spans, message, &published)
+        } else {
+            message
+        };
         count_legs(
             outlet.publishes,
             turn.session,
@@ -682,12 +714,15 @@ impl Channel {
         }
         let credits = &mut self.routes.credits;
         let queues = targets.queues().iter();
-        let queues = queues.map(|queue| credits.target(*queue)).collect();
+        let queues: SmallVec<[Target; 2]> = queues.map(|queue| credits.target(*queue)).collect();
         let address = Arc::clone(&message.address);
         let Session { config, vhost, .. } = &*turn.session;
         let line = (self.routes.publishes).line(&config.traffic, vhost, &allowed.exchange.name);
+        let sampling = sampling(turn, exchange, &queues);
         Ok(Found::Remembered(self.routes.insert(Route {
             address,
+            is_sampled: sampling.is_random(),
+            sampling,
             queues,
             line,
         })))
@@ -775,6 +810,38 @@ fn count_legs(
         let queues = queues.iter().map(|target| target.queue.id);
         publishes.routed(&session.config.traffic, &session.vhost, line, queues);
     }
+}
+
+/// Which messages of an exchange for these queues are followed.
+fn sampling(turn: &Turn<'_>, exchange: &Exchange, queues: &[Target]) -> Sampling {
+    let Session { config, vhost, .. } = &*turn.session;
+    match config.spans {
+        Some(_) => Sampling::of(turn.metadata, vhost, exchange, queues),
+        None => Sampling::default(),
+    }
+}
+
+/// The number that a message for these queues will be confirmed by, if it will be.
+fn next_confirm(mode: &Mode, queues: &[Target]) -> Option<u64> {
+    match mode {
+        Mode::Confirm(tracker) if !queues.is_empty() => Some(tracker.next()),
+        Mode::Confirm(_) | Mode::Plain | Mode::Tx(_) => None,
+    }
+}
+
+/// Shows a message on its way to its queues to whoever watches, and gives it as they get it.
+#[cold]
+fn watch(
+    session: &mut Session,
+    open: &mut OpenSpans,
+    message: SharedMessage,
+    published: &PublishedSpan<'_>,
+) -> SharedMessage {
+    if session.is_traced {
+        let (metadata, queues) = (published.metadata, published.queues);
+        trace::published(metadata, session, published.channel, &message, queues);
+    }
+    spans::published(session, open, message, published)
 }
 
 /// Counts a message and hands it over.
@@ -1172,6 +1239,8 @@ mod tests {
         for number in 0..3 * ROUTES_MAX {
             let address = Address::new("x".into(), Bytes::from(number.to_string()));
             routes.insert(Route {
+                sampling: Sampling::default(),
+                is_sampled: false,
                 address,
                 queues: SmallVec::new(),
                 line: PublishLineIndex::NONE,

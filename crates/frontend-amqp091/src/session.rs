@@ -72,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) declared_exclusive: bool,
     /// Copies of its messages go to the trace exchange.
     pub(crate) is_traced: bool,
+    /// They do, or messages of it may be followed in an exported trace.
+    pub(crate) is_watched: bool,
     /// Publishes take the long way: something looks at them or adds to them.
     pub(crate) has_taps: bool,
     /// The user is one of the metadata's, and not known from elsewhere.
@@ -117,6 +119,7 @@ pub(crate) struct Backpressure {
 impl Session {
     pub(crate) fn new(id: ConnectionId, peer: Peer, config: Arc<Config>, seed: u64) -> Self {
         let config_taps = config.has_taps();
+        let has_spans = config.spans.is_some();
         Self {
             id,
             peer,
@@ -144,6 +147,7 @@ impl Session {
             has_full_stash: false,
             declared_exclusive: false,
             is_traced: false,
+            is_watched: has_spans,
             has_taps: config_taps,
             has_own_user: false,
             expelled: None,
@@ -172,6 +176,7 @@ impl Session {
     pub(crate) fn refresh_taps(&mut self, metadata: &Metadata) {
         let vhost = metadata.vhost(&self.vhost);
         self.is_traced = vhost.is_some_and(|vhost| vhost.metadata.tracing);
+        self.is_watched = self.is_traced || self.config.spans.is_some();
         self.has_taps = self.is_traced || self.config.has_taps();
     }
 

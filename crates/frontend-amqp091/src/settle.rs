@@ -36,6 +36,9 @@ impl Channel {
     ) -> Result<(), Exception> {
         if let Mode::Tx(transaction) = &mut self.mode {
             let deliveries = take(&mut self.unacked, tag, multiple)?;
+            if self.spans.has_deliveries() {
+                self.spans.settled(turn.session, tag, multiple, outcome);
+            }
             return transaction.settle(deliveries, outcome);
         }
         let is_ack = outcome == Outcome::Ack;
@@ -72,6 +75,9 @@ impl Channel {
             self.prefetch
                 .settled(usize::from(delivery.consumer.is_some()));
         }
+        if self.spans.has_deliveries() {
+            self.spans.settled(turn.session, tag, multiple, outcome);
+        }
         self.unsynced.limit(turn.session, self.id);
         self.resume_consumers(turn.session);
         Ok(())
@@ -87,6 +93,9 @@ impl Channel {
         }
         let deliveries = self.unacked.remove_up_to(0).into_iter().flatten();
         settle_all(turn.session, self.id, deliveries, Outcome::Requeue);
+        if self.spans.has_deliveries() {
+            self.spans.settled(turn.session, 0, true, Outcome::Requeue);
+        }
         self.prefetch.settled(usize::MAX);
         self.resume_consumers(turn.session);
         Ok(())

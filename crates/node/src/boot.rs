@@ -16,6 +16,7 @@ use crate::message_codec::StoredMessage;
 use crate::metadata_codec::{self, MetadataDecodeError};
 use crate::metadata_leader::{BatchKind, MetadataLeader};
 use crate::notify::notify;
+use crate::opentelemetry::{self, Exporter};
 use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
@@ -32,6 +33,7 @@ use broker::metadata::{
 use broker::queue::{Stored, owner_of_attempts, owner_of_ids, owner_of_replay};
 use broker::vhost::{EVENT_EXCHANGE, LOG_EXCHANGE};
 use broker::vhost_metadata::VhostChanges;
+use frontend_amqp091::spans::SpanBuffer;
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -251,6 +253,7 @@ struct Node {
     edge: Edge,
     listeners: JoinSet<()>,
     desk: JoinSet<()>,
+    exporter: Option<Exporter>,
     /// Open as long as the node runs.
     store: Store<StoredMessage>,
 }
@@ -304,6 +307,19 @@ impl Node {
         let edge = Edge::start(needs_edge)?;
         let recheck_interval = settings.auth.recheck_interval;
         let access = Access::new(authenticator.clone(), edge.threads(), recheck_interval);
+        let telemetry = &settings.opentelemetry;
+        let epoch_us = opentelemetry::wall_us_before(started.elapsed());
+        let spans = telemetry.endpoint.as_ref();
+        let spans = spans.map(|endpoint| (endpoint, Arc::new(SpanBuffer::new(epoch_us))));
+        let exporter = match &spans {
+            Some((endpoint, buffer)) => Some(Exporter::start(
+                telemetry,
+                endpoint,
+                &settings.node_name,
+                Arc::clone(buffer),
+            )?),
+            None => None,
+        };
         let shared = Arc::new(Shared {
             access,
             log: log.clone(),
@@ -312,6 +328,7 @@ impl Node {
             direct_traffic: parking_lot::Mutex::default(),
             frontend: Arc::new(frontend_amqp091::Config {
                 authenticator,
+                spans: spans.map(|(_, buffer)| buffer),
                 ..frontend_config(settings)
             }),
             consumer_timeout_ms: settings.consumer_timeout_ms,
@@ -447,6 +464,7 @@ impl Node {
             services,
             listeners: accepting,
             desk,
+            exporter,
             shared,
             threads,
             reports,
@@ -521,6 +539,9 @@ impl Node {
     }
 
     async fn close(mut self) -> Result<(), NodeError> {
+        if let Some(exporter) = self.exporter.take() {
+            exporter.stop();
+        }
         self.store.handle().shutdown()?;
         self.desk.shutdown().await;
         tracing::info!("stopped");

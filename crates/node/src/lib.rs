@@ -39,6 +39,7 @@ mod message_codec;
 mod metadata_codec;
 mod metadata_leader;
 mod notify;
+mod opentelemetry;
 mod process;
 mod query;
 mod queue_log;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! u8 version (1) | u8 flags | u8 priority | [u64 expires_at_ms] | [u64 expiration_ms]
-//!   | str exchange | str routing key | [extra keys] | [deaths] | [u32 failed deliveries] | [delay]
+//!   | str exchange | str routing key | [extra keys] | [deaths] | [u32 failed deliveries] | [delay] | [trace]
 //!   | u32 len, properties | body
 //!
-//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths, 5 failed, 6 delay; bit 7 unused, zero
+//! flags       bit 0 persistent, 1 expires_at_ms, 2 expiration_ms, 3 extra keys, 4 deaths, 5 failed, 6 delay, 7 trace
 //! str         u8 len, bytes
 //! keys        u16 count, str …
 //! extra keys  keys CC, keys BCC
@@ -14,6 +14,7 @@
 //!               | str exchange | keys
 //! reason      1 rejected, 2 expired, 3 maxlen, 4 delivery_limit
 //! delay       u64 due_at_ms | str vhost | u8 1, str exchange or u8 2 (3: retry), u64 queue | u8 0 or u8 1, str message-id
+//! trace       u128 trace_id | u64 span_id | u64 published_us | u16 len, state
 //! ```
 //! The exchange is where the tail begins that the copies of one message in many queues share. All integers are little-endian.
 //! The log's record around it carries
@@ -24,7 +25,7 @@ use base::{Name, QueueId};
 use broker::death::{Death, Deaths, FirstDeath};
 use broker::delay::{DelayTarget, Delayed};
 use broker::effect::DeadLetterReason;
-use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage};
+use broker::message::{Address, ExtraRoutingKeys, Message, SharedMessage, TraceContext};
 use bytes::{Buf, Bytes};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ const EXTRA_KEYS: u8 = 1 << 3;
 const DEATHS: u8 = 1 << 4;
 const FAILED: u8 = 1 << 5;
 const DELAY: u8 = 1 << 6;
-const UNKNOWN: u8 = !(PERSISTENT | EXPIRES_AT | EXPIRATION | EXTRA_KEYS | DEATHS | FAILED | DELAY);
+const TRACE: u8 = 1 << 7;
 
 /// A message on its way into the log.
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl store::Payload for StoredMessage {
             + message.deaths.as_deref().map_or(0, deaths_size)
             + if failed_deliveries(message) > 0 { 4 } else { 0 }
             + self.delayed.as_deref().map_or(0, delay_size)
+            + message.address.trace.as_deref().map_or(0, trace_size)
             + 4
             + message.properties.len()
             + message.body.len()
@@ -125,6 +127,9 @@ impl store::Payload for StoredMessage {
         if self.delayed.is_some() {
             flags |= DELAY;
         }
+        if message.address.trace.is_some() {
+            flags |= TRACE;
+        }
         out.extend_from_slice(&[VERSION, flags, message.priority]);
         for time in [self.expires_at_ms, message.expiration_ms]
             .into_iter()
@@ -151,6 +156,9 @@ impl store::Payload for StoredMessage {
         }
         if let Some(delayed) = &self.delayed {
             push_delay(delayed, out);
+        }
+        if let Some(trace) = &message.address.trace {
+            push_trace(trace, out);
         }
         let properties = u32::try_from(message.properties.len()).expect("properties fit one frame");
         out.extend_from_slice(&properties.to_le_bytes());
@@ -211,6 +219,19 @@ fn push_delay(delayed: &Delayed, out: &mut Vec<u8>) {
     if let Some(message_id) = &delayed.message_id {
         push_short(message_id, out);
     }
+}
+
+fn push_trace(trace: &TraceContext, out: &mut Vec<u8>) {
+    out.extend_from_slice(&trace.trace_id.to_le_bytes());
+    out.extend_from_slice(&trace.span_id.to_le_bytes());
+    out.extend_from_slice(&trace.published_us.to_le_bytes());
+    let length = u16::try_from(trace.state.len()).expect("a state has at most 512 bytes");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(trace.state.as_bytes());
+}
+
+fn trace_size(trace: &TraceContext) -> usize {
+    16 + 8 + 8 + 2 + trace.state.len()
 }
 
 fn delay_size(delayed: &Delayed) -> usize {
@@ -339,7 +360,7 @@ fn decode_any(
 ) -> Option<(SharedMessage, Option<u64>, Option<DelayHeader>)> {
     let header = take(&mut payload, 3)?;
     let (version, flags, priority) = (header[0], header[1], header[2]);
-    if version != VERSION || flags & UNKNOWN != 0 {
+    if version != VERSION {
         return None;
     }
     let mut time = |flag: u8| -> Option<Option<u64>> {
@@ -371,10 +392,17 @@ fn decode_any(
     } else {
         None
     };
+    let address = if flags & TRACE != 0 {
+        let trace = Some(Box::new(trace(&mut payload)?));
+        let routing_key = Bytes::copy_from_slice(&routing_key);
+        Address::traced(names.name(&exchange)?, routing_key, trace)
+    } else {
+        names.address(&exchange, &routing_key)?
+    };
     let properties_length = take(&mut payload, 4)?.get_u32_le();
     let properties = take(&mut payload, usize::try_from(properties_length).ok()?)?;
     let message = Message {
-        address: names.address(&exchange, &routing_key)?,
+        address,
         properties,
         body: payload,
         persistent: flags & PERSISTENT != 0,
@@ -384,6 +412,19 @@ fn decode_any(
         deaths: history.map(Arc::new),
     };
     Some((Arc::new(message), expires_at_ms, delay))
+}
+
+fn trace(payload: &mut Bytes) -> Option<TraceContext> {
+    let mut fixed = take(payload, 16 + 8 + 8 + 2)?;
+    let (trace_id, span_id) = (fixed.get_u128_le(), fixed.get_u64_le());
+    let published_us = fixed.get_u64_le();
+    let state = take(payload, usize::from(fixed.get_u16_le()))?;
+    Some(TraceContext {
+        trace_id,
+        span_id,
+        published_us,
+        state: std::str::from_utf8(&state).ok()?.into(),
+    })
 }
 
 fn delay_header(payload: &mut Bytes, names: &mut NameCache) -> Option<DelayHeader> {
@@ -503,6 +544,22 @@ mod tests {
         stored
     }
 
+    fn traced() -> StoredMessage {
+        let mut stored = dead_lettered();
+        let trace = TraceContext {
+            trace_id: u128::MAX - 1,
+            span_id: 7,
+            published_us: 1_700_000_000_000_001,
+            state: "a=b".into(),
+        };
+        Arc::make_mut(&mut stored.message).address = Address::traced(
+            "logs".into(),
+            Bytes::from_static(b"a"),
+            Some(Box::new(trace)),
+        );
+        stored
+    }
+
     #[test]
     fn a_message_reads_back_as_it_was_written() {
         for stored in [
@@ -511,6 +568,7 @@ mod tests {
             stored(Some(u64::MAX), Some(1000)),
             stored(None, Some(0)),
             dead_lettered(),
+            traced(),
         ] {
             let bytes = written(&stored);
             let (message, expires_at_ms) = decode(bytes.into(), &mut NameCache::default()).unwrap();
@@ -555,6 +613,7 @@ mod tests {
         for stored in [
             stored(Some(1), Some(2)),
             dead_lettered(),
+            traced(),
             delayed(target, Some(b"m")),
         ] {
             let bytes = written(&stored);
@@ -594,9 +653,9 @@ mod tests {
     }
 
     #[test]
-    fn unknown_flags_are_refused() {
+    fn an_unknown_version_is_refused() {
         let mut bytes = written(&stored(None, None));
-        bytes[1] |= 1 << 7;
+        bytes[0] = VERSION + 1;
         assert!(decode(bytes.into(), &mut NameCache::default()).is_none());
     }
 }

@@ -134,6 +134,7 @@ static KEYS: &[Key] = &[
     key!("stream-filter-size-bytes", "filter size. Valid range is 16-255", |value| in_range(value, 16, 255), None, &[], no_effect),
     key!("stream-max-segment-size-bytes", "segment size", |value| in_range(value, 0, SEGMENT_BYTES_MAX), None, &[Classic, Quorum], no_effect),
     key!("target-group-size", "qq target count value", positive, Some(Larger), &[Classic, Stream], no_effect),
+    key!("trace-sample-rate", "trace sample rate. Must be a number from 0 to 1", rate, Some(Operators), &[], no_effect),
 ];
 
 fn find(name: &str) -> Option<&'static Key> {
@@ -246,6 +247,12 @@ fn in_range(value: &Json, min: i64, max: i64) -> bool {
     value
         .as_i64()
         .is_some_and(|number| (min..=max).contains(&number))
+}
+
+fn rate(value: &Json) -> bool {
+    value
+        .as_f64()
+        .is_some_and(|number| (0.0..=1.0).contains(&number))
 }
 
 fn one_of(value: &Json, allowed: &[&str]) -> bool {

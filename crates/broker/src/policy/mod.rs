@@ -38,6 +38,9 @@ pub const DELAYED_PUBLISH: &str = "delayed-publish";
 /// Key of a policy that lets queues, or queues behind exchanges, drop what they have had before.
 pub const MESSAGE_DEDUPLICATION: &str = "message-deduplication";
 
+/// Key of a policy that says how many of the messages of an exchange or queue are followed in exported traces, from 0 to 1.
+pub const TRACE_SAMPLE_RATE: &str = "trace-sample-rate";
+
 /// Who sets a policy: whoever may manage the vhost, or the operator of the node, who has the last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyScope {

@@ -18,6 +18,7 @@ mod listeners;
 mod log;
 mod management;
 mod node;
+mod opentelemetry;
 mod plugins;
 mod prometheus;
 mod protocols;
@@ -194,7 +195,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
         ("Other protocols", vec![protocols::KEYS, protocols::OTHERS]),
         (
             "Shovel, federation, tracing",
-            vec![plugins::KEYS, plugins::OTHERS],
+            vec![plugins::KEYS, opentelemetry::KEYS, plugins::OTHERS],
         ),
     ]
     .into_iter()
