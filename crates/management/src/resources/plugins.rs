@@ -74,7 +74,9 @@ pub(crate) fn enforce(state: &State) -> io::Result<()> {
 fn all(state: &State) -> Vec<&'static str> {
     let trust_store = &state.node.settings().auth.trust_store;
     let trust_store = trust_store.is_configured().then_some(TRUST_STORE);
-    let switched = [MANAGEMENT, PROMETHEUS, TRACING].into_iter().chain(trust_store);
+    let switched = [MANAGEMENT, PROMETHEUS, TRACING]
+        .into_iter()
+        .chain(trust_store);
     BUILT_IN.into_iter().chain(switched).collect()
 }
 
