@@ -44,13 +44,27 @@ enum Kind {
     Node,
     Maven,
     Go,
-    Cargo,
+    /// The programs of these packages, all in one target folder.
+    Cargo(&'static [&'static str]),
+    /// The program `rabbitmqadmin`, which `suite.py` drives, and one that uses the crate it is made of.
+    Rabbitmqadmin,
+    /// As `Python`, with a program from a Debian package that is unpacked and not installed.
+    Unpacked(Unpacked),
     /// The same, with proxies from Debian; the program starts its brokers itself.
     Proxies,
     /// The same, with OpenLDAP's server.
     Ldap,
     /// A Debian package, as the other registries have no counterpart for it.
     Ruby,
+}
+
+/// A program of a Debian package.
+struct Unpacked {
+    package: &'static str,
+    /// Its path in the package.
+    file: &'static str,
+    /// The variable that tells the suite where it is.
+    variable: &'static str,
 }
 
 /// The programs of the suite that goes through the features row by row.
@@ -74,10 +88,28 @@ const SUITES: &[Suite] = &[
     Suite::new("amqplib", Kind::Node),
     Suite::new("java", Kind::Maven),
     Suite::new("amqp091-go", Kind::Go),
-    Suite::new("lapin", Kind::Cargo),
+    Suite::new("lapin", Kind::Cargo(&["interop-lapin"])),
     Suite::new("bunny", Kind::Ruby),
     Suite::new("proxies", Kind::Proxies),
     Suite::new("ldap", Kind::Ldap),
+    Suite::new("rabbitmqadmin", Kind::Rabbitmqadmin),
+    Suite::new(
+        "rabbitmqadmin-v1",
+        Kind::Unpacked(Unpacked {
+            package: "rabbitmq-server",
+            file: "usr/bin/rabbitmqadmin",
+            variable: "RABBITMQADMIN",
+        }),
+    ),
+    Suite::new("terraform", Kind::Python(&["suite.py"])),
+    Suite::new(
+        "promtool",
+        Kind::Unpacked(Unpacked {
+            package: "prometheus",
+            file: "usr/bin/promtool",
+            variable: "PROMTOOL",
+        }),
+    ),
 ];
 
 /// Runs all suites, or the one called `only`: a line each on the standard error stream, and the totals.
@@ -103,11 +135,11 @@ pub(crate) fn run(root: &Path, warren: &Path, only: Option<&str>) -> Result<Summ
         match outcome {
             Ok(()) => {
                 summary.passed += 1;
-                eprintln!("{:10}  {seconds:>6.1} s  passed", suite.name);
+                eprintln!("{:16}  {seconds:>6.1} s  passed", suite.name);
             }
             Err(error) => {
                 summary.failed += 1;
-                eprintln!("{:10}  {seconds:>6.1} s  FAILED: {error:#}", suite.name);
+                eprintln!("{:16}  {seconds:>6.1} s  FAILED: {error:#}", suite.name);
             }
         }
     }
@@ -145,7 +177,8 @@ impl Place {
             pinned +=
                 &fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         }
-        let stamp = self.build.join("installed");
+        // A suite can need more than one installation.
+        let stamp = self.build.join(format!("installed.{}", pins[0]));
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == pinned) {
             return Ok(());
         }
@@ -187,6 +220,11 @@ impl Suite {
         let plain = [
             ("AMQP_URL", broker.url()),
             ("HTTP_URL", format!("http://{}", broker.http_address)),
+            (
+                "HTTPS_URL",
+                format!("https://localhost:{}", broker.https_address.port()),
+            ),
+            ("METRICS_URL", format!("http://{}", broker.metrics_address)),
             ("AMQPS_URL", broker.tls_url()),
             ("TLS_DIRECTORY", broker.certificates.display().to_string()),
             ("WARREN", warren.display().to_string()),
@@ -208,7 +246,20 @@ impl Suite {
             Kind::Node => node(place),
             Kind::Maven => maven(place),
             Kind::Go => go(place),
-            Kind::Cargo => cargo(place),
+            Kind::Cargo(packages) => cargo(place, packages),
+            Kind::Rabbitmqadmin => rabbitmqadmin(place),
+            Kind::Unpacked(Unpacked {
+                package,
+                file,
+                variable,
+            }) => {
+                let program = unpack(place, package, file)?;
+                let mut programs = python(place, &["suite.py"])?;
+                for suite in &mut programs {
+                    suite.env(variable, &program);
+                }
+                Ok(programs)
+            }
             Kind::Proxies => {
                 debian(
                     place,
@@ -255,7 +306,9 @@ impl Suite {
             }
             Kind::Python(_)
             | Kind::Node
-            | Kind::Cargo
+            | Kind::Cargo(_)
+            | Kind::Rabbitmqadmin
+            | Kind::Unpacked(_)
             | Kind::Proxies
             | Kind::Ldap
             | Kind::Ruby => Ok(None),
@@ -387,17 +440,31 @@ fn go(place: &Place) -> Result<Vec<Command>> {
     Ok(vec![place.command(program)])
 }
 
-fn cargo(place: &Place) -> Result<Vec<Command>> {
+fn cargo(place: &Place, packages: &[&str]) -> Result<Vec<Command>> {
     place.install(&["Cargo.toml", "Cargo.lock", "src/main.rs"], || {
         let mut build = place.command("cargo");
-        install_step(
-            place,
-            build
-                .args(["build", "--quiet", "--locked", "--target-dir"])
-                .arg(&place.build),
-        )
+        build
+            .args(["build", "--quiet", "--locked", "--target-dir"])
+            .arg(&place.build);
+        for package in packages {
+            build.args(["--package", package]);
+        }
+        install_step(place, &mut build)
     })?;
-    Ok(vec![place.command(place.build.join("debug/interop-lapin"))])
+    let start = |package: &&str| place.command(place.build.join("debug").join(package));
+    Ok(packages.iter().map(start).collect())
+}
+
+fn rabbitmqadmin(place: &Place) -> Result<Vec<Command>> {
+    const PACKAGES: &[&str] = &["interop-rabbitmqadmin", "rabbitmqadmin"];
+    let mut built = cargo(place, PACKAGES)?;
+    let program = built.pop().expect("it gives a command for each package");
+    let mut programs = python(place, &["suite.py"])?;
+    for suite in &mut programs {
+        suite.env("RABBITMQADMIN", program.get_program());
+    }
+    built.append(&mut programs);
+    Ok(built)
 }
 
 /// Installs Debian packages, unless a line of shell says that what they bring is there.
@@ -428,6 +495,44 @@ fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
         "this fails after the packages were installed: {probe}"
     );
     Ok(())
+}
+
+/// Unpacks a Debian package below the build folder and gives the path of one of its files.
+///
+/// It is not installed: only a program is wanted, and neither its services nor what these depend on.
+fn unpack(place: &Place, package: &str, file: &str) -> Result<PathBuf> {
+    let folder = place.build.join(package);
+    if folder.join(file).is_file() {
+        return Ok(folder.join(file));
+    }
+    let download = place.build.join("download");
+    for folder in [&download, &folder] {
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+    }
+    fs::create_dir_all(&download).with_context(|| format!("create {}", download.display()))?;
+    let apt = |arguments: &[&str]| {
+        let mut apt = place.command("apt-get");
+        install_step(place, apt.args(arguments).current_dir(&download))
+            .with_context(|| format!("get the Debian package {package}"))
+    };
+    // The lists are fetched only if they are missing or too old, as that takes root.
+    if apt(&["download", package]).is_err() {
+        apt(&["update"])?;
+        apt(&["download", package])?;
+    }
+    let archive = fs::read_dir(&download)
+        .with_context(|| format!("list {}", download.display()))?
+        .next()
+        .with_context(|| format!("apt-get has left no package {package}"))?
+        .with_context(|| format!("list {}", download.display()))?
+        .path();
+    let mut dpkg = place.command("dpkg-deb");
+    install_step(place, dpkg.arg("--extract").arg(archive).arg(&folder))?;
+    let path = folder.join(file);
+    ensure!(path.is_file(), "the Debian package {package} has no {file}");
+    Ok(path)
 }
 
 fn ruby(place: &Place) -> Result<Vec<Command>> {
@@ -523,6 +628,8 @@ struct Broker {
     address: SocketAddr,
     http_address: SocketAddr,
     tls_address: SocketAddr,
+    https_address: SocketAddr,
+    metrics_address: SocketAddr,
     /// Where the certificates are.
     certificates: PathBuf,
     log: PathBuf,
@@ -546,12 +653,19 @@ impl Broker {
                 .arg(&certificates),
         )?;
         let (http_address, tls_address) = (free_address()?, free_address()?);
-        let http_port = http_address.port();
+        let (https_address, metrics_address) = (free_address()?, free_address()?);
+        let (http_port, metrics_port) = (http_address.port(), metrics_address.port());
+        let https_port = https_address.port();
         let at = certificates.display();
         // A file of its own, so that a configuration of this machine has no say.
         let configuration = place.build.join("rabbitmq.conf");
         let settings = format!(
             "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {http_port}\nlisteners.ssl.1 = {tls_address}\n\
+             management.ssl.ip = 127.0.0.1\nmanagement.ssl.port = {https_port}\n\
+             management.ssl.cacertfile = {at}/ca_certificate.pem\n\
+             management.ssl.certfile = {at}/server_certificate.pem\n\
+             management.ssl.keyfile = {at}/server_key.pem\n\
+             prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {metrics_port}\n\
              ssl_options.cacertfile = {at}/ca_certificate.pem\nssl_options.certfile = {at}/server_certificate.pem\n\
              ssl_options.keyfile = {at}/server_key.pem\nssl_options.verify = verify_peer\n\
              ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN\n\
@@ -578,6 +692,8 @@ impl Broker {
             address,
             http_address,
             tls_address,
+            https_address,
+            metrics_address,
             certificates,
             log,
         };

@@ -79,12 +79,14 @@ pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// Percent-encodes everything but letters, digits, `-`, `.` and `_`.
+/// Encodes as forms are: a space is `+`, everything but letters, digits, `-`, `.` and `_` a percent sign and two digits.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
             encoded.push(char::from(*byte));
+        } else if *byte == b' ' {
+            encoded.push('+');
         } else {
             encoded.push_str(&format!("%{byte:02X}"));
         }

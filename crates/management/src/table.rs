@@ -134,7 +134,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     "permissions/*/*", GET_PUT_DELETE, Administrator, permissions::one;
     "topic-permissions", GET, Administrator, permissions::topics;
     "topic-permissions/*/*", GET_PUT_DELETE, Administrator, permissions::topic;
-    "topic-permissions/*/*/*", DELETE, Administrator, permissions::topic_exchange;
+    "topic-permissions/*/*/*", GET_DELETE, Administrator, permissions::topic_exchange;
     "policies", GET, Management, policies::list;
     "policies/*", GET, Management, policies::list;
     "policies/*/*", GET_PUT_DELETE, Management / Policymaker, policies::one;

@@ -254,6 +254,105 @@ async fn the_names_are_rabbitmqs() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the queries of the Grafana dashboard "RabbitMQ-Overview" of RabbitMQ 4.3 read.
+const OVERVIEW_DASHBOARD: &[&str] = &[
+    "build_info",
+    "channels",
+    "channels_closed_total",
+    "channels_opened_total",
+    "connections",
+    "connections_closed_total",
+    "connections_opened_total",
+    "disk_space_available_bytes",
+    "disk_space_available_limit_bytes",
+    "erlang_uptime_seconds",
+    "global_consumers",
+    "global_messages_acknowledged_total",
+    "global_messages_confirmed_total",
+    "global_messages_delivered_consume_auto_ack_total",
+    "global_messages_delivered_consume_manual_ack_total",
+    "global_messages_delivered_get_auto_ack_total",
+    "global_messages_delivered_get_manual_ack_total",
+    "global_messages_delivered_total",
+    "global_messages_get_empty_total",
+    "global_messages_received_confirm_total",
+    "global_messages_received_total",
+    "global_messages_redelivered_total",
+    "global_messages_routed_total",
+    "global_messages_unroutable_dropped_total",
+    "global_messages_unroutable_returned_total",
+    "global_publishers",
+    "identity_info",
+    "message_size_bytes",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "queue_messages_ready",
+    "queue_messages_unacked",
+    "queues",
+    "queues_created_total",
+    "queues_declared_total",
+    "queues_deleted_total",
+    "resident_memory_limit_bytes",
+];
+
+#[tokio::test]
+async fn the_overview_dashboard_finds_all_that_it_reads() -> anyhow::Result<()> {
+    let (broker, _client) = busy().await?;
+    for (endpoint, path) in [
+        ("aggregated", "/metrics"),
+        ("per-object", "/metrics/per-object"),
+    ] {
+        let scraped = scrape(broker.metrics_address(), path).await?;
+        for name in OVERVIEW_DASHBOARD {
+            let name = format!("rabbitmq_{name}");
+            ensure!(scraped.kinds.contains_key(&name), "{path}: {name}");
+        }
+        // All else is joined to these by their labels, so each must be there once.
+        for (name, labels) in [
+            (
+                "identity_info",
+                &["rabbitmq_node", "rabbitmq_cluster", "rabbitmq_endpoint"][..],
+            ),
+            ("build_info", &["rabbitmq_version", "erlang_version"]),
+        ] {
+            let start = format!("rabbitmq_{name}{{");
+            let mut samples = scraped.samples.keys().filter(|key| key.starts_with(&start));
+            let (sample, more) = (samples.next().context(name)?, samples.next());
+            ensure!(more.is_none(), "{more:?}");
+            for label in labels {
+                ensure!(
+                    sample.contains(&format!("{label}=\"")),
+                    "{label} of {sample}"
+                );
+            }
+        }
+        let identity = format!("rabbitmq_endpoint=\"{endpoint}\"");
+        ensure!(
+            scraped.samples.keys().any(|key| key.contains(&identity)),
+            "{identity}"
+        );
+        for le in [
+            "100",
+            "1000",
+            "10000",
+            "100000",
+            "1000000",
+            "10000000",
+            "50000000",
+            "100000000",
+            "+Inf",
+        ] {
+            let bucket =
+                format!("rabbitmq_message_size_bytes_bucket{{protocol=\"amqp091\",le=\"{le}\"}}");
+            ensure!(scraped.samples.contains_key(&bucket), "{bucket}");
+        }
+        let uptime = scraped.samples["rabbitmq_erlang_uptime_seconds"];
+        ensure!(uptime > 0.0 && uptime < 3600.0, "{uptime}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn only_those_who_may_monitor_are_answered_if_so_configured() -> anyhow::Result<()> {
     let broker = Broker::start_with("prometheus.authentication.enabled = true\n")?;

@@ -11,6 +11,7 @@ use node::{
     ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, QueueFigures,
     Resources,
 };
+use std::time::Duration;
 
 /// A metric of rows of one sort.
 pub(super) struct Metric<R> {
@@ -163,6 +164,7 @@ pub(super) static CHURN: &[Metric<ChurnRow>] = metrics! { row: ChurnRow;
 pub(super) struct NodeRow {
     pub(super) process: ProcessFigures,
     pub(super) resources: Resources,
+    pub(super) uptime: Duration,
 }
 
 /// `node_coarse_metrics`
@@ -177,6 +179,8 @@ pub(super) static NODE: &[Metric<NodeRow>] = metrics! { node: NodeRow;
     Gauge "process_max_fds" "File descriptors that may be open." => node.process.open_files_max;
     Gauge "resident_memory_limit_bytes" "Bytes of memory at which publishers are stopped." => node.resources.memory_limit_bytes;
     Gauge "disk_space_available_limit_bytes" "Free bytes below which publishers are stopped." => node.resources.disk_free_limit_bytes;
+    // Compat: dashboards join other metrics to this one, by the name it has.
+    Gauge "erlang_uptime_seconds" "Seconds since the node started." => node.uptime.as_secs_f64();
 };
 
 /// Alarms, 1 while they are on.

@@ -278,6 +278,7 @@ async fn tell(state: &State, view: &View, exposition: &mut Exposition) -> Result
     let node = || NodeRow {
         process: ProcessFigures::now(),
         resources: resources(),
+        uptime: state.node.uptime(),
     };
     if view.wants("connection_churn_metrics") {
         single(exposition, view, CHURN, churn(state)).await?;

@@ -1,6 +1,6 @@
 //! Bindings, and the keys by which paths name them.
 //!
-//! The key of a binding is its routing key, percent-encoded, and, if there are arguments, a short hash of these behind a `~`.
+//! The key of a binding is its routing key, encoded as in a form, and, if there are arguments, a short hash of these behind a `~`.
 //! Compat: the hash is not RabbitMQ's, which only Erlang can compute; clients take it from listings.
 
 use crate::amqp::{self, Amqp, CHANNEL};
@@ -231,15 +231,13 @@ pub(crate) async fn one_to_exchange(call: Call) -> Outcome {
 }
 
 async fn one(call: Call, to: To) -> Outcome {
-    let wanted = call.parameter(3);
-    let encoded = query::encode(wanted.as_bytes());
+    let wanted = parts(call.parameter(3));
     let binding = found(&call, to)?
         .into_iter()
         .find(|binding| {
             let item = binding.item(&call);
             let key = item.get("properties_key").and_then(Json::as_str);
-            // Clients send the key as it is in listings, or encoded once more.
-            key == Some(&**wanted) || key == Some(&encoded.replace("%7E", "~"))
+            key.is_some_and(|key| parts(key) == wanted)
         })
         .ok_or(ApiError::NoObject)?;
     if call.method == Method::GET {
@@ -258,6 +256,18 @@ async fn one(call: Call, to: To) -> Outcome {
     let mut amqp = Amqp::open(&call).await?;
     amqp.ask(|out| asked.encode_unbind(out)).await?;
     Ok(Answer::NoContent)
+}
+
+/// The routing key and the hash of a binding's key.
+///
+/// The former is decoded, as clients send the key as it is in listings, with `%20` in the place of `+`, or not encoded.
+fn parts(key: &str) -> (Vec<u8>, Option<&str>) {
+    let (routing_key, hash) = match key.split_once('~') {
+        Some((routing_key, hash)) => (routing_key, Some(hash)),
+        None => (key, None),
+    };
+    let routing_key = routing_key.replace('+', " ");
+    (query::decode(&routing_key).into_owned(), hash)
 }
 
 /// A binding that is to come or to go.
@@ -310,5 +320,22 @@ impl Asked {
             }
             .encode(CHANNEL, out),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_in_each_form_that_clients_send() {
+        let routing_key = "a b+c%d~é";
+        let key = properties_key(routing_key.as_bytes(), &Arguments::default());
+        assert_eq!(key, "a+b%2Bc%25d%7E%C3%A9");
+        assert_eq!(parts(&key), (routing_key.as_bytes().to_vec(), None));
+        assert_eq!(parts("a%20b%2Bc%25d%7E%C3%A9"), parts(&key));
+        assert_eq!(parts("a.#"), parts("a.%23"));
+        assert_ne!(parts("~"), parts("%7E"));
+        assert_ne!(parts("a~R2bk8Q"), parts("a~b2dhvA"));
     }
 }

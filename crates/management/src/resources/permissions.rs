@@ -140,9 +140,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
 
 pub(crate) async fn topic(call: Call) -> Outcome {
     let (vhost, user) = (call.parameter(0).clone(), call.parameter(1).clone());
-    let known = all_topics(&call.metadata, |own_vhost, own_user| {
-        *own_vhost == vhost && *own_user == user
-    });
+    let known = topics_in(&call, &vhost, &user);
     match call.method {
         Method::PUT => {
             let body = call.body()?;
@@ -162,21 +160,30 @@ pub(crate) async fn topic(call: Call) -> Outcome {
             call.propose(command).await?;
             Ok(Answer::put(created))
         }
-        Method::DELETE => clear_topics(&call, vhost, user, None).await,
         _ if known.is_empty() => Err(ApiError::NoObject),
+        Method::DELETE => clear_topics(&call, vhost, user, None).await,
         _ => shown(&call, known),
     }
 }
 
+/// Compat: the exchange only matters to what is deleted.
 pub(crate) async fn topic_exchange(call: Call) -> Outcome {
     let [vhost, user, exchange] = [0, 1, 2].map(|index| call.parameter(index).clone());
-    clear_topics(&call, vhost, user, Some(exchange)).await
+    let known = topics_in(&call, &vhost, &user);
+    match call.method {
+        _ if known.is_empty() => Err(ApiError::NoObject),
+        Method::DELETE => clear_topics(&call, vhost, user, Some(exchange)).await,
+        _ => shown(&call, known),
+    }
+}
+
+fn topics_in(call: &Call, vhost: &Name, user: &Name) -> Vec<Object> {
+    all_topics(&call.metadata, |own_vhost, own_user| {
+        own_vhost == vhost && own_user == user
+    })
 }
 
 async fn clear_topics(call: &Call, vhost: Name, user: Name, exchange: Option<Name>) -> Outcome {
-    if call.metadata.vhost(&vhost).is_none() || call.metadata.user(&user).is_none() {
-        return Err(ApiError::NoObject);
-    }
     call.propose(MetadataCommand::ClearTopicPermissions {
         vhost,
         user,
