@@ -73,9 +73,15 @@ pub(crate) fn item(
     connections: &HashMap<ConnectionId, ConnectionFigures>,
 ) -> Object {
     let queue = call.metadata.queue_by_id(consumer.queue);
+    let settings = queue.map(|record| call.metadata.queue_settings(record));
     let activity = if consumer.is_active { "up" } else { "waiting" };
-    let single =
-        queue.is_some_and(|record| call.metadata.queue_settings(record).single_active_consumer);
+    let single = settings
+        .as_ref()
+        .is_some_and(|settings| settings.single_active_consumer);
+    // Compat: the timeout of the queue, also where the consumer asked for another.
+    let timeout_ms = settings
+        .and_then(|settings| settings.consumer_timeout_ms)
+        .unwrap_or_else(|| call.state.node.settings().consumer_timeout_ms);
     let activity = if single && consumer.is_active {
         "single_active"
     } else {
@@ -88,6 +94,7 @@ pub(crate) fn item(
         "activity_status" => activity,
         "channel_details" => channel(call, consumer, connections),
         "consumer_tag" => &consumer.tag,
+        "consumer_timeout" => timeout_ms,
         "exclusive" => consumer.exclusive,
         "prefetch_count" => consumer.prefetch_count,
         "queue" => object! {

@@ -279,6 +279,9 @@ impl Shown<'_> {
             "type" => record.settings.queue_type.as_str(),
             "vhost" => &record.vhost,
         };
+        if record.settings.queue_type == QueueType::Quorum {
+            item.append(self.members());
+        }
         if let Some(owner) = record.exclusive_owner.and_then(|id| self.owners.get(&id)) {
             item.push("owner_pid_details", super::connections::short(owner));
         }
@@ -286,6 +289,13 @@ impl Shown<'_> {
             item.push("owner_pid", self.call.pid(owner, 0));
         }
         item
+    }
+
+    /// Where the copies of a quorum queue are: there is one so far.
+    fn members(&self) -> Object {
+        let node = self.call.state.node_name();
+        let list = Json::List(vec![node.clone().into()]);
+        object! { "leader" => node, "members" => list.clone(), "online" => list }
     }
 
     fn policies(&self, record: &QueueRecord) -> (Option<Json>, Option<Json>, Json) {
@@ -320,8 +330,10 @@ impl Shown<'_> {
                 "messages" => ready + unacked + delayed,
                 "messages_ready" => ready,
                 "messages_unacknowledged" => unacked,
-                "online" => Json::Null,
             });
+            if source.record.settings.queue_type != QueueType::Quorum {
+                item.push("online", Json::Null);
+            }
             return item;
         }
         let (policy, operator_policy, definition) = self.policies(&source.record);
@@ -386,6 +398,11 @@ impl Shown<'_> {
         });
         let settings = self.call.metadata.queue_settings(record);
         if settings.queue_type == QueueType::Quorum {
+            let limit = settings.delivery_limit.map(Json::from);
+            item.append(object! {
+                "delivery_limit" => limit.unwrap_or_else(|| "unlimited".into()),
+                "open_files" => object! { self.call.state.node_name() => 0_u64 },
+            });
             item.append(retries(&settings.delayed_retry, figures));
         }
         item.append(totals.lengths(self.details, series.as_ref()));

@@ -14,11 +14,12 @@ use rabbitmq_http_client::requests::{
     EnforcedLimitParams, ExchangeParams, GlobalRuntimeParameterDefinition, Permissions,
     PolicyParams, QueueParams, RuntimeParameterDefinition, TopicPermissions, UserParams,
 };
+use rabbitmq_http_client::responses::ReachabilityProbeOutcome;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 type Api = Client<String, String, String>;
 type Check = (&'static str, fn(&Api) -> Result<()>);
@@ -141,7 +142,11 @@ fn the_node_and_its_health(api: &Api) -> Result<()> {
         other => anyhow::bail!("nothing listens on port 1: {other:?}"),
     }
     api.rebalance_queue_leaders()?;
-    ensure!(api.probe_reachability().reached());
+    let probe = api.probe_reachability();
+    ensure!(
+        matches!(probe, ReachabilityProbeOutcome::Reached(_)),
+        "{probe:?}"
+    );
     let stranger = Client::new(endpoint(), "guest".to_owned(), "wrong".to_owned());
     refused(stranger.overview(), 401)?;
     Ok(())
@@ -161,8 +166,6 @@ fn vhosts(api: &Api) -> Result<()> {
     equal(found.description.as_deref(), Some("of tests"))?;
     equal(found.default_queue_type.as_deref(), Some("quorum"))?;
     ensure!(api.list_vhosts()?.iter().any(|vhost| *vhost.name == *name));
-    let page = PaginationParams::new(1, 1);
-    equal(api.list_vhosts_paged(&page)?.len(), 1)?;
     api.enable_vhost_deletion_protection(&name)?;
     refused(api.delete_vhost(&name, false), 412)?;
     api.disable_vhost_deletion_protection(&name)?;
@@ -281,7 +284,10 @@ fn users_and_permissions(api: &Api) -> Result<()> {
     let hash = password_hashing::base64_encoded_salted_password_hash_sha256(&salt, "secret");
     api.create_user(&UserParams::monitoring(&name, &hash))?;
     let found = api.get_user(&name)?;
-    equal(&*found.password_hash, &*hash)?;
+    equal(
+        found.password_hash.as_ref().map(AsRef::as_ref),
+        Some(&*hash),
+    )?;
     equal(found.tags.to_string(), "monitoring".to_owned())?;
     let user = Client::new(endpoint(), name.clone(), "secret".to_owned());
     equal(&*user.current_user()?.name, &*name)?;
@@ -369,14 +375,23 @@ fn policies(api: &Api) -> Result<()> {
         equal(&*api.get_operator_policy(vhost, "o")?.name, "o")?;
         equal(api.list_operator_policies_in(vhost)?.len(), 1)?;
         api.declare_queue(vhost, &QueueParams::new_durable_classic_queue("q1", None))?;
-        let queue = api.get_queue_info(vhost, "q1")?;
-        equal(queue.policy.as_deref(), Some("p 1"))?;
-        equal(queue.operator_policy.as_deref(), Some("o"))?;
+        // RabbitMQ tells it when it next emits statistics.
+        let policies = (Some("p 1".to_owned()), Some("o".to_owned()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let queue = api.get_queue_info(vhost, "q1")?;
+            let told = (queue.policy, queue.operator_policy);
+            if told == policies {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "{told:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let wrong = PolicyParams::new(vhost, "w", ".*", map(json!({"max-length": "ten"})));
         refused(api.declare_policy(&wrong), 400)?;
         api.delete_policy(vhost, "p 1", false)?;
         refused(api.get_policy(vhost, "p 1"), 404)?;
-        api.delete_operator_policies_in(vhost, &["o"], false)?;
+        api.delete_operator_policies_in(vhost, vec!["o"])?;
         api.list_policies()?;
         api.list_operator_policies()?;
         Ok(())
