@@ -93,6 +93,7 @@ def overview_nodes_and_endpoint():
             assert "otal" in admin(group, command, "--node", node[0])
     assert "rabbitmq_management" in admin("plugins", "list_all")
     assert "rabbitmq_management" in admin("plugins", "list_on_node", "--node", node[0])
+    pika.BlockingConnection(pika.URLParameters(URL)).close()
     assert "amqp" in admin("auth_attempts", "stats", "--node", node[0])
     fails(DATA, "404", "show", "memory_breakdown_in_bytes", "--node", "rabbit@none")
 
@@ -394,9 +395,9 @@ def over_tls():
         return
     at = urllib.parse.urlsplit(os.environ["HTTPS_URL"])
     ca = os.path.join(os.environ["TLS_DIRECTORY"], "ca_certificate.pem")
-    command = [PROGRAM, "--use-tls", "-H", at.hostname, "-P", str(at.port), "show", "overview"]
+    command = [PROGRAM, "--use-tls", "-H", at.hostname, "-P", str(at.port)]
     for options, works in ([["--tls-ca-cert-file", ca], True], [["--insecure"], True], [[], False]):
-        ended = subprocess.run([*command, *options], capture_output=True, text=True, timeout=30)
+        ended = subprocess.run([*command, *options, "show", "overview"], capture_output=True, text=True, timeout=30)
         equal(ended.returncode == 0, works, f"{options}: {ended.stdout}{ended.stderr}")
 
 
