@@ -227,6 +227,8 @@ fn every_key_can_be_set() {
          prometheus.tcp.listener = 127.0.0.1:1\nprometheus.tcp.port = 9000\nprometheus.path = /m\n\
          prometheus.return_per_object_metrics = true\nprometheus.authentication.enabled = true\n\
          prometheus.filter_aggregated_queue_metrics_pattern = ^amq\nprometheus.ssl.port = 9001\nprometheus.ssl.ip = ::1\n\
+         tracing.dir = /traces\ntracing.username = tracer\ntracing.password = tp\n\
+         opentelemetry.endpoint = http://collector:4318\nopentelemetry.service_name = shop\nopentelemetry.headers.x-key = k\n\
          warren.track_auth_attempt_source = true\n",
     );
     let expected = Settings {
@@ -314,6 +316,17 @@ fn every_key_can_be_set() {
             routing_node: Some(Existing::Overwrite),
         },
         event_exchange_vhost: Some("events".to_owned()),
+        trace_files: TraceFileSettings {
+            directory: "/traces".into(),
+            username: "tracer".to_owned(),
+            password: Secret::from("tp"),
+        },
+        opentelemetry: OpenTelemetrySettings {
+            endpoint: Some("http://collector:4318/v1/traces".parse().unwrap()),
+            headers: [("x-key".to_owned(), Secret::from("k"))].into(),
+            service_name: "shop".to_owned(),
+            tls: transport::ClientTlsSettings::default(),
+        },
         deprecated_features: [("global_qos".to_owned(), false)].into(),
         labels: Labels {
             product_name: Some("Hare".to_owned()),
