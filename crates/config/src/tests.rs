@@ -306,8 +306,6 @@ fn every_key_can_be_set() {
         ],
         auth: auth::Settings::default(),
         tracks_auth_attempt_source: true,
-        trace_files: TraceFileSettings::default(),
-        opentelemetry: OpenTelemetrySettings::default(),
         anonymous_login_user: None,
         anonymous_login_pass: Secret::from("secret"),
         credential_validator: broker::auth::CredentialValidator::MinLength(8),
