@@ -161,7 +161,7 @@ fn load_files(
         if is_this_node(surroundings, &entry) {
             continue;
         }
-        let applied = decrypted(&entry, decoder.as_ref())
+        let applied = in_clear(&entry, decoder.as_ref())
             .and_then(|value| schema::apply(&mut draft, &entry.place, &entry.key, &value));
         match applied {
             Ok(note) => notes.extend(note),
@@ -318,25 +318,25 @@ fn shown(entry: &Entry) -> Value {
     }
 }
 
-/// The value in clear; one that was encrypted has `plain:` in front, so that it is not read as encrypted again.
-fn decrypted(entry: &Entry, decoder: Option<&Decoder>) -> Result<String, Problem> {
-    let Some(base64) = entry.value.strip_prefix("encrypted:") else {
-        return Ok(entry.value.clone());
-    };
+/// The value in clear. A secret is `encrypted:…`, or what it says itself, behind `plain:` if it would be taken for one that is
+/// encrypted otherwise.
+fn in_clear(entry: &Entry, decoder: Option<&Decoder>) -> Result<String, Problem> {
     if !is_secret(&entry.key) {
         return Ok(entry.value.clone());
     }
+    let Some(base64) = entry.value.strip_prefix("encrypted:") else {
+        let value = entry.value.strip_prefix("plain:");
+        return Ok(value.unwrap_or(&entry.value).to_owned());
+    };
     let decoded = match decoder {
         Some(decoder) => decoder.decode(base64),
         None => Err("no config_entry_decoder in advanced.config says the passphrase"),
     };
-    decoded
-        .map(|text| format!("plain:{text}"))
-        .map_err(|reason| Problem::Encrypted {
-            place: entry.place.clone(),
-            key: entry.key.clone(),
-            reason,
-        })
+    decoded.map_err(|reason| Problem::Encrypted {
+        place: entry.place.clone(),
+        key: entry.key.clone(),
+        reason,
+    })
 }
 
 fn read_files(

@@ -606,11 +606,6 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
-
-    /// Reads a value that is in clear.
-    pub(crate) fn parse(value: &str) -> Self {
-        Self(value.strip_prefix("plain:").unwrap_or(value).to_owned())
-    }
 }
 
 impl From<&str> for Secret {

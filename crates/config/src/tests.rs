@@ -758,6 +758,20 @@ fn encrypted_values_need_a_passphrase() {
     let loaded = load(&written).unwrap();
     assert_eq!(loaded.settings.default_pass.expose(), "s3cr#t");
     assert_eq!(loaded.values[0].value, "***");
+    let of_key: &'static str = VALUE.replace("default_pass", "ssl_options.password").leak();
+    for (conf, password) in [
+        (of_key, "s3cr#t"),
+        ("ssl_options.password = plain:encrypted:x", "encrypted:x"),
+        ("ssl_options.password = a:b", "a:b"),
+    ] {
+        let mut tls = around(&[], conf);
+        tls.files.insert("/etc/rabbitmq/advanced.config", decoder);
+        tls.files.insert("/x/pass", "pass phrase\n");
+        let mut expected = Settings::default().tls;
+        expected.set("password", password).unwrap();
+        let settings = load(&tls).unwrap().settings;
+        assert!(settings.tls.password == expected.password, "{conf}");
+    }
     written.files.insert("/x/pass", "another\n");
     assert_eq!(
         load(&written).unwrap_err().to_string(),

@@ -38,7 +38,7 @@ pub(super) static KEYS: &[Key] = &[
         default: "guest",
         meaning: "That user's password.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.default_pass = Secret::parse(value);
+            draft.settings.default_pass = Secret::from(value);
             Ok(())
         }),
     },
@@ -111,7 +111,7 @@ pub(super) static KEYS: &[Key] = &[
         default: "",
         meaning: "The password of such a user, if it is made; without one it cannot log in with a password.",
         state: State::Honoured(|draft, name, value| {
-            default_user(draft, name).password = Some(Secret::parse(value));
+            default_user(draft, name).password = Some(Secret::from(value));
             Ok(())
         }),
     },
@@ -239,7 +239,7 @@ pub(super) static KEYS: &[Key] = &[
         default: "guest",
         meaning: "Password of that user; such logins are refused if it is another one.",
         state: State::Honoured(|draft, _, value| {
-            draft.settings.anonymous_login_pass = Secret::parse(value);
+            draft.settings.anonymous_login_pass = Secret::from(value);
             Ok(())
         }),
     },

@@ -107,7 +107,7 @@ pub(super) static HTTPS_KEYS: &[Key] = &[
             if !value.starts_with("https://") {
                 return Err("an address that begins with https://".to_owned());
             }
-            draft.definitions_url = Some(Secret::parse(value));
+            draft.definitions_url = Some(Secret::from(value));
             Ok(())
         }),
     },
