@@ -17,6 +17,9 @@ pub(crate) enum Value {
     Number,
 }
 
+/// The value of a switch that was switched off: `--no-quiet` or `--quiet=false`.
+const OFF: &str = "false";
+
 /// An option.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opt {
@@ -46,10 +49,9 @@ pub(crate) const GLOBAL: &[Opt] = &[
         "table, pretty_table, json, json_stream, csv, erlang or inspect",
     ),
     Opt::switch(
-        "no-table-headers",
-        "print tables without the names of columns",
+        "table-headers",
+        "print tables with the names of columns; --no-table-headers without",
     ),
-    Opt::switch("table-headers", "print tables with the names of columns"),
     Opt::switch("longnames", "take the host in a node's name as it is").short('l'),
     Opt::text(
         "erlang-cookie",
@@ -57,7 +59,7 @@ pub(crate) const GLOBAL: &[Opt] = &[
     ),
     Opt::text(
         "script-name",
-        "another name for this tool in what it prints",
+        "the name of the tool whose commands these are, if it is not the program's",
     ),
     Opt::switch("print-stacktrace", "accepted; there are no stack traces"),
     Opt::text(
@@ -115,15 +117,25 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads the words behind the name of a tool.
     pub(crate) fn read(tool: Tool, words: Vec<String>) -> Self {
+        let read = Self::read_for(tool, None, words.clone());
+        match read.command {
+            // Options in front of a command may be its own.
+            Some(command) if !read.invalid.is_empty() => Self::read_for(tool, Some(command), words),
+            _ => read,
+        }
+    }
+
+    /// The same where it is known whose options they are.
+    fn read_for(tool: Tool, command: Option<&'static Command>, words: Vec<String>) -> Self {
         let mut read = Self {
             raw: words.clone(),
             name: None,
-            command: None,
+            command,
             values: Vec::new(),
             options: Vec::new(),
             invalid: Vec::new(),
         };
-        let mut words = words.into_iter().peekable();
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
             if word == "--" {
                 words.by_ref().for_each(|word| read.positional(tool, word));
@@ -140,30 +152,13 @@ impl Arguments {
                 continue;
             }
             let (name, given) = match body.split_once('=') {
-                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-                None => (body.to_owned(), None),
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (body, None),
             };
-            let Some(option) = read.find(&name) else {
-                read.invalid
-                    .push((format!("-{name}"), given.unwrap_or_default()));
-                continue;
-            };
-            let value = match option.value {
-                Value::None => given.unwrap_or_default(),
-                Value::Text | Value::Number => match given.or_else(|| words.next()) {
-                    Some(value) => value,
-                    None => {
-                        read.invalid.push((format!("-{name}"), String::new()));
-                        continue;
-                    }
-                },
-            };
-            let is_number = value.parse::<f64>().is_ok() || value == "infinity";
-            if option.value == Value::Number && !is_number {
-                read.invalid.push((format!("-{name}"), value));
-                continue;
+            match name.strip_prefix('-') {
+                Some(long) => read.long(long, given, &mut words),
+                None => read.letters(name, given, &mut words),
             }
-            read.options.push((option.name, value));
         }
         read
     }
@@ -177,30 +172,108 @@ impl Arguments {
         }
     }
 
-    /// The option of a name without its first hyphen.
-    fn find(&self, name: &str) -> Option<&'static Opt> {
-        let own = self.command.map_or(&[][..], |command| command.options);
-        let mut all = own.iter().chain(GLOBAL);
-        match name.strip_prefix('-') {
-            Some(long) => {
-                all.find(|option| option.name == long || option.name.replace('-', "_") == long)
-            }
-            // Single hyphens before long names were usual once (`-detached`).
-            None => all.find(|option| {
-                option.name == name || option.short.is_some_and(|short| name == short.to_string())
-            }),
+    /// `--name`, `--name value`, `--name=value` or, of a switch, `--no-name`.
+    fn long(&mut self, name: &str, given: Option<String>, rest: &mut impl Iterator<Item = String>) {
+        if let Some(option) = self.find(name) {
+            return self.option_given(&format!("--{name}"), option, given, rest);
         }
+        let negated = name.strip_prefix("no-").and_then(|name| self.find(name));
+        match negated.filter(|option| option.value == Value::None && given.is_none()) {
+            Some(option) => self.options.push((option.name, OFF.to_owned())),
+            None => self.invalid.push((format!("--{name}"), String::new())),
+        }
+    }
+
+    /// `-n value` or `-n=value`, or several switches, `-qs`.
+    fn letters(
+        &mut self,
+        letters: &str,
+        given: Option<String>,
+        rest: &mut impl Iterator<Item = String>,
+    ) {
+        let mut all = letters.chars();
+        if let (Some(letter), None) = (all.next(), all.next()) {
+            return match self.find_short(letter) {
+                Some(option) => self.option_given(&format!("-{letter}"), option, given, rest),
+                None => self.invalid.push((format!("-{letter}"), String::new())),
+            };
+        }
+        for letter in letters.chars() {
+            match self.find_short(letter) {
+                Some(option) if option.value == Value::None => {
+                    self.options.push((option.name, String::new()));
+                }
+                _ => self.invalid.push((format!("-{letter}"), String::new())),
+            }
+        }
+    }
+
+    fn option_given(
+        &mut self,
+        written: &str,
+        option: &'static Opt,
+        given: Option<String>,
+        rest: &mut impl Iterator<Item = String>,
+    ) {
+        let value = match option.value {
+            Value::None => given.unwrap_or_default(),
+            Value::Text | Value::Number => match given.or_else(|| rest.next()) {
+                Some(value) => value,
+                None => return self.invalid.push((written.to_owned(), String::new())),
+            },
+        };
+        let makes_sense = match option.value {
+            Value::None => matches!(value.as_str(), "" | "true" | OFF),
+            Value::Text => true,
+            Value::Number if option.name == "timeout" => value.parse::<u32>().is_ok(),
+            Value::Number => value.parse::<i64>().is_ok(),
+        };
+        if makes_sense {
+            self.options.push((option.name, value));
+        } else {
+            self.invalid.push((written.to_owned(), value));
+        }
+    }
+
+    fn known(&self) -> impl Iterator<Item = &'static Opt> {
+        let own = self.command.map_or(&[][..], |command| command.options);
+        own.iter().chain(GLOBAL)
+    }
+
+    /// The option of a name without its hyphens.
+    fn find(&self, name: &str) -> Option<&'static Opt> {
+        self.known().find(|option| option.name == name)
+    }
+
+    fn find_short(&self, letter: char) -> Option<&'static Opt> {
+        self.known().find(|option| option.short == Some(letter))
     }
 
     /// The option that a word names whose value has still to follow.
     pub(crate) fn unfinished(&self, word: &str) -> Option<&'static Opt> {
-        let option = self.find(word.strip_prefix('-')?)?;
+        let body = word.strip_prefix('-')?;
+        let option = match body.strip_prefix('-') {
+            Some(name) => self.find(name),
+            None => self
+                .known()
+                .find(|option| option.short.is_some_and(|short| body == short.to_string())),
+        }?;
         (option.value != Value::None).then_some(option)
     }
 
-    /// Whether an option was given.
+    /// Whether an option was given, and a switch was not switched off again.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.options.iter().any(|(own, _)| *own == name)
+        self.option(name).is_some_and(|value| value != OFF)
+    }
+
+    /// Whether a switch was switched off.
+    pub(crate) fn is_off(&self, name: &str) -> bool {
+        self.option(name) == Some(OFF)
+    }
+
+    /// Whether tables are to have no names of columns.
+    pub(crate) fn is_without_headers(&self) -> bool {
+        self.has("silent") || self.is_off("table-headers")
     }
 
     /// The value of an option, the last one if there are more.
@@ -219,8 +292,8 @@ impl Arguments {
 
     /// How long to wait, if it was said.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let seconds: f64 = self.option("timeout")?.parse().ok()?;
-        Duration::try_from_secs_f64(seconds).ok()
+        let seconds = self.option("timeout")?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
     }
 
     /// The virtual host.
@@ -233,14 +306,17 @@ impl Arguments {
     /// # Errors
     /// There is.
     pub(crate) fn check_headers(&self) -> Result<(), Failure> {
-        for name in ["no-table-headers", "table-headers"] {
-            if self.has(name) {
-                return Err(Failure::usage(format!(
-                    "Invalid options for this command:\n--{name} : "
-                )));
-            }
-        }
-        Ok(())
+        let Some(value) = self.option("table-headers") else {
+            return Ok(());
+        };
+        let name = if value == OFF {
+            "no-table-headers"
+        } else {
+            "table-headers"
+        };
+        Err(Failure::usage(format!(
+            "Invalid options for this command:\n--{name} : "
+        )))
     }
 
     /// Checks options and the number of values.
@@ -298,6 +374,31 @@ mod tests {
             failure.text,
             "Invalid options for this command:\n--bogus : \n-t : x"
         );
+    }
+
+    #[test]
+    fn switches_can_be_switched_off_and_put_together() {
+        assert!(read(&["list_users", "-qs"]).has("silent"));
+        assert!(read(&["list_users", "--quiet=true"]).has("quiet"));
+        assert!(!read(&["list_users", "-q", "--no-quiet"]).has("quiet"));
+        assert!(read(&["list_users", "--no-table-headers"]).is_without_headers());
+        assert!(read(&["shutdown", "--no-wait"]).is_off("wait"));
+        let wrong = |words: &[&str]| read(words).invalid.clone();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(wrong(&["list_users", "-qz"]), [pair("-z", "")]);
+        assert_eq!(wrong(&["list_users", "--quiet=1"]), [pair("--quiet", "1")]);
+        assert_eq!(wrong(&["list_users", "--bogus=1"]), [pair("--bogus", "")]);
+        for timeout in ["-1", "1.5", "infinity"] {
+            assert_eq!(wrong(&["list_users", "-t", timeout]), [pair("-t", timeout)]);
+        }
+    }
+
+    #[test]
+    fn a_commands_own_options_may_stand_in_front_of_it() {
+        let read = read(&["--offline", "list_queues", "name"]);
+        assert!(read.has("offline"));
+        assert!(read.invalid.is_empty());
+        assert_eq!(read.values, ["name"]);
     }
 
     #[test]

@@ -126,6 +126,8 @@ pub(crate) struct Command {
     pub(crate) needs: Needs,
     /// The format unless told otherwise.
     pub(crate) formatter: Formatter,
+    /// Whether its rows are a table, whose header can be left out.
+    pub(crate) is_table: bool,
     pub(crate) state: State,
     pub(crate) run: Run,
 }
@@ -152,6 +154,7 @@ impl Command {
             options: &[],
             needs: Needs::Running,
             formatter: Formatter::Table,
+            is_table: false,
             state: State::Done,
             run,
         }
@@ -174,6 +177,11 @@ impl Command {
 
     const fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;
+        self
+    }
+
+    const fn table(mut self) -> Self {
+        self.is_table = true;
         self
     }
 
@@ -235,6 +243,10 @@ const FORMAT: Opt = Opt::text("format", "json, or erlang for Erlang's external t
 const ALL: Opt = Opt::switch("all", "all of them");
 const OFFLINE: Opt = Opt::switch("offline", "change the file only, for the next start");
 const ONLINE: Opt = Opt::switch("online", "ask the node");
+const PLUGINS_FILE: Opt = Opt::text(
+    "enabled-plugins-file",
+    "the list of enabled plugins, in the place of the node's",
+);
 const REPLICA_OPTIONS: &[Opt] = &[
     Opt::text("vhost-pattern", "an expression for names of virtual hosts"),
     Opt::text("queue-pattern", "an expression for names of queues"),
@@ -291,7 +303,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         .options(&[Opt::switch("idempotent", "a node that does not run is no failure")]),
     Command::new("shutdown", G::Nodes, "[--wait] [--timeout <timeout>]", "Stops the broker and the process of a node, and waits for its end", nodes::shutdown)
         .needs(Needs::Node)
-        .options(&[Opt::switch("wait", "wait for the end of the process; it does so by itself"), Opt::switch("no-wait", "do not wait")]),
+        .options(&[Opt::switch("wait", "wait for the end of the process; --no-wait does not")]),
     Command::new("stop_app", G::Nodes, "", "Stops the broker and leaves its process", nodes::stop_app).needs(Needs::Node),
     Command::new("start_app", G::Nodes, "", "Starts the broker in a process that is there", nodes::start_app).needs(Needs::Node),
     Command::new("reset", G::Nodes, "", "Erases all data of a stopped broker", nodes::reset).needs(Needs::Stopped),
@@ -307,23 +319,23 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("authenticate_user", G::Users, "<username> <password>", "Checks whether a user could log in", users::authenticate_user).values(1, 2)
         .details("A password that is not given is read from the standard input, where other users of the host cannot see it."),
     Command::new("set_user_tags", G::Users, "<username> <tag> [...]", "Gives a user these tags and no others", users::set_user_tags).values(1, MANY),
-    Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_users", G::Users, "[--no-table-headers] [--timeout <timeout>]", "Lists users and their tags", users::list_users).table().tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_user_limits", G::Users, "<username> <definition>", "Limits connections and channels of a user", users::set_user_limits).values(2, 2),
     Command::new("clear_user_limits", G::Users, "<username> <limit_type> | all", "Takes one limit, or all, from a user", users::clear_user_limits).values(2, 2),
-    Command::new("list_user_limits", G::Users, "[--user <username>] [--global]", "Lists limits of a user, or of all", users::list_user_limits)
+    Command::new("list_user_limits", G::Users, "[--user <username>] [--global]", "Lists limits of a user, or of all", users::list_user_limits).table()
         .options(&[Opt::text("user", "the user, guest without it"), GLOBAL_SWITCH]).tools(CTL_AND_DIAGNOSTICS),
 
     Command::new("set_permissions", G::Access, "[--vhost <vhost>] <username> <conf> <write> <read>", "Says what a user may do in a virtual host", access::set_permissions).values(4, 4),
     Command::new("set_permissions_globally", G::Access, "<username> <conf> <write> <read>", "Says what a user may do in each virtual host there is", access::set_permissions_globally).values(4, 4),
     Command::new("clear_permissions", G::Access, "[--vhost <vhost>] <username>", "Takes a user's permissions in a virtual host", access::clear_permissions).values(1, 1),
-    Command::new("list_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists who may do what in a virtual host", access::list_permissions).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_user_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists what a user may do where", access::list_user_permissions).values(1, 1).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists who may do what in a virtual host", access::list_permissions).table().tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_user_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists what a user may do where", access::list_user_permissions).table().values(1, 1).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_topic_permissions", G::Access, "[--vhost <vhost>] <username> <exchange> <write> <read>", "Says which routing keys a user may use with a topic exchange", access::set_topic_permissions).values(4, 4),
     Command::new("clear_topic_permissions", G::Access, "[--vhost <vhost>] <username> [<exchange>]", "Takes a user's topic permissions for an exchange, or for all", access::clear_topic_permissions).values(1, 2),
-    Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).values(1, 1).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_topic_permissions", G::Access, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists topic permissions in a virtual host", access::list_topic_permissions).table().tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_user_topic_permissions", G::Access, "[--no-table-headers] <username> [--timeout <timeout>]", "Lists topic permissions of a user", access::list_user_topic_permissions).table().values(1, 1).tools(CTL_AND_DIAGNOSTICS),
 
-    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_vhosts", G::Access, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists virtual hosts", vhosts::list_vhosts).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
     Command::new("add_vhost", G::Vhosts, "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]", "Creates a virtual host, in which nobody has permissions", vhosts::add_vhost)
         .values(1, 1).options(&[DESCRIPTION, TAGS, QUEUE_TYPE]),
     Command::new("delete_vhost", G::Vhosts, "<vhost>", "Deletes a virtual host with everything in it", vhosts::delete_vhost).values(1, 1),
@@ -334,7 +346,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("disable_vhost_deletion_protection", G::Vhosts, "<vhost>", "Lets a virtual host be deleted again", vhosts::disable_deletion_protection).values(1, 1),
     Command::new("set_vhost_limits", G::Vhosts, "[--vhost <vhost>] <definition>", "Limits connections and queues of a virtual host", vhosts::set_vhost_limits).values(1, 1),
     Command::new("clear_vhost_limits", G::Vhosts, "[--vhost <vhost>]", "Takes all limits from a virtual host", vhosts::clear_vhost_limits),
-    Command::new("list_vhost_limits", G::Vhosts, "[--vhost <vhost>] [--global] [--no-table-headers]", "Lists limits of a virtual host, or of all", vhosts::list_vhost_limits).options(&[GLOBAL_SWITCH]).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_vhost_limits", G::Vhosts, "[--vhost <vhost>] [--global] [--no-table-headers]", "Lists limits of a virtual host, or of all", vhosts::list_vhost_limits).table().options(&[GLOBAL_SWITCH]).tools(CTL_AND_DIAGNOSTICS),
     Command::new("restart_vhost", G::Vhosts, "[--vhost <vhost>] [--timeout <timeout>]", "Starts a virtual host that has failed, which none does here", vhosts::restart_vhost),
     Command::new("reconcile_vhosts", G::Vhosts, "[--timeout <timeout>]", "Starts virtual hosts on all nodes; they are always started here", vhosts::reconcile_vhosts),
     Command::new("trace_on", G::Vhosts, "[--vhost <vhost>]", "Copies all messages of a virtual host to amq.rabbitmq.trace", vhosts::trace_on),
@@ -342,26 +354,26 @@ pub(crate) static COMMANDS: &[Command] = &[
 
     Command::new("set_parameter", G::Parameters, "[--vhost <vhost>] <component_name> <name> <value>", "Sets a runtime parameter of a virtual host", parameters::set_parameter).values(3, 3),
     Command::new("clear_parameter", G::Parameters, "[--vhost <vhost>] <component_name> <name>", "Clears a runtime parameter of a virtual host", parameters::clear_parameter).values(2, 2),
-    Command::new("list_parameters", G::Parameters, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of a virtual host", parameters::list_parameters).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_parameters", G::Parameters, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of a virtual host", parameters::list_parameters).table().tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_global_parameter", G::Parameters, "<name> <value>", "Sets a runtime parameter of the cluster", parameters::set_global_parameter).values(2, 2),
     Command::new("clear_global_parameter", G::Parameters, "<name>", "Clears a runtime parameter of the cluster", parameters::clear_global_parameter).values(1, 1),
-    Command::new("list_global_parameters", G::Parameters, "[--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of the cluster", parameters::list_global_parameters).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_global_parameters", G::Parameters, "[--no-table-headers] [--timeout <timeout>]", "Lists the runtime parameters of the cluster", parameters::list_global_parameters).table().tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_policy", G::Policies, "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>", "Creates or changes a policy", parameters::set_policy).values(3, 3).options(&[PRIORITY, APPLY_TO]),
     Command::new("clear_policy", G::Policies, "[--vhost <vhost>] <name>", "Deletes a policy", parameters::clear_policy).values(1, 1),
-    Command::new("list_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists policies", parameters::list_policies).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists policies", parameters::list_policies).table().tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_operator_policy", G::Policies, "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>", "Creates or changes an operator policy, which limits what policies and arguments say", parameters::set_operator_policy).values(3, 3).options(&[PRIORITY, APPLY_TO]),
     Command::new("clear_operator_policy", G::Policies, "[--vhost <vhost>] <name>", "Deletes an operator policy", parameters::clear_operator_policy).values(1, 1),
-    Command::new("list_operator_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists operator policies", parameters::list_operator_policies).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_operator_policies", G::Policies, "[--vhost <vhost>] [--no-table-headers] [--timeout <timeout>]", "Lists operator policies", parameters::list_operator_policies).table().tools(CTL_AND_DIAGNOSTICS),
 
-    Command::new("list_queues", G::Monitoring, "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists queues and what is in them", listing::list_queues)
+    Command::new("list_queues", G::Monitoring, "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...] [--timeout <timeout>]", "Lists queues and what is in them", listing::list_queues).table()
         .values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .options(&[Opt::switch("online", "queues that are up"), Opt::switch("offline", "queues that are down"), Opt::switch("local", "queues of this node")]),
-    Command::new("list_exchanges", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists exchanges", listing::list_exchanges).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_bindings", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists bindings", listing::list_bindings).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_connections", G::Monitoring, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists client connections", listing::list_connections).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_channels", G::Monitoring, "[--no-table-headers] [<column> ...]", "Lists channels", listing::list_channels).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_consumers", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists consumers", listing::list_consumers).values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
-    Command::new("list_unresponsive_queues", G::Monitoring, "[--local] [--queue-timeout <seconds>] [<column> ...] [--no-table-headers] [--timeout <timeout>]", "Lists queues that do not answer in time", listing::list_unresponsive_queues)
+    Command::new("list_exchanges", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists exchanges", listing::list_exchanges).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_bindings", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists bindings", listing::list_bindings).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_connections", G::Monitoring, "[--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists client connections", listing::list_connections).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_channels", G::Monitoring, "[--no-table-headers] [<column> ...]", "Lists channels", listing::list_channels).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_consumers", G::Monitoring, "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Lists consumers", listing::list_consumers).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("list_unresponsive_queues", G::Monitoring, "[--local] [--queue-timeout <seconds>] [<column> ...] [--no-table-headers] [--timeout <timeout>]", "Lists queues that do not answer in time", listing::list_unresponsive_queues).table()
         .values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .options(&[Opt::switch("local", "queues of this node"), Opt::number("queue-timeout", "milliseconds for each queue")]),
 
@@ -380,7 +392,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         .values(1, 1).needs(Needs::Node).options(&[Opt::switch("disc", "every node keeps its data on the disk")])
         .state(State::Missing("A cluster of WarrenMQ has one node so far: joining another is refused.")),
     Command::new("forget_cluster_node", G::Cluster, "[--offline] <existing_cluster_member_node>", "Removes a node from the cluster", cluster::forget_cluster_node)
-        .values(1, 1).needs(Needs::Node).options(&[Opt::switch("offline", "while the local node does not run")]).state(State::OneNode),
+        .values(1, 1).needs(Needs::Nothing).options(&[Opt::switch("offline", "while the local node does not run")]).state(State::OneNode),
     Command::new("force_boot", G::Cluster, "", "Lets a node start without the rest of its cluster", cluster::force_boot)
         .needs(Needs::Nothing).state(State::NoEffect("A single node waits for nobody when it starts.")),
     Command::new("force_standalone_khepri_boot", G::Cluster, "", "Lets a node start as the only one of its cluster", cluster::force_standalone_boot)
@@ -390,7 +402,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("update_cluster_nodes", G::Deprecated, "<seed_node>", "Does nothing, as in RabbitMQ 4", cluster::deprecated).values(1, 1).needs(Needs::Stopped).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("node_health_check", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", cluster::node_health_check).tools(CTL_AND_DIAGNOSTICS).needs(Needs::Nothing).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("rotate_logs", G::Configuration, "", "Begins new log files", maintenance::rotate_logs),
-    Command::new("list_feature_flags", G::Features, "[<column> ...] [--timeout <timeout>]", "Lists feature flags", cluster::list_feature_flags).values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
+    Command::new("list_feature_flags", G::Features, "[<column> ...] [--timeout <timeout>]", "Lists feature flags", cluster::list_feature_flags).table().values(0, MANY).tools(CTL_AND_DIAGNOSTICS)
         .state(State::NoEffect("There are no flags to switch: whatever a node can do, it does.")),
     Command::new("enable_feature_flag", G::Features, "[--opt-in] <all | feature_flag>", "Enables a feature flag, or all", cluster::enable_feature_flag).values(1, 1)
         .options(&[Opt::switch("opt-in", "also flags that are experiments"), Opt::switch("experimental", "the same")])
@@ -423,15 +435,15 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("check_if_metadata_store_is_initialized_with_data", G::Monitoring, "", "Fails if the metadata is not there yet", diagnostics::check_metadata_store).tools(DIAGNOSTICS),
     Command::new("check_if_any_deprecated_features_are_used", G::Monitoring, "[--timeout <timeout>]", "Fails if deprecated features are in use", diagnostics::check_deprecated_features).tools(CTL_AND_DIAGNOSTICS),
     Command::new("check_if_cluster_has_classic_queue_mirroring_policy", G::Monitoring, "[--timeout <timeout>]", "Fails if policies ask for mirrored queues, which there are none of", diagnostics::check_mirroring).tools(QUEUE_TOOLS),
-    Command::new("list_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
-    Command::new("list_operator_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists operator policies that ask for mirrored queues", diagnostics::list_mirroring).tools(QUEUE_TOOLS),
+    Command::new("list_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists policies that ask for mirrored queues", diagnostics::list_mirroring).table().tools(QUEUE_TOOLS),
+    Command::new("list_operator_policies_with_classic_queue_mirroring", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists operator policies that ask for mirrored queues", diagnostics::list_mirroring).table().tools(QUEUE_TOOLS),
     Command::new("check_if_node_is_mirror_sync_critical", G::Deprecated, "[--timeout <timeout>]", "Does nothing, as in RabbitMQ 4", diagnostics::check_mirror_sync).tools(QUEUE_TOOLS).state(State::NoEffect("It does nothing in RabbitMQ 4 either.")),
     Command::new("memory_breakdown", G::Monitoring, "[--unit <unit>] [--timeout <timeout>]", "Shows what memory is used for", diagnostics::memory_breakdown).tools(DIAGNOSTICS).options(&[Opt::text("unit", "bytes, kb, mb or gb")]),
     Command::new("server_version", G::Monitoring, "[--timeout <timeout>]", "Prints the version of RabbitMQ whose behaviour the node has", diagnostics::server_version).tools(DIAGNOSTICS).needs(Needs::Node),
     Command::new("erlang_version", G::Monitoring, "[--timeout <timeout>]", "Says that there is no Erlang", diagnostics::erlang_version).tools(DIAGNOSTICS).options(&[Opt::switch("details", "the same"), Opt::switch("offline", "the same")]),
     Command::new("discover_peers", G::Monitoring, "[--timeout <timeout>]", "Lists the nodes of the cluster", diagnostics::discover_peers).tools(DIAGNOSTICS).state(State::OneNode),
     Command::new("resolve_hostname", G::Configuration, "<hostname> [--address-family <ipv4 | ipv6>]", "Resolves the name of a host", diagnostics::resolve_hostname).values(1, 1).tools(DIAGNOSTICS).options(&[Opt::text("address-family", "ipv4 or ipv6")]),
-    Command::new("list_node_auth_attempt_stats", G::Monitoring, "[--by-source]", "Lists how many logins were tried", diagnostics::auth_attempts).tools(CTL_AND_DIAGNOSTICS).options(&[Opt::switch("by-source", "by address and user")]),
+    Command::new("list_node_auth_attempt_stats", G::Monitoring, "[--by-source]", "Lists how many logins were tried", diagnostics::auth_attempts).table().tools(CTL_AND_DIAGNOSTICS).options(&[Opt::switch("by-source", "by address and user")]),
     Command::new("has_reached_target_cluster_size", G::Upgrade, "[--timeout <timeout>]", "Fails if the cluster has too few nodes", diagnostics::has_reached_target_cluster_size).tools(&[Ctl, Diagnostics, Upgrade]).state(State::OneNode),
     Command::new("log_location", G::Configuration, "[--all|-a] [--timeout <timeout>]", "Says where the log goes", diagnostics::log_location).tools(DIAGNOSTICS).options(&[Opt::switch("all", "all places").short('a')]),
     Command::new("list_policies_that_match", G::Policies, "[--object-type <type>] <name>", "Lists policies about a queue or exchange, the one that holds first", diagnostics::list_policies_that_match).values(1, 1).tools(DIAGNOSTICS).framed().options(&[Opt::text("object-type", "queue or exchange")]),
@@ -457,7 +469,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("drain", G::Upgrade, "", "Puts the node into maintenance: no listeners, no clients", maintenance::drain).tools(&[Upgrade]),
     Command::new("revive", G::Upgrade, "", "Ends the maintenance of the node", maintenance::revive).tools(&[Upgrade]),
     Command::new("force_gc", G::Operations, "[--timeout <timeout>]", "Gives memory that is free back to the operating system", maintenance::force_gc),
-    Command::new("reset_stats_db", G::Operations, "[--all]", "Forgets what was sampled for rates and charts", maintenance::reset_stats_db).options(&[Opt::switch("all", "on all nodes")]),
+    Command::new("reset_stats_db", G::Operations, "[--all]", "Forgets what was sampled for rates and charts", maintenance::reset_stats_db).values(0, MANY).options(&[Opt::switch("all", "on all nodes")]),
     Command::new("activate_free_disk_space_monitoring", G::Operations, "[--timeout <timeout>]", "Watches free disk space again", maintenance::activate_disk_monitor).tools(CTL_AND_DIAGNOSTICS),
     Command::new("deactivate_free_disk_space_monitoring", G::Operations, "[--timeout <timeout>]", "Watches free disk space no more, until the node starts again", maintenance::deactivate_disk_monitor).tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_log_level", G::Configuration, "<log_level>", "Sets the level of the log, until the node starts again", maintenance::set_log_level).values(1, 1)
@@ -479,10 +491,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("resolver_info", G::Configuration, "", "Shows how names of hosts are resolved", runtime::resolver_info).tools(DIAGNOSTICS).needs(Needs::Nothing).options(&[Opt::switch("offline", "the same")]),
     Command::new("metadata_store_status", G::Cluster, "", "Shows the replicas of the metadata", runtime::metadata_store_status).tools(DIAGNOSTICS).framed().state(State::OneNode),
     Command::new("consistent_hash_exchange_ring_state", G::Monitoring, "<exchange>", "Shows the places of a consistent-hash exchange's ring", runtime::ring_state).values(1, 1).tools(DIAGNOSTICS),
-    Command::new("message_size_stats", G::Monitoring, "[--timeout <timeout>]", "Shows how large messages are, which is not counted here", runtime::not_counted).tools(DIAGNOSTICS).state(State::Missing("The sizes of messages are not counted.")),
-    Command::new("observer", G::Monitoring, "[--interval <interval>]", "Looks into an Erlang virtual machine, which there is none of", runtime::no_virtual_machine).tools(DIAGNOSTICS).options(&[Opt::number("interval", "seconds")]).state(State::Missing("There is no Erlang virtual machine.")),
-    Command::new("remote_shell", G::Configuration, "", "Opens an Erlang shell, which there is none of", runtime::no_virtual_machine).tools(DIAGNOSTICS).state(State::Missing("There is no Erlang virtual machine.")),
-    Command::new("list_channel_interceptors", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists channel interceptors, which there are none of", runtime::list_channel_interceptors).tools(CTL_AND_DIAGNOSTICS),
+    Command::new("message_size_stats", G::Monitoring, "[--timeout <timeout>]", "Shows how large published messages are", runtime::message_size_stats).tools(DIAGNOSTICS).framed(),
+    Command::new("observer", G::Monitoring, "[--interval <seconds>]", "Shows what the node is doing, again and again", observer::observer).tools(DIAGNOSTICS).needs(Needs::Running).options(&[Opt::number("interval", "seconds between two looks; 5 without it")])
+        .details("Ends when it is interrupted; where the output is no terminal, after one look."),
+    Command::new("remote_shell", G::Configuration, "", "Reads expressions of eval and evaluates them one by one", eval::remote_shell).tools(DIAGNOSTICS).needs(Needs::Node)
+        .details("Variables stay for the expressions behind; f(). forgets them. q(). or the end of the input ends it."),
+    Command::new("list_channel_interceptors", G::Monitoring, "[--no-table-headers] [--timeout <timeout>]", "Lists channel interceptors, which there are none of", runtime::list_channel_interceptors).table().tools(CTL_AND_DIAGNOSTICS),
     Command::new("set_channel_interceptor_priorities", G::Operations, "<interceptor> <priority> [<interceptor> <priority> ...] [--timeout <timeout>]", "Orders channel interceptors, which there are none of", runtime::set_channel_interceptor_priorities).values(2, MANY),
     Command::new("remove_classic_queue_mirroring_from_policies", G::Policies, "[--timeout <timeout>]", "Removes keys for mirrored queues from policies, which have none", runtime::remove_mirroring),
     Command::new("enable_auth_attempt_source_tracking", G::Configuration, "", "Counts logins by address and name, too", logins::enable_attempt_sources).tools(DIAGNOSTICS),
@@ -495,20 +509,20 @@ pub(crate) static COMMANDS: &[Command] = &[
         .options(&[
             Opt::switch("verbose", "more of each").short('v'), Opt::switch("minimal", "only names").short('m'),
             Opt::switch("enabled", "enabled plugins, and those that they need").short('e'), Opt::switch("implicitly-enabled", "plugins that were enabled by name").short('E'),
-            OFFLINE, ONLINE,
+            PLUGINS_FILE,
         ]),
-    Command::new("enable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Enables plugins, at once where the node runs", plugins::enable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE]),
-    Command::new("disable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Disables plugins, at once where the node runs", plugins::disable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE]),
-    Command::new("set", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Enables these plugins and no others", plugins::set).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
-    Command::new("is_enabled", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Fails if a plugin is not enabled", plugins::is_enabled).values(1, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
-    Command::new("directories", G::Plugins, "[--offline] [--online]", "Says where the list of enabled plugins is", plugins::directories).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE]),
+    Command::new("enable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Enables plugins, at once where the node runs", plugins::enable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE, PLUGINS_FILE]),
+    Command::new("disable", G::Plugins, "<plugin1> [ <plugin2>] | --all [--offline] [--online]", "Disables plugins, at once where the node runs", plugins::disable).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[ALL, OFFLINE, ONLINE, PLUGINS_FILE]),
+    Command::new("set", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Enables these plugins and no others", plugins::set).values(0, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE, PLUGINS_FILE]),
+    Command::new("is_enabled", G::Plugins, "<plugin1> [ <plugin2>] [--offline] [--online]", "Fails if a plugin is not enabled", plugins::is_enabled).values(1, MANY).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE, PLUGINS_FILE]),
+    Command::new("directories", G::Plugins, "[--offline] [--online]", "Says where the list of enabled plugins is", plugins::directories).tools(PLUGINS).needs(Needs::Nothing).options(&[OFFLINE, ONLINE, PLUGINS_FILE]),
 
     Command::new("quorum_status", G::Queues, "[--vhost <vhost>] <queue>", "Shows the replicas of a quorum queue", replicas::quorum_status).values(1, 1).tools(QUEUE_TOOLS).framed().state(State::OneNode),
     Command::new("peek", G::Queues, "[--vhost <vhost>] <queue> <position> [--timeout <timeout>]", "Shows a message of a quorum queue and leaves it there", replicas::peek).values(2, 2).tools(QUEUES).framed(),
     Command::new("add_member", G::Queues, "[--vhost <vhost>] <queue> <node> [--membership <promotable|voter>] [--timeout <timeout>]", "Adds a replica to a queue", replicas::add_member).values(2, 2).tools(QUEUES).options(&[Opt::text("membership", "promotable or voter")]).state(State::OneNode),
     Command::new("delete_member", G::Queues, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a queue", replicas::delete_member).values(2, 2).tools(QUEUES).state(State::OneNode),
-    Command::new("grow", G::Queues, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Adds replicas on a node", replicas::grow).values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
-    Command::new("shrink", G::Queues, "<node> [--errors-only]", "Removes replicas from a node", replicas::shrink).values(1, 1).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
+    Command::new("grow", G::Queues, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Adds replicas on a node", replicas::grow).table().values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
+    Command::new("shrink", G::Queues, "<node> [--errors-only]", "Removes replicas from a node", replicas::shrink).table().values(1, 1).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("rebalance", G::Queues, "< all | quorum | stream > [--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Spreads leaders over the nodes", replicas::rebalance).values(1, 1).tools(QUEUES).framed().options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("reclaim_quorum_memory", G::Queues, " [--vhost <vhost>] <quorum queue>", "Lets a quorum queue give back memory", replicas::reclaim_quorum_memory).values(1, 1).tools(QUEUE_TOOLS).state(State::NoEffect("Queues give back memory by themselves.")),
     Command::new("stream_status", G::Streams, "[--vhost <vhost>] [--tracking] <stream>", "Shows the replicas of a stream", replicas::stream_status).values(1, 1).tools(&[Diagnostics, Queues, Streams]).framed().options(&[Opt::switch("tracking", "offsets of consumers")]).state(State::Missing("There are no streams yet.")),
@@ -516,12 +530,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("delete_replica", G::Streams, "[--vhost <vhost>] <queue> <node>", "Removes a replica of a stream", replicas::delete_replica).values(2, 2).tools(STREAMS).state(NO_STREAM),
     Command::new("restart_stream", G::Streams, "[--vhost <vhost>] <stream>", "Chooses the leader of a stream again", replicas::restart_stream).values(1, 1).tools(STREAMS).options(&[Opt::text("preferred-leader-node", "the node to lead")]).state(NO_STREAM),
     Command::new("coordinator_status", G::Streams, "", "Shows what coordinates streams", replicas::coordinator_status).tools(&[Diagnostics, Streams]).framed().state(NO_STREAM),
-    Command::new("grow", G::Streams, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--errors-only]", "Adds replicas of streams on a node", replicas::grow_streams).values(2, 2).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
-    Command::new("shrink", G::Streams, "<node> [--errors-only]", "Removes replicas of streams from a node", replicas::shrink_streams).values(1, 1).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
+    Command::new("grow", G::Streams, "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--errors-only]", "Adds replicas of streams on a node", replicas::grow_streams).table().values(2, 2).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
+    Command::new("shrink", G::Streams, "<node> [--errors-only]", "Removes replicas of streams from a node", replicas::shrink_streams).table().values(1, 1).tools(STREAMS).options(PATTERNS).state(NO_STREAM),
     Command::new("transfer_leadership", G::Streams, "[--vhost <vhost>] <stream> <node>", "Lets another node lead a stream", replicas::transfer_stream).values(2, 2).tools(STREAMS).state(NO_STREAM),
     Command::new("transfer_leadership", G::Queues, "[--vhost <vhost>] <queue> <node> [--timeout <timeout>]", "Lets another node lead a quorum queue", replicas::transfer_leadership).values(2, 2).tools(QUEUES).state(State::OneNode),
-    Command::new("force_checkpoint", G::Queues, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Writes checkpoints of quorum queues, whose log makes room by itself", replicas::force_checkpoint).tools(QUEUES).options(PATTERNS),
-    Command::new("grow_to_count", G::Queues, "<node_count> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Gives queues that many replicas", replicas::grow_to_count).values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
+    Command::new("force_checkpoint", G::Queues, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]", "Writes checkpoints of quorum queues, whose log makes room by itself", replicas::force_checkpoint).table().tools(QUEUES).options(PATTERNS),
+    Command::new("grow_to_count", G::Queues, "<node_count> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--membership <promotable|voter>]", "Gives queues that many replicas", replicas::grow_to_count).table().values(2, 2).tools(QUEUES).options(REPLICA_OPTIONS).state(State::OneNode),
     Command::new("add_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Creates a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("delete_super_stream", G::Streams, "[--vhost <vhost>] <super_stream>", "Deletes a stream of several", replicas::no_streams).values(1, 1).tools(STREAMS).state(State::Missing("There are no streams yet.")),
     Command::new("await_online_quorum_plus_one", G::Upgrade, "", "Waits until every quorum queue can lose this node", replicas::await_online_quorum_plus_one).tools(&[Upgrade]).state(State::OneNode),

@@ -132,6 +132,12 @@ pub(crate) fn unknown_command(tool: Tool, name: &str) -> ExitCode {
     complain(&text)
 }
 
+/// There is no tool of that name (`--script-name`).
+pub(crate) fn unknown_tool(name: &str) -> ExitCode {
+    let tools = Tool::ALL.map(Tool::name).join(", ");
+    complain(&format!("\nThere is no tool '{name}'; there are {tools}\n"))
+}
+
 fn complain(text: &str) -> ExitCode {
     // There is nobody else to tell.
     let _ = std::io::stderr().write_all(text.as_bytes());

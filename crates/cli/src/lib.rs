@@ -33,7 +33,7 @@ use catalogue::{Command, Needs};
 use config::{Place, Process};
 use failure::{Failure, Shape};
 use node::Node;
-use output::Formatter;
+use output::{Formatter, Output};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -122,10 +122,24 @@ pub fn run(tool: Tool, words: impl IntoIterator<Item = OsString>) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{problem}");
         }
     }
-    let arguments = arguments;
-    let Some(name) = arguments.name.clone() else {
+    let (tool, arguments) = match arguments.option("script-name").map(Tool::find) {
+        None => (tool, arguments),
+        Some(Some(tool)) => (tool, Arguments::read(tool, arguments.raw)),
+        Some(None) => {
+            return help::unknown_tool(arguments.option("script-name").unwrap_or_default());
+        }
+    };
+    let first = arguments.raw.first().map(String::as_str);
+    if first == Some("--version") {
+        return help::print(&format!("{}\n", commands::general::VERSION));
+    }
+    let Some(name) = arguments.name.clone().filter(|name| !name.is_empty()) else {
         return help::without_command(tool, &arguments);
     };
+    if first == Some("--auto-complete") {
+        let names = help::beginning_with(tool, &name);
+        return help::print(&(names.join("\n") + "\n"));
+    }
     let Some(command) = arguments.command else {
         return help::unknown_command(tool, &name);
     };
@@ -150,7 +164,7 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
         })?,
         None => command.formatter,
     };
-    if formatter != Formatter::Table {
+    if formatter != Formatter::Table || !command.is_table {
         arguments.check_headers()?;
     }
     let place = Place::find(&Process, arguments.option("node"))
@@ -172,10 +186,11 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
     }
     check_state(&mut call, command.needs)?;
     let mut output = (command.run)(&mut call)?;
-    if call.formatter == Formatter::Json {
+    let is_list = matches!(output, Output::Rows { .. });
+    if call.formatter == Formatter::Json && !is_list {
         output = output.named(call.node.name());
     }
-    let with_headers = !call.arguments.has("silent") && !call.arguments.has("no-table-headers");
+    let with_headers = !call.arguments.is_without_headers();
     call.print(&call.formatter.format(&output, with_headers));
     Ok(())
 }

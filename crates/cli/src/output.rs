@@ -8,6 +8,8 @@ use crate::term::{Term, inspected_key};
 pub(crate) enum Output {
     /// Nothing.
     Nothing,
+    /// Nothing more: it was printed as it came.
+    Printed,
     /// Text for people, and the same as a value for programs.
     Report {
         /// For people; without a line feed at its end.
@@ -61,7 +63,16 @@ impl Output {
                 fields.push((Term::atom("value"), value));
                 text
             }
-            other => return other,
+            Self::Rows { columns, rows, .. } => {
+                let row = |row: Vec<Term>| {
+                    let keys = columns.iter().map(Term::text);
+                    Term::Map(keys.zip(row).collect())
+                };
+                let rows = rows.into_iter().map(row).collect();
+                fields.push((Term::atom("value"), Term::List(rows)));
+                String::new()
+            }
+            other @ (Self::Report { .. } | Self::Printed) => return other,
         };
         Self::Report {
             text,
@@ -144,7 +155,7 @@ impl Formatter {
     /// The text of some output, with all its line feeds.
     pub(crate) fn format(self, output: &Output, with_headers: bool) -> String {
         match output {
-            Output::Nothing => String::new(),
+            Output::Nothing | Output::Printed => String::new(),
             Output::Report { text, value } => self.report(text, value),
             Output::Rows {
                 columns,
@@ -195,64 +206,122 @@ impl Formatter {
     }
 
     fn table(self, columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
-        match self {
-            Self::Table => tabbed(columns, rows, with_headers),
-            Self::PrettyTable => framed(columns, rows),
-            Self::Csv => comma_separated(columns, rows),
-            Self::Json => {
-                let rows: Vec<_> = rows.iter().map(|row| json_row(columns, row)).collect();
-                format!("[\n{}\n]\n", rows.join("\n,"))
+        let mut table = Rows::new(self, columns.to_vec(), with_headers);
+        table.add(rows.to_vec()) + &table.end(false)
+    }
+}
+
+/// A table that is written piece by piece, as far as its format allows: frames and Erlang's terms need all rows for the first.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    formatter: Formatter,
+    columns: Vec<String>,
+    with_headers: bool,
+    is_begun: bool,
+    kept: Vec<Vec<Term>>,
+}
+
+impl Rows {
+    pub(crate) fn new(formatter: Formatter, columns: Vec<String>, with_headers: bool) -> Self {
+        Self {
+            formatter,
+            columns,
+            with_headers,
+            is_begun: false,
+            kept: Vec::new(),
+        }
+    }
+
+    /// What is to be written when these rows have come.
+    pub(crate) fn add(&mut self, rows: Vec<Vec<Term>>) -> String {
+        if rows.is_empty() {
+            return String::new();
+        }
+        let mut text = String::new();
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.begin(&mut text);
+            self.row(&mut text, "", &rows[0]);
+            rows[1..]
+                .iter()
+                .for_each(|row| self.row(&mut text, "\n,", row));
+        } else {
+            rows.iter().for_each(|row| self.row(&mut text, "\n,", row));
+        }
+        if matches!(self.formatter, Formatter::PrettyTable | Formatter::Erlang) {
+            self.kept.extend(rows);
+        }
+        text
+    }
+
+    fn begin(&self, text: &mut String) {
+        match self.formatter {
+            Formatter::Table if self.with_headers => {
+                text.push_str(&self.columns.join("\t"));
+                text.push('\n');
             }
-            Self::JsonStream => {
-                let rows = rows.iter().map(|row| json_row(columns, row) + "\n\n");
-                rows.collect()
+            // Compat: these have headers also when everything but the rows is unwanted.
+            Formatter::Csv => text.push_str(&comma_separated(self.columns.iter().cloned())),
+            Formatter::Json | Formatter::Inspect => text.push_str("[\n"),
+            Formatter::Table
+            | Formatter::String
+            | Formatter::JsonStream
+            | Formatter::PrettyTable
+            | Formatter::Erlang => {}
+        }
+    }
+
+    fn row(&self, text: &mut String, separator: &str, row: &[Term]) {
+        match self.formatter {
+            Formatter::Table => {
+                let cells: Vec<_> = row.iter().map(Term::cell).collect();
+                text.push_str(&cells.join("\t"));
+                text.push('\n');
             }
-            Self::Erlang => {
-                let rows = rows.iter().map(|row| term_row(columns, row));
+            Formatter::Csv => text.push_str(&comma_separated(row.iter().map(csv_cell))),
+            Formatter::Json => {
+                text.push_str(separator);
+                text.push_str(&json_row(&self.columns, row));
+            }
+            Formatter::Inspect => {
+                text.push_str(separator);
+                text.push_str(&inspected(&self.columns, row));
+            }
+            Formatter::JsonStream => text.push_str(&(json_row(&self.columns, row) + "\n\n")),
+            Formatter::String => text.push_str(&(inspected(&self.columns, row) + "\n")),
+            Formatter::PrettyTable | Formatter::Erlang => {}
+        }
+    }
+
+    /// What is to be written behind the last rows. `marks_empty` as in [`Output::Rows`].
+    pub(crate) fn end(self, marks_empty: bool) -> String {
+        if !self.is_begun {
+            return self.formatter.no_rows(marks_empty).to_owned();
+        }
+        match self.formatter {
+            Formatter::Json | Formatter::Inspect => "\n]\n".to_owned(),
+            Formatter::PrettyTable => framed(&self.columns, &self.kept),
+            Formatter::Erlang => {
+                let rows = self.kept.iter().map(|row| term_row(&self.columns, row));
                 pretty(&Term::List(rows.collect())) + "\n"
             }
-            Self::Inspect => {
-                let rows: Vec<_> = rows.iter().map(|row| inspected(columns, row)).collect();
-                format!("[\n{}\n]\n", rows.join("\n,"))
-            }
-            Self::String => {
-                let rows = rows.iter().map(|row| inspected(columns, row) + "\n");
-                rows.collect()
+            Formatter::Table | Formatter::String | Formatter::Csv | Formatter::JsonStream => {
+                String::new()
             }
         }
     }
 }
 
-fn tabbed(columns: &[String], rows: &[Vec<Term>], with_headers: bool) -> String {
-    let mut out = String::new();
-    if with_headers {
-        out.push_str(&columns.join("\t"));
-        out.push('\n');
-    }
-    for row in rows {
-        let cells: Vec<_> = row.iter().map(Term::cell).collect();
-        out.push_str(&cells.join("\t"));
-        out.push('\n');
-    }
-    out
+fn comma_separated(cells: impl Iterator<Item = String>) -> String {
+    let quoted = |text: String| format!("\"{}\"", text.replace('"', "\"\""));
+    cells.map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// Compat: these have headers also when everything but the rows is unwanted, and an empty list is nothing.
-fn comma_separated(columns: &[String], rows: &[Vec<Term>]) -> String {
-    let quoted = |text: String| format!("\"{}\"", text.replace('"', "\"\""));
-    let line = |cells: Vec<String>| {
-        let cells: Vec<_> = cells.into_iter().map(quoted).collect();
-        cells.join(",") + "\n"
-    };
-    let mut out = line(columns.to_vec());
-    for row in rows {
-        let cells = row.iter().map(|cell| match cell {
-            Term::List(items) if items.is_empty() => String::new(),
-            other => other.cell(),
-        });
-        out.push_str(&line(cells.collect()));
+/// Compat: an empty list is nothing.
+fn csv_cell(cell: &Term) -> String {
+    match cell {
+        Term::List(items) if items.is_empty() => String::new(),
+        other => other.cell(),
     }
-    out
 }
 
 fn json_row(columns: &[String], row: &[Term]) -> String {
@@ -390,6 +459,22 @@ mod tests {
             formatted(Formatter::Inspect),
             "[\n[name: \"q2\", messages: 0]\n,[name: \"say \\\"hi\\\"\", messages: 1]\n]\n"
         );
+    }
+
+    #[test]
+    fn a_table_in_pieces_is_the_same() {
+        let Output::Rows { columns, rows, .. } = sample() else {
+            unreachable!()
+        };
+        for (_, formatter) in FORMATTERS {
+            let mut table = Rows::new(formatter, columns.clone(), true);
+            let mut text = table.add(Vec::new());
+            for row in &rows {
+                text += &table.add(vec![row.clone()]);
+            }
+            text += &table.end(false);
+            assert_eq!(text, formatter.format(&sample(), true), "{formatter:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,48 @@ const COLUMNS_MAX: usize = 256;
 /// Memory that a name filter may compile to.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
+/// Most items of a [`Piece`].
+const PIECE_MAX: usize = 8_192;
+
+/// What command line tools read of a long list at once, so that the node never has all of it in its memory: the first `piece` items
+/// whose names come behind `behind`. Names that come and go meanwhile move nothing.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    count: usize,
+    behind: Option<String>,
+}
+
+impl Piece {
+    /// What a request asks for; `None` if it is all.
+    pub(crate) fn new(query: &Query) -> Option<Self> {
+        let count: usize = query.get("piece")?.parse().ok()?;
+        Some(Self {
+            count: count.clamp(1, PIECE_MAX),
+            behind: query.get("behind").map(str::to_owned),
+        })
+    }
+
+    /// The items of the piece in the order of their names.
+    pub(crate) fn of<T>(
+        &self,
+        items: impl Iterator<Item = T>,
+        name: impl Fn(&T) -> &str,
+    ) -> Vec<T> {
+        let is_behind = |item: &T| self.behind.as_deref().is_none_or(|last| name(item) > last);
+        let mut kept: Vec<T> = Vec::new();
+        for item in items.filter(is_behind) {
+            kept.push(item);
+            if kept.len() == 2 * self.count {
+                kept.select_nth_unstable_by(self.count, |a, b| name(a).cmp(name(b)));
+                kept.truncate(self.count);
+            }
+        }
+        kept.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        kept.truncate(self.count);
+        kept
+    }
+}
+
 /// How a list is shown.
 #[derive(Debug)]
 pub(crate) struct Listing {
@@ -387,6 +429,22 @@ mod tests {
             panic!("lists are written");
         };
         Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn pieces_make_up_the_whole_in_order() {
+        let names: Vec<String> = (0..100).map(|n| format!("q{:02}", n * 37 % 100)).collect();
+        let (mut seen, mut behind): (Vec<&String>, String) = (Vec::new(), String::new());
+        loop {
+            let piece = Piece::new(&Query::parse(&format!("piece=7{behind}"))).unwrap();
+            let items = piece.of(names.iter(), |name| name);
+            let Some(last) = items.last() else { break };
+            behind = format!("&behind={last}");
+            seen.extend(items);
+        }
+        let mut sorted: Vec<&String> = names.iter().collect();
+        sorted.sort();
+        assert_eq!(seen, sorted);
     }
 
     #[test]

@@ -213,6 +213,7 @@ static CONTROL_ENDPOINTS: &[Endpoint] = endpoints! {
     "drain", POST, Administrator, maintenance::drain;
     "revive", POST, Administrator, maintenance::revive;
     "force-gc", POST, Administrator, maintenance::force_gc;
+    "message-sizes", GET, Administrator, maintenance::message_sizes;
     "disk-monitor", POST, Administrator, maintenance::disk_monitor;
     "log", GET, Administrator, maintenance::log;
     "log/level", PUT, Administrator, maintenance::log_level;

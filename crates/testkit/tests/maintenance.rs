@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use client_amqp091::QueueOptions;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -350,7 +351,10 @@ async fn variables_say_which_plugins_are_enabled_and_tools_agree() -> anyhow::Re
     ensure!(plugins(&["list", "-E", "-m"])?.trim() == "rabbitmq_event_exchange");
     plugins(&["enable", "rabbitmq_management"])?;
     ensure!(std::fs::read_to_string(&list)?.contains("rabbitmq_management"));
-    ensure!(plugins(&["list", "-E", "-m", "--offline"])?.contains("rabbitmq_management"));
+    ensure!(
+        plugins(&["list", "-E", "-m", "--enabled-plugins-file", file])?
+            .contains("rabbitmq_management")
+    );
     ensure!(plugins(&["directories"])?.contains(file));
     Ok(())
 }
@@ -375,5 +379,100 @@ async fn secrets_of_the_process_are_not_shown() -> anyhow::Result<()> {
     let mut command = tool("rabbitmq-diagnostics")?;
     let text = said(command.args(["-n", &name, "os_env"]))?;
     ensure!(text.contains("DEFAULT_PASS=***"), "{text}");
+    Ok(())
+}
+
+/// More queues than the tools read at once.
+const MANY_QUEUES: usize = 20_000;
+
+#[test]
+fn a_long_list_is_printed_in_pieces_and_is_whole() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let name = |number: usize| format!("queue-{number:05}");
+    let queues: Vec<Value> = (0..MANY_QUEUES)
+        .map(|number| json!({ "vhost": "/", "name": name(number), "durable": true, "auto_delete": false, "arguments": {} }))
+        .collect();
+    Http::new(&broker).post("/definitions", json!({ "queues": queues }))?;
+    let expected: Vec<String> = (0..MANY_QUEUES).map(name).collect();
+    let table = run(&broker, "rabbitmqctl", &["-s", "list_queues", "name"])?;
+    ensure!(table.lines().eq(expected.iter().map(String::as_str)));
+    let json = ["list_queues", "messages", "--formatter", "json"];
+    let rows: Vec<Value> = serde_json::from_str(&run(&broker, "rabbitmqctl", &json)?)?;
+    ensure!(rows.len() == MANY_QUEUES && rows.iter().all(|row| *row == json!({ "messages": 0 })));
+    let exchanges = run(&broker, "rabbitmqctl", &["-s", "list_exchanges", "name"])?;
+    ensure!(exchanges.lines().count() >= 7, "{exchanges}");
+    Ok(())
+}
+
+#[test]
+fn a_shell_evaluates_one_expression_after_the_other() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut child = broker
+        .tool("rabbitmq-diagnostics")?
+        .args(["-q", "remote_shell"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().context("it is piped")?;
+    input.write_all(b"X = 20,\nY = 1.\nF = fun(Z) -> X * 2 + Z end, ok.\nF(Y + 1).\nnode().\n1/0.\nX.\nf().\nX.\n)(.\nq().\nnode().\n")?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    ensure!(output.status.success(), "{text}");
+    ensure!(lines.len() == 8, "{text}");
+    ensure!(
+        lines[..4] == ["1", "ok", "42", "rabbit@localhost"],
+        "{text}"
+    );
+    ensure!(lines[4].starts_with("** exception: {:badarith"), "{text}");
+    ensure!(lines[5] == "20", "{text}");
+    ensure!(lines[6].contains("unbound_var"), "{text}");
+    ensure!(lines[7].starts_with("* syntax error"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_observer_sees_what_the_node_does() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let mut client = Client::connect(&broker).await?;
+    client.declare("q", QueueOptions::default()).await?;
+    let text = run(&broker, "rabbitmq-diagnostics", &["observer"])?;
+    ensure!(text.starts_with("rabbit@localhost  WarrenMQ"), "{text}");
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("Objects"));
+    let (names, counts) = (lines.next(), lines.next());
+    let column = |line: Option<&str>| -> Vec<String> {
+        let words = line.unwrap_or_default().split_whitespace();
+        words.map(str::to_owned).collect()
+    };
+    let (names, counts) = (column(names), column(counts));
+    let of = |name: &str| {
+        let at = names[1..].iter().position(|own| own == name)?;
+        counts.get(at).map(String::as_str)
+    };
+    ensure!(of("connections") == Some("1"), "{text}");
+    ensure!(of("queues") == Some("1"), "{text}");
+    let json = ["observer", "--formatter", "json"];
+    let value: Value = serde_json::from_str(&run(&broker, "rabbitmq-diagnostics", &json)?)?;
+    ensure!(value["status"]["node"] == "rabbit@localhost", "{value}");
+    Ok(())
+}
+
+#[test]
+fn a_detached_start_tells_what_is_wrong_with_the_configuration() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("rabbitmq.conf");
+    std::fs::write(&file, "heartbeat = 10\nheartbaet = 20\n")?;
+    let output = tool("rabbitmq-server")?
+        .arg("-detached")
+        .env("RABBITMQ_CONFIG_FILE", &file)
+        .env("RABBITMQ_MNESIA_BASE", directory.path())
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "{output:?}");
+    ensure!(
+        error.contains("heartbaet") && error.contains("rabbitmq.conf:2"),
+        "{error}"
+    );
     Ok(())
 }

@@ -125,8 +125,16 @@ pub(crate) fn join_cluster(call: &mut Call) -> Done {
 
 pub(crate) fn forget_cluster_node(call: &mut Call) -> Done {
     let (node, other) = (call.node.name().to_owned(), call.value(0).to_owned());
+    let state = call.node.get("/control/node/ping");
+    let is_offline = call.arguments.has("offline");
+    if is_offline && state.is_ok() {
+        return Err(Failure::state(
+            "this command requires the target node to be stopped.",
+        ));
+    }
+    let is_running = !is_offline && state?.ok()?["phase"] == "running";
     call.say(&format!("Removing node {other} from the cluster"));
-    if other == node {
+    if other == node && is_running {
         return Err(Failure::error(
             UNAVAILABLE,
             format!(
@@ -147,10 +155,6 @@ pub(crate) fn force_boot(call: &mut Call) -> Done {
     {
         return Err(crate::must_be_stopped());
     }
-    call.say(&format!(
-        "Forcing boot for Khepri dir {}",
-        call.node.place.data_dir.display()
-    ));
     Ok(Output::Nothing)
 }
 
@@ -163,7 +167,9 @@ pub(crate) fn await_online_nodes(call: &mut Call) -> Done {
     let count: u32 = call
         .value(0)
         .parse()
-        .map_err(|_| Failure::argument("Bad argument."))?;
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| Failure::argument("Bad argument: Argument must be a positive integer"))?;
     let node = call.node.name().to_owned();
     let seconds = call.arguments.timeout().map_or(300, |wait| wait.as_secs());
     call.say(&format!(
@@ -260,9 +266,9 @@ pub(crate) fn list_deprecated_features(call: &mut Call) -> Done {
             "Listing deprecated features ...",
         )
     };
+    let columns = super::listing::columns(call, &DEPRECATED_COLUMNS, &DEPRECATED_COLUMNS[..3])?;
     call.say(banner);
     let features = call.list(path)?;
-    let columns = super::listing::columns(call, &DEPRECATED_COLUMNS, &DEPRECATED_COLUMNS[..3])?;
     let rows = features.iter().map(|item| {
         let cells = columns.iter().map(|column| Term::from_json(&item[column]));
         cells.collect()

@@ -7,7 +7,9 @@ use super::Done;
 use super::listing::{self, Kind};
 use super::logins;
 use crate::call::Call;
-use crate::eval::{self, Expression, Facts, Raised, argument_error, resource, resource_term};
+use crate::eval::{
+    self, Expression, Facts, Raised, Session, argument_error, resource, resource_term,
+};
 use crate::failure::{DATA, UNAVAILABLE, USAGE};
 use crate::node::encode;
 use crate::output::{Formatter, Output};
@@ -15,7 +17,7 @@ use crate::pretty::pretty;
 use crate::term::Term;
 use crate::{Failure, failure};
 use serde_json::{Value as Json, json};
-use std::io::Read as _;
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Largest file with an expression in bytes.
@@ -61,6 +63,64 @@ pub(crate) fn exec(call: &mut Call) -> Done {
             eval::DOCUMENT
         ),
     ))
+}
+
+/// Reads expressions from the standard input, each up to the full stop at the end of a line, and prints their values.
+pub(crate) fn remote_shell(call: &mut Call) -> Done {
+    let node = call.node.name().to_owned();
+    call.say(&format!(
+        "Starting a shell on node {node}... q(). or the end of the input ends it; {} lists what can be called",
+        eval::DOCUMENT
+    ));
+    call.node.get("/control/node/ping")?.ok()?;
+    let asks = std::io::stdin().is_terminal();
+    let mut session = Session::default();
+    let mut lines = std::io::stdin().lock();
+    let (mut text, mut number) = (String::new(), 1_u32);
+    loop {
+        if asks && text.is_empty() {
+            call.print(&format!("({node}){number}> "));
+        }
+        let mut line = lines.by_ref().take(FILE_BYTES_MAX);
+        let read = line.read_line(&mut text).map_err(|error| {
+            Failure::error(
+                failure::FILE,
+                format!("cannot read the standard input: {error}"),
+            )
+        })?;
+        let is_over = read == 0 || text.len() as u64 >= FILE_BYTES_MAX;
+        if !text.trim_end().ends_with('.') && !(is_over && !text.trim().is_empty()) {
+            if is_over {
+                return Ok(Output::Nothing);
+            }
+            continue;
+        }
+        match text.trim() {
+            "q()." | "halt()." => return Ok(Output::Nothing),
+            "f()." => session = Session::default(),
+            expression => {
+                let said = step(call, expression, &mut session);
+                call.print(&format!("{said}\n"));
+            }
+        }
+        if is_over {
+            return Ok(Output::Nothing);
+        }
+        text.clear();
+        number = number.saturating_add(1);
+    }
+}
+
+/// The value of one expression of a shell, or why it has none.
+fn step(call: &mut Call, text: &str, session: &mut Session) -> String {
+    let expression = match Expression::read(text) {
+        Ok(expression) => expression,
+        Err(problem) => return format!("* {problem}"),
+    };
+    match expression.evaluate_in(session, &mut Node { call }) {
+        Ok(value) => pretty(&value),
+        Err(raised) => format!("** exception: {}", failure_of(raised).text),
+    }
 }
 
 fn evaluate(call: &mut Call, text: &str, arguments: &[String]) -> Done {

@@ -2,7 +2,7 @@
 
 use super::Done;
 use crate::call::Call;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use crate::{Failure, catalogue, help};
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::command::{HashAlgorithm, PasswordHash};
 
 /// The release of RabbitMQ whose commands these are.
-pub(super) const VERSION: &str = "4.3.6";
+pub(crate) const VERSION: &str = "4.3.6";
 
 pub(crate) fn help(call: &mut Call) -> Done {
     if call.arguments.has("list-commands") {
@@ -48,6 +48,10 @@ pub(crate) fn version(call: &mut Call) -> Done {
 
 pub(crate) fn autocomplete(call: &mut Call) -> Done {
     let names = help::beginning_with(call.tool, call.value(0));
+    if call.formatter == Formatter::Json {
+        let rows = names.iter().map(|name| vec![Term::text(name)]);
+        return Ok(Output::rows(&["message"], rows.collect()));
+    }
     Ok(Output::line(names.join("\n")))
 }
 
@@ -58,7 +62,7 @@ pub(crate) fn hash_password(call: &mut Call) -> Done {
         Some("md5" | "rabbit_password_hashing_md5") => HashAlgorithm::Md5,
         Some(other) => {
             return Err(Failure::argument(format!(
-                "Bad argument: {other} is no hashing algorithm: sha256, sha512 or md5"
+                "Bad argument: unsupported hashing algorithm: {other}"
             )));
         }
     };

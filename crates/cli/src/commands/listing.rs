@@ -6,7 +6,7 @@ use super::Done;
 use crate::Failure;
 use crate::call::Call;
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Output, Rows};
 use crate::term::Term;
 use serde_json::Value as Json;
 
@@ -31,6 +31,8 @@ enum From {
     Online,
     /// A policy's definition.
     Map(&'static str),
+    /// A share, which RabbitMQ writes as a whole number where there is nothing.
+    Share(&'static str),
     /// A number that is not counted here.
     Zero,
     /// Nothing.
@@ -51,7 +53,8 @@ impl From {
             | Self::Pid(field)
             | Self::Table(field)
             | Self::Inner(field, _)
-            | Self::Map(field) => Some(field),
+            | Self::Map(field)
+            | Self::Share(field) => Some(field),
             Self::Online => Some("type"),
             Self::Protocol => Some("protocol"),
             Self::Node | Self::Nodes | Self::Zero | Self::Empty => None,
@@ -77,6 +80,8 @@ impl From {
                 let pairs = fields.map(|(key, value)| (Term::text(key), Term::from_json(value)));
                 Term::Map(pairs.collect())
             }
+            Self::Share(field) if item[field].as_f64() == Some(0.0) => Term::int(0),
+            Self::Share(field) => Term::from_json(&item[field]),
             Self::Zero => Term::int(0),
             Self::Empty => Term::none(),
             Self::Protocol => protocol(item["protocol"].as_str().unwrap_or_default()),
@@ -106,15 +111,13 @@ pub(super) fn columns(
     known: &[&str],
     default: &[&str],
 ) -> Result<Vec<String>, Failure> {
-    let asked: Vec<String> = call
-        .arguments
-        .values
-        .iter()
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|column| !column.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let mut asked: Vec<String> = Vec::new();
+    let words = call.arguments.values.iter();
+    for column in words.flat_map(|value| value.split(',')).map(str::trim) {
+        if !column.is_empty() && !asked.iter().any(|own| own == column) {
+            asked.push(column.to_owned());
+        }
+    }
     if asked.is_empty() {
         return Ok(default.iter().map(|column| (*column).to_owned()).collect());
     }
@@ -184,6 +187,38 @@ fn table(call: &Call, columns: &[&Column], items: &[Json]) -> Output {
     Output::rows(&names, rows.collect())
 }
 
+/// Items that are read of a long list at once.
+const PIECE: usize = 8_192;
+
+/// Prints a list of what has a name in the virtual host, piece by piece, so that neither side has all of it at once.
+fn print_pieces(call: &mut Call, what: &str, columns: &[&Column]) -> Done {
+    let names = columns.iter().map(|(name, _)| (*name).to_owned());
+    let with_headers = !call.arguments.is_without_headers();
+    let mut table = Rows::new(call.formatter, names.collect(), with_headers);
+    let fields = fields(columns);
+    let mut behind = String::new();
+    loop {
+        let query = format!("{fields}&piece={PIECE}{behind}");
+        let items = in_vhost(call, what, &query)?;
+        let node = call.node.name();
+        let cells = |item: &Json| -> Vec<Term> {
+            let cells = columns.iter().map(|(_, from)| from.cell(item, node));
+            cells.collect()
+        };
+        let text = table.add(items.iter().map(cells).collect());
+        call.print(&text);
+        match items.last().filter(|_| items.len() >= PIECE) {
+            Some(last) => {
+                let name = last["name"].as_str().unwrap_or_default();
+                behind = format!("&behind={}", encode(name));
+            }
+            None => break,
+        }
+    }
+    call.print(&table.end(false));
+    Ok(Output::Printed)
+}
+
 /// The items of a listing in the virtual host; none, if there is no such virtual host.
 fn in_vhost(call: &mut Call, what: &str, query: &str) -> Result<Vec<Json>, Failure> {
     let path = format!("/api/{what}/{}?{query}", call.vhost_path());
@@ -200,8 +235,8 @@ fn in_vhost(call: &mut Call, what: &str, query: &str) -> Result<Vec<Json>, Failu
 static QUEUES: &[Column] = &[
     ("arguments", From::Table("arguments")),
     ("auto_delete", From::Field("auto_delete")),
-    ("consumer_capacity", From::Field("consumer_capacity")),
-    ("consumer_utilisation", From::Field("consumer_utilisation")),
+    ("consumer_capacity", From::Share("consumer_capacity")),
+    ("consumer_utilisation", From::Share("consumer_utilisation")),
     ("consumers", From::Field("consumers")),
     ("disk_reads", From::Zero),
     ("disk_writes", From::Zero),
@@ -276,9 +311,7 @@ pub(crate) fn list_queues(call: &mut Call) -> Done {
     if down_only {
         return Ok(table(call, &columns, &[]));
     }
-    let query = fields(&columns);
-    let items = in_vhost(call, "queues", &query)?;
-    Ok(table(call, &columns, &items))
+    print_pieces(call, "queues", &columns)
 }
 
 static UNRESPONSIVE: &[Column] = &[
@@ -317,9 +350,7 @@ static EXCHANGES: &[Column] = &[
 pub(crate) fn list_exchanges(call: &mut Call) -> Done {
     let columns = chosen(call, EXCHANGES, &["name", "type"])?;
     call.say(&format!("Listing exchanges for vhost {} ...", call.vhost()));
-    let query = fields(&columns);
-    let items = in_vhost(call, "exchanges", &query)?;
-    Ok(table(call, &columns, &items))
+    print_pieces(call, "exchanges", &columns)
 }
 
 static BINDINGS: &[Column] = &[

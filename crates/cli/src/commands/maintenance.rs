@@ -80,7 +80,7 @@ pub(crate) fn reset_stats_db(call: &mut Call) -> Done {
         format!("Resetting statistics database on node {}", call.node.name())
     });
     Call::done(call.node.delete("/api/reset")?)?;
-    Ok(Output::Nothing)
+    Ok(Output::Printed)
 }
 
 pub(crate) fn activate_disk_monitor(call: &mut Call) -> Done {

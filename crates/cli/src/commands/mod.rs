@@ -11,6 +11,7 @@ pub(crate) mod listing;
 pub(crate) mod logins;
 pub(crate) mod maintenance;
 pub(crate) mod nodes;
+pub(crate) mod observer;
 pub(crate) mod operations;
 pub(crate) mod parameters;
 pub(crate) mod plugins;

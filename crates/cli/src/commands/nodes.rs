@@ -4,7 +4,7 @@ use super::Done;
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{TIMEOUT, UNAVAILABLE};
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use serde_json::Value as Json;
 use std::io::IsTerminal as _;
@@ -288,14 +288,23 @@ pub(crate) fn wait(call: &mut Call) -> Done {
     let patience = call.arguments.timeout().unwrap_or(WAIT_PATIENCE);
     let deadline = Instant::now() + patience;
     let node = call.node.name().to_owned();
-    let pid = match call.arguments.option("pid") {
-        Some(pid) => pid.to_owned(),
-        None if call.value(0).is_empty() => {
-            return Err(Failure::usage("not enough arguments."));
+    let file = call.value(0).to_owned();
+    let given = call.arguments.option("pid").map(str::to_owned);
+    let mut said = Vec::new();
+    let mut say = |call: &Call, line: String| {
+        call.say(&line);
+        said.push(line);
+    };
+    let pid = match given {
+        Some(_) if !file.is_empty() => {
+            return Err(Failure::usage("\"Cannot specify both pid and pidfile\""));
+        }
+        Some(pid) => pid,
+        None if file.is_empty() => {
+            return Err(Failure::usage("\"No pid or pidfile specified\""));
         }
         None => {
-            let file = call.value(0).to_owned();
-            call.say(&format!("Waiting for pid file '{file}' to appear"));
+            say(call, format!("Waiting for pid file '{file}' to appear"));
             let pid = pid_in_file(&file, deadline).ok_or_else(|| {
                 Failure::plain(
                     TIMEOUT,
@@ -305,27 +314,32 @@ pub(crate) fn wait(call: &mut Call) -> Done {
                     ),
                 )
             })?;
-            call.say(&format!("pid is {pid}"));
+            say(call, format!("pid is {pid}"));
             pid
         }
     };
-    call.say(&format!(
-        "Waiting for erlang distribution on node '{node}' while OS process '{pid}' is running"
-    ));
+    say(
+        call,
+        format!(
+            "Waiting for erlang distribution on node '{node}' while OS process '{pid}' is running"
+        ),
+    );
     if !is_alive(&pid) {
-        return Err(Failure::error(
-            UNAVAILABLE,
-            "Error: process is not running.",
-        ));
+        return Err(Failure::error(UNAVAILABLE, "process_not_running"));
     }
-    call.say(&format!(
-        "Waiting for applications 'rabbit_and_plugins' to start on node '{node}'"
-    ));
+    say(
+        call,
+        format!("Waiting for applications 'rabbit_and_plugins' to start on node '{node}'"),
+    );
     let left = deadline.saturating_duration_since(Instant::now());
     await_running(call, left)?;
-    Ok(Output::line(format!(
-        "Applications 'rabbit_and_plugins' are running on node '{node}'"
-    )))
+    let last = format!("Applications 'rabbit_and_plugins' are running on node '{node}'");
+    if call.formatter == Formatter::Json {
+        said.push(last);
+        let rows = said.iter().map(|line| vec![Term::text(line)]);
+        return Ok(Output::rows(&["message"], rows.collect()));
+    }
+    Ok(Output::line(last))
 }
 
 fn pid_in_file(file: &str, deadline: Instant) -> Option<String> {
@@ -415,7 +429,7 @@ pub(crate) fn shutdown(call: &mut Call) -> Done {
         "Shutting down RabbitMQ node {node} running at PID {pid}"
     ));
     halt(call)?;
-    if call.arguments.has("no-wait") {
+    if call.arguments.is_off("wait") {
         return Ok(Output::Nothing);
     }
     call.say(&format!("Waiting for PID {pid} to terminate"));

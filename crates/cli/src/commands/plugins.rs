@@ -6,7 +6,7 @@ use super::Done;
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, FILE, UNAVAILABLE};
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ const PLUGINS: [(&str, &[&str]); 42] = [
     ("rabbitmq_peer_discovery_consul", &[]),
     ("rabbitmq_peer_discovery_etcd", &[]),
     ("rabbitmq_peer_discovery_k8s", &[]),
-    ("rabbitmq_prometheus", &[]),
+    ("rabbitmq_prometheus", NEEDED_BY_MANAGEMENT),
     ("rabbitmq_queue_federation", &[]),
     ("rabbitmq_random_exchange", &[]),
     ("rabbitmq_recent_history_exchange", &[]),
@@ -99,7 +99,9 @@ fn names_in(list: &Json) -> BTreeSet<String> {
 }
 
 fn find(call: &mut Call) -> Result<Plugins, Failure> {
-    if !call.arguments.has("offline")
+    if let Some(file) = call.arguments.option("enabled-plugins-file") {
+        call.node.place.enabled_plugins = file.into();
+    } else if !call.arguments.has("offline")
         && let Ok(answer) = call.node.get("/control/plugins")
     {
         let plugins = answer.ok()?;
@@ -140,6 +142,14 @@ pub(crate) fn list(call: &mut Call) -> Done {
         "" => ".*".to_owned(),
         pattern => pattern.to_owned(),
     };
+    if call.arguments.has("verbose") && call.arguments.has("minimal") {
+        return Err(Failure::argument(
+            "Bad argument: Cannot set both verbose and minimal",
+        ));
+    }
+    // Compat: without anything else to be read, the enabled ones are those that were enabled by name.
+    let explicit_only = call.arguments.has("implicitly-enabled")
+        || (call.arguments.has("minimal") && call.is_quiet());
     let regex = regex::Regex::new(&pattern)
         .map_err(|error| Failure::argument(format!("{pattern}: {error}")))?;
     call.say(&format!("Listing plugins with pattern \"{pattern}\" ..."));
@@ -151,14 +161,16 @@ pub(crate) fn list(call: &mut Call) -> Done {
         .filter(|name| regex.is_match(name))
         .filter(|name| !call.arguments.has("enabled") || enabled.contains(*name))
         .filter(|name| {
-            !call.arguments.has("implicitly-enabled") || plugins.explicit.contains(*name)
+            let all = !call.arguments.has("enabled") && !call.arguments.has("implicitly-enabled");
+            all || !explicit_only || plugins.explicit.contains(*name)
         })
         .collect();
     if call.arguments.has("minimal") {
+        let items: Vec<Json> = shown.iter().map(|name| json!({ "name": name })).collect();
         return Ok(Output::Report {
             text: shown.join("\n"),
             value: Term::from_json(
-                &json!({ "status": state(&plugins), "format": "minimal", "plugins": shown }),
+                &json!({ "status": state(&plugins), "format": "minimal", "plugins": items }),
             ),
         });
     }
@@ -234,28 +246,60 @@ fn state(plugins: &Plugins) -> &'static str {
     }
 }
 
-fn arguments(call: &Call) -> BTreeSet<String> {
-    call.arguments.values.iter().cloned().collect()
+/// What a command does to the plugins that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Enable,
+    Disable,
+    Set,
+}
+
+/// The plugins that are named, without those that there are not.
+fn asked(call: &Call, verb: Verb) -> Result<BTreeSet<String>, Failure> {
+    let named: BTreeSet<String> = call.arguments.values.iter().cloned().collect();
+    let all = call.arguments.has("all");
+    if all && !named.is_empty() {
+        return Err(Failure::argument(
+            "Bad argument: Cannot set both --all and a list of plugins",
+        ));
+    }
+    if !all && named.is_empty() && verb != Verb::Set {
+        return Err(Failure::usage("not enough arguments."));
+    }
+    expect_one_place(call)?;
+    Ok(named)
+}
+
+fn expect_one_place(call: &Call) -> Result<(), Failure> {
+    if call.arguments.has("online") && call.arguments.has("offline") {
+        return Err(Failure::argument(
+            "Bad argument: Cannot set both online and offline",
+        ));
+    }
+    Ok(())
+}
+
+fn is_known(name: &str) -> bool {
+    PLUGINS.iter().any(|(known, _)| *known == name)
 }
 
 pub(crate) fn enable(call: &mut Call) -> Done {
-    let asked = if call.arguments.has("all") {
-        PLUGINS.iter().map(|(name, _)| (*name).to_owned()).collect()
-    } else {
-        some(call)?
-    };
+    let mut asked = asked(call, Verb::Enable)?;
+    if call.arguments.has("all") {
+        asked = names().map(str::to_owned).collect();
+    }
     let before = find(call)?;
-    let wanted = &before.explicit | &asked;
-    change(call, "Enabling", &asked, &before, wanted)
+    let known = asked.iter().filter(|name| is_known(name)).cloned();
+    let wanted = &before.explicit | &known.collect();
+    change(call, Verb::Enable, &asked, &before, wanted)
 }
 
 pub(crate) fn disable(call: &mut Call) -> Done {
+    let mut asked = asked(call, Verb::Disable)?;
     let before = find(call)?;
-    let asked = if call.arguments.has("all") {
-        before.explicit.clone()
-    } else {
-        some(call)?
-    };
+    if call.arguments.has("all") {
+        asked.clone_from(&before.explicit);
+    }
     // What needs a plugin goes with it.
     let wanted = before
         .explicit
@@ -263,51 +307,62 @@ pub(crate) fn disable(call: &mut Call) -> Done {
         .filter(|name| with_needed(&BTreeSet::from([(*name).clone()])).is_disjoint(&asked))
         .cloned()
         .collect();
-    change(call, "Disabling", &asked, &before, wanted)
+    change(call, Verb::Disable, &asked, &before, wanted)
 }
 
 pub(crate) fn set(call: &mut Call) -> Done {
+    let asked = asked(call, Verb::Set)?;
     let before = find(call)?;
-    let asked = arguments(call);
-    change(call, "Enabling", &asked, &before, asked.clone())
+    change(call, Verb::Set, &asked, &before, asked.clone())
 }
 
-fn some(call: &Call) -> Result<BTreeSet<String>, Failure> {
-    let asked = arguments(call);
-    if asked.is_empty() {
-        return Err(Failure::usage("not enough arguments."));
-    }
-    Ok(asked)
+/// What a change comes to.
+struct Change {
+    verb: Verb,
+    is_online: bool,
+    /// All that is enabled now.
+    after: BTreeSet<String>,
+    started: Vec<String>,
+    stopped: Vec<String>,
 }
 
 /// Writes what is enabled, through the node if it runs, and says what that changed.
 fn change(
     call: &mut Call,
-    verb: &str,
+    verb: Verb,
     asked: &BTreeSet<String>,
     before: &Plugins,
     wanted: BTreeSet<String>,
 ) -> Done {
     let node = call.node.name().to_owned();
-    call.say(&format!("{verb} plugins on node {node}:"));
+    if call.arguments.has("online") && !before.is_up {
+        return Err(Failure::state(
+            "this command requires the target node to be running.",
+        ));
+    }
+    let title = if verb == Verb::Disable {
+        "Disabling"
+    } else {
+        "Enabling"
+    };
+    call.say(&format!("{title} plugins on node {node}:"));
     asked.iter().for_each(|name| call.say(name));
-    let unknown: Vec<&String> = asked
+    let unknown: Vec<&str> = asked
         .iter()
-        .filter(|name| !PLUGINS.iter().any(|(known, _)| known == name))
+        .map(String::as_str)
+        .filter(|name| !is_known(name))
         .collect();
-    if let Some(name) = unknown.first() {
+    if verb == Verb::Set && !unknown.is_empty() {
         return Err(Failure::error(
             DATA,
             format!(
-                "The following plugins could not be found: {name}. 'rabbitmq-plugins list' shows those that there are"
+                "The following plugins were not found: {}",
+                unknown.join(", ")
             ),
         ));
     }
-    let after = with_needed(&wanted);
-    let mut lines = vec!["The following plugins have been configured:".to_owned()];
-    lines.extend(after.iter().map(|name| format!("  {name}")));
+    let (earlier, after) = (with_needed(&before.explicit), with_needed(&wanted));
     if before.is_up {
-        lines.push(format!("Applying plugin configuration to {node}..."));
         let list: Vec<&String> = wanted.iter().collect();
         let answer = call
             .node
@@ -315,42 +370,109 @@ fn change(
         if let Some(reason) = answer.refused() {
             return Err(Failure::error(UNAVAILABLE, reason));
         }
-        let earlier = with_needed(&before.explicit);
-        let started: Vec<String> = after
-            .difference(&earlier)
-            .map(|name| format!("  {name}"))
-            .collect();
-        let stopped: Vec<String> = earlier
-            .difference(&after)
-            .map(|name| format!("  {name}"))
-            .collect();
-        if started.is_empty() && stopped.is_empty() {
-            lines.push("Plugin configuration unchanged.".to_owned());
-        }
-        if !started.is_empty() {
-            lines.push("The following plugins have been enabled:".to_owned());
-            lines.extend(started.iter().cloned());
-        }
-        if !stopped.is_empty() {
-            lines.push("The following plugins have been disabled:".to_owned());
-            lines.extend(stopped.iter().cloned());
-        }
-        match (started.len(), stopped.len()) {
-            (0, 0) => {}
-            (started, 0) => lines.push(format!("\nstarted {started} plugins.")),
-            (0, stopped) => lines.push(format!("\nstopped {stopped} plugins.")),
-            (started, stopped) => lines.push(format!(
-                "\nstarted {started} plugins and stopped {stopped} plugins."
-            )),
-        }
     } else {
         write_file(call, &wanted)?;
-        lines.push("Offline change; changes will take effect at broker restart.".to_owned());
     }
+    let change = Change {
+        verb,
+        is_online: before.is_up,
+        started: after.difference(&earlier).cloned().collect(),
+        // Compat: the last one comes first.
+        stopped: earlier
+            .iter()
+            .rev()
+            .filter(|name| !after.contains(*name))
+            .cloned()
+            .collect(),
+        after,
+    };
+    if call.formatter == Formatter::Json {
+        call.print(&format!(
+            "[\n{}\n,{}\n]\n",
+            json!(change.after),
+            change.to_json()
+        ));
+        return Ok(Output::Printed);
+    }
+    let mut text = String::new();
+    if !unknown.is_empty() {
+        text.push_str(&format!(
+            "WARNING - plugins currently enabled but missing: {}\n\n",
+            unknown.join(", ")
+        ));
+    }
+    text.push_str(&change.text(&node));
     Ok(Output::Report {
-        text: lines.join("\n"),
-        value: Term::from_json(&json!({ "enabled": wanted, "set": after })),
+        text,
+        value: Term::from_json(&change.to_json()),
     })
+}
+
+impl Change {
+    fn text(&self, node: &str) -> String {
+        let mut text = listed(
+            "The following plugins have been configured:",
+            self.after.iter(),
+        );
+        if self.after.is_empty() {
+            text = "All plugins have been disabled.\n".to_owned();
+        }
+        text.push_str(&format!("Applying plugin configuration to {node}...\n"));
+        if self.started.is_empty() && self.stopped.is_empty() {
+            return text + "Plugin configuration unchanged.";
+        }
+        if self.verb != Verb::Set {
+            text.push_str(&listed(
+                "The following plugins have been enabled:",
+                self.started.iter(),
+            ));
+            text.push_str(&listed(
+                "The following plugins have been disabled:",
+                self.stopped.iter(),
+            ));
+            text.push('\n');
+        }
+        text.push_str(
+            &match (self.is_online, self.started.len(), self.stopped.len()) {
+                (false, ..) => format!("set {} plugins.", self.after.len()),
+                (true, started, 0) => format!("started {started} plugins."),
+                (true, 0, stopped) => format!("stopped {stopped} plugins."),
+                (true, started, stopped) => {
+                    format!("started {started} plugins and stopped {stopped} plugins.")
+                }
+            },
+        );
+        if !self.is_online && self.verb != Verb::Set {
+            text.push_str("\nOffline change; changes will take effect at broker restart.");
+        }
+        text
+    }
+
+    fn to_json(&self) -> Json {
+        let mut fields = json!({
+            "set": self.after,
+            "mode": if self.is_online { "online" } else { "offline" },
+        });
+        match self.verb {
+            Verb::Enable => fields["enabled"] = json!(self.started),
+            Verb::Disable => fields["disabled"] = json!(self.stopped),
+            Verb::Set => {}
+        }
+        if self.is_online {
+            fields["started"] = json!(self.started);
+            fields["stopped"] = json!(self.stopped);
+        }
+        fields
+    }
+}
+
+/// A title with names below it; nothing without names.
+fn listed<'a>(title: &str, names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    if names.len() == 0 {
+        return String::new();
+    }
+    let names: String = names.map(|name| format!("  {name}\n")).collect();
+    format!("{title}\n{names}")
 }
 
 fn write_file(call: &Call, wanted: &BTreeSet<String>) -> Result<(), Failure> {
@@ -363,47 +485,62 @@ fn write_file(call: &Call, wanted: &BTreeSet<String>) -> Result<(), Failure> {
 }
 
 pub(crate) fn is_enabled(call: &mut Call) -> Done {
+    expect_one_place(call)?;
     let node = call.node.name().to_owned();
     let asked = call.arguments.values.clone();
-    let (noun, verb) = if asked.len() == 1 {
-        ("plugin", "is")
+    let is_offline = call.arguments.has("offline");
+    let (noun, verb) = number(&asked, "plugin");
+    let names = asked.join(", ");
+    call.say(&if is_offline {
+        format!("Inferring if {noun} {names} {verb} from local environment...")
     } else {
-        ("plugins", "are")
-    };
-    call.say(&format!(
-        "Asking node {node} if {noun} {} {verb} enabled...",
-        asked.join(", ")
-    ));
+        format!("Asking node {node} if {noun} {names} {verb} enabled...")
+    });
     let plugins = find(call)?;
     let enabled = with_needed(&plugins.explicit);
-    let missing: Vec<&String> = asked
+    let missing: Vec<String> = asked
         .iter()
         .filter(|name| !enabled.contains(*name))
+        .cloned()
         .collect();
-    let noun = if asked.len() == 1 {
-        "Plugin"
+    let place = if is_offline {
+        String::new()
     } else {
-        "Plugins"
+        format!(" on node {node}")
     };
     if missing.is_empty() {
-        return Ok(Output::line(format!(
-            "{noun} {} {verb} enabled on node {node}",
-            asked.join(", ")
-        )));
+        let (noun, verb) = number(&asked, "Plugin");
+        let text = format!("{noun} {names} {verb} enabled{place}");
+        let value = json!({ "message": text, "result": "ok" });
+        return Ok(Output::Report {
+            text,
+            value: Term::from_json(&value),
+        });
     }
-    let missing: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
+    let (noun, verb) = number(&missing, "Plugin");
     let enabled: Vec<&str> = enabled.iter().map(String::as_str).collect();
-    Err(Failure::error(
-        UNAVAILABLE,
-        format!(
-            "{noun} {} {verb} not enabled on node {node}. Enabled plugins and dependencies: {}",
-            missing.join(", "),
-            enabled.join(", ")
-        ),
-    ))
+    let text = format!(
+        "{noun} {} {verb} not enabled{place}. Enabled plugins and dependencies: {}",
+        missing.join(", "),
+        enabled.join(", ")
+    );
+    if call.formatter == Formatter::Json {
+        let failure = json!({ "message": text, "result": "error" });
+        return Err(Failure::plain(UNAVAILABLE, failure.to_string()));
+    }
+    Err(Failure::error(UNAVAILABLE, text))
+}
+
+/// A noun and a verb for so many plugins.
+fn number(names: &[String], noun: &str) -> (String, &'static str) {
+    match names {
+        [_] => (noun.to_owned(), "is"),
+        _ => (format!("{noun}s"), "are"),
+    }
 }
 
 pub(crate) fn directories(call: &mut Call) -> Done {
+    expect_one_place(call)?;
     call.say(&format!(
         "Listing plugin directories used by node {}",
         call.node.name()

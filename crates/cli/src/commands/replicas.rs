@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, UNAVAILABLE};
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use serde_json::{Value as Json, json};
 
@@ -39,8 +39,13 @@ fn expect(call: &mut Call) -> Result<Json, Failure> {
     })
 }
 
-fn not_quorum() -> Failure {
-    Failure::error(UNAVAILABLE, "Cannot get quorum status of a classic queue")
+/// The failure of what queues of this type cannot do.
+fn unsupported(queue: &Json) -> Failure {
+    let kind = queue["type"].as_str().unwrap_or_default();
+    Failure::error(
+        UNAVAILABLE,
+        format!("{{:unsupported, :rabbit_{kind}_queue}}"),
+    )
 }
 
 const STATUS_COLUMNS: [&str; 10] = [
@@ -64,7 +69,7 @@ pub(crate) fn quorum_status(call: &mut Call) -> Done {
     ));
     let queue = expect(call)?;
     if queue["type"] != "quorum" {
-        return Err(not_quorum());
+        return Err(unsupported(&queue));
     }
     Ok(single_member(call.node.name()))
 }
@@ -76,44 +81,59 @@ pub(super) fn single_member(node: &str) -> Output {
     Output::rows(&STATUS_COLUMNS, vec![row])
 }
 
-/// Membership of a queue that has one member, on this node.
-fn change_member(call: &mut Call, banner: &str) -> Done {
-    call.say(banner);
+/// Checks that a node is in the cluster, which is this one.
+fn expect_in_cluster(call: &Call, node: &str) -> Result<(), Failure> {
+    if node == call.node.name() {
+        return Ok(());
+    }
+    Err(Failure::state(format!(
+        "node {node} is not a member of the cluster"
+    )))
+}
+
+fn expect_membership(call: &Call) -> Result<(), Failure> {
+    match call.arguments.option("membership") {
+        None | Some("promotable" | "voter") => Ok(()),
+        Some(other) => {
+            let text = format!("voter status '{other}' is not recognised.");
+            Err(Failure::usage(Term::text(text).inspect()))
+        }
+    }
+}
+
+/// A queue of the kind that has members.
+fn expect_quorum(call: &mut Call) -> Result<(), Failure> {
     let queue = expect(call)?;
-    if queue["type"] == "classic" {
-        return Err(Failure::error(
-            UNAVAILABLE,
-            "Cannot change members of a classic queue",
-        ));
+    if queue["type"] == "quorum" {
+        Ok(())
+    } else {
+        Err(unsupported(&queue))
     }
-    if call.value(1) == call.node.name() {
-        return Err(Failure::error(
-            UNAVAILABLE,
-            "the only member of a queue is on its node: there is nothing to add and none to remove",
-        ));
-    }
-    Err(Failure::error(
-        UNAVAILABLE,
-        format!("{} is not a member of this cluster", call.value(1)),
-    ))
 }
 
+/// The one node there is has a member of every queue already.
 pub(crate) fn add_member(call: &mut Call) -> Done {
-    let banner = format!(
-        "Adding a member for queue {} on node {}...",
-        call.value(0),
-        call.value(1)
-    );
-    change_member(call, &banner)
+    let (name, node) = (call.value(0).to_owned(), call.value(1).to_owned());
+    expect_membership(call)?;
+    expect_in_cluster(call, &node)?;
+    call.say(&format!(
+        "Adding a member for queue {name} on node {node}..."
+    ));
+    expect_quorum(call)?;
+    Ok(Output::Nothing)
 }
 
+/// Compat: where there is no member none has to be removed.
 pub(crate) fn delete_member(call: &mut Call) -> Done {
-    let banner = format!(
-        "Removing a replica of queue {} on node {}...",
-        call.value(0),
-        call.value(1)
-    );
-    change_member(call, &banner)
+    let (name, node) = (call.value(0).to_owned(), call.value(1).to_owned());
+    call.say(&format!(
+        "Removing a replica of queue {name} on node {node}..."
+    ));
+    expect_quorum(call)?;
+    if node == call.node.name() {
+        return Err(Failure::error(UNAVAILABLE, "last_node"));
+    }
+    Ok(Output::Nothing)
 }
 
 const CHANGE_COLUMNS: [&str; 4] = ["vhost", "name", "size", "result"];
@@ -122,37 +142,60 @@ const CHANGE_COLUMNS: [&str; 4] = ["vhost", "name", "size", "result"];
 pub(crate) fn grow(call: &mut Call) -> Done {
     let (node, which) = (call.value(0).to_owned(), call.value(1).to_owned());
     expect_strategy(&which)?;
+    expect_membership(call)?;
+    expect_in_cluster(call, &node)?;
     call.say(&format!("Growing {which} queues on {node}..."));
     Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
 }
 
 pub(crate) fn shrink(call: &mut Call) -> Done {
-    call.say(&format!("Shrinking queues on {}...", call.value(0)));
-    if call.value(0) != call.node.name() {
-        return Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty());
+    let node = call.value(0).to_owned();
+    call.say(&format!("Shrinking queues on {node}..."));
+    if node != call.node.name() {
+        let name = Term::atom(node).inspect();
+        return Err(Failure::error(
+            UNAVAILABLE,
+            format!("{{:node_not_running, {name}}}"),
+        ));
     }
-    let queues = call.list("/api/queues?columns=name,vhost,type")?;
-    let rows = queues
-        .iter()
-        .filter(|queue| queue["type"] != "classic")
-        .map(|queue| {
-            let mut row = super::cells(queue, &["vhost", "name"]);
-            row.push(Term::int(1));
-            row.push(Term::text("error: last node"));
-            row
-        });
+    let rows = matching(call)?.into_iter().map(|queue| {
+        let mut row = super::cells(&queue, &["vhost", "name"]);
+        row.push(Term::int(1));
+        row.push(Term::text("error: the last node cannot be removed"));
+        row
+    });
     Ok(Output::rows(&CHANGE_COLUMNS, rows.collect()).marking_empty())
+}
+
+/// How many quorum queues each node leads: this one all of them.
+fn leaders(call: &mut Call) -> Done {
+    let count = matching(call)?.len();
+    let columns = ["Node name", "Number of quorum queues"];
+    let mut rows = Vec::new();
+    if count > 0 {
+        rows.push(vec![Term::atom(call.node.name()), Term::int(count as i64)]);
+    }
+    let rows = Output::rows(&columns, rows).marking_empty();
+    Ok(if call.formatter == Formatter::Json {
+        rows.named(call.node.name())
+    } else {
+        rows
+    })
 }
 
 pub(crate) fn rebalance(call: &mut Call) -> Done {
     let kind = call.value(0).to_owned();
-    if !["all", "quorum", "stream", "classic"].contains(&kind.as_str()) {
-        return Err(Failure::usage(format!(
-            "type {kind} is not supported. Try one of all, quorum, stream"
-        )));
+    if !["all", "quorum", "stream"].contains(&kind.as_str()) {
+        return Err(Failure::error(
+            UNAVAILABLE,
+            format!("type {kind} is not supported. Try one of all, quorum, stream."),
+        ));
     }
     call.say(&format!("Re-balancing leaders of {kind} queues..."));
-    Ok(Output::rows(&["Output"], Vec::new()).marking_empty())
+    if kind == "stream" {
+        return Ok(Output::rows(&["Output"], Vec::new()).marking_empty());
+    }
+    leaders(call)
 }
 
 pub(crate) fn reclaim_quorum_memory(call: &mut Call) -> Done {
@@ -162,7 +205,10 @@ pub(crate) fn reclaim_quorum_memory(call: &mut Call) -> Done {
     ));
     let queue = find(call)?.ok_or_else(|| no_target(call))?;
     if queue["type"] != "quorum" {
-        return Err(not_quorum());
+        return Err(Failure::error(
+            UNAVAILABLE,
+            "This operation is not applicable to classic queues",
+        ));
     }
     Ok(Output::Nothing)
 }
@@ -184,7 +230,7 @@ pub(crate) fn peek(call: &mut Call) -> Done {
         .parse()
         .ok()
         .filter(|place| *place >= 1)
-        .ok_or_else(|| Failure::argument("position value must be greater than 0"))?;
+        .ok_or_else(|| Failure::usage("\"position value must be a positive integer\""))?;
     call.say(&format!(
         "Peeking at quorum queue {} at position {place} on node {} ...",
         call.value(0),
@@ -203,36 +249,62 @@ pub(crate) fn peek(call: &mut Call) -> Done {
         encode(call.value(0))
     );
     let page = call.node.post(&path, &json!({ "count": place }))?.ok()?;
-    let Some(message) = page["messages"]
-        .as_array()
-        .and_then(|all| all.get(place - 1))
-    else {
+    let messages = page["messages"].as_array();
+    let Some(message) = messages.and_then(|all| all.get(place - 1)) else {
         return Err(Failure::error(
             UNAVAILABLE,
-            "Message at target position was not found",
+            "Target queue does not have a message at that position",
         ));
     };
+    let fields = shown(message);
+    if call.formatter == Formatter::Json {
+        let message = Term::Map(
+            fields
+                .into_iter()
+                .map(|(key, value)| (Term::text(key), value))
+                .collect(),
+        );
+        return Ok(Output::Report {
+            text: String::new(),
+            value: Term::Map(vec![
+                (Term::atom("message"), message),
+                (Term::atom("result"), Term::atom("ok")),
+            ]),
+        });
+    }
+    let rows = fields
+        .into_iter()
+        .map(|(key, value)| vec![Term::text(key), value]);
+    Ok(Output::rows(&["keys", "values"], rows.collect()))
+}
+
+/// What `peek` shows of a message.
+fn shown(message: &Json) -> Vec<(String, Term)> {
+    let properties = message["properties"].as_object();
+    let mut fields: Vec<(String, Term)> = properties
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "headers")
+        .map(|(name, value)| (name.clone(), Term::from_json(value)))
+        .collect();
     let payload = message["payload"].as_str().unwrap_or_default();
     let payload: String = payload.chars().take(PEEK_BYTES).collect();
-    let mut rows = vec![
-        vec![
-            Term::text("routing_keys"),
-            Term::List(vec![Term::from_json(&message["routing_key"])]),
-        ],
-        vec![
-            Term::text("exchange"),
-            Term::from_json(&message["exchange"]),
-        ],
-        vec![Term::text("payload"), Term::text(payload)],
-    ];
+    let keys = Term::List(vec![Term::from_json(&message["routing_key"])]);
+    fields.push(("routing_keys".to_owned(), keys));
+    let exchange = Term::from_json(&message["exchange"]);
+    fields.push(("exchange".to_owned(), exchange));
+    let title = format!("payload (max {PEEK_BYTES} bytes)");
+    fields.push((title, Term::text(payload)));
+    const COUNT: &str = "x-delivery-count";
     let headers = message["properties"]["headers"].as_object();
-    for (name, value) in headers.into_iter().flatten() {
-        rows.push(vec![
-            Term::text(format!("header.{name}")),
-            Term::from_json(value),
-        ]);
-    }
-    Ok(Output::rows(&["keys", "values"], rows))
+    let mut headers = headers.cloned().unwrap_or_default();
+    headers.entry(COUNT).or_insert_with(|| json!(0));
+    fields.extend(
+        headers
+            .iter()
+            .map(|(name, value)| (format!("header.{name}"), Term::from_json(value))),
+    );
+    fields
 }
 
 pub(crate) fn stream_status(call: &mut Call) -> Done {
@@ -246,10 +318,13 @@ pub(crate) fn stream_status(call: &mut Call) -> Done {
             DATA,
             "Object (queue, stream, exchange, etc) was not found",
         )),
-        Some(_) => Err(Failure::error(
-            UNAVAILABLE,
-            "Cannot get stream status of a queue that is no stream",
-        )),
+        Some(queue) => {
+            let kind = queue["type"].as_str().unwrap_or_default();
+            Err(Failure::error(
+                UNAVAILABLE,
+                format!("Cannot get stream status of a {kind} queue"),
+            ))
+        }
     }
 }
 
@@ -304,6 +379,7 @@ pub(crate) fn coordinator_status(call: &mut Call) -> Done {
 pub(crate) fn grow_streams(call: &mut Call) -> Done {
     let (node, which) = (call.value(0).to_owned(), call.value(1).to_owned());
     expect_strategy(&which)?;
+    expect_in_cluster(call, &node)?;
     call.say(&format!("Growing {which} streams on {node}..."));
     Ok(Output::rows(&CHANGE_COLUMNS, Vec::new()).marking_empty())
 }
@@ -397,7 +473,7 @@ pub(crate) fn force_checkpoint(call: &mut Call) -> Done {
 pub(crate) fn grow_to_count(call: &mut Call) -> Done {
     let which = call.value(1).to_owned();
     let count = call.value(0).to_owned();
-    if count.parse::<u32>().is_ok_and(|count| count == 0) {
+    if count.parse::<i64>().is_ok_and(|count| count < 1) {
         let text = format!("node count '{count}' must be greater than 0.");
         return Err(Failure::usage(Term::text(text).inspect()));
     }
@@ -406,6 +482,7 @@ pub(crate) fn grow_to_count(call: &mut Call) -> Done {
         return Err(Failure::usage(Term::text(text).inspect()));
     }
     expect_strategy(&which)?;
+    expect_membership(call)?;
     call.say(&format!(
         "Growing {which} quorum queues on {count} nodes..."
     ));
@@ -426,13 +503,17 @@ pub(crate) fn await_online_quorum_plus_one(call: &mut Call) -> Done {
     call.say(&format!(
         "Will wait for a quorum + 1 of nodes to be online for all quorum queues and streams for {seconds} seconds..."
     ));
-    Ok(Output::line(
-        "Target node seems to be the only one in a single node cluster, the command does not apply",
-    ))
+    Ok(Output::Report {
+        text: "Target node seems to be the only one in a single node cluster, the command does not apply".to_owned(),
+        value: Term::from_json(&json!({
+            "message": "Target node seems to be the only one in a single node cluster, the check does not apply",
+            "result": "ok",
+        })),
+    })
 }
 
 pub(crate) fn post_upgrade(call: &mut Call) -> Done {
     call.say("Executing post upgrade tasks...");
     call.say("Rebalancing queue masters...");
-    Ok(Output::line("\n"))
+    leaders(call)
 }

@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, UNAVAILABLE};
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::pretty::pretty;
 use crate::term::Term;
 use base64::Engine as _;
@@ -85,10 +85,15 @@ pub(crate) fn certificates(call: &mut Call) -> Done {
         ]);
         (key, Term::from_json(listener))
     });
-    let value = Term::Map(pairs.collect());
+    let shown = Term::Map(pairs.collect());
     Ok(Output::Report {
-        text: pretty(&value),
-        value,
+        text: pretty(&shown),
+        // Compat: nothing is a list.
+        value: if listeners.is_empty() {
+            Term::List(Vec::new())
+        } else {
+            shown
+        },
     })
 }
 
@@ -404,10 +409,13 @@ pub(crate) fn ring_state(call: &mut Call) -> Done {
     let answer = call.node.get(&path)?;
     let is_ring = !answer.is_missing() && answer.ok()?["type"] == "x-consistent-hash";
     if !is_ring {
-        return Err(Failure::error(
-            DATA,
-            "Exchange does not exist or is of a different type",
-        ));
+        let message = "Exchange does not exist or is of a different type";
+        if call.formatter == Formatter::Json {
+            let node = call.node.name();
+            let failure = json!({ "message": message, "node": node, "result": "error" });
+            return Err(Failure::plain(UNAVAILABLE, failure.to_string()));
+        }
+        return Err(Failure::error(DATA, message));
     }
     let bindings = call.list(&format!("{path}/bindings/source"))?;
     let mut lines = Vec::new();
@@ -423,23 +431,43 @@ pub(crate) fn ring_state(call: &mut Call) -> Done {
     Ok(Output::line(lines.join("\n") + "\n"))
 }
 
-/// What is for looking into an Erlang virtual machine.
-pub(crate) fn no_virtual_machine(call: &mut Call) -> Done {
-    Err(Failure::error(
-        UNAVAILABLE,
-        format!(
-            "{} looks into an Erlang virtual machine, and there is none: 'status', 'runtime_thread_stats' and 'eval' tell what a node does",
-            call.command.name
-        ),
-    ))
+/// How many published messages were how large.
+pub(crate) fn message_size_stats(call: &mut Call) -> Done {
+    call.say(&format!(
+        "Gathering message size statistics across the cluster using node {} ...",
+        call.node.name()
+    ));
+    let classes = call.list("/control/message-sizes")?;
+    let count = |class: &Json| class["count"].as_u64().unwrap_or_default();
+    let total: u64 = classes.iter().map(count).sum();
+    let mut below = None;
+    let rows = classes.iter().map(|class| {
+        let bound = class["bound"].as_u64();
+        let size = match (below, bound.map(round_size)) {
+            (None, Some(bound)) => format!("below {bound}"),
+            (Some(below), Some(bound)) => format!("between {} and {bound}", round_size(below)),
+            (below, None) => format!("above {}", round_size(below.unwrap_or_default())),
+        };
+        below = bound;
+        let percent = count(class) as f64 * 100.0 / total.max(1) as f64;
+        vec![
+            Term::text(size),
+            Term::from_json(&class["count"]),
+            Term::text(format!("{percent:.2}")),
+        ]
+    });
+    let columns = ["Message Size", "Count", "Percentage"];
+    Ok(Output::rows(&columns, rows.collect()))
 }
 
-/// What would have to be counted for every message.
-pub(crate) fn not_counted(_call: &mut Call) -> Done {
-    Err(Failure::error(
-        UNAVAILABLE,
-        "message_size_stats: the sizes of messages are not counted here; 'list_queues name messages message_bytes' tells how much there is",
-    ))
+/// A number of bytes that is a round one in its unit.
+fn round_size(bytes: u64) -> String {
+    let (size, unit) = match bytes {
+        0..1_000 => (1, "B"),
+        1_000..1_000_000 => (1_000, "KB"),
+        _ => (1_000_000, "MB"),
+    };
+    format!("{}{unit}", bytes / size)
 }
 
 pub(crate) fn list_channel_interceptors(call: &mut Call) -> Done {
@@ -450,7 +478,16 @@ pub(crate) fn list_channel_interceptors(call: &mut Call) -> Done {
 pub(crate) fn set_channel_interceptor_priorities(call: &mut Call) -> Done {
     let words = call.arguments.values.clone();
     if !words.len().is_multiple_of(2) {
-        return Err(Failure::usage("not enough arguments."));
+        return Err(Failure::argument(
+            "Bad argument: Interceptors and priorities must be provided as <interceptor> <priority> pairs",
+        ));
+    }
+    let priorities = words.iter().skip(1).step_by(2);
+    if let Some(word) = priorities.clone().find(|word| word.parse::<i64>().is_err()) {
+        return Err(Failure::argument(format!(
+            "Bad argument: Priority {} is not a valid integer",
+            Term::text(word).inspect()
+        )));
     }
     let pairs: Vec<String> = words.chunks(2).map(|pair| pair.join("=")).collect();
     call.say(&format!(

@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, SOFTWARE, UNAVAILABLE};
 use crate::node::encode;
-use crate::output::Output;
+use crate::output::{Formatter, Output};
 use crate::term::Term;
 use serde_json::{Map, Value as Json, json};
 
@@ -171,12 +171,18 @@ pub(crate) fn delete_vhost(call: &mut Call) -> Done {
     }
     match answer.refused() {
         None => Ok(Output::Nothing),
-        Some(reason) if reason.contains("protected from deletion") => Err(Failure::error(
-            DATA,
-            "Cannot delete this virtual host: it is protected from deletion. To lift the protection, inspect and update its metadata",
-        )),
+        Some(reason) if reason.contains("protected from deletion") => Err(is_protected(call)),
         Some(reason) => Err(Failure::error(UNAVAILABLE, reason)),
     }
+}
+
+fn is_protected(call: &Call) -> Failure {
+    let reason = "Cannot delete this virtual host: it is protected from deletion. To lift the protection, inspect and update its metadata";
+    if call.formatter == Formatter::Json {
+        let failure = json!({ "node": call.node.name(), "reason": reason, "result": "error" });
+        return Failure::plain(UNAVAILABLE, failure.to_string());
+    }
+    Failure::error(DATA, reason)
 }
 
 pub(crate) fn enable_deletion_protection(call: &mut Call) -> Done {

@@ -23,6 +23,27 @@ const SHIFT_MAX: i128 = 120;
 type Value = Result<Term, Raised>;
 type Bindings = Vec<(Arc<str>, Arc<Term>)>;
 
+/// Variables, and the functions that they may hold.
+#[derive(Clone, Default)]
+pub(super) struct Kept {
+    bindings: Bindings,
+    funs: Vec<Closure>,
+}
+
+impl Kept {
+    /// `_1`, `_2` … stand for these arguments.
+    pub(super) fn of_arguments(arguments: &[String]) -> Self {
+        let name = |index: usize| format!("_{}", index + 1).into();
+        let arguments = arguments.iter().enumerate();
+        Self {
+            bindings: arguments
+                .map(|(index, text)| (name(index), Arc::new(Term::text(text))))
+                .collect(),
+            funs: Vec::new(),
+        }
+    }
+}
+
 /// An evaluation.
 pub(super) struct Machine<'a> {
     pub(super) facts: &'a mut dyn Facts,
@@ -56,13 +77,16 @@ impl<'a> Machine<'a> {
         }
     }
 
-    pub(super) fn run(&mut self, body: &[Expr], arguments: &[String]) -> Value {
-        let mut bindings: Bindings = arguments
-            .iter()
-            .enumerate()
-            .map(|(index, text)| (format!("_{}", index + 1).into(), Arc::new(Term::text(text))))
-            .collect();
-        self.body(body, &mut bindings)
+    /// Evaluates, and leaves what was there before where that fails.
+    pub(super) fn run(&mut self, body: &[Expr], kept: &mut Kept) -> Value {
+        let mut bindings = kept.bindings.clone();
+        self.funs.clone_from(&kept.funs);
+        let value = self.body(body, &mut bindings)?;
+        *kept = Kept {
+            bindings,
+            funs: std::mem::take(&mut self.funs),
+        };
+        Ok(value)
     }
 
     /// Pays for so many steps.

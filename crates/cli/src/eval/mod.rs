@@ -16,7 +16,7 @@ pub(crate) use functions::{argument_error, resource, resource_term};
 pub(crate) use raised::Raised;
 
 use crate::term::Term;
-use machine::Machine;
+use machine::{Kept, Machine};
 use syntax::Expr;
 
 /// Where the functions are that there are, for whoever asks for another one.
@@ -42,6 +42,10 @@ pub(crate) trait Facts {
     fn print(&mut self, text: &str);
 }
 
+/// What the expressions of a shell leave for those behind them.
+#[derive(Default)]
+pub(crate) struct Session(Kept);
+
 /// An expression that was read.
 #[derive(Debug)]
 pub(crate) struct Expression(Vec<Expr>);
@@ -64,12 +68,24 @@ impl Expression {
         arguments: &[String],
         facts: &mut (dyn Facts + Send),
     ) -> Result<Term, Raised> {
+        self.evaluate_in(&mut Session(Kept::of_arguments(arguments)), facts)
+    }
+
+    /// Evaluates it with the variables of a session, which has those of this expression behind it, unless it fails.
+    ///
+    /// # Errors
+    /// What it raises.
+    pub(crate) fn evaluate_in(
+        &self,
+        session: &mut Session,
+        facts: &mut (dyn Facts + Send),
+    ) -> Result<Term, Raised> {
         // Nesting is bounded, and this is enough for it whatever the caller's stack has left.
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("eval".to_owned())
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || Machine::new(facts).run(&self.0, arguments));
+                .spawn_scoped(scope, || Machine::new(facts).run(&self.0, &mut session.0));
             match thread.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
@@ -239,6 +255,21 @@ mod tests {
         assert_eq!(missing("foo:bar(1).").as_deref(), Some("foo:bar/1"));
         assert_eq!(missing("foo().").as_deref(), Some("foo/0"));
         assert_eq!(missing("1/0."), None);
+    }
+
+    #[test]
+    fn a_session_keeps_variables_and_functions() {
+        let mut session = Session::default();
+        let mut next = |text: &str| {
+            let read = Expression::read(text).unwrap();
+            read.evaluate_in(&mut session, &mut Sample::default())
+        };
+        assert_eq!(next("X = 2.").unwrap(), Term::int(2));
+        next("F = fun(Y) -> X * Y end.").unwrap();
+        assert_eq!(next("F(21).").unwrap(), Term::int(42));
+        assert!(next("Z = 1, Z / 0.").is_err());
+        assert!(next("Z.").is_err(), "what failed left nothing");
+        assert_eq!(next("X.").unwrap(), Term::int(2));
     }
 
     #[test]

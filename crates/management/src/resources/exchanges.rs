@@ -26,10 +26,17 @@ const INTERNAL_USER: &str = "rmq-internal";
 pub(crate) async fn list(call: Call) -> Outcome {
     let listing = Listing::new(&call.query)?;
     let mut exchanges: Vec<(Arc<Vhost>, Arc<Exchange>)> = Vec::new();
+    let piece = call.piece();
     for vhost in call.vhosts()? {
+        let pair = |exchange: &Arc<Exchange>| (Arc::clone(vhost), Arc::clone(exchange));
+        if let Some(piece) = &piece {
+            let own = piece.of(vhost.exchanges(), |exchange| &exchange.name);
+            exchanges.extend(own.into_iter().map(pair));
+            continue;
+        }
         let start = exchanges.len();
         let own = vhost.exchanges();
-        exchanges.extend(own.map(|exchange| (Arc::clone(vhost), Arc::clone(exchange))));
+        exchanges.extend(own.map(pair));
         exchanges[start..].sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     }
     let details = Details::new(&call)?;

@@ -4,6 +4,7 @@ use super::{health, overview};
 use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
+use node::SIZE_BOUNDS;
 use node::config::{DiskFreeLimit, LogLevel, MemoryHighWatermark};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -46,6 +47,16 @@ fn opened(all: bool) -> Outcome {
 pub(crate) async fn force_gc(call: Call) -> Outcome {
     call.state.node.release_memory();
     Ok(Answer::NoContent)
+}
+
+/// How many published messages were how large, by classes with upper bounds in bytes; the last class has none.
+pub(crate) async fn message_sizes(call: Call) -> Outcome {
+    let sizes = call.state.node.traffic().sizes;
+    let bounds = SIZE_BOUNDS.iter().copied().map(Some).chain([None]);
+    let classes = bounds.zip(sizes.classes).map(
+        |(bound, count)| object! { "bound" => bound.map_or(Json::Null, Json::from), "count" => count },
+    );
+    Ok(Json::from(classes.collect::<Vec<Object>>()).into())
 }
 
 /// Switches the watch over free disk space off and on again, with the limit that it had.

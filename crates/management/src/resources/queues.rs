@@ -112,6 +112,15 @@ async fn cut(
     with_figures: bool,
 ) -> Result<Cut<Arc<QueueRecord>>, ApiError> {
     let vhosts = call.vhosts()?;
+    if let Some(piece) = call.piece() {
+        let own = vhosts
+            .into_iter()
+            .flat_map(|vhost| piece.of(vhost.queues(), |record| &record.name));
+        let filtered = listing.filter(own.cloned().collect(), |record: &Arc<QueueRecord>| {
+            &record.name
+        });
+        return listing.cut(filtered);
+    }
     let order = listing.order().and_then(Order::new);
     let directory = if with_figures && order.is_some_and(|order| order.needs_figures()) {
         Queues::current(&call.state).await
