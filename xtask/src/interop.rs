@@ -85,6 +85,7 @@ const SUITES: &[Suite] = &[
     Suite::new("kombu", Kind::Python(&["suite.py"])),
     Suite::new("celery", Kind::Python(&["suite.py"])),
     Suite::new("aio-pika", Kind::Python(&["suite.py"])),
+    Suite::new("openapi", Kind::Python(&["suite.py"])),
     Suite::new("amqplib", Kind::Node),
     Suite::new("java", Kind::Maven),
     Suite::new("amqp091-go", Kind::Go),

@@ -3,6 +3,7 @@
 //! [`OAuth2::verify`] decides, without I/O, by the keys that are known; [`OAuth2::authenticate`] also fetches keys of an issuer when a
 //! token is signed with one that is not known yet ([`provider`]). What comes out is an [`Identity`], which answers for one token what
 //! the scopes in it allow.
+//! [`LoginProvider`] is what a web page needs to get a token.
 //! It issues no tokens, remembers none, keeps no connections, and does not know what a login is for.
 //!
 //! RabbitMQ docs: oauth2. Suggested reading order: [`Settings`], `token`, `claims`, `scope`, `provider`.
@@ -10,6 +11,7 @@
 mod claims;
 mod identity;
 mod key;
+mod login;
 pub mod provider;
 mod refusal;
 mod scope;
@@ -19,6 +21,7 @@ mod token;
 
 pub use identity::Identity;
 pub use key::Algorithm;
+pub use login::{Endpoints, LoginProvider, TokenAnswer};
 pub use refusal::{AudienceProblem, Refusal};
 pub use scope::Permission;
 pub use settings::{ProviderSettings, ServerSettings, Settings, SetupError, SigningKey};

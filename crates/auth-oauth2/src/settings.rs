@@ -75,6 +75,9 @@ pub struct ProviderSettings {
     pub default_key: Option<String>,
     pub signing_keys: BTreeMap<String, SigningKey>,
     pub https: ClientTlsSettings,
+    pub authorization_endpoint: Option<Url>,
+    pub token_endpoint: Option<Url>,
+    pub end_session_endpoint: Option<Url>,
 }
 
 /// A key that is not fetched.
@@ -135,6 +138,24 @@ impl Settings {
             _ => self.provider.set(key, value)?,
         }
         Ok(())
+    }
+
+    /// Every resource server by its id, with who issues tokens for it.
+    pub fn servers(&self) -> BTreeMap<String, &ProviderSettings> {
+        let named = self.resource_servers.iter().map(|(name, server)| {
+            let id = server.id.as_ref().unwrap_or(name);
+            (id.clone(), self.provider_of(server))
+        });
+        let own = self.server.id.iter();
+        let own = own.map(|id| (id.clone(), self.provider_of(&self.server)));
+        named.chain(own).collect()
+    }
+
+    fn provider_of(&self, server: &ServerSettings) -> &ProviderSettings {
+        let id = server.oauth_provider_id.as_ref();
+        let id = id.or(self.default_oauth_provider.as_ref());
+        id.and_then(|id| self.providers.get(id))
+            .unwrap_or(&self.provider)
     }
 
     fn resource_server(&mut self, name: &str) -> &mut ServerSettings {
@@ -232,6 +253,9 @@ impl ProviderSettings {
                 self.signing_keys.insert((*id).to_owned(), key);
             }
             ["https", option] => self.https.set(option, value)?,
+            ["authorization_endpoint"] => self.authorization_endpoint = Some(https(value)?),
+            ["token_endpoint"] => self.token_endpoint = Some(https(value)?),
+            ["end_session_endpoint"] => self.end_session_endpoint = Some(https(value)?),
             _ => return Err(unknown()),
         }
         Ok(())

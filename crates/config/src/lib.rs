@@ -18,6 +18,7 @@ pub mod schema;
 pub mod size;
 pub mod variables;
 
+mod api;
 mod classic;
 mod env_file;
 mod environment;
@@ -31,6 +32,7 @@ mod settings;
 mod statistics;
 mod surroundings;
 
+pub use api::{ApiSettings, LogonType, OAuthLogin, OAuthResource};
 pub use environment::Environment;
 pub use error::{ConfigError, Problem};
 pub use log::{LogLevel, LogSettings};

@@ -1,5 +1,6 @@
 //! The settings themselves: plain data with defaults, which the rest of the node trusts.
 
+use super::api::ApiSettings;
 use super::environment::Environment;
 use super::log::LogSettings;
 use super::metadata::MetadataSettings;
@@ -333,6 +334,10 @@ pub struct ManagementSettings {
     pub path_prefix: String,
     /// Operator policies may not be changed over HTTP.
     pub operator_policy_changes_disabled: bool,
+    /// Who lets users of the API in, in this order; if empty whoever lets in clients.
+    pub auth_backends: Vec<auth::Link>,
+    /// What its answers are like and how users log in.
+    pub api: ApiSettings,
 }
 
 impl Default for ManagementSettings {
@@ -350,6 +355,8 @@ impl Default for ManagementSettings {
             cors_max_age_s: 1_800,
             path_prefix: String::new(),
             operator_policy_changes_disabled: false,
+            auth_backends: Vec::new(),
+            api: ApiSettings::default(),
         }
     }
 }

@@ -20,6 +20,8 @@ use std::time::Instant;
 pub(crate) enum Access {
     /// Nothing, not even a name.
     Open,
+    /// Nothing either, unless `management.require_auth_for_api_reference` asks for any of the four tags.
+    Reference,
     /// Any of the four tags.
     Management,
     /// `monitoring` or `administrator`.
@@ -67,8 +69,27 @@ pub(crate) async fn login(
     header: Option<&[u8]>,
     peer: IpAddr,
 ) -> Result<Caller, ApiError> {
-    let header = header.ok_or(ApiError::NoCredentials)?;
-    let (name, password) = basic(header).ok_or(ApiError::WrongCredentials)?;
+    let api = &state.settings().api;
+    let Some(header) = header else {
+        return Err(match api.disable_basic_auth {
+            true => ApiError::NotAuthorised("HTTP access denied: no credentials"),
+            false => ApiError::NoCredentials,
+        });
+    };
+    let given = Given::read(header).ok_or(ApiError::WrongCredentials)?;
+    let (name, password) = match given {
+        Given::Password(..) if api.disable_basic_auth => {
+            return Err(ApiError::NotAuthorised(
+                "HTTP access denied: basic auth disabled",
+            ));
+        }
+        Given::Password(name, password) => (name, password),
+        // Backends that know tokens find the name in them.
+        Given::Token(token) => match state.sessions.of_token(&token) {
+            Some((name, password)) if api.login_tokens => (name, password),
+            Some(_) | None => (String::new(), token.into_bytes()),
+        },
+    };
     let attempt = Attempt {
         address: peer,
         user: &name,
@@ -101,7 +122,7 @@ pub(crate) async fn check_password(
 ) -> Result<Caller, String> {
     let metadata = state.node.metadata();
     let loopback_users = &state.loopback_users;
-    let Some(authenticator) = state.node.authenticator() else {
+    let Some(authenticator) = state.node.http_authenticator() else {
         let _hashing = state.hashing.acquire().await;
         return authenticate(&metadata, name, password, is_local, loopback_users)
             .map(Caller::from)
@@ -187,19 +208,42 @@ pub(crate) async fn may_open(
 
 /// The name that somebody gave, whoever it is.
 pub(crate) fn name_in(header: &[u8]) -> Option<String> {
-    basic(header).map(|(name, _)| name)
+    match Given::read(header)? {
+        Given::Password(name, _) => Some(name),
+        Given::Token(_) => None,
+    }
 }
 
-/// Name and password of HTTP Basic authentication.
-fn basic(header: &[u8]) -> Option<(String, Vec<u8>)> {
-    use base64::Engine as _;
-    let header = std::str::from_utf8(header).ok()?;
-    let (scheme, value) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+/// What the header `Authorization` may hold.
+#[derive(Debug, PartialEq)]
+enum Given {
+    /// Basic: a name and a password.
+    Password(String, Vec<u8>),
+    /// Bearer: a token.
+    Token(String),
+}
+
+impl Given {
+    fn read(header: &[u8]) -> Option<Self> {
+        let header = std::str::from_utf8(header).ok()?;
+        let (scheme, value) = header.split_once(' ')?;
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return (!value.is_empty()).then(|| Self::Token(value.to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let (name, password) = name_and_password(value)?;
+        Some(Self::Password(name, password))
     }
+}
+
+/// A name and a password as Basic authentication writes them.
+pub(crate) fn name_and_password(base64: &str) -> Option<(String, Vec<u8>)> {
+    use base64::Engine as _;
     let decoded = base64::engine::general_purpose::STANDARD
-        .decode(value.trim())
+        .decode(base64)
         .ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let name = String::from_utf8(decoded[..colon].to_vec()).ok()?;
@@ -216,7 +260,7 @@ impl Access {
             return Err(ApiError::NotAuthorised("Not management user"));
         }
         let (allowed, refusal) = match self {
-            Self::Open | Self::Management => return Ok(()),
+            Self::Open | Self::Reference | Self::Management => return Ok(()),
             Self::Monitoring => (is_monitor(user), "Not monitor user"),
             Self::Policymaker => (
                 user.has_tag("policymaker") || is_administrator(user),
@@ -263,18 +307,25 @@ mod tests {
 
     #[test]
     fn only_whole_credentials_count() {
-        let pair = |name: &str, password: &[u8]| Some((name.to_owned(), password.to_vec()));
-        assert_eq!(basic(b"Basic Z3Vlc3Q6Z3Vlc3Q="), pair("guest", b"guest"));
-        assert_eq!(basic(b"basic YTpiOmM="), pair("a", b"b:c"));
+        let pair =
+            |name: &str, password: &[u8]| Some(Given::Password(name.to_owned(), password.to_vec()));
+        assert_eq!(
+            Given::read(b"Basic Z3Vlc3Q6Z3Vlc3Q="),
+            pair("guest", b"guest")
+        );
+        assert_eq!(Given::read(b"basic YTpiOmM="), pair("a", b"b:c"));
+        let token = Some(Given::Token("a.b.c".to_owned()));
+        assert_eq!(Given::read(b"Bearer a.b.c"), token);
         for header in [
             &b"Basic"[..],
             b"Basic !!",
             b"Basic Z3Vlc3Q=",
-            b"Bearer Z3Vlc3Q6Z3Vlc3Q=",
+            b"Bearer ",
+            b"Digest Z3Vlc3Q6Z3Vlc3Q=",
             b"Basic \xff",
             b"",
         ] {
-            assert_eq!(basic(header), None, "{header:?}");
+            assert_eq!(Given::read(header), None, "{header:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use broker::metadata::Metadata;
 use broker::vhost::Vhost;
 use bytes::Bytes;
 use definitions::fields::is_too_deep;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -57,6 +57,8 @@ pub(crate) struct Call {
     /// The decoded parts of the path that vary.
     pub(crate) parameters: Vec<Name>,
     pub(crate) query: Query,
+    /// The header `If-None-Match`.
+    pub(crate) known_etag: Option<String>,
     /// The header `X-Reason`.
     pub(crate) reason: Option<String>,
     /// The session that the cookies name, valid or not; empty without one.
@@ -78,8 +80,18 @@ pub(crate) enum Answer {
     Created(Option<String>),
     /// 204
     NoContent,
-    /// 301
-    Moved(&'static str),
+    /// 202
+    Accepted,
+    /// 301 to a path.
+    Moved(String),
+    /// 302 to a path.
+    SeeOther(String),
+    /// Somebody else's answer.
+    Passed(StatusCode, Json),
+    /// A page for readers.
+    Page(String),
+    /// A document that a client may have already.
+    Document(Document),
     /// 200 or 204, and the header `Set-Cookie`.
     Cookie(String, Option<Json>),
     /// A file of the web UI.
@@ -97,6 +109,18 @@ pub(crate) struct Download {
     pub(crate) file: std::fs::File,
     /// As much of it as is sent.
     pub(crate) size_bytes: u64,
+}
+
+/// JSON that was written already, and how a client knows it again.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// Empty if the client has it.
+    pub(crate) bytes: Vec<u8>,
+    /// The client has this version of it.
+    pub(crate) is_known: bool,
+    pub(crate) etag: String,
+    /// What a browser calls the file that it keeps.
+    pub(crate) file_name: Option<String>,
 }
 
 /// What becomes of a call.
@@ -172,6 +196,18 @@ impl Call {
             Ok(vhost)
         } else {
             Err(ApiError::NotFound("Not Found".to_owned()))
+        }
+    }
+
+    /// The same where monitors may look into every vhost.
+    ///
+    /// # Errors
+    /// As [`Call::vhost`].
+    pub(crate) fn watched_vhost(&self) -> Result<&Arc<Vhost>, ApiError> {
+        let known = self.metadata.vhost(self.parameter(0));
+        match known.filter(|_| access::is_monitor(self.user())) {
+            Some(vhost) => Ok(vhost),
+            None => self.vhost(),
         }
     }
 

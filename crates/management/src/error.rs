@@ -31,6 +31,8 @@ pub(crate) enum ApiError {
     Invalid(&'static str, String),
     /// The path has other methods.
     MethodNotAllowed,
+    /// The settings switch the method off.
+    Disallowed(&'static str),
     /// The body is larger than `management.http.max_body_size`.
     TooLarge,
     /// It cannot be understood, or only in more than one way.
@@ -44,6 +46,10 @@ pub(crate) enum ApiError {
     },
     /// It cannot be done as things are.
     Precondition(String),
+    /// A member of a quorum queue cannot come or go.
+    NoReplicas(&'static str),
+    /// Somebody else who had to be asked does not answer as they should.
+    BadGateway(String),
     /// A health check failed, or the node cannot answer now.
     Unavailable(Json),
 }
@@ -78,13 +84,14 @@ impl ApiError {
             Self::BadRequest(_) | Self::Invalid(..) | Self::Refused { .. } => {
                 StatusCode::BAD_REQUEST
             }
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed | Self::Disallowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed(status) => *status,
             Self::CodedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::Unavailable(_) | Self::NoReplicas(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -126,6 +133,9 @@ impl ApiError {
                 ("too_many_requests", "too many wrong credentials".into())
             }
             Self::Precondition(reason) => ("precondition_failed", reason.into()),
+            Self::Disallowed(reason) => ("method_not_allowed", reason.into()),
+            Self::NoReplicas(reason) => ("service_unavailable", reason.into()),
+            Self::BadGateway(reason) => ("bad_gateway", reason.into()),
         };
         Some(object! { "error" => error, "reason" => reason }.into())
     }

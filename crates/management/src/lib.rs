@@ -6,7 +6,7 @@
 //! The same answers, and some for operators on this host, come over the [`Control`] socket.
 //! It runs on threads of its own; nothing here can hold up a shard for longer than one slice of figures.
 //!
-//! Suggested reading order: `table` (all paths), `call`, `access`, `guard`, `server`, `directory`, `listing`, `amqp`, then `resources`.
+//! Suggested reading order: `routes` (all paths), `table`, `call`, `access`, `guard`, `server`, `directory`, `listing`, `amqp`, then `resources`.
 //!
 //! RabbitMQ docs: management#http-api.
 
@@ -23,7 +23,9 @@ mod listing;
 mod login_rate;
 mod metrics;
 mod query;
+mod reference;
 mod resources;
+mod routes;
 mod server;
 mod service;
 mod sessions;

@@ -47,6 +47,9 @@ const COMPRESS_BYTES_MIN: usize = 1_024;
 /// Longest text of `X-Reason` that is passed on to a client.
 const REASON_BYTES_MAX: usize = 200;
 
+/// Longest name of a file that a browser keeps.
+const FILE_NAME_CHARS_MAX: usize = 200;
+
 const POLICY: HeaderValue = HeaderValue::from_static("script-src 'self'; object-src 'self'");
 /// For the web UI, which loads nothing from elsewhere and never makes markup of text.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -195,9 +198,8 @@ async fn respond(
     }
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
-    let origin = head.headers.get(header::ORIGIN).cloned();
     let mut response = answer(&server, &head, body, Caller::Network(peer)).await;
-    allow_origin(&server.state, origin, &mut response);
+    decorate(&server.state, &head, &mut response);
     if is_head {
         let length = response.body().as_bytes_len();
         *response.body_mut() = Either::Left(Full::default());
@@ -256,8 +258,8 @@ async fn outcome(
     }
     let found = table::find(&server.state, head.uri.path(), caller);
     let Some(found) = found else {
-        if let Some(target) = table::moved(head.uri.path()) {
-            return Ok((Answer::Moved(target), ""));
+        if let Some(moved) = table::moved(&server.state, head.uri.path()) {
+            return Ok((moved, ""));
         }
         return match table::file(&server.state, head) {
             Some(file) => Ok((file, "")),
@@ -269,9 +271,7 @@ async fn outcome(
         return Ok((Answer::Json(crate::json::Json::Null), allow));
     }
     let result = async {
-        let user = found
-            .admit(&server.state, &head.method, &head.headers, caller)
-            .await?;
+        let user = found.admit(&server.state, head, caller).await?;
         let body = read(server, body).await?;
         let _permit = server.requests.acquire().await.expect("it is never closed");
         let reason = head.headers.get(X_REASON).map(reason);
@@ -345,8 +345,35 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
         }
         Answer::NoContent => *response.status_mut() = StatusCode::NO_CONTENT,
         Answer::Moved(target) => {
-            headers.insert(header::LOCATION, HeaderValue::from_static(target));
-            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            located(&mut response, StatusCode::MOVED_PERMANENTLY, target);
+        }
+        Answer::SeeOther(target) => located(&mut response, StatusCode::FOUND, target),
+        Answer::Accepted => *response.status_mut() = StatusCode::ACCEPTED,
+        Answer::Passed(status, body) => {
+            headers.insert(header::CONTENT_TYPE, JSON);
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            *response.status_mut() = status;
+            let bytes = serde_json::to_vec(&body).expect("JSON values can be written");
+            set_body(&mut response, bytes, compressed);
+        }
+        Answer::Page(text) => {
+            let html = HeaderValue::from_static("text/html; charset=utf-8");
+            headers.insert(header::CONTENT_TYPE, html);
+            set_body(&mut response, text.into_bytes(), compressed);
+        }
+        Answer::Document(document) => {
+            headers.insert(header::CONTENT_TYPE, JSON);
+            if let Ok(etag) = HeaderValue::try_from(document.etag) {
+                headers.insert(header::ETAG, etag);
+            }
+            if let Some(name) = document.file_name {
+                headers.insert(header::CONTENT_DISPOSITION, attachment(&name));
+            }
+            if document.is_known {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+            } else {
+                set_body(&mut response, document.bytes, compressed);
+            }
         }
         Answer::Cookie(cookie, body) => {
             if let Ok(cookie) = HeaderValue::try_from(cookie) {
@@ -376,6 +403,25 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
         Answer::Download(_) => {}
     }
     common(response, allow)
+}
+
+fn located(response: &mut Response<Full<Bytes>>, status: StatusCode, target: String) {
+    if let Ok(target) = HeaderValue::try_from(target) {
+        response.headers_mut().insert(header::LOCATION, target);
+    }
+    *response.status_mut() = status;
+}
+
+/// Tells a browser to keep the answer as a file. Of its name only what is safe on every system is left.
+fn attachment(name: &str) -> HeaderValue {
+    let safe = |c: &char| c.is_ascii_alphanumeric() || "-._@".contains(*c);
+    let name: String = name
+        .chars()
+        .filter(safe)
+        .take(FILE_NAME_CHARS_MAX)
+        .collect();
+    HeaderValue::try_from(format!("attachment; filename={name}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("attachment"))
 }
 
 /// Headers of the web UI's files: scripts from here only, in no frame, and a browser asks each time whether they have changed.
@@ -463,31 +509,71 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
         })
 }
 
-/// CORS, where the configuration names origins (`management.cors.allow_origins`).
-fn allow_origin<B>(state: &State, origin: Option<HeaderValue>, response: &mut Response<B>) {
+/// Headers that the configuration adds or takes away.
+fn decorate<B>(state: &State, request: &hyper::http::request::Parts, response: &mut Response<B>) {
+    allow_origin(state, request, response);
+    let api = &state.settings().api;
+    let headers = response.headers_mut();
+    for (name, value) in &api.response_headers {
+        let (name, Ok(value)) = (HeaderName::from_static(name), HeaderValue::try_from(value))
+        else {
+            continue;
+        };
+        // Pages have a policy of their own; browsers obey both.
+        let is_added = name == header::CONTENT_SECURITY_POLICY
+            && headers.get(&name).is_some_and(|own| *own == PAGE_POLICY);
+        if is_added {
+            headers.append(name, value);
+        } else {
+            headers.insert(name, value);
+        }
+    }
+    if api.hide_allow_header {
+        headers.remove(header::ALLOW);
+    }
+}
+
+/// CORS, where the configuration names origins (`management.cors.allow_origins`). An origin that is named may send credentials; if
+/// all origins may ask, none may.
+fn allow_origin<B>(
+    state: &State,
+    request: &hyper::http::request::Parts,
+    response: &mut Response<B>,
+) {
     let settings = state.settings();
-    let Some(origin) = origin else { return };
-    let known = settings
-        .cors_allow_origins
-        .iter()
-        .any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
-    if !known {
+    let Some(origin) = request.headers.get(header::ORIGIN) else {
+        return;
+    };
+    if origin == "null" || origin == "*" {
+        return;
+    }
+    let mut allowed = settings.cors_allow_origins.iter();
+    let is_named = allowed.any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    let mut allowed = settings.cors_allow_origins.iter();
+    if !is_named && !allowed.any(|allowed| allowed == "*") {
         return;
     }
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        HeaderValue::from_static("true"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("origin, content-type, accept, authorization, x-reason"),
-    );
+    if is_named {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    } else {
+        let all = HeaderValue::from_static("*");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, all);
+    }
+    if request.method != Method::OPTIONS {
+        return;
+    }
     headers.insert(
         header::ACCESS_CONTROL_MAX_AGE,
         HeaderValue::from(settings.cors_max_age_s),
     );
+    if let Some(wanted) = request.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
     if let Some(allow) = headers.get(header::ALLOW).cloned() {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
     }

@@ -26,7 +26,11 @@ struct Management {
 /// # Errors
 /// A listener's address cannot be bound, or there are no threads to be had.
 pub fn start(node: &Handle, control: Option<&Control>) -> Result<Vec<Box<dyn Service>>, NodeError> {
-    let state = Arc::new(State::new(node.clone()));
+    let state = State::new(node.clone()).map_err(|error| NodeError::System {
+        what: "prepare logins with OAuth 2",
+        source: std::io::Error::other(error),
+    })?;
+    let state = Arc::new(state);
     plugins::enforce(&state).map_err(|source| NodeError::System {
         what: "write the list of enabled plugins",
         source,

@@ -1,9 +1,10 @@
-//! Sessions of the web UI: a cookie that stands for credentials, so that no page has to keep them.
+//! Sessions: a cookie of the web UI, or a token of a login, that stands for credentials, so that nobody has to keep them.
 //!
 //! The id is random and opaque. Each request is checked anew with the credentials behind it, so a session ends in effect when
 //! the password changes or the user goes. A cookie counts only beside the header [`HEADER`], which no foreign page can send
 //! without being asked by CORS first.
 
+use crate::access;
 use crate::error::ApiError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 pub(crate) const HEADER: &str = "x-warren-session";
 /// The cookie's name.
 const COOKIE: &str = "warren-session";
-/// A session ends after this, used or not.
-const LIFETIME: Duration = Duration::from_secs(8 * 60 * 60);
+/// A session ends after this, used or not, unless `management.login_session_timeout` says otherwise.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(8 * 60 * 60);
 /// Sessions at once; the one that would end first makes room.
 const SESSIONS_MAX: usize = 1_000;
 
@@ -34,10 +35,10 @@ struct Session {
 }
 
 impl Sessions {
-    /// Opens a session. Returns the header `Set-Cookie` for it.
-    pub(crate) fn open(&self, credentials: Vec<u8>, now: Instant) -> String {
+    /// Opens a session for so long. Returns its id.
+    pub(crate) fn open(&self, credentials: Vec<u8>, lifetime: Duration, now: Instant) -> String {
         let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        let until = now + LIFETIME;
+        let until = now + lifetime;
         let mut open = self.open.lock();
         open.retain(|_, session| session.until > now);
         if open.len() >= SESSIONS_MAX {
@@ -45,9 +46,15 @@ impl Sessions {
             let first = first.map(|(id, _)| id.clone());
             first.and_then(|id| open.remove(&id));
         }
-        let cookie = cookie(&id, LIFETIME);
-        open.insert(id, Session { credentials, until });
-        cookie
+        open.insert(id.clone(), Session { credentials, until });
+        id
+    }
+
+    /// The name and the password that a token of a login stands for.
+    pub(crate) fn of_token(&self, token: &str) -> Option<(String, Vec<u8>)> {
+        let credentials = self.credentials(token, Instant::now()).ok()?;
+        let pair = std::str::from_utf8(&credentials).ok()?;
+        access::name_and_password(pair.strip_prefix("Basic ")?)
     }
 
     /// Ends a session. Returns the header `Set-Cookie` that makes a browser forget it.
@@ -80,7 +87,8 @@ pub(crate) fn id(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
-fn cookie(id: &str, lifetime: Duration) -> String {
+/// The header `Set-Cookie` of a session.
+pub(crate) fn cookie(id: &str, lifetime: Duration) -> String {
     let seconds = lifetime.as_secs();
     format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}")
 }
@@ -91,7 +99,10 @@ mod tests {
     use hyper::header::HeaderValue;
 
     fn opened(sessions: &Sessions, credentials: &[u8], now: Instant) -> String {
-        let cookie = sessions.open(credentials.to_vec(), now);
+        let cookie = cookie(
+            &sessions.open(credentials.to_vec(), LIFETIME, now),
+            LIFETIME,
+        );
         let pair = cookie.split(';').next().unwrap();
         let mut headers = HeaderMap::new();
         let value = format!("other=1; {pair}");
@@ -111,6 +122,9 @@ mod tests {
         assert_eq!(sessions.credentials(&second, now).unwrap(), b"Basic b");
         assert!(sessions.credentials(&second, now + LIFETIME).is_err());
         assert!(sessions.credentials("", now).is_err());
+        let token = sessions.open(b"Basic YTpiOmM=".to_vec(), LIFETIME, now);
+        let pair = ("a".to_owned(), b"b:c".to_vec());
+        assert_eq!(sessions.of_token(&token), Some(pair));
     }
 
     #[test]
@@ -119,7 +133,7 @@ mod tests {
         let now = Instant::now();
         let first = opened(&sessions, b"", now);
         for after in 1..=SESSIONS_MAX as u64 {
-            sessions.open(Vec::new(), now + Duration::from_millis(after));
+            sessions.open(Vec::new(), LIFETIME, now + Duration::from_millis(after));
         }
         assert_eq!(sessions.open.lock().len(), SESSIONS_MAX);
         assert!(sessions.credentials(&first, now).is_err());

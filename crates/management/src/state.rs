@@ -2,14 +2,17 @@
 
 use crate::directory::Queues;
 use crate::login_rate::LoginRate;
+use crate::resources::oauth::Logins;
 use crate::resources::top::ThreadSample;
-use crate::sessions::Sessions;
+use crate::sessions::{self, Sessions};
 use crate::statistics::Statistics;
 use crate::traces::Traces;
+use auth_oauth2::SetupError;
 use base::Name;
 use node::config::{DiskFreeLimit, ManagementSettings};
 use node::{Handle, Listeners};
 use parking_lot::{Mutex, RwLock};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -26,6 +29,8 @@ pub(crate) struct State {
     /// Passwords that are being checked.
     pub(crate) hashing: Semaphore,
     pub(crate) traces: Traces,
+    /// Logins to the web UI with OAuth 2.
+    pub(crate) oauth: Logins,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
     /// Where the API listens now.
@@ -45,9 +50,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(node: Handle) -> Self {
+    /// # Errors
+    /// Logins with OAuth 2 cannot be had as they are configured.
+    pub(crate) fn new(node: Handle) -> Result<Self, SetupError> {
         let users = node.settings().loopback_users.iter();
-        Self {
+        Ok(Self {
+            oauth: Logins::new(node.settings())?,
             loopback_users: users.map(|user| user.as_str().into()).collect(),
             statistics: Statistics::new(&node.settings().statistics),
             queues: Queues::default(),
@@ -63,12 +71,20 @@ impl State {
             threads: Mutex::default(),
             metrics_threads: Mutex::default(),
             node,
-        }
+        })
     }
 
     /// The API's own settings.
     pub(crate) fn settings(&self) -> &ManagementSettings {
         &self.node.settings().management
+    }
+
+    /// How long a session lasts.
+    pub(crate) fn session_lifetime(&self) -> Duration {
+        let minutes = self.settings().api.login_session_timeout_min;
+        minutes.map_or(sessions::LIFETIME, |minutes| {
+            Duration::from_secs(u64::from(minutes) * 60)
+        })
     }
 
     /// The node's name, as clients see it everywhere.

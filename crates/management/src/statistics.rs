@@ -20,8 +20,8 @@ use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
 use node::config::{RetentionTier, StatisticsSettings};
 use node::{
-    ChannelDetails, ConnectionFigures, DeliveryCounts, Leg, PublishCounts, QueueFigures,
-    TrafficTotals,
+    ChannelDetails, ConnectionFigures, DeliveryCounts, Leg, ProcessFigures, PublishCounts,
+    QueueFigures, TrafficTotals,
 };
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -104,6 +104,17 @@ const NODE_KEYS: [&str; 22] = [
 ];
 /// How many of the node's, from the front, are lengths or tell of messages; the others tell of what came and went.
 const OF_MESSAGES: usize = 15;
+/// What a node has; the last are not counted here, and clients look for the keys.
+const MEASURED_KEYS: [&str; 8] = [
+    "mem_used",
+    "fd_used",
+    "sockets_used",
+    "proc_used",
+    "disk_free",
+    "context_switches",
+    "gc_num",
+    "gc_bytes_reclaimed",
+];
 /// What is sampled of connections.
 const CONNECTION_KEYS: [&str; 2] = ["recv_oct", "send_oct"];
 
@@ -121,12 +132,13 @@ pub(crate) enum Subject {
     Publishes(ConnectionId, ChannelNumber, Name),
     /// What a channel was sent from a queue.
     Deliveries(ConnectionId, ChannelNumber, Name),
+    Vhost(Name),
 }
 
 impl Subject {
     fn keys(&self) -> &'static [&'static str] {
         match self {
-            Self::Queue(_) => &QUEUE_KEYS,
+            Self::Queue(_) | Self::Vhost(_) => &QUEUE_KEYS,
             Self::Connection(_) => &CONNECTION_KEYS,
             Self::Channel(..) => &CHANNEL_KEYS,
             Self::Exchange(..) => &EXCHANGE_KEYS,
@@ -142,6 +154,8 @@ impl Subject {
 pub(crate) struct Series {
     keys: &'static [&'static str],
     tiers: Vec<Tier>,
+    /// Since when the values are what they are now, in milliseconds since 1970.
+    since_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -163,6 +177,7 @@ struct LookedAt {
 pub(crate) struct Statistics {
     settings: StatisticsSettings,
     totals: Mutex<Series>,
+    measured: Mutex<Series>,
     looked_at: Mutex<HashMap<Subject, LookedAt>>,
 }
 
@@ -171,6 +186,7 @@ impl Statistics {
     pub(crate) fn new(settings: &StatisticsSettings) -> Self {
         Self {
             totals: Mutex::new(Series::new(&NODE_KEYS, &settings.retention.global)),
+            measured: Mutex::new(Series::new(&MEASURED_KEYS, &settings.retention.global)),
             looked_at: Mutex::default(),
             settings: settings.clone(),
         }
@@ -181,11 +197,19 @@ impl Statistics {
         self.totals.lock().clone()
     }
 
+    /// What the node had.
+    pub(crate) fn measured(&self) -> Series {
+        self.measured.lock().clone()
+    }
+
     /// What is known of something whose details are shown; from now on it is sampled.
     pub(crate) fn look_at(&self, subject: Subject) -> Option<Series> {
         let policies = &self.settings.retention;
         let policy = match &subject {
-            Subject::Queue(_) | Subject::Connection(_) | Subject::Channel(..) => &policies.basic,
+            Subject::Queue(_)
+            | Subject::Vhost(_)
+            | Subject::Connection(_)
+            | Subject::Channel(..) => &policies.basic,
             Subject::Exchange(..)
             | Subject::Leg(_)
             | Subject::Publishes(..)
@@ -225,6 +249,7 @@ impl Statistics {
     /// Forgets all samples.
     pub(crate) fn reset(&self) {
         *self.totals.lock() = Series::new(&NODE_KEYS, &self.settings.retention.global);
+        *self.measured.lock() = Series::new(&MEASURED_KEYS, &self.settings.retention.global);
         self.looked_at.lock().clear();
     }
 
@@ -242,6 +267,7 @@ impl Statistics {
                 }
                 Subject::Leg(_) => wanted.legs = true,
                 Subject::Exchange(..) => wanted.exchanges = true,
+                Subject::Vhost(vhost) => wanted.vhosts.push(vhost.clone()),
             }
         }
         wanted
@@ -278,6 +304,7 @@ impl Statistics {
 #[derive(Debug, Default)]
 struct Wanted {
     queues: Vec<QueueRef>,
+    vhosts: Vec<Name>,
     connections: bool,
     /// And what channels had to do with exchanges and queues.
     neighbours: bool,
@@ -296,6 +323,7 @@ impl Series {
         Self {
             keys,
             tiers: tiers.collect(),
+            since_ms: 0,
         }
     }
 
@@ -312,6 +340,10 @@ impl Series {
     }
 
     fn push(&mut self, at_ms: u64, values: &[u64]) {
+        let last = self.tiers[0].samples.back();
+        if last.is_none_or(|(_, last)| **last != *values) {
+            self.since_ms = at_ms;
+        }
         for tier in &mut self.tiers {
             let due = tier
                 .samples
@@ -334,6 +366,29 @@ impl Series {
     /// The rate of a key.
     pub(crate) fn rate_of(&self, key: &str) -> f64 {
         self.index(key).map_or(0.0, |index| self.rate(index))
+    }
+
+    /// Adds what something else had at the same times.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (own, other) in self.tiers.iter_mut().zip(&other.tiers) {
+            for (at_ms, values) in &mut own.samples {
+                let same = other
+                    .samples
+                    .binary_search_by_key(at_ms, |(at_ms, _)| *at_ms);
+                let Some((_, more)) = same.ok().and_then(|place| other.samples.get(place)) else {
+                    continue;
+                };
+                for (value, more) in values.iter_mut().zip(more) {
+                    *value += more;
+                }
+            }
+        }
+    }
+
+    /// Since when nothing has happened, if nothing has happened for a while; as RabbitMQ writes times.
+    fn idle_since(&self, values: &[u64]) -> Option<String> {
+        let (at_ms, last) = self.tiers[0].samples.back()?;
+        (self.since_ms < *at_ms && **last == *values).then(|| shown_time(self.since_ms))
     }
 
     /// How fast a value changed between the last two samples, a second.
@@ -388,6 +443,7 @@ pub(crate) struct Details {
     rates: Option<Range>,
     data: Option<Range>,
     lengths: Option<Range>,
+    node: Option<Range>,
     now_ms: u64,
     /// What happens to messages is shown.
     messages: bool,
@@ -402,6 +458,8 @@ pub(crate) enum Kind {
     Data,
     /// Messages that are somewhere.
     Length,
+    /// What a node has.
+    Node,
 }
 
 impl Details {
@@ -422,6 +480,7 @@ impl Details {
             rates: range(query, "msg_rates")?,
             data: range(query, "data_rates")?,
             lengths: range(query, "lengths")?,
+            node: range(query, "node_stats")?,
             now_ms: now_ms(),
             messages: true,
         })
@@ -447,6 +506,7 @@ impl Details {
             Kind::Rate => self.rates,
             Kind::Data => self.data,
             Kind::Length => self.lengths,
+            Kind::Node => self.node,
         };
         let (Some(range), Some((series, index))) = (range, known) else {
             return object! { "rate" => rate };
@@ -606,10 +666,15 @@ impl Totals {
         )
     }
 
+    /// Since when nothing has happened in a queue.
+    pub(crate) fn idle_since(&self, series: Option<&Series>) -> Option<String> {
+        series?.idle_since(&self.values())
+    }
+
     /// Both, as a vhost shows them.
-    pub(crate) fn item(&self, details: &Details) -> Object {
-        let mut item = self.lengths(details, None);
-        let stats = self.message_stats(details, None);
+    pub(crate) fn item(&self, details: &Details, series: Option<&Series>) -> Object {
+        let mut item = self.lengths(details, series);
+        let stats = self.message_stats(details, series);
         if !stats.is_empty() {
             item.push("message_stats", stats);
         }
@@ -725,6 +790,14 @@ pub(crate) fn leg_stats(count: u64, details: &Details, series: Option<&Series>) 
     stats(details, &LEG_KEYS, &[count], series)
 }
 
+/// Since when a channel has done nothing.
+pub(crate) fn channel_idle_since(
+    channel: &ChannelDetails,
+    series: Option<&Series>,
+) -> Option<String> {
+    series?.idle_since(&channel_values(&channel.published, &channel.delivered))
+}
+
 /// What went through an exchange, with details; empty if nothing did.
 pub(crate) fn exchange_stats(
     counts: &PublishCounts,
@@ -837,10 +910,16 @@ pub(crate) async fn sample(state: Arc<State>) {
             let queues = state.queues.named(&state.node);
             let totals = NodeTotals::new(&state, &queues);
             statistics.totals.lock().push(at_ms, &totals.values());
+            let measured = measured(&state).map(|(_, value)| value);
+            statistics.measured.lock().push(at_ms, &measured);
             for queue in wanted.queues {
                 let totals = queues.figures(queue.id).map(Totals::of);
                 let values = totals.unwrap_or_default().values();
                 statistics.record(&Subject::Queue(queue), at_ms, &values);
+            }
+            for vhost in wanted.vhosts {
+                let values = queues.totals_of(&vhost).values();
+                statistics.record(&Subject::Vhost(vhost), at_ms, &values);
             }
         }
         if wanted.connections {
@@ -871,6 +950,45 @@ pub(crate) async fn sample(state: Arc<State>) {
             }
         }
     }
+}
+
+/// What the node has now.
+pub(crate) fn measured(state: &State) -> [(&'static str, u64); MEASURED_KEYS.len()] {
+    let resources = state.node.resources();
+    let process = ProcessFigures::now();
+    let values = [
+        resources.memory_used_bytes,
+        process.open_files,
+        state.node.connection_count(),
+        process.threads,
+        resources.disk_free_bytes,
+        process.context_switches,
+        0,
+        0,
+    ];
+    let mut measured = MEASURED_KEYS.map(|key| (key, 0));
+    for (place, value) in measured.iter_mut().zip(values) {
+        place.1 = value;
+    }
+    measured
+}
+
+/// A time as RabbitMQ writes it: `2026-11-23T10:49:28.237+00:00`.
+fn shown_time(at_ms: u64) -> String {
+    // Days from the first of March of the year 0, so that leap days come last (Howard Hinnant's civil_from_days).
+    let (days, of_day) = (at_ms / 86_400_000 + 719_468, at_ms % 86_400_000);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, year) = match month {
+        0..=9 => (month + 3, year + era * 400),
+        _ => (month - 9, year + era * 400 + 1),
+    };
+    let (seconds, ms) = (of_day / 1000, of_day % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}+00:00")
 }
 
 /// Wall clock in milliseconds since 1970.
@@ -914,6 +1032,7 @@ mod tests {
                 step_s: 5,
             }),
             lengths: None,
+            node: None,
             now_ms: 16_000,
             messages: true,
         };
@@ -923,6 +1042,38 @@ mod tests {
             shown,
             r#"{"avg":200.0,"avg_rate":20.0,"rate":20.0,"samples":[{"sample":300,"timestamp":15000},{"sample":200,"timestamp":10000},{"sample":100,"timestamp":5000}]}"#
         );
+    }
+
+    #[test]
+    fn what_does_not_change_is_idle_since_its_last_change() {
+        let mut series = series();
+        assert_eq!(series.idle_since(&[300, 9]), None);
+        series.push(20_000, &[300, 9]);
+        let since = "1970-01-01T00:00:15.000+00:00";
+        assert_eq!(series.idle_since(&[300, 9]).as_deref(), Some(since));
+        assert_eq!(series.idle_since(&[301, 9]), None);
+    }
+
+    #[test]
+    fn series_add_up() {
+        let mut sum = series();
+        let mut younger = Series::new(&CONNECTION_KEYS, &[(5, RECENT)]);
+        younger.push(15_000, &[1, 2]);
+        sum.add(&younger);
+        let last = sum.tiers[0].samples.back();
+        assert_eq!(last, Some(&(15_000, Box::from([301, 11]))));
+        assert_eq!(sum.tiers[0].samples[2], (10_000, Box::from([200, 4])));
+    }
+
+    #[test]
+    fn times_are_written_as_rabbitmq_does() {
+        for (at_ms, shown) in [
+            (951_782_400_000, "2000-02-29T00:00:00.000+00:00"),
+            (1_795_430_968_237, "2026-11-23T10:49:28.237+00:00"),
+            (1_798_761_599_999, "2026-12-31T23:59:59.999+00:00"),
+        ] {
+            assert_eq!(super::shown_time(at_ms), shown);
+        }
     }
 
     #[test]

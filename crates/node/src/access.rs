@@ -31,8 +31,8 @@ const ROUTING_KEY_TIME: Duration = Duration::from_secs(60);
 
 /// Who is asked, and where.
 pub(crate) struct Access {
-    /// `None` if the metadata knows all users.
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    /// Who lets users of the HTTP API in; `None` if the metadata knows all of them.
+    pub(crate) http_authenticator: Option<Arc<dyn Authenticator>>,
     threads: Option<Handle>,
     permits: Semaphore,
     /// Time between two looks at what was allowed; zero for none.
@@ -59,14 +59,14 @@ impl Asker {
 }
 
 impl Access {
-    /// `threads` are there if `authenticator` is.
+    /// `threads` are there if users may come whom the metadata does not know.
     pub(crate) fn new(
-        authenticator: Option<Arc<dyn Authenticator>>,
+        http_authenticator: Option<Arc<dyn Authenticator>>,
         threads: Option<Handle>,
         recheck_interval: Duration,
     ) -> Self {
         Self {
-            authenticator,
+            http_authenticator,
             threads,
             permits: Semaphore::new(ASKED_MAX),
             recheck_interval,

@@ -301,12 +301,24 @@ impl Node {
         let (reports_out, reports) = mpsc::unbounded_channel();
         let chain = Chain::new(&settings.auth).map_err(NodeError::Auth)?;
         let authenticator = chain.map(|chain| chain as Arc<dyn Authenticator>);
+        let http_authenticator = match settings.management.auth_backends.as_slice() {
+            [] => authenticator.clone(),
+            backends => {
+                let auth = auth::Settings {
+                    backends: backends.to_vec(),
+                    ..settings.auth.clone()
+                };
+                let chain = Chain::new(&auth).map_err(NodeError::Auth)?;
+                chain.map(|chain| chain as Arc<dyn Authenticator>)
+            }
+        };
         let needs_edge = settings.proxy_protocol
             || !settings.tls_listeners.is_empty()
-            || authenticator.is_some();
+            || authenticator.is_some()
+            || http_authenticator.is_some();
         let edge = Edge::start(needs_edge)?;
         let recheck_interval = settings.auth.recheck_interval;
-        let access = Access::new(authenticator.clone(), edge.threads(), recheck_interval);
+        let access = Access::new(http_authenticator, edge.threads(), recheck_interval);
         let telemetry = &settings.opentelemetry;
         let epoch_us = opentelemetry::wall_us_before(started.elapsed());
         let spans = telemetry.endpoint.as_ref();

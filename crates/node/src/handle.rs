@@ -157,9 +157,9 @@ impl Handle {
         &self.shared.frontend.attempts
     }
 
-    /// Who lets users in beside the metadata; `None` if nobody does.
-    pub fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
-        self.shared.access.authenticator.clone()
+    /// Who lets users of the HTTP API in beside the metadata; `None` if nobody does.
+    pub fn http_authenticator(&self) -> Option<Arc<dyn Authenticator>> {
+        self.shared.access.http_authenticator.clone()
     }
 
     /// The metadata as of now.

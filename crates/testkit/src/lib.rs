@@ -12,4 +12,4 @@ pub mod token;
 
 pub use broker::{Broker, binary};
 pub use client::Client;
-pub use http::Http;
+pub use http::{Http, Response};

@@ -2,15 +2,30 @@
 //!
 //! `tests/http/*.json` hold the requests in order, each with the status and the answer that RabbitMQ gave: of an error all of
 //! it, of anything else the names of fields and the types of values. Our answer has to have the same status and every recorded
-//! field with that type; it may have more.
+//! field with that type; it may have more. Where ours differs on purpose, `ours` has our status, and `because` says why. Where the
+//! same answer stands elsewhere, `only` is `status`.
 //!
-//! `HTTP_ADDRESS` compares with another server, and with `UPDATE_EXPECT=1` records from it. `FILE` selects one file.
+//! A case `open` opens an AMQP connection, publishes, consumes and waits until the listings know of all of it; then `CONNECTION` and
+//! `CHANNEL` in paths stand for their names, until `close`.
+//!
+//! `HTTP_ADDRESS` compares with another server, whose clients connect at `AMQP_ADDRESS`, and with `UPDATE_EXPECT=1` records from it.
+//! `FILE` selects one file.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use client_amqp091::{ConnectOptions, QueueOptions};
+use codec_amqp091::BasicProperties;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use testkit::{Broker, Http};
+use std::time::{Duration, Instant};
+use testkit::{Broker, Client, Http};
+
+/// What the client's connection and queue are called.
+const CLIENT: &str = "http-replay-client";
+/// How long it takes until listings know of everything; RabbitMQ counts every five seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at them.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Fields that mean nothing here, wherever they are.
 const ABSENT: &[&str] = &[
@@ -58,19 +73,41 @@ fn requests_are_answered_as_recorded() {
         };
         let text = std::fs::read_to_string(&file).unwrap();
         let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let clients = match &broker {
+            Some(broker) => broker.address(),
+            None => std::env::var("AMQP_ADDRESS").unwrap().parse().unwrap(),
+        };
+        let mut traffic = None;
         for case in &mut cases {
-            let (status, answer) = ask(server, case).unwrap();
+            if case.get("open").is_some() {
+                traffic = Some(Traffic::open(server, clients).unwrap());
+                continue;
+            }
+            if case.get("close").is_some() {
+                traffic = None;
+                continue;
+            }
+            let (status, answer) = ask(server, case, traffic.as_ref()).unwrap();
             if records {
                 case["status"] = status.into();
-                case["answer"] = recorded(status, &answer);
+                if case.get("only").is_none() {
+                    case["answer"] = recorded(status, &answer);
+                }
                 continue;
             }
             let mut found = Vec::new();
-            if case["status"] != status {
+            if let Some(ours) = case.get("ours") {
+                assert!(case["because"].is_string(), "{}", case["request"]);
+                if *ours != status {
+                    found.push(format!("status {status}, ours is {ours}: {answer}"));
+                }
+            } else if case["status"] != status {
                 found.push(format!(
                     "status {status}, recorded {}: {answer}",
                     case["status"]
                 ));
+            } else if case.get("only").is_some() {
+                // The same answer stands elsewhere.
             } else if status >= 400 {
                 if case["answer"] != answer {
                     found.push(format!("answer {answer}, recorded {}", case["answer"]));
@@ -93,9 +130,95 @@ fn requests_are_answered_as_recorded() {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
-fn ask(server: SocketAddr, case: &Value) -> anyhow::Result<(u16, Value)> {
+/// What a client does while it is looked at.
+struct Traffic {
+    runtime: tokio::runtime::Runtime,
+    client: Option<Client>,
+    connection: String,
+}
+
+impl Traffic {
+    fn open(server: SocketAddr, clients: SocketAddr) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let options = ConnectOptions {
+            connection_name: Some(CLIENT.to_owned()),
+            ..ConnectOptions::default()
+        };
+        let client = runtime.block_on(async {
+            let mut client = Client::connect_with(clients, &options).await?;
+            let durable = QueueOptions {
+                durable: true,
+                ..QueueOptions::default()
+            };
+            client.declare(CLIENT, durable).await?;
+            client.confirm_select().await?;
+            let properties = BasicProperties::default();
+            let body = |_| b"body".to_vec();
+            client.publish_all(CLIENT, &properties, 3, body).await?;
+            client.confirmed_until(3).await?;
+            client.consume(CLIENT, false).await?;
+            client.receive(3).await?;
+            anyhow::Ok(client)
+        })?;
+        let http = Http::at(server).login("guest", "guest");
+        let deadline = Instant::now() + PATIENCE;
+        let connection = loop {
+            let listed = http.get("/channels")?;
+            let known = listed.as_array().into_iter().flatten().find_map(|channel| {
+                let own = channel["message_stats"]["confirm"] == 3
+                    && channel["consumer_count"] == 1
+                    && channel["connection_details"]["name"].is_string();
+                let name = channel["connection_details"]["name"].as_str();
+                name.filter(|_| own).map(str::to_owned)
+            });
+            let path = format!("/queues/%2F/{CLIENT}");
+            if let Some(name) = known
+                && http.get(&path)?["message_stats"]["deliver"] == 3
+                && http.get("/connections")?.to_string().contains(CLIENT)
+            {
+                break name;
+            }
+            ensure!(Instant::now() < deadline, "listings do not know {CLIENT}");
+            std::thread::sleep(ASK_AGAIN);
+        };
+        Ok(Self {
+            runtime,
+            client: Some(client),
+            connection,
+        })
+    }
+
+    /// A path with the names of the connection and its channel.
+    fn name(&self, path: &str) -> String {
+        let encoded = self.connection.replace(' ', "%20").replace('>', "%3E");
+        path.replace("CONNECTION", &encoded)
+            .replace("CHANNEL", &format!("{encoded}%20(1)"))
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            // The connection ends with its socket as well.
+            let _ = self.runtime.block_on(client.close());
+        }
+    }
+}
+
+fn ask(
+    server: SocketAddr,
+    case: &Value,
+    traffic: Option<&Traffic>,
+) -> anyhow::Result<(u16, Value)> {
     let request = case["request"].as_str().context("no request")?;
     let (method, path) = request.split_once(' ').context("no method")?;
+    let path = match traffic {
+        Some(traffic) => traffic.name(path),
+        None => path.to_owned(),
+    };
+    let path = path.as_str();
     let http = match case["as"].as_str().unwrap_or("guest:guest") {
         "" => Http::at(server),
         user => {

@@ -60,11 +60,13 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "management",
         &[
+            "auth-oauth2",
             "base",
             "broker",
             "codec-amqp091",
             "definitions",
             "frontend-amqp091",
+            "http-client",
             "node",
             "transport",
             "web",

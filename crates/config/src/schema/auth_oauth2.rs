@@ -34,6 +34,12 @@ described! {
         "auth_oauth2.https.hostname_verification", "rabbitmq_auth_backend_oauth2.key_config.hostname_verification", WILDCARD, "none", "The issuer's name is always verified, and may have a wildcard in its certificate.";
         "auth_oauth2.https.crl_check", "rabbitmq_auth_backend_oauth2.key_config.crl_check", CRL_CHECK, "false", "Lists of revoked certificates are not read: `false` only.";
         "auth_oauth2.https.fail_if_no_peer_cert", "rabbitmq_auth_backend_oauth2.key_config.fail_if_no_peer_cert", BOOLEAN, "false", "A server always has a certificate.";
+        "auth_oauth2.authorization_endpoint", "rabbitmq_auth_backend_oauth2.authorization_endpoint", TEXT, "", "Where browsers are sent to log in to the web UI, an HTTPS address; if unset the issuer says it.";
+        "auth_oauth2.token_endpoint", "rabbitmq_auth_backend_oauth2.token_endpoint", TEXT, "", "Where the web UI's tokens are had, an HTTPS address; if unset the issuer says it.";
+        "auth_oauth2.end_session_endpoint", "rabbitmq_auth_backend_oauth2.end_session_endpoint", TEXT, "", "Where browsers are sent to log out, an HTTPS address; if unset the issuer may say it.";
+        "auth_oauth2.oauth_providers.$name.authorization_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "", "As `authorization_endpoint`.";
+        "auth_oauth2.oauth_providers.$name.token_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "", "As `token_endpoint`.";
+        "auth_oauth2.oauth_providers.$name.end_session_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "", "As `end_session_endpoint`.";
         "auth_oauth2.default_oauth_provider", "rabbitmq_auth_backend_oauth2.default_oauth_provider", TEXT, "", "Provider of resource servers that name none; if unset the one without a name.";
         "auth_oauth2.oauth_providers.$name.issuer", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "", "As `issuer`, of this provider.";
         "auth_oauth2.oauth_providers.$name.jwks_uri", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "", "As `jwks_uri`.";
@@ -58,19 +64,5 @@ described! {
         "auth_oauth2.resource_servers.$name.require_exp", "rabbitmq_auth_backend_oauth2.resource_servers", BOOLEAN, "", "As `require_exp`.";
         "auth_oauth2.resource_servers.$name.oauth_provider_id", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "", "The provider that issues tokens for this resource server.";
         "auth_oauth2.resource_servers.$name.preferred_username_claims.$preferred_username_claims", "rabbitmq_auth_backend_oauth2.resource_servers", TEXT, "", "As `preferred_username_claims`.";
-    }
-}
-
-/// Where users' browsers and other programs get tokens from.
-const NO_LOGIN_PAGE: &str = "the web UI does not log in with OAuth 2 yet";
-
-rows! {
-    State::Refused(NO_LOGIN_PAGE) => {
-        "auth_oauth2.token_endpoint", "rabbitmq_auth_backend_oauth2.token_endpoint", TEXT, "";
-        "auth_oauth2.end_session_endpoint", "rabbitmq_auth_backend_oauth2.end_session_endpoint", TEXT, "";
-        "auth_oauth2.authorization_endpoint", "rabbitmq_auth_backend_oauth2.authorization_endpoint", TEXT, "";
-        "auth_oauth2.oauth_providers.$name.token_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
-        "auth_oauth2.oauth_providers.$name.end_session_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
-        "auth_oauth2.oauth_providers.$name.authorization_endpoint", "rabbitmq_auth_backend_oauth2.oauth_providers", TEXT, "";
     }
 }

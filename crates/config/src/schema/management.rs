@@ -5,6 +5,20 @@ use super::*;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
+        name: "management.load_definitions",
+        alias: None,
+        env: "rabbitmq_management.load_definitions",
+        kind: TEXT,
+        default: "none",
+        meaning: "Older name of `load_definitions`.",
+        state: State::Honoured(|draft, _, value| {
+            if value != "none" {
+                draft.definitions_path = Some(value.into());
+            }
+            Ok(())
+        }),
+    },
+    Key {
         name: "management.tcp",
         alias: None,
         env: "",
@@ -62,6 +76,19 @@ pub(super) static KEYS: &[Key] = &[
         meaning: "An origin whose pages may use the HTTP API, or `*`.",
         state: State::Honoured(|draft, n, value| {
             draft.cors_origins.insert(n.to_owned(), value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "management.cors.allow_origins",
+        alias: None,
+        env: "",
+        kind: NONE,
+        default: "",
+        meaning: "`none`: no origin.",
+        state: State::Honoured(|draft, _, value| {
+            none_only(value)?;
+            draft.cors_origins.clear();
             Ok(())
         }),
     },
@@ -315,46 +342,6 @@ rows! {
         "management.listener.server.request_timeout", "rabbitmq_management.listener.cowboy_opts.request_timeout", NON_NEGATIVE, "";
         "management.listener.server.shutdown_timeout", "rabbitmq_management.listener.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
         "management.listener.server.max_keepalive", "rabbitmq_management.listener.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "management.login_session_timeout", "rabbitmq_management.login_session_timeout", NON_NEGATIVE, "";
-        "management.cors.allow_origins", "rabbitmq_management.cors_allow_origins", NONE, "";
-        "management.csp.policy", "rabbitmq_management.content_security_policy", TEXT, "script-src 'self'; object-src 'self'";
-        "management.hsts.policy", "rabbitmq_management.strict_transport_security", TEXT, "";
-        "management.headers.content_type_options", "rabbitmq_management.headers.content_type_options", TEXT, "";
-        "management.headers.xss_protection", "rabbitmq_management.headers.xss_protection", TEXT, "";
-        "management.headers.frame_options", "rabbitmq_management.headers.frame_options", TEXT, "";
-        "management.headers.referrer_policy", "rabbitmq_management.headers.referrer_policy", TEXT, "";
-        "management.http.hide_allow_header", "rabbitmq_management.hide_http_allow_header", BOOLEAN, "";
-        "management.definitions.require_json_extension", "rabbitmq_management.require_definition_json_extension", BOOLEAN, "";
-        "management.disable_basic_auth", "rabbitmq_management.disable_basic_auth", BOOLEAN, "";
-        "management.credential_encryption_secret", "rabbitmq_management.credential_encryption_secret", SECRET, "";
-        "management.oauth_enabled", "rabbitmq_management.oauth_enabled", BOOLEAN, "";
-        "management.oauth_disable_basic_auth", "rabbitmq_management.oauth_disable_basic_auth", BOOLEAN, "";
-        "management.oauth_provider_url", "rabbitmq_management.oauth_provider_url", TEXT, "";
-        "management.oauth_client_id", "rabbitmq_management.oauth_client_id", TEXT, "";
-        "management.oauth_client_secret", "rabbitmq_management.oauth_client_secret", SECRET, "";
-        "management.oauth_response_type", "rabbitmq_management.oauth_response_type", TEXT, "";
-        "management.oauth_metadata_url", "rabbitmq_management.oauth_metadata_url", TEXT, "";
-        "management.oauth_authorization_endpoint_params.$name", "rabbitmq_management.oauth_authorization_endpoint_params", TEXT, "";
-        "management.oauth_token_endpoint_params.$name", "rabbitmq_management.oauth_token_endpoint_params", TEXT, "";
-        "management.oauth_scopes", "rabbitmq_management.oauth_scopes", TEXT, "";
-        "management.oauth_initiated_logon_type", "rabbitmq_management.oauth_initiated_logon_type", &[Type::OneOf(&["sp_initiated", "idp_initiated"])], "";
-        "management.oauth_resource_servers.$name.id", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.disabled", "rabbitmq_management.oauth_resource_servers", BOOLEAN, "";
-        "management.oauth_resource_servers.$name.label", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_provider_url", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_client_id", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_client_secret", "rabbitmq_management.oauth_resource_servers", SECRET, "";
-        "management.oauth_resource_servers.$name.oauth_response_type", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_scopes", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_metadata_url", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_initiated_logon_type", "rabbitmq_management.oauth_resource_servers", &[Type::OneOf(&["sp_initiated", "idp_initiated"])], "";
-        "management.oauth_resource_servers.$name.oauth_authorization_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.oauth_resource_servers.$name.oauth_token_endpoint_params.$name", "rabbitmq_management.oauth_resource_servers", TEXT, "";
-        "management.restrictions.quorum_queue_replica_operations.disabled", "rabbitmq_management.restrictions.quorum_queue_replica_operations.disabled", BOOLEAN, "";
-        "management.require_auth_for_api_reference", "rabbitmq_management.require_auth_for_api_reference", BOOLEAN, "false";
-        "http_dispatch.auth_backends.$num", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
-        "http_dispatch.auth_backends.$num.authn", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
-        "http_dispatch.auth_backends.$num.authz", "rabbitmq_web_dispatch.auth_backends", TEXT, "";
         "http_dispatch.access_log_dir", "rabbitmq_web_dispatch.access_log_dir", TEXT, "none";
     }
     State::Refused(NOT_YET) => {

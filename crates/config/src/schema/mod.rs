@@ -13,6 +13,7 @@ mod auth_oauth2;
 mod broker;
 mod cluster;
 mod definitions;
+mod http_api;
 pub mod kind;
 mod listeners;
 mod log;
@@ -166,7 +167,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             ],
         ),
         ("LDAP", vec![auth_ldap::KEYS, auth_ldap::OTHERS]),
-        ("OAuth 2", vec![auth_oauth2::KEYS, auth_oauth2::OTHERS]),
+        ("OAuth 2", vec![auth_oauth2::KEYS]),
         (
             "Definitions",
             vec![
@@ -184,6 +185,8 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             "HTTP API and statistics",
             vec![
                 management::KEYS,
+                http_api::KEYS,
+                http_api::BACKEND_KEYS,
                 management::OTHERS,
                 statistics::KEYS,
                 prometheus::KEYS,
@@ -220,6 +223,7 @@ pub struct Draft {
     user_tags: BTreeMap<String, bool>,
     auth_mechanisms: BTreeMap<(u64, String), AuthMechanism>,
     auth_backends: BTreeMap<u64, DraftLink>,
+    http_backends: BTreeMap<u64, DraftLink>,
     management_off: bool,
     management_port: Option<u16>,
     management_ip: Option<IpAddr>,
@@ -285,6 +289,13 @@ impl Draft {
             .parse()
             .map_err(|_| "a key with a number".to_owned())?;
         Ok(self.auth_backends.entry(number).or_default())
+    }
+
+    fn http_backend(&mut self, number: &str) -> Result<&mut DraftLink, String> {
+        let number = number
+            .parse()
+            .map_err(|_| "a key with a number".to_owned())?;
+        Ok(self.http_backends.entry(number).or_default())
     }
 
     /// Turns the collected names into lists.
@@ -357,6 +368,8 @@ impl Draft {
         self.retention.finish(&mut settings.statistics.retention);
         settings.statistics.disabled = self.stats_disabled || self.collector_disabled;
         management.cors_allow_origins = self.cors_origins.into_values().collect();
+        let http_backends = self.http_backends.into_values();
+        management.auth_backends = http_backends.filter_map(DraftLink::finish).collect();
         if self.loopback_users_off {
             settings.loopback_users.clear();
         } else if !self.loopback_users.is_empty() {

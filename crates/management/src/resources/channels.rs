@@ -6,7 +6,7 @@ use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::resources::connections;
 use crate::resources::neighbours;
-use crate::statistics::{Details, Subject, channel_stats};
+use crate::statistics::{Details, Subject, channel_idle_since, channel_stats};
 use node::{ChannelDetails, ConnectionFigures, ConnectionState, ConnectionSummary};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,6 +110,9 @@ async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
         if !stats.is_empty() {
             item.push("message_stats", stats);
         }
+        if let Some(since) = channel_idle_since(&source.channel, series.as_ref()) {
+            item.push("idle_since", since);
+        }
         item
     })
 }
@@ -183,6 +186,9 @@ pub(crate) async fn one(call: Call) -> Outcome {
     let stats = channel_stats(&source.channel, &details, series.as_ref());
     if !stats.is_empty() {
         item.push("message_stats", stats);
+    }
+    if let Some(since) = channel_idle_since(&source.channel, series.as_ref()) {
+        item.push("idle_since", since);
     }
     let consumers =
         super::consumers::of_channel(&call, &source.connection, source.channel.number).await;

@@ -2,7 +2,7 @@
 //!
 //! What a file says, and that all of it is imported or nothing, is the crate `definitions`' and the node's matter.
 
-use crate::call::{Answer, Call, Outcome};
+use crate::call::{Answer, Call, Document, Outcome};
 use crate::error::ApiError;
 use crate::json::object;
 use base::Name;
@@ -10,6 +10,7 @@ use definitions::Product;
 use hyper::Method;
 use node::RABBITMQ_VERSION;
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 const PRODUCT: Product = Product {
@@ -26,7 +27,7 @@ pub(crate) async fn all(call: Call) -> Outcome {
         }
         return import(&call, None).await;
     }
-    written(&definitions::cluster(&call.metadata, PRODUCT))
+    written(&call, &definitions::cluster(&call.metadata, PRODUCT))
 }
 
 pub(crate) async fn vhost(call: Call) -> Outcome {
@@ -37,18 +38,40 @@ pub(crate) async fn vhost(call: Call) -> Outcome {
     if call.method == Method::POST {
         return import(&call, Some(&vhost.name)).await;
     }
-    written(&definitions::vhost(&vhost, PRODUCT))
+    written(&call, &definitions::vhost(&vhost, PRODUCT))
 }
 
-fn written(file: &impl Serialize) -> Outcome {
+fn written(call: &Call, file: &impl Serialize) -> Outcome {
     // Texts, numbers and maps with texts for keys: nothing that JSON cannot hold.
-    let text = serde_json::to_vec(file).map_err(|error| ApiError::bad(error.to_string()))?;
-    Ok(Answer::Written(text))
+    let bytes = serde_json::to_vec(file).map_err(|error| ApiError::bad(error.to_string()))?;
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    let etag = format!("\"{:016x}\"", hasher.finish());
+    let known = call.known_etag.as_deref().unwrap_or_default();
+    let is_known = known
+        .split(',')
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == etag);
+    Ok(Answer::Document(Document {
+        bytes,
+        is_known,
+        etag,
+        file_name: call.query.get("download").map(str::to_owned),
+    }))
 }
 
 /// The file is the body itself, or the first file of a form.
 async fn import(call: &Call, vhost: Option<&Name>) -> Outcome {
-    let file = form_file(&call.body).unwrap_or(&call.body);
+    let file = match form_file(&call.body) {
+        None => &call.body,
+        Some((head, file)) => {
+            let needs_extension = call.state.settings().api.require_json_extension;
+            if needs_extension && find(head, b".json\"").is_none() {
+                return Err(ApiError::bad("the file's name must end in .json"));
+            }
+            file
+        }
+    };
     if !file.is_empty() {
         let user = &call.user().name;
         call.state
@@ -59,8 +82,8 @@ async fn import(call: &Call, vhost: Option<&Name>) -> Outcome {
     Ok(Answer::NoContent)
 }
 
-/// The part named `file` of a multipart form, whose first line is its boundary.
-fn form_file(body: &[u8]) -> Option<&[u8]> {
+/// The part named `file` of a multipart form, whose first line is its boundary: its headers and what is in it.
+fn form_file(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let line_end = find(body, b"\r\n")?;
     let boundary = &body[..line_end];
     if !boundary.starts_with(b"--") {
@@ -72,7 +95,7 @@ fn form_file(body: &[u8]) -> Option<&[u8]> {
         let (head, content) = (&rest[..head_end], &rest[head_end + 4..]);
         let end = find(content, boundary)?;
         if find(head, b"name=\"file\"").is_some() {
-            return content[..end].strip_suffix(b"\r\n");
+            return Some((head, content[..end].strip_suffix(b"\r\n")?));
         }
         rest = &content[end + boundary.len()..];
     }
@@ -92,7 +115,9 @@ mod tests {
         let form = b"--x1\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x1\r\n\
             Content-Disposition: form-data; name=\"file\"; filename=\"d.json\"\r\n\
             Content-Type: application/json\r\n\r\n{\"a\":1}\r\n--x1--\r\n";
-        assert_eq!(form_file(form), Some(&b"{\"a\":1}"[..]));
+        let (head, file) = form_file(form).unwrap();
+        assert_eq!(file, b"{\"a\":1}");
+        assert!(find(head, b"d.json\"").is_some());
         assert_eq!(form_file(b"{}"), None);
         assert_eq!(form_file(b"--x\r\n--x\r\n"), None);
     }

@@ -100,9 +100,14 @@ pub(crate) async fn enable(call: Call) -> Outcome {
 }
 
 pub(crate) async fn deprecated(call: Call) -> Outcome {
+    show_deprecated(&call, |_| true)
+}
+
+fn show_deprecated(call: &Call, keep: impl Fn(&str) -> bool) -> Outcome {
     let set = &call.state.node.settings().deprecated_features;
+    let features = DEPRECATED.into_iter().filter(|(name, ..)| keep(name));
     Listing::new(&call.query)?.list(
-        DEPRECATED.to_vec(),
+        features.collect(),
         |(name, ..)| name,
         |(name, permitted, phase)| {
             let asked = set.get(*name).copied().filter(|_| *phase != REMOVED);
@@ -119,7 +124,12 @@ pub(crate) async fn deprecated(call: Call) -> Outcome {
     )
 }
 
-/// Compat: RabbitMQ answers with those in use; their use is not tracked here.
+/// Those that are used now: queues that go with the node and are nobody's own.
 pub(crate) async fn deprecated_used(call: Call) -> Outcome {
-    Listing::new(&call.query)?.list(Vec::<()>::new(), |()| "", |()| object! {})
+    let has_transient_queues = call
+        .metadata
+        .queues()
+        .any(|record| !record.durable && record.exclusive_owner.is_none());
+    let used = move |name: &str| name == "transient_nonexcl_queues" && has_transient_queues;
+    show_deprecated(&call, used)
 }

@@ -235,6 +235,12 @@ fn normal(protocol: &str) -> &str {
     }
 }
 
+/// Every quorum queue of this node has its leader here; the virtual host has to be there.
+pub(crate) async fn leaders_of_vhost(call: Call) -> Outcome {
+    call.watched_vhost()?;
+    Ok(well().into())
+}
+
 pub(crate) async fn quorum_critical(_call: Call) -> Outcome {
     Ok(object! { "reason" => "single node cluster", "status" => "ok" }.into())
 }

@@ -11,10 +11,10 @@ use broker::limits::{UserLimits, VhostLimits};
 use hyper::Method;
 
 pub(crate) async fn vhost_list(call: Call) -> Outcome {
-    let vhosts: Vec<_> = if call.parameters.is_empty() && access::is_monitor(call.user()) {
-        call.metadata.vhosts().collect()
-    } else {
-        call.vhosts()?
+    let vhosts: Vec<_> = match (call.parameters.is_empty(), access::is_monitor(call.user())) {
+        (true, true) => call.metadata.vhosts().collect(),
+        (true, false) => call.vhosts()?,
+        (false, _) => vec![call.watched_vhost()?],
     };
     let mut items: Vec<_> = vhosts
         .into_iter()

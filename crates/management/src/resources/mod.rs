@@ -15,6 +15,7 @@ pub(crate) mod maintenance;
 pub(crate) mod memory;
 pub(crate) mod neighbours;
 pub(crate) mod nodes;
+pub(crate) mod oauth;
 pub(crate) mod overview;
 pub(crate) mod parameters;
 pub(crate) mod permissions;

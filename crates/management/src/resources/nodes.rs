@@ -5,7 +5,7 @@ use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, NodeTotals};
+use crate::statistics::{self, Details, Kind, NodeTotals};
 use base::Name;
 
 /// Counters of Erlang's stores; clients look for the keys.
@@ -84,6 +84,9 @@ pub(crate) async fn one(call: Call) -> Outcome {
     if call.query.is_true("memory") {
         item.push("memory", super::memory::breakdown(&call));
     }
+    if call.query.is_true("binary") {
+        item.push("binary", contents(&call));
+    }
     Ok(Columns::new(&call.query).apply(item).into())
 }
 
@@ -101,7 +104,6 @@ async fn item(call: &Call, details: &Details) -> Object {
     let node = &call.state.node;
     let resources = node.resources();
     let settings = node.settings();
-    let connections = node.connection_count();
     let process = node::ProcessFigures::now();
     let name = call.state.node_name();
     let mut item = object! {
@@ -165,19 +167,9 @@ async fn item(call: &Call, details: &Details) -> Object {
         item.push(key, 0_u64);
         item.push(format!("{key}_details"), object! { "rate" => 0.0 });
     }
-    let measured = [
-        ("mem_used", resources.memory_used_bytes),
-        ("fd_used", process.open_files),
-        ("sockets_used", connections),
-        ("proc_used", process.threads),
-        ("disk_free", resources.disk_free_bytes),
-        ("gc_num", 0),
-        ("gc_bytes_reclaimed", 0),
-        ("context_switches", process.context_switches),
-    ];
-    for (key, value) in measured {
-        item.push(key, value);
-        item.push(format!("{key}_details"), object! { "rate" => 0.0 });
+    let series = call.state.statistics.measured();
+    for (key, value) in statistics::measured(&call.state) {
+        details.push(&mut item, Kind::Node, key, value, Some(&series));
     }
     item
 }
@@ -233,4 +225,36 @@ fn applications() -> Vec<Object> {
         application("rabbit", "RabbitMQ"),
         application("rabbitmq_management", "RabbitMQ Management Console"),
     ]
+}
+
+/// What memory of messages' contents belongs to, under the names that clients know.
+fn contents(call: &Call) -> Object {
+    let resources = call.state.node.resources();
+    object! {
+        "connection_readers" => 0_u64,
+        "connection_writers" => 0_u64,
+        "connection_channels" => 0_u64,
+        "connection_other" => resources.connection_bytes,
+        "stream_queue_procs" => 0_u64,
+        "stream_queue_replica_reader_procs" => 0_u64,
+        "stream_queue_coordinator_procs" => 0_u64,
+        "queue_procs" => resources.queue_bytes,
+        "quorum_queue_procs" => 0_u64,
+        "quorum_queue_dlx_procs" => 0_u64,
+        "metadata_store" => 0_u64,
+        "plugins" => 0_u64,
+        "mgmt_db" => 0_u64,
+        "msg_index" => 0_u64,
+        "other" => 0_u64,
+    }
+}
+
+/// There are no tables of Erlang's.
+pub(crate) async fn memory_tables(call: Call) -> Outcome {
+    expect_node(&call)?;
+    let tables: Json = match call.parameters.get(1) {
+        Some(_) => "no_tables".into(),
+        None => object! { "total" => 0_u64 }.into(),
+    };
+    Ok(object! { "ets_tables_memory" => tables }.into())
 }

@@ -6,7 +6,7 @@ use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Columns;
-use crate::statistics::{Details, NodeTotals, Totals};
+use crate::statistics::{Details, NodeTotals, Series, Subject, Totals};
 use broker::command::MetadataCommand;
 use broker::exchange::ExchangeType;
 use hyper::Method;
@@ -146,7 +146,7 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         "is_op_policy_updating_enabled" =>
             !call.state.settings().operator_policy_changes_disabled,
         "enable_queue_totals" => call.with_queue_totals(),
-        "require_definition_json_extension" => false,
+        "require_definition_json_extension" => call.state.settings().api.require_json_extension,
     };
     if without_stats {
         item.append(brief_totals(&call));
@@ -174,9 +174,10 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         let stats = node_totals.message_stats(&details, Some(&node_series));
         (stats, lengths)
     } else {
+        let series = of_vhosts(&call);
         (
-            own.message_stats(&details, None),
-            own.lengths(&details, None),
+            own.message_stats(&details, series.as_ref()),
+            own.lengths(&details, series.as_ref()),
         )
     };
     let user = (!is_monitor).then(|| &call.user().name);
@@ -241,6 +242,17 @@ fn brief_totals(call: &Call) -> Object {
         totals.push("connections", call.state.node.connection_count());
     }
     object! { "node" => call.state.node_name(), "object_totals" => totals }
+}
+
+/// What was in the vhosts that the user may see.
+fn of_vhosts(call: &Call) -> Option<Series> {
+    let vhosts = access::vhosts(&call.metadata, call.user()).into_iter();
+    let statistics = &call.state.statistics;
+    let known = vhosts.filter_map(|vhost| statistics.look_at(Subject::Vhost(vhost.name.clone())));
+    known.reduce(|mut sum, own| {
+        sum.add(&own);
+        sum
+    })
 }
 
 pub(crate) async fn cluster_name(call: Call) -> Outcome {

@@ -51,7 +51,9 @@ pub(crate) async fn one(call: Call) -> Outcome {
 pub(crate) async fn operator_one(call: Call) -> Outcome {
     let disabled = call.state.settings().operator_policy_changes_disabled;
     if disabled && call.method != Method::GET && !call.is_operator() {
-        return Err(ApiError::MethodNotAllowed);
+        return Err(ApiError::Disallowed(
+            "Broker settings disallow editing of operator policies.",
+        ));
     }
     one_of(&call, PolicyScope::Operator).await
 }

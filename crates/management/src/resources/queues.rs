@@ -64,12 +64,23 @@ pub(crate) async fn detailed(call: Call) -> Outcome {
     list_of(&call, Depth::Full).await
 }
 
+/// Those that a user has declared, as far as the caller sees them.
+pub(crate) async fn of_user(call: Call) -> Outcome {
+    show_list(&call, Depth::Reduced, Some(call.parameter(0))).await
+}
+
 async fn list_of(call: &Call, depth: Depth) -> Outcome {
+    show_list(call, depth, None).await
+}
+
+/// Queues; only those of whoever declared them, if that is said.
+async fn show_list(call: &Call, depth: Depth, declared_by: Option<&Name>) -> Outcome {
     let listing = Listing::new(&call.query)?;
     let details = Details::new(call)?;
     let without_stats = call.without_stats();
     let with_totals = call.with_queue_totals();
-    let cut = cut(call, &listing, !without_stats || with_totals).await?;
+    let with_figures = !without_stats || with_totals;
+    let cut = cut(call, &listing, with_figures, declared_by).await?;
     let is_brief = !without_stats && listing.asks_only_for(BRIEF);
     let mut figures = if without_stats && !with_totals {
         HashMap::new()
@@ -110,8 +121,12 @@ async fn cut(
     call: &Call,
     listing: &Listing,
     with_figures: bool,
+    declared_by: Option<&Name>,
 ) -> Result<Cut<Arc<QueueRecord>>, ApiError> {
-    let vhosts = call.vhosts()?;
+    let vhosts = match declared_by {
+        Some(_) => access::vhosts(&call.metadata, call.user()),
+        None => call.vhosts()?,
+    };
     if let Some(piece) = call.piece() {
         let own = vhosts
             .into_iter()
@@ -129,7 +144,8 @@ async fn cut(
     };
     let records = vhosts
         .into_iter()
-        .flat_map(|vhost| directory.of_vhost(&vhost.name));
+        .flat_map(|vhost| directory.of_vhost(&vhost.name))
+        .filter(|record| declared_by.is_none_or(|user| record.user == *user));
     let filtered = listing.filter(records.collect(), |record| &record.name);
     let cut = match order {
         Some(order) => listing.cut_by(filtered, |record| {
@@ -418,6 +434,9 @@ impl Shown<'_> {
         let stats = totals.message_stats(self.details, series.as_ref());
         if !stats.is_empty() {
             item.push("message_stats", stats);
+        }
+        if let Some(since) = totals.idle_since(series.as_ref()) {
+            item.push("idle_since", since);
         }
         let is_full = self.depth == Depth::Full;
         let single_active = figures
@@ -753,20 +772,98 @@ pub(crate) async fn actions(call: Call) -> Outcome {
     ])))
 }
 
+/// How far the members of a quorum queue are: here one, which is the log's own.
 pub(crate) async fn quorum_status(call: Call) -> Outcome {
-    expect_queue(&call)?;
-    Err(no_quorum_queue())
+    let record = expect_queue(&call)?;
+    if record.settings.queue_type != QueueType::Quorum {
+        return Err(ApiError::Unavailable(
+            object! { "status" => "failed", "reason" => NOT_QUORUM }.into(),
+        ));
+    }
+    let counters = figures(&call, std::slice::from_ref(record)).await;
+    let counters = counters.get(&record.id()).map(|figures| figures.counters);
+    let index = counters.map_or(0, |counters| counters.published + counters.recovered);
+    let member = object! {
+        "Node Name" => call.state.node_name(),
+        "Raft State" => "leader",
+        "Membership" => "voter",
+        "Last Log Index" => index,
+        "Last Written" => index,
+        "Last Applied" => index,
+        "Commit Index" => index,
+        "Snapshot Index" => -1_i64,
+        "Term" => 1_u64,
+        "Machine Version" => 0_u64,
+    };
+    Ok(Json::from(vec![member]).into())
 }
 
-pub(crate) async fn replicas(call: Call) -> Outcome {
-    expect_queue(&call)?;
-    Err(no_quorum_queue())
+const NOT_QUORUM: &str = "classic_queue_not_supported";
+
+/// Checks that members may be changed, and that a queue has members.
+fn expect_quorum_queue(call: &Call) -> Result<(), ApiError> {
+    let is_quorum = |record: &Arc<QueueRecord>| record.settings.queue_type == QueueType::Quorum;
+    match call.vhost()?.queue(call.parameter(1)).map(is_quorum) {
+        Some(true) => Ok(()),
+        Some(false) => Err(ApiError::NoReplicas(NOT_QUORUM)),
+        None => Err(ApiError::NoReplicas("not_found")),
+    }
 }
 
-fn no_quorum_queue() -> ApiError {
-    ApiError::Unavailable(
-        object! { "status" => "failed", "reason" => "classic_queue_not_supported" }.into(),
-    )
+fn expect_replica_operations(call: &Call) -> Result<(), ApiError> {
+    if call.state.settings().api.quorum_replica_operations_disabled {
+        return Err(ApiError::Disallowed(
+            "Broker settings disallow quorum queue replica operations.",
+        ));
+    }
+    Ok(())
+}
+
+fn expect_member_in_body(call: &Call) -> Result<(), ApiError> {
+    let body = call.body()?;
+    let node = body.require_text("node")?;
+    if node == call.state.node_name() {
+        return Ok(());
+    }
+    Err(ApiError::bad("Node is not a cluster member"))
+}
+
+/// The only node has a member already.
+pub(crate) async fn add_replica(call: Call) -> Outcome {
+    expect_replica_operations(&call)?;
+    expect_member_in_body(&call)?;
+    expect_quorum_queue(&call)?;
+    Ok(Answer::NoContent)
+}
+
+/// The only member stays.
+pub(crate) async fn delete_replica(call: Call) -> Outcome {
+    expect_replica_operations(&call)?;
+    expect_queue(&call)?;
+    expect_member_in_body(&call)?;
+    expect_quorum_queue(&call)?;
+    Err(ApiError::NoReplicas("last_node"))
+}
+
+/// All quorum queues have their member on the only node.
+pub(crate) async fn grow_replicas(call: Call) -> Outcome {
+    expect_replica_operations(&call)?;
+    super::nodes::expect_node(&call)?;
+    let body = call.body()?;
+    for key in ["vhost_pattern", "queue_pattern"] {
+        body.require_text(key)?;
+    }
+    match body.require_text("strategy")? {
+        "all" | "even" => Ok(Answer::NoContent),
+        _ => Err(ApiError::bad("Invalid strategy value")),
+    }
+}
+
+/// The last member of a queue cannot be taken from it.
+pub(crate) async fn shrink_replicas(call: Call) -> Outcome {
+    expect_replica_operations(&call)?;
+    super::nodes::expect_node(&call)?;
+    Ok(Answer::Accepted)
 }
 
 /// What a quorum queue tells of messages that came back and wait.

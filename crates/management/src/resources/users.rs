@@ -6,6 +6,8 @@ use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Listing};
 use crate::query::Query;
+use crate::sessions;
+use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::auth::{AttemptCount, Entry, User};
@@ -137,16 +139,20 @@ pub(crate) async fn bulk_delete(call: Call) -> Outcome {
 }
 
 pub(crate) async fn whoami(call: Call) -> Outcome {
-    Ok(who(call.caller_known()).into())
+    Ok(who(&call.state, call.caller_known()).into())
 }
 
-fn who(caller: &access::Caller) -> Object {
+fn who(state: &State, caller: &access::Caller) -> Object {
     let access::Caller { user, principal } = caller;
-    object! {
+    let mut item = object! {
         "name" => &user.name,
         "tags" => tags(user),
         "is_internal_user" => principal.is_in_metadata() && principal.authority().is_none(),
+    };
+    if let Some(minutes) = state.settings().api.login_session_timeout_min {
+        item.push("login_session_timeout", minutes);
     }
+    item
 }
 
 pub(crate) async fn login(call: Call) -> Outcome {
@@ -165,9 +171,18 @@ pub(crate) async fn login(call: Call) -> Outcome {
     attempts.count(Entry::Http, user.is_ok(), peer, name);
     let user = user?;
     access::Access::Management.check(&user.user)?;
+    let state = &call.state;
+    let (kind, token) = if state.settings().api.login_tokens {
+        let lifetime = state.session_lifetime();
+        let sessions = &state.sessions;
+        let token = sessions.open(header.into_bytes(), lifetime, Instant::now());
+        ("bearer", token)
+    } else {
+        ("basic", token)
+    };
     Ok(object! {
-        "user" => who(&user),
-        "token" => object! { "type" => "basic", "value" => token },
+        "user" => who(state, &user),
+        "token" => object! { "type" => kind, "value" => token },
     }
     .into())
 }
@@ -187,25 +202,31 @@ pub(crate) async fn session(call: Call) -> Outcome {
     }
     if call.method == Method::GET {
         return Ok(match of_session(&call).await {
-            Ok(user) => who(&user).into(),
+            Ok(user) => who(&call.state, &user).into(),
             Err(_) => Answer::NoContent,
         });
     }
     let body = call.body()?;
-    let name = body.require("username")?.as_str().unwrap_or_default();
-    let password = body.require("password")?.as_str().unwrap_or_default();
-    let credentials = format!("Basic {}", BASE64.encode(format!("{name}:{password}")));
+    let credentials = match body.get("access_token") {
+        Some(_) => format!("Bearer {}", body.require_text("access_token")?),
+        None => {
+            let name = body.require("username")?.as_str().unwrap_or_default();
+            let password = body.require("password")?.as_str().unwrap_or_default();
+            format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+        }
+    };
     let peer = call.caller.peer().ip();
     let user = access::login(&call.state, Some(credentials.as_bytes()), peer).await;
     let attempts = call.state.node.login_attempts();
-    attempts.count(Entry::Http, user.is_ok(), peer, name);
+    let name = access::name_in(credentials.as_bytes()).unwrap_or_default();
+    attempts.count(Entry::Http, user.is_ok(), peer, &name);
     let user = user?;
     access::Access::Management.check(&user.user)?;
-    let cookie = call
-        .state
-        .sessions
-        .open(credentials.into_bytes(), Instant::now());
-    Ok(Answer::Cookie(cookie, Some(Json::from(who(&user)))))
+    let (state, now) = (&call.state, Instant::now());
+    let lifetime = state.session_lifetime();
+    let id = state.sessions.open(credentials.into_bytes(), lifetime, now);
+    let cookie = sessions::cookie(&id, lifetime);
+    Ok(Answer::Cookie(cookie, Some(Json::from(who(state, &user)))))
 }
 
 pub(crate) async fn hash_password(call: Call) -> Outcome {

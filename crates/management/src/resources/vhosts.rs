@@ -6,7 +6,7 @@ use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Totals};
+use crate::statistics::{Details, Subject, Totals};
 use base::Name;
 use broker::command::MetadataCommand;
 use broker::vhost::Vhost;
@@ -38,7 +38,9 @@ pub(crate) async fn list(call: Call) -> Outcome {
     listing.show(cut, |vhost| {
         let mut item = item(vhost, &node);
         if let Some(totals) = totals.get(&vhost.name) {
-            item.append(totals.item(&details));
+            let subject = Subject::Vhost(vhost.name.clone());
+            let series = call.state.statistics.glance_at(subject);
+            item.append(totals.item(&details, series.as_ref()));
         }
         item
     })
@@ -111,7 +113,8 @@ pub(crate) async fn one(call: Call) -> Outcome {
                 return Ok(Columns::new(&call.query).apply(item).into());
             }
             if let Some(totals) = totals(&call, std::slice::from_ref(vhost)).await.get(&name) {
-                item.append(totals.item(&details));
+                let series = call.state.statistics.look_at(Subject::Vhost(name.clone()));
+                item.append(totals.item(&details, series.as_ref()));
             }
             Ok(Columns::new(&call.query).apply(item).into())
         }
@@ -171,6 +174,9 @@ pub(crate) async fn protection(call: Call) -> Outcome {
 /// Vhosts are always up.
 pub(crate) async fn start(call: Call) -> Outcome {
     call.vhost()?;
-    super::nodes::expect_node_named(&call, call.parameter(1))?;
+    let node = call.parameter(1);
+    if super::nodes::expect_node_named(&call, node).is_err() {
+        return Err(ApiError::bad(format!("Unknown node: {node}")));
+    }
     Ok(Answer::NoContent)
 }

@@ -1,0 +1,53 @@
+"""The OpenAPI document of the HTTP API: a validator reads it, and what it says of reading holds."""
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from harness import check, equal, main
+
+API = os.environ.get("HTTP_URL", "http://127.0.0.1:15672") + "/api"
+
+
+def ask(path, login=True):
+    request = urllib.request.Request(API + path)
+    if login:
+        pair = base64.b64encode(b"guest:guest").decode()
+        request.add_header("Authorization", f"Basic {pair}")
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.loads(answer.read() or "null")
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+@check
+def the_document_is_valid():
+    status, document = ask("/openapi.json", login=False)
+    equal(status, 200)
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+
+@check
+def paths_without_parts_answer_as_they_say():
+    _, document = ask("/openapi.json", login=False)
+    for path, item in document["paths"].items():
+        if "{" in path or "get" not in item or path == "/index.html":
+            continue
+        operation = item["get"]
+        status, answer = ask(path)
+        assert str(status) in operation["responses"] or status == 204, f"{path}: {status}"
+        content = operation["responses"]["200"].get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        kinds = {"object": dict, "array": list, "string": str}
+        if status == 200 and schema.get("type") in kinds:
+            assert isinstance(answer, kinds[schema["type"]]), f"{path}: {answer}"
+        if "security" not in operation:
+            equal(ask(path, login=False)[0], 401, path)
+
+
+main()
