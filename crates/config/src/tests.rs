@@ -1183,3 +1183,36 @@ fn plugins_are_listed_where_the_variables_say() {
     let two = ["a".to_owned(), "b".to_owned()];
     assert_eq!(enabled("a, b"), Some(EnabledPlugins::These(two.to_vec())));
 }
+
+#[test]
+fn logins_to_the_http_api_are_read_with_all_their_parts() {
+    let settings = settings(
+        "management.oauth_enabled = true\n\
+         management.oauth_client_secret = canary\n\
+         management.oauth_resource_servers.1.id = r\n\
+         management.oauth_resource_servers.1.oauth_initiated_logon_type = idp_initiated\n\
+         management.oauth_resource_servers.1.oauth_token_endpoint_params.p = v\n\
+         management.headers.frame_options = DENY\n\
+         http_dispatch.auth_backends.1.authn = ldap\n\
+         http_dispatch.auth_backends.1.authz = internal\n",
+    );
+    let management = settings.management;
+    let oauth = &management.api.oauth;
+    assert!(oauth.enabled);
+    let own = &oauth.resource_servers["1"];
+    assert_eq!(
+        own.initiated_logon_type,
+        Some(crate::LogonType::IdpInitiated)
+    );
+    assert_eq!(own.token_endpoint_params["p"], "v");
+    assert_eq!(management.api.response_headers["x-frame-options"], "DENY");
+    assert_eq!(management.auth_backends.len(), 1);
+    assert!(!format!("{management:?}").contains("canary"));
+    assert_eq!(
+        problems("management.oauth_response_type = token\nmanagement.login_session_timeout = 0"),
+        [
+            "/etc/rabbitmq/rabbitmq.conf:1: management.oauth_response_type = token: expected code, the only flow that there is",
+            "/etc/rabbitmq/rabbitmq.conf:2: management.login_session_timeout = 0: expected minutes, 1 or more",
+        ]
+    );
+}

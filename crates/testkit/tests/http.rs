@@ -12,8 +12,8 @@
 //! `FILE` selects one file.
 
 use anyhow::{Context, bail, ensure};
+use client_amqp091::codec::BasicProperties;
 use client_amqp091::{ConnectOptions, QueueOptions};
-use codec_amqp091::BasicProperties;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
