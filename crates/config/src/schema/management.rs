@@ -5,20 +5,6 @@ use super::*;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
-        name: "management.load_definitions",
-        alias: None,
-        env: "rabbitmq_management.load_definitions",
-        kind: TEXT,
-        default: "none",
-        meaning: "Older name of `load_definitions`.",
-        state: State::Honoured(|draft, _, value| {
-            if value != "none" {
-                draft.definitions_path = Some(value.into());
-            }
-            Ok(())
-        }),
-    },
-    Key {
         name: "management.tcp",
         alias: None,
         env: "",
