@@ -34,6 +34,13 @@ const ABSENT: &[&str] = &[
     "user_who_performed_action",
     "socket_opts",
     "cluster_links",
+    "cached_segments",
+    "recv_cnt",
+    "send_cnt",
+    "peer_cert_serial_number",
+    "reductions_details",
+    // Of the queue, not the consumer.
+    "consumer_timeout",
     // Of statistics that are not kept, or that tell of nothing yet.
     "message_stats",
     "disk_reads",
