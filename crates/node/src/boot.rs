@@ -456,7 +456,8 @@ impl Node {
                 }
             }
         }
-        if shared.access.authenticator.is_some() {
+        let has_backends = shared.access.http_authenticator.is_some();
+        if has_backends || shared.frontend.authenticator.is_some() {
             edge.spawn(Arc::clone(&shared).recheck_access());
         }
         let mut desk = JoinSet::new();
