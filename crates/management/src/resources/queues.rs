@@ -1,5 +1,6 @@
 //! Queues: listings, declare, delete, purge, get.
 
+use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::directory::Queues;
