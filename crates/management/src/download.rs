@@ -47,7 +47,7 @@ fn set_headers(headers: &mut HeaderMap, name: &str) {
     ] {
         headers.insert(key, HeaderValue::from_static(value));
     }
-    let name = crate::query::encode(name.as_bytes());
+    let name = crate::query::encode(name.as_bytes()).replace('+', "%20");
     let disposition = format!("attachment; filename*=UTF-8''{name}");
     if let Ok(disposition) = HeaderValue::try_from(disposition) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
