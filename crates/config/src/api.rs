@@ -151,7 +151,7 @@ impl OAuthResource {
             ["oauth_provider_url"] => self.provider_url = Some(value.parse()?),
             ["oauth_metadata_url"] => self.metadata_url = Some(value.parse()?),
             ["oauth_client_id"] => self.client_id = text(),
-            ["oauth_client_secret"] => self.client_secret = Some(Secret::parse(value)),
+            ["oauth_client_secret"] => self.client_secret = Some(Secret::from(value)),
             ["oauth_response_type"] if value == CODE => self.response_type = text(),
             ["oauth_response_type"] => return Err(format!("{CODE}, the only flow that there is")),
             ["oauth_scopes"] => self.scopes = text(),
