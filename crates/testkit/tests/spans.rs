@@ -126,10 +126,10 @@ fn fields(mut rest: &[u8]) -> Vec<(u64, Field<'_>)> {
             1 => {
                 let (number, behind) = rest.split_at(8);
                 rest = behind;
-                Field::Number(u64::from_le_bytes(number.try_into().unwrap()))
+                Field::Number(u64::from_le_bytes(number.try_into().expect("Protobuf")))
             }
             2 => {
-                let length = usize::try_from(varint(&mut rest)).unwrap();
+                let length = usize::try_from(varint(&mut rest)).expect("Protobuf");
                 let (bytes, behind) = rest.split_at(length);
                 rest = behind;
                 Field::Bytes(bytes)
@@ -167,10 +167,11 @@ fn spans_of(body: &[u8]) -> Vec<Span> {
 }
 
 fn attribute(message: &[u8]) -> (String, String) {
-    let key = String::from_utf8(inside(message, 1).next().unwrap().to_vec()).unwrap();
-    let value = inside(message, 2).next().unwrap();
+    let key =
+        String::from_utf8(inside(message, 1).next().expect("Protobuf").to_vec()).expect("Protobuf");
+    let value = inside(message, 2).next().expect("Protobuf");
     let value = match &fields(value)[0] {
-        (1, Field::Bytes(text)) => String::from_utf8(text.to_vec()).unwrap(),
+        (1, Field::Bytes(text)) => String::from_utf8(text.to_vec()).expect("Protobuf"),
         (2, Field::Number(switch)) => (*switch == 1).to_string(),
         (_, Field::Number(number)) => number.to_string(),
         (tag, Field::Bytes(_)) => panic!("tag {tag}"),
@@ -180,7 +181,7 @@ fn attribute(message: &[u8]) -> (String, String) {
 
 fn span(message: &[u8]) -> Span {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("Protobuf");
     let mut span = Span::default();
     for field in fields(message) {
         match field {

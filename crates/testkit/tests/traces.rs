@@ -32,7 +32,7 @@ fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 
 fn text(http: &Http, file: &str) -> String {
     let answer = http.request("GET", &format!("/trace-files/{file}"), None);
-    String::from_utf8(answer.unwrap().body).unwrap()
+    String::from_utf8(answer.expect("an answer").body).expect("text")
 }
 
 /// The file as soon as it has so many records.
@@ -165,12 +165,12 @@ fn comparable_text(text: &str) -> String {
 
 fn comparable_json(text: &str) -> String {
     let line = |line: &str| {
-        let mut record: Value = serde_json::from_str(line).unwrap();
+        let mut record: Value = serde_json::from_str(line).expect("JSON");
         for key in ["timestamp", "node", "connection"] {
             assert!(record[key].is_string(), "{line}");
             record[key] = format!("<{key}>").into();
         }
-        format!("{}\n", serde_json::to_string_pretty(&record).unwrap())
+        format!("{}\n", serde_json::to_string_pretty(&record).expect("JSON"))
     };
     text.lines().map(line).collect()
 }
