@@ -1200,10 +1200,7 @@ fn logins_to_the_http_api_are_read_with_all_their_parts() {
     let oauth = &management.api.oauth;
     assert!(oauth.enabled);
     let own = &oauth.resource_servers["1"];
-    assert_eq!(
-        own.initiated_logon_type,
-        Some(crate::LogonType::IdpInitiated)
-    );
+    assert_eq!(own.initiated_logon_type, Some(LogonType::IdpInitiated));
     assert_eq!(own.token_endpoint_params["p"], "v");
     assert_eq!(management.api.response_headers["x-frame-options"], "DENY");
     assert_eq!(management.auth_backends.len(), 1);

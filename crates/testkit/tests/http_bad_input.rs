@@ -57,13 +57,14 @@ fn get(path: &str, lines: &str) -> String {
 
 fn is_well(http: &Http) {
     let began = Instant::now();
-    assert_eq!(http.get("/whoami").unwrap()["name"], "guest");
+    assert_eq!(http.get("/whoami").expect("it answers")["name"], "guest");
     assert!(began.elapsed() < NOTICED, "{:?}", began.elapsed());
 }
 
 /// What an API answers to a method, a path and a body.
 fn code(http: &Http, method: &str, path: &str, body: &[u8]) -> u16 {
-    http.request_with(method, path, &[], body).unwrap().status
+    let answer = http.request_with(method, path, &[], body);
+    answer.expect("it answers").status
 }
 
 #[test]

@@ -7,7 +7,7 @@ export const URL_OF_UI = (process.env.UI_URL ?? "http://127.0.0.1:15672").replac
 /** How long anything may take that a test waits for. */
 export const PATIENCE_MS = 20_000;
 /** Paths that answer 404 while their plugin is off; the page says so. */
-const OF_PLUGINS = /\/api\/(traces|trace-files|top\/|oauth)/;
+const OF_PLUGINS = /\/api\/(traces|trace-files|top\/)/;
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",
