@@ -1004,12 +1004,13 @@ mod tests {
     use super::*;
     use crate::json::Json;
 
+    const TIER: RetentionTier = RetentionTier {
+        age_s: 600,
+        step_s: 5,
+    };
+
     fn series() -> Series {
-        let tier = RetentionTier {
-            age_s: 600,
-            step_s: 5,
-        };
-        let mut series = Series::new(&CONNECTION_KEYS, &[tier]);
+        let mut series = Series::new(&CONNECTION_KEYS, &[TIER]);
         for step in 0..4_u64 {
             series.push(step * 5_000, &[step * 100, step * step]);
         }
@@ -1057,7 +1058,7 @@ mod tests {
     #[test]
     fn series_add_up() {
         let mut sum = series();
-        let mut younger = Series::new(&CONNECTION_KEYS, &[(5, RECENT)]);
+        let mut younger = Series::new(&CONNECTION_KEYS, &[TIER]);
         younger.push(15_000, &[1, 2]);
         sum.add(&younger);
         let last = sum.tiers[0].samples.back();
@@ -1072,7 +1073,7 @@ mod tests {
             (1_795_430_968_237, "2026-11-23T10:49:28.237+00:00"),
             (1_798_761_599_999, "2026-12-31T23:59:59.999+00:00"),
         ] {
-            assert_eq!(super::shown_time(at_ms), shown);
+            assert_eq!(shown_time(at_ms), shown);
         }
     }
 

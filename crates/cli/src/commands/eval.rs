@@ -89,10 +89,10 @@ pub(crate) fn remote_shell(call: &mut Call) -> Done {
             )
         })?;
         let is_over = read == 0 || text.len() as u64 >= FILE_BYTES_MAX;
-        if !text.trim_end().ends_with('.') && !(is_over && !text.trim().is_empty()) {
-            if is_over {
-                return Ok(Output::Nothing);
-            }
+        if is_over && text.trim().is_empty() {
+            return Ok(Output::Nothing);
+        }
+        if !is_over && !text.trim_end().ends_with('.') {
             continue;
         }
         match text.trim() {

@@ -112,7 +112,7 @@ impl Server {
     fn text<'a>(&'a self, of: impl Fn(&'a OAuthResource) -> &'a Option<String>) -> Option<&'a str> {
         of(&self.own)
             .as_ref()
-            .or(of(&self.common).as_ref())
+            .or_else(|| of(&self.common).as_ref())
             .map(String::as_str)
     }
 
