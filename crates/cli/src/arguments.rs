@@ -383,7 +383,7 @@ mod tests {
         assert!(!read(&["list_users", "-q", "--no-quiet"]).has("quiet"));
         assert!(read(&["list_users", "--no-table-headers"]).is_without_headers());
         assert!(read(&["shutdown", "--no-wait"]).is_off("wait"));
-        let wrong = |words: &[&str]| read(words).invalid.clone();
+        let wrong = |words: &[&str]| read(words).invalid;
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(wrong(&["list_users", "-qz"]), [pair("-z", "")]);
         assert_eq!(wrong(&["list_users", "--quiet=1"]), [pair("--quiet", "1")]);

@@ -7,16 +7,17 @@ use testkit::{Broker, Http, Response};
 
 /// An answer to a request with these headers.
 fn ask(broker: &Broker, request: &str, headers: &[(&str, &str)], body: &str) -> Response {
-    let (method, path) = request.split_once(' ').unwrap();
+    let (method, path) = request.split_once(' ').expect("a method and a path");
     let http = Http::at(broker.http_address());
-    http.request_with(method, path, headers, body.as_bytes())
-        .unwrap()
+    let answer = http.request_with(method, path, headers, body.as_bytes());
+    answer.expect("it answers")
 }
 
 /// The same outside `/api`.
 fn ask_outside(broker: &Broker, path: &str) -> Response {
     let http = Http::at(broker.http_address());
-    http.request_at("GET", path, &[], b"").unwrap()
+    let answer = http.request_at("GET", path, &[], b"");
+    answer.expect("it answers")
 }
 
 const GUEST: (&str, &str) = ("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
@@ -250,8 +251,8 @@ fn the_api_may_have_backends_of_its_own() {
 
 /// Answers requests one after the other; gives what was asked.
 fn provider(answers: &[(u16, Value)]) -> (String, std::thread::JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it listens"));
     let answers: Vec<(u16, String)> = answers
         .iter()
         .map(|(status, answer)| (*status, answer.to_string().replace("HERE", &url)))
@@ -259,11 +260,11 @@ fn provider(answers: &[(u16, Value)]) -> (String, std::thread::JoinHandle<Vec<St
     let thread = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for (status, answer) in answers {
-            let (mut stream, _) = listener.accept().unwrap();
+            let (mut stream, _) = listener.accept().expect("a client");
             let mut request = Vec::new();
             let mut bytes = [0; 4096];
             loop {
-                let read = stream.read(&mut bytes).unwrap();
+                let read = stream.read(&mut bytes).expect("a request");
                 assert!(read > 0, "the request ended early");
                 request.extend_from_slice(&bytes[..read]);
                 let text = String::from_utf8_lossy(&request).into_owned();
@@ -274,14 +275,14 @@ fn provider(answers: &[(u16, Value)]) -> (String, std::thread::JoinHandle<Vec<St
                 let length = lines
                     .filter_map(|line| line.strip_prefix("content-length: "))
                     .next();
-                if length.map_or(0, |length| length.parse().unwrap()) == body.len() {
+                if length.map_or(0, |length| length.parse().expect("a length")) == body.len() {
                     asked.push(text);
                     break;
                 }
             }
             let length = answer.len();
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(head.as_bytes()).expect("it reads");
         }
         asked
     });
