@@ -102,6 +102,7 @@ const SUITES: &[Suite] = &[
             variable: "RABBITMQADMIN",
         }),
     ),
+    Suite::new("rabbit-hole", Kind::Go),
     Suite::new("terraform", Kind::Python(&["suite.py"])),
     Suite::new(
         "promtool",
