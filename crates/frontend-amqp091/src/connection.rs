@@ -592,6 +592,11 @@ impl Connection {
         self.handle_relief(now, metadata);
     }
 
+    /// Whether messages of this connection are traced, before its first.
+    pub fn handle_tracing(&mut self, metadata: &Metadata) {
+        self.session.refresh_taps(metadata);
+    }
+
     /// Whether somebody wants to hear of events, and what else the metadata says about this connection.
     pub fn handle_observers(&mut self, metadata: &Metadata, are_there: bool) {
         self.session.is_observed = are_there;

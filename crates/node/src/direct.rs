@@ -49,9 +49,10 @@ impl DirectConnection {
             traffic: Arc::clone(&traffic),
             ..(*shared.frontend).clone()
         });
+        let metadata = shared.leader.snapshot();
         let mut machine = Connection::direct(id, peer, config, now, rand::random(), user, vhost);
-        let alarms = shared.desk.alarms();
-        machine.handle_alarms(now, &shared.leader.snapshot(), alarms.into());
+        machine.handle_tracing(&metadata);
+        machine.handle_alarms(now, &metadata, shared.desk.alarms().into());
         Self {
             shared,
             id,

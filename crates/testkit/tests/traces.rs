@@ -474,6 +474,31 @@ async fn a_file_is_downloaded_as_it_is() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_goes_over_http_is_traced() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let http = Http::new(&broker);
+    http.put(
+        "/traces/%2F/http",
+        json!({"format": "json", "pattern": "#"}),
+    )?;
+    http.put("/queues/%2F/q", json!({}))?;
+    let message = json!({
+        "properties": {}, "routing_key": "q", "payload": "seen", "payload_encoding": "string",
+    });
+    http.post("/exchanges/%2F/amq.default/publish", message)?;
+    let get = json!({"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"});
+    http.post("/queues/%2F/q/get", get)?;
+    let text = records(&http, "http.log", 2, "\n");
+    let kinds = text.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["payload"], "c2Vlbg==");
+        record["type"].clone()
+    });
+    assert!(kinds.eq(["published", "received"]), "{text}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn files_outlive_the_node_and_traces_do_not() -> anyhow::Result<()> {
     let mut broker = Broker::start()?;

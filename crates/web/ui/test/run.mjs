@@ -7,7 +7,7 @@ import { furnish } from "./harness.mjs";
 import { traffic } from "./traffic.mjs";
 
 // Pictures come before the tests that leave their things behind.
-const ALL = ["pages", "pictures", "work", "xss", "oauth", "scale"];
+const ALL = ["pages", "pictures", "work", "xss", "oauth", "plugins", "scale"];
 const chosen = process.argv.slice(2).filter((one) => !one.startsWith("--"));
 const options = process.argv.slice(2).filter((one) => one.startsWith("--"));
 const files = ALL.filter((name) => chosen.length === 0 || chosen.includes(name)).map((name) => `test/${name}.test.mjs`);
