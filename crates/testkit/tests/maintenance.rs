@@ -88,8 +88,11 @@ async fn a_broker_that_starts_again_has_read_its_configuration_again() -> anyhow
     let log = format!("log.file = {}\nlog.file.level = debug\n", file.display());
     broker.rewrite(&format!("heartbeat = 80\nlog.exchange = true\n{log}"))?;
     run(&broker, "rabbitmqctl", &["start_app"])?;
-    let written = std::fs::read_to_string(&file)?;
-    ensure!(written.contains("Server startup complete"), "{written}");
+    let written = file.clone();
+    until("the start is in the new file", move || {
+        std::fs::read_to_string(&written).is_ok_and(|text| text.contains("Server startup complete"))
+    })
+    .await?;
     let shown = run(&broker, "rabbitmq-diagnostics", &["log_location"])?;
     ensure!(shown.contains(&file.display().to_string()), "{shown}");
 
