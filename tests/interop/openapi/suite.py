@@ -20,7 +20,10 @@ def ask(path, login=True):
         request.add_header("Authorization", f"Basic {pair}")
     try:
         with urllib.request.urlopen(request) as answer:
-            return answer.status, json.loads(answer.read() or "null")
+            body = answer.read()
+            if answer.headers.get_content_type() == "application/json":
+                return answer.status, json.loads(body or "null")
+            return answer.status, body
     except urllib.error.HTTPError as error:
         return error.code, None
 
