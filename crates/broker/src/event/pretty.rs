@@ -1,6 +1,6 @@
 //! Terms over several lines, broken where Erlang's `~p` breaks them. Terms themselves are the caller's.
 //!
-//! A term is written on one line if it fits there: a line ends before column [`LINE_LENGTH`]. Else a list or tuple has one element on
+//! A term is written on one line if it fits there: a line ends before column `LINE_LENGTH`. Else a list or tuple has one element on
 //! each line, except that simple elements which follow each other share lines. A tuple that begins with an atom is indented by that
 //! atom, if that leaves half of the line everywhere, else by a few columns.
 
