@@ -44,6 +44,8 @@ enum Kind {
     Node,
     Maven,
     Go,
+    /// A program in Go that does not speak AMQP.
+    GoOverHttp,
     /// The programs of these packages, all in one target folder.
     Cargo(&'static [&'static str]),
     /// The program `rabbitmqadmin`, which `suite.py` drives, and one that uses the crate it is made of.
@@ -102,7 +104,7 @@ const SUITES: &[Suite] = &[
             variable: "RABBITMQADMIN",
         }),
     ),
-    Suite::new("rabbit-hole", Kind::Go),
+    Suite::new("rabbit-hole", Kind::GoOverHttp),
     Suite::new("terraform", Kind::Python(&["suite.py"])),
     Suite::new(
         "promtool",
@@ -247,7 +249,7 @@ impl Suite {
             Kind::Python(programs) => python(place, programs),
             Kind::Node => node(place),
             Kind::Maven => maven(place),
-            Kind::Go => go(place),
+            Kind::Go | Kind::GoOverHttp => go(place),
             Kind::Cargo(packages) => cargo(place, packages),
             Kind::Rabbitmqadmin => rabbitmqadmin(place),
             Kind::Unpacked(Unpacked {
@@ -308,6 +310,7 @@ impl Suite {
             }
             Kind::Python(_)
             | Kind::Node
+            | Kind::GoOverHttp
             | Kind::Cargo(_)
             | Kind::Rabbitmqadmin
             | Kind::Unpacked(_)
