@@ -94,10 +94,9 @@ impl Control {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let directory = shared.place.clone();
-        {
-            let _inside = runtime.enter();
-            runtime.spawn(tell_directory(directory));
+        // Both are open before anybody is told that the node is ready.
+        if let Some(asked) = listen_by_name(&shared.place) {
+            runtime.spawn(tell_directory(shared.place.clone(), asked));
         }
         let accepting = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -217,23 +216,35 @@ async fn accept(shared: Arc<Shared>, listener: std::os::unix::net::UnixListener)
     }
 }
 
-/// Tells tools that know no more than the node's name where its data is.
+/// Opens the socket at which tools that know no more than the node's name ask where its data is.
 #[cfg(target_os = "linux")]
-async fn tell_directory(place: Place) {
+fn listen_by_name(place: &Place) -> Option<std::os::unix::net::UnixListener> {
     use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::net::SocketAddr;
     let bound = SocketAddr::from_abstract_name(place.directory_socket())
         .and_then(|address| std::os::unix::net::UnixListener::bind_addr(&address))
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            UnixListener::from_std(listener)
-        });
-    let listener = match bound {
-        Ok(listener) => listener,
-        Err(error) => {
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound
+        .inspect_err(|error| {
             let node = &place.node_name;
             tracing::warn!(node, %error, "tools find this node by its data directory only: another one of its name runs on this host");
+        })
+        .ok()
+}
+
+/// There is no such namespace here: tools find the node by its data directory.
+#[cfg(not(target_os = "linux"))]
+fn listen_by_name(_place: &Place) -> Option<std::os::unix::net::UnixListener> {
+    None
+}
+
+/// Answers them.
+async fn tell_directory(place: Place, asked: std::os::unix::net::UnixListener) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let listener = match UnixListener::from_std(asked) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "tools find this node by its data directory only");
             return;
         }
     };
@@ -249,10 +260,6 @@ async fn tell_directory(place: Place) {
         }
     }
 }
-
-/// There is no such namespace here: tools find the node by its data directory.
-#[cfg(not(target_os = "linux"))]
-async fn tell_directory(_place: Place) {}
 
 async fn drive(shared: Arc<Shared>, stream: UnixStream) {
     let service = service_fn(|request| respond(Arc::clone(&shared), request));
