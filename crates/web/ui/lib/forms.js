@@ -1,5 +1,5 @@
 // Forms from lists of fields, and tables of arguments typed in by hand.
-import { html, useState } from "./view.js";
+import { html, useLayoutEffect, useRef, useState } from "./view.js";
 
 /**
  * @typedef {{
@@ -28,21 +28,28 @@ export function Form({ fields, submit, onSubmit, keepValues = false }) {
   const initial = () => Object.fromEntries(fields.map((field) => [field.name, startOf(field)]));
   const [values, change] = useState(initial);
   const [busy, work] = useState(false);
+  const held = useRef(/** @type {Element|null} */ (null));
+  useLayoutEffect(() => {
+    // What is disabled loses the keyboard.
+    if (!busy && held.current instanceof HTMLElement && document.activeElement === document.body) held.current.focus();
+  }, [busy]);
   const set = (/** @type {string} */ name) => (/** @type {any} */ value) => change((old) => ({ ...old, [name]: value }));
   const send = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (busy) return;
+    held.current = document.activeElement;
     work(true);
     const result = await onSubmit(values);
     work(false);
     if (result !== false && !keepValues) change(initial());
   };
-  return html`<form class="grid-form" onSubmit=${send}>
+  // Nothing can be typed while the answer is waited for: with the answer the fields begin anew.
+  return html`<form onSubmit=${send}><fieldset class="grid-form" disabled=${busy}>
     ${fields
       .filter((field) => !field.when || field.when(values))
       .map((field) => html`<${Input} key=${field.name} field=${field} value=${values[field.name]} onChange=${set(field.name)} />`)}
-    <div class="actions"><button class="primary" disabled=${busy}>${submit}</button></div>
-  </form>`;
+    <div class="actions"><button class="primary">${submit}</button></div>
+  </fieldset></form>`;
 }
 
 /** @param {Field} field */

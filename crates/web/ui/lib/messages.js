@@ -86,6 +86,7 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
   const own = path("queues", vhost, queue);
   const [present, seek] = useState("waiting");
   const stop = useRef(false);
+  const turn = useRef(0);
   const [kind, choose] = useState("all");
   const [text, type] = useState("");
   const [page, show] = useState(/** @type {any} */ (undefined));
@@ -94,14 +95,20 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
   const [busy, work] = useState("");
   const [target, aim] = useState({ kind: "to_queue", name: "", key: "" });
 
-  const look = async (/** @type {any} */ from) => {
+  const look = async (/** @type {any} */ from, /** @type {any} */ again = undefined) => {
+    const mine = ++turn.current;
     work(LOOKING);
     report(undefined);
     try {
+      const sought = again ?? chosen(present, filterOf(kind, text));
       const settled = present === "settled" ? { settled: true } : {};
-      show(await call("POST", `${own}/browse`, { ...chosen(present, filterOf(kind, text)), ...settled, count: 50, truncate: TRUNCATE, ...(from === undefined ? {} : { from }) }));
+      const answer = await call("POST", `${own}/browse`, { ...sought, ...settled, count: 50, truncate: TRUNCATE, ...(from === undefined ? {} : { from }) });
+      // The user looks at something else by now.
+      if (mine !== turn.current) return;
+      show({ ...answer, sought });
       select(new Set());
     } catch (refused) {
+      if (mine !== turn.current) return;
       report(/** @type {Error} */ (refused));
     }
     work("");
@@ -114,7 +121,8 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
     stop.current = false;
     work("Working…");
     try {
-      const which = everything ? chosen(present, filterOf(kind, text)) : { positions: [...selected] };
+      // All that the shown ones were found by, whatever has been typed since.
+      const which = everything ? page.sought : { positions: [...selected] };
       let next;
       do {
         const answer = await call("POST", `${own}/${verb}`, { ...which, ...where, ...(next == null ? {} : { from: next }) });
@@ -162,6 +170,8 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
     reload();
   };
   const change = (/** @type {string} */ to) => {
+    turn.current += 1;
+    work("");
     seek(to);
     show(undefined);
     select(new Set());
@@ -171,7 +181,7 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
   const needsText = kind !== "all";
   const choices = PRESENT.filter(([name]) => name !== "settled" || replayable !== undefined);
   return html`<form class="table-tools" onSubmit=${(event) => (event.preventDefault(), look(undefined))}>
-      <label class="inline">Which <select value=${present} onChange=${(event) => change(event.target.value)}>
+      <label class="inline">Which <select value=${present} disabled=${busy !== "" && busy !== LOOKING} onChange=${(event) => change(event.target.value)}>
         ${choices.map(([name, label]) => html`<option value=${name}>${label}</option>`)}</select></label>
       <label class="inline">Show <select value=${kind} onChange=${(event) => choose(event.target.value)}>
         ${KINDS.map(([name, label]) => html`<option value=${name}>${label}</option>`)}</select></label>
@@ -206,7 +216,7 @@ export function MessageBrowser({ vhost, queue, replayable, reload }) {
             select(next);
           }} />`,
       )}</ul>
-      ${page.next != null && html`<button onClick=${() => look(page.next)}>Next</button>`}`}`;
+      ${page.next != null && html`<button disabled=${busy !== ""} onClick=${() => look(page.next, page.sought)}>Next</button>`}`}`;
 }
 
 /** @param {{message: any, selected?: boolean, onSelect?: (on: boolean) => void}} props */

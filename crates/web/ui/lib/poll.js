@@ -9,10 +9,11 @@ export const REFRESH = 5;
  * @template T
  * @param {(signal: AbortSignal) => Promise<T>} ask
  * @param {any[]} inputs ask again at once when one of these changes
- * @returns {{data: T | undefined, error: Error | undefined, reload: () => void}}
+ * @returns {{data: T | undefined, error: Error | undefined, isOld: boolean, reload: () => void}}
+ *   isOld: the data is not what is asked for now, but what was asked for before
  */
 export function usePoll(ask, inputs) {
-  const [state, change] = useState(/** @type {{data?: T, error?: Error}} */ ({}));
+  const [state, change] = useState(/** @type {{data?: T, of?: string, error?: Error}} */ ({}));
   const [seconds] = useSetting("refresh", REFRESH);
   const [turn, again] = useState(0);
   const asking = useRef(ask);
@@ -24,14 +25,14 @@ export function usePoll(ask, inputs) {
     let timer = 0;
     if (shown.current !== key) {
       shown.current = key;
-      change((old) => ({ data: old.data }));
+      change((old) => ({ ...old, error: undefined }));
     }
     const tick = async () => {
       try {
         const data = await asking.current(stop.signal);
-        if (!stop.signal.aborted) change({ data });
+        if (!stop.signal.aborted) change({ data, of: key });
       } catch (error) {
-        if (!stop.signal.aborted) change((old) => ({ data: old.data, error: /** @type {Error} */ (error) }));
+        if (!stop.signal.aborted) change((old) => ({ ...old, error: /** @type {Error} */ (error) }));
       }
       if (!stop.signal.aborted && seconds > 0) timer = window.setTimeout(waken, seconds * 1000);
     };
@@ -47,5 +48,5 @@ export function usePoll(ask, inputs) {
       document.removeEventListener("visibilitychange", waken);
     };
   }, [key, seconds, turn]);
-  return { data: state.data, error: state.error, reload: useCallback(() => again((count) => count + 1), []) };
+  return { data: state.data, error: state.error, isOld: state.data !== undefined && state.of !== key, reload: useCallback(() => again((count) => count + 1), []) };
 }

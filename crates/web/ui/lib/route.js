@@ -29,9 +29,17 @@ export function link(...parts) {
   return "#/" + parts.map((part) => encodeURIComponent(String(part))).join("/");
 }
 
-/** @param {string} to */
-export function go(to) {
-  location.hash = to;
+/**
+ * Remembers the page that is open. What it gives goes to another address, unless the user has left that page meanwhile: an answer
+ * that comes late takes nobody away from where they are.
+ * @returns {(to: string) => void}
+ */
+export function departure() {
+  const page = () => link(...route().parts);
+  const here = page();
+  return (to) => {
+    if (page() === here) location.hash = to;
+  };
 }
 
 /**

@@ -1,7 +1,7 @@
 // Tables: columns to choose from, sorting, filtering, paging. Long lists are paged, sorted and filtered by the broker.
 //
 // What the user chose last (columns, order, filter, rows of a page) is kept; an address that says otherwise wins.
-import { Component, html, useEffect, useMemo, useRef, useState } from "./view.js";
+import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./view.js";
 import { useSetting } from "./settings.js";
 import { refine, useRoute } from "./route.js";
 import { usePoll } from "./poll.js";
@@ -52,8 +52,8 @@ function useView(list) {
   const { query } = useRoute();
   const [kept, keep] = useSetting(`${list}.view`, /** @type {Record<string, string>} */ ({}));
   const says = VIEW.some((key) => query[key] !== undefined);
-  useEffect(() => {
-    // So that the address can be passed on.
+  useLayoutEffect(() => {
+    // So that the address can be passed on. At once: later it may be another page's.
     if (!says && Object.keys(kept).length > 0) refine(kept);
   }, [says]);
   const at = says ? query : { ...query, ...kept };
@@ -97,7 +97,7 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
     pagination: "true",
     ...query,
   };
-  const { data, error, reload } = usePoll(
+  const { data, error, isOld, reload } = usePoll(
     async (signal) => {
       try {
         return await get(target, asked, signal);
@@ -113,8 +113,10 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
   );
   const shown = useColumns(name, columns);
   const rows = data?.items ?? NONE;
-  const drawn = useParts(rows);
-  const all = rows.length > 0 && rows.every((/** @type {any} */ row) => selected.has(rowKey(row)));
+  const { drawn, press, isPressed } = useParts(rows);
+  const all = drawn.length > 0 && drawn.every((/** @type {any} */ row) => selected.has(rowKey(row)));
+  // Whoever looks for others does not see any more what was chosen.
+  useEffect(() => select((old) => (old.size === 0 ? old : new Map())), [target, at.name, at.regex]);
   const finish = () => (select(new Map()), reload());
   const toggle = (/** @type {any[]} */ which, /** @type {boolean} */ on) =>
     select((old) => {
@@ -149,6 +151,7 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
     ${data && rows.length === 0
       ? html`<p class="empty">${at.name ? "Nothing has such a name." : at.vhost ? "Nothing in this virtual host." : empty}</p>`
       : html`<${Rows} columns=${shown} rows=${drawn} rowKey=${rowKey} sort=${at.sort} reverse=${Boolean(at.reverse)} caption=${name} still=${true}
+          isBusy=${!error && (!data || isOld || drawn.length !== rows.length)} isOld=${isOld && !isPressed()} onPress=${press}
           onSort=${(/** @type {string} */ by) => change(sorted(at, by))}
           select=${selectable && { all, has: (/** @type {any} */ row) => selected.has(rowKey(row)), toggle }} />`}
     ${data && data.page_count > 1 && html`<${Pages} page=${data.page} count=${data.page_count} />`}`;
@@ -174,11 +177,11 @@ export function PlainTable({ name, columns, rows, rowKey, empty, caption, still 
   const shown = useColumns(name, columns);
   const { by, reverse = false } = sort;
   const ordered = useMemo(() => inOrder(rows ?? NONE, by, reverse), [rows, by, reverse]);
-  const drawn = useParts(still ? ordered : NONE);
+  const { drawn, press } = useParts(still ? ordered : NONE);
   if (!rows) return html`<p class="empty" aria-busy="true">Loading…</p>`;
   if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
   return html`${columns.some((column) => !column.fixed) && html`<div class="table-tools short"><span class="spacer"></span><${ColumnPicker} name=${name} columns=${columns} /></div>`}
-    <${Rows} columns=${shown} rows=${still ? drawn : ordered} rowKey=${rowKey} sort=${by} reverse=${reverse} caption=${caption ?? name} still=${still}
+    <${Rows} columns=${shown} rows=${still ? drawn : ordered} rowKey=${rowKey} sort=${by} reverse=${reverse} caption=${caption ?? name} still=${still} onPress=${press}
     onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : reverse ? {} : { by, reverse: true })} />`;
 }
 
@@ -201,15 +204,29 @@ function compare(a, b) {
 const NONE = [];
 
 /**
- * The rows that are drawn: new ones take the places of old ones in parts, one part a frame.
+ * The rows that are drawn: new ones take the places of old ones in parts, one part a frame. None do while the mouse is down on
+ * them: what was pressed is what is clicked.
  * @param {any[]} rows
  */
 function useParts(rows) {
   const [drawn, draw] = useState(NONE);
   const length = useRef(0);
+  const pressed = useRef(false);
+  useEffect(() => {
+    // The click comes before the next turn.
+    const release = () => void setTimeout(() => (pressed.current = false));
+    for (const end of RELEASES) addEventListener(end, release);
+    return () => {
+      for (const end of RELEASES) removeEventListener(end, release);
+    };
+  }, []);
   useEffect(() => {
     let [frame, count] = [0, 0];
     const step = () => {
+      if (pressed.current) {
+        frame = requestAnimationFrame(step);
+        return;
+      }
       count += ROWS_AT_ONCE;
       // What is too much goes in parts as well.
       const end = Math.max(rows.length, length.current - 2 * ROWS_AT_ONCE);
@@ -223,14 +240,53 @@ function useParts(rows) {
     step();
     return () => cancelAnimationFrame(frame);
   }, [rows]);
-  return drawn;
+  const press = (/** @type {PointerEvent} */ event) => {
+    if (event.button === 0) pressed.current = true;
+  };
+  return { drawn, press, isPressed: () => pressed.current };
+}
+
+/** What ends a press. */
+const RELEASES = ["pointerup", "pointercancel", "blur"];
+/** What the keyboard can be on in a row. */
+const CONTROLS = "a, button, input, summary";
+
+/**
+ * Keeps the keyboard on the row that it is on, wherever that goes when rows take each other's places.
+ * @param {any[]} rows
+ * @param {(row: any) => string} rowKey
+ * @param {boolean} isBusy rows are still on their way to their places
+ */
+function useFocus(rows, rowKey, isBusy) {
+  const body = useRef(/** @type {HTMLTableSectionElement|null} */ (null));
+  const held = useRef(/** @type {{key: string, control: number}|null} */ (null));
+  const onFocusIn = (/** @type {FocusEvent} */ event) => {
+    const control = /** @type {HTMLElement} */ (event.target);
+    const line = control.closest("tr");
+    const row = line && rows[line.sectionRowIndex];
+    held.current = row ? { key: rowKey(row), control: [...line.querySelectorAll(CONTROLS)].indexOf(control) } : null;
+  };
+  useLayoutEffect(() => {
+    const line = document.activeElement?.closest("tr");
+    if (isBusy || !held.current || !line || line.parentNode !== body.current) return;
+    const { key, control } = held.current;
+    const now = rows[line.sectionRowIndex];
+    if (now && rowKey(now) === key) return;
+    const at = rows.findIndex((row) => rowKey(row) === key);
+    const found = at === -1 ? undefined : body.current?.rows[at]?.querySelectorAll(CONTROLS)[control];
+    // A row that has gone leaves the keyboard to the list and not to whatever came into its place.
+    const next = found instanceof HTMLElement ? found : body.current?.closest("div");
+    next?.focus({ preventScroll: true });
+  });
+  return { body, onFocusIn };
 }
 
 /** @param {any} props */
-function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, still = false }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption ?? "Table"}><table>
+function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, still = false, isBusy = false, isOld = false, onPress }) {
+  const { body, onFocusIn } = useFocus(rows, rowKey, isBusy);
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption ?? "Table"} aria-busy=${isBusy ? "true" : undefined}><table>
     <thead><tr>
-      ${select && html`<th class="check"><input type="checkbox" aria-label="Select all rows of this page" checked=${select.all}
+      ${select && html`<th class="check"><input type="checkbox" aria-label="Select all rows of this page" checked=${select.all} disabled=${isOld}
         onChange=${(event) => select.toggle(rows, event.target.checked)} /></th>`}
       ${columns.map(
         (/** @type {Column} */ column) => html`<th class=${column.figure ? "figure" : ""}
@@ -243,7 +299,7 @@ function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, s
         </th>`,
       )}
     </tr></thead>
-    <tbody>${rows.map((/** @type {any} */ row, /** @type {number} */ index) => html`<${Row} key=${still ? index : rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
+    <tbody ref=${body} inert=${isOld} onPointerDown=${onPress} onfocusin=${onFocusIn}>${rows.map((/** @type {any} */ row, /** @type {number} */ index) => html`<${Row} key=${still ? index : rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
   </table></div>`;
 }
 

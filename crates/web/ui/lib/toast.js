@@ -8,7 +8,9 @@ import { html, useEffect, useState } from "./view.js";
  * }} Toast
  */
 
+/** How long one is shown, and one that offers to undo something: to be read, thought about and reached by the keyboard. */
 const SECONDS = 8;
+const SECONDS_TO_UNDO = 20;
 /** Toasts at once; the oldest make room. */
 const TOASTS_MAX = 5;
 let last = 0;
@@ -18,7 +20,7 @@ let change = () => {};
 /** @param {Toast} toast */
 function show(toast) {
   change((all) => [...all.slice(1 - TOASTS_MAX), toast]);
-  if (toast.kind !== "working") setTimeout(() => drop(toast.id), SECONDS * 1000);
+  if (toast.kind !== "working") setTimeout(() => drop(toast.id), (toast.undo ? SECONDS_TO_UNDO : SECONDS) * 1000);
 }
 
 /** @param {number} id */

@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { Chart, RangePicker, useRange } from "../lib/chart.js";
 import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
@@ -63,9 +63,10 @@ export function Connection({ parts: [name] }) {
   const channels = usePoll((signal) => get(`${path("connections", name)}/channels`, undefined, signal), [name]);
   if (!data) return html`<h1>Connection <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const close = async () => {
+    const leave = departure();
     const reason = await ask({ title: "Close this connection?", text: "The client is told the reason.", confirm: "Close it", field: { label: "Reason", value: "Closed via management plugin" } });
     if (reason === undefined) return;
-    if (await attempt("Connection closed.", () => call("DELETE", path("connections", name), undefined, { reason }))) go("#/connections");
+    if (await attempt("Connection closed.", () => call("DELETE", path("connections", name), undefined, { reason }))) leave("#/connections");
   };
   const line = (/** @type {string} */ label, /** @type {string} */ field) => ({ label, samples: data[`${field}_details`]?.samples, now: rateOf(data, field) ?? 0 });
   return html`<div class="title"><h1>Connection <span class="name">${name}</span></h1><${State} state=${data.state} />

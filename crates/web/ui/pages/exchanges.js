@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, part, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { Chart, RangePicker, useRange } from "../lib/chart.js";
@@ -91,10 +91,11 @@ export function Exchange({ parts: [vhost, name] }) {
   const isDefault = data.name === "";
   const isPredeclared = isDefault || data.name.startsWith("amq.");
   const remove = async () => {
+    const leave = departure();
     const sure = await ask({ title: "Delete this exchange?", text: "Its bindings go with it. Publishers get an error.", confirm: "Delete", word: data.name });
     if (sure === undefined) return;
     const undo = bringBack(own, { type: data.type, durable: data.durable, auto_delete: data.auto_delete, internal: data.internal, arguments: data.arguments }, into.data, out.data);
-    if (await attempt("Exchange deleted.", () => call("DELETE", own), undo)) go("#/exchanges");
+    if (await attempt("Exchange deleted.", () => call("DELETE", own), undo)) leave("#/exchanges");
   };
   const line = (/** @type {string} */ label, /** @type {string} */ field) => ({
     label,

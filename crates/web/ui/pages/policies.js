@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, listed, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { useRights } from "../lib/session.js";
@@ -98,8 +98,9 @@ export function Policy({ parts: [vhost, name] }) {
   }, [vhost, name]);
   if (!data) return html`<h1>Policy <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const remove = async () => {
+    const leave = departure();
     if ((await ask({ title: "Clear this policy?", text: "What it applies to gets the next policy that matches, or none.", confirm: "Clear" })) === undefined) return;
-    if (await attempt("Policy cleared.", () => call("DELETE", own))) go("#/policies");
+    if (await attempt("Policy cleared.", () => call("DELETE", own))) leave("#/policies");
   };
   return html`<div class="title"><h1>Policy <span class="name">${name}</span></h1><span class="spacer"></span>${policymaker && html`<button class="danger" onClick=${remove}>Clear…</button>`}</div>
     <${Problem} error=${error} />

@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, part, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { doEach } from "../lib/work.js";
@@ -137,11 +137,12 @@ export function Queue({ parts: [vhost, name] }) {
     reload();
   };
   const remove = async () => {
+    const leave = departure();
     const text = `${number(data.messages)} messages and ${number(bindings.data?.total_count)} bindings go with it; ${number(data.consumers)} consumers are cancelled.`;
     if ((await ask({ title: "Delete this queue?", text, confirm: "Delete", word: name })) === undefined) return;
     // Messages would not come back.
     const undo = data.messages === 0 && !data.exclusive ? bringBack(own, { durable: data.durable, auto_delete: data.auto_delete, arguments: data.arguments }, bindings.data) : undefined;
-    if (await attempt("Queue deleted.", () => call("DELETE", own), undo)) go("#/queues");
+    if (await attempt("Queue deleted.", () => call("DELETE", own), undo)) leave("#/queues");
   };
   const replayable = keepsSettled(data) ? data.messages_replayable : undefined;
   const paused = data.state === "paused";

@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
 import { Form } from "../lib/forms.js";
@@ -40,8 +40,9 @@ export function Users() {
   const { data, error, reload } = usePoll((signal) => get("users", undefined, signal), []);
   const permissions = usePoll((signal) => get("permissions", undefined, signal), []);
   const add = async (/** @type {any} */ values) => {
+    const leave = departure();
     const added = await attempt(`User ${values.name} is there. Give it permissions next.`, () => call("PUT", path("users", values.name), bodyOf(values)));
-    if (added) go(`#/users/${encodeURIComponent(values.name)}`);
+    if (added) leave(`#/users/${encodeURIComponent(values.name)}`);
     return added;
   };
   const enters = (/** @type {string} */ user) => (permissions.data ?? []).filter((/** @type {any} */ one) => one.user === user).map((/** @type {any} */ one) => one.vhost);
@@ -68,6 +69,7 @@ export function User({ parts: [name] }) {
   const limits = usePoll((signal) => get(path("user-limits", name), undefined, signal), [name]);
   if (!data) return html`<h1>User <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const remove = async () => {
+    const leave = departure();
     if ((await ask({ title: "Delete this user?", text: "Its permissions go with it.", confirm: "Delete", word: name })) === undefined) return;
     const back = async () => {
       await call("PUT", own, { tags: data.tags, password_hash: data.password_hash, hashing_algorithm: data.hashing_algorithm });
@@ -75,7 +77,7 @@ export function User({ parts: [name] }) {
       for (const { vhost, exchange, write, read } of topics.data ?? []) await call("PUT", path("topic-permissions", vhost, name), { exchange, write, read });
       for (const { value } of limits.data ?? []) for (const limit of Object.keys(value)) await call("PUT", path("user-limits", name, limit), { value: value[limit] });
     };
-    if (await attempt("User deleted.", () => call("DELETE", own), permissions.data && topics.data && limits.data ? back : undefined)) go("#/users");
+    if (await attempt("User deleted.", () => call("DELETE", own), permissions.data && topics.data && limits.data ? back : undefined)) leave("#/users");
   };
   return html`<div class="title"><h1>User <span class="name">${name}</span></h1><span class="spacer"></span><button class="danger" onClick=${remove}>Delete…</button></div>
     <${Problem} error=${error} />

@@ -2,7 +2,7 @@
 import { html } from "../lib/view.js";
 import { call, get, listed, path } from "../lib/api.js";
 import { usePoll } from "../lib/poll.js";
-import { go } from "../lib/route.js";
+import { departure } from "../lib/route.js";
 import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
 import { useRights } from "../lib/session.js";
@@ -57,9 +57,10 @@ export function Vhost({ parts: [name] }) {
   const topics = usePoll(sub("topic-permissions"), [own]);
   if (!data) return html`<h1>Virtual host <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const remove = async () => {
+    const leave = departure();
     const sure = await ask({ title: "Delete this virtual host?", text: "All its queues, messages, exchanges, policies and permissions go with it, and its connections are closed.", confirm: "Delete", word: name });
     if (sure === undefined) return;
-    if (await attempt("Virtual host deleted.", () => call("DELETE", own))) go("#/vhosts");
+    if (await attempt("Virtual host deleted.", () => call("DELETE", own))) leave("#/vhosts");
   };
   const protect = async () => {
     const on = data.protected_from_deletion;

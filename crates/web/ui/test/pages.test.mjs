@@ -1,7 +1,7 @@
 // Every page: no complaint of the browser, nothing against accessibility rules, light and dark, wide and narrow, for every tag.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PAGES, URL_OF_UI, addressOf, api, axe, enter, eventually, launch } from "./harness.mjs";
+import { PAGES, URL_OF_UI, addressOf, api, axe, enter, eventually, launch, logIn } from "./harness.mjs";
 
 let browser;
 before(async () => {
@@ -15,7 +15,7 @@ for (const dark of [false, true]) {
     for (const [name, hash] of PAGES) {
       await open(await addressOf(hash));
       await page.evaluate(() => document.querySelectorAll("details.section").forEach((one) => (one.open = true)));
-      assert.deepEqual(await axe(page), [], name);
+      assert.deepEqual(await axe(page, dark), [], name);
       assert.equal(await page.locator(".problem").count(), 0, `${name}: ${await page.locator(".problem").allTextContents()}`);
     }
     assert.deepEqual(complaints, []);
@@ -116,11 +116,9 @@ test("the keyboard alone is enough to log in, to reach the content, and to filte
 });
 
 test("a wrong password is said so, and a closed session asks again", async () => {
-  const { page } = await enter(browser);
+  const { page } = await enter(browser, { byHand: true });
   await page.getByRole("button", { name: "Log out" }).click();
-  await page.getByLabel("User name").fill("guest");
-  await page.getByLabel("Password").fill("wrong");
-  await page.getByRole("button", { name: "Log in" }).click();
+  await logIn(page, "guest", "wrong");
   await page.getByRole("alert").getByText("Wrong user name or password").waitFor();
   assert.equal((await page.context().cookies()).filter((cookie) => cookie.value !== "").length, 0);
 });
