@@ -1,8 +1,7 @@
 //! The web UI: its modules from npm, its types, and its pages in a browser.
 //!
-//! What is checked is in `crates/web/ui/test`; it runs in Debian's Chromium against a fresh broker.
+//! What is checked is in `crates/web/ui/test`; it runs in Debian's Chromium against fresh brokers.
 
-use crate::broker::Broker;
 use crate::shell::{self, check};
 use anyhow::{Context as _, Result};
 use std::fs;
@@ -57,13 +56,10 @@ pub(crate) fn test(screenshots: bool) -> Result<()> {
             .current_dir(&folder),
     )?;
     install_browser()?;
-    let broker = Broker::start("ui")?;
     let mut node = Command::new("node");
     node.arg("test/run.mjs")
         .current_dir(&folder)
         .env("WARREN", shell::warren("release"))
-        .env("UI_URL", &broker.http)
-        .env("AMQP_URL", &broker.uri)
         .env("CHROMIUM", CHROMIUM);
     if screenshots {
         node.env("SCREENSHOTS", shell::root().join("docs/ui"));

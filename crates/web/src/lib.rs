@@ -24,17 +24,24 @@ struct Own;
 #[derive(RustEmbed)]
 #[folder = "ui/node_modules/"]
 #[allow_missing = true]
-#[include = "htm/preact/standalone.module.js"]
+#[include = "preact/dist/preact.module.js"]
+#[include = "preact/hooks/dist/hooks.module.js"]
+#[include = "htm/dist/htm.module.js"]
 #[include = "uplot/dist/uPlot.esm.js"]
 #[include = "uplot/dist/uPlot.min.css"]
 struct ThirdParty;
 
 /// Addresses of third-party files, and where they are.
-const VENDOR: [(&str, &str); 3] = [
-    ("vendor/preact.js", "htm/preact/standalone.module.js"),
+const VENDOR: [(&str, &str); 5] = [
+    ("vendor/preact.js", "preact/dist/preact.module.js"),
+    (HOOKS, "preact/hooks/dist/hooks.module.js"),
+    ("vendor/htm.js", "htm/dist/htm.module.js"),
     ("vendor/uplot.js", "uplot/dist/uPlot.esm.js"),
     ("vendor/uplot.css", "uplot/dist/uPlot.min.css"),
 ];
+
+/// Where Preact's hooks are: they ask for it by its name at npm, which a browser cannot find.
+const HOOKS: &str = "vendor/hooks.js";
 
 /// A file of the UI.
 #[derive(Clone, Debug)]
@@ -52,7 +59,13 @@ pub struct Asset {
 pub fn asset(path: &str) -> Option<Asset> {
     let path = if path.is_empty() { "index.html" } else { path };
     if let Some((_, source)) = VENDOR.iter().find(|(address, _)| *address == path) {
-        return Some(described(path, ThirdParty::get(source)?));
+        let mut asset = described(path, ThirdParty::get(source)?);
+        if path == HOOKS {
+            let text = str::from_utf8(&asset.bytes).ok()?;
+            let found = text.replace("from\"preact\"", "from\"./preact.js\"");
+            asset.bytes = Cow::Owned(found.into_bytes());
+        }
+        return Some(asset);
     }
     if path == "index.html" && !is_complete() {
         return Some(described(path, Own::get("incomplete.html")?));
@@ -117,12 +130,26 @@ mod tests {
     }
 
     #[test]
+    fn modules_ask_for_files_and_not_for_names() {
+        for (path, _) in VENDOR.iter().filter(|(path, _)| path.ends_with(".js")) {
+            let Some(module) = asset(path) else {
+                assert!(!is_complete(), "{path}");
+                continue;
+            };
+            let text = String::from_utf8(module.bytes.into_owned()).unwrap();
+            for name in ["preact", "preact/hooks", "htm", "uplot"] {
+                assert!(!text.contains(&format!("from\"{name}\"")), "{path}");
+            }
+        }
+    }
+
+    #[test]
     fn only_what_is_named_can_be_had() {
         for path in [
             "package.json",
             "../Cargo.toml",
             "test/ui.test.js",
-            "node_modules/htm/preact/standalone.module.js",
+            "node_modules/preact/dist/preact.module.js",
             "vendor/",
             "nothing.js",
         ] {

@@ -30,6 +30,20 @@ function clock(tick, step, index) {
 
 /** Steps between ticks of bytes. */
 const POWERS = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent);
+/** Pixels of the vertical axis, at least: so that most charts of a page begin at the same place. */
+const AXIS_MIN = 54;
+/** Pixels between what is written at a tick and the chart. */
+const AXIS_GAP = 10;
+
+/** As wide as what is written on it. @param {any} plot @param {string[]|null} texts @param {number} axis @param {number} cycle */
+function widthOf(plot, texts, axis, cycle) {
+  // Once for each draw: another width may change what is written, and that the width again.
+  if (cycle > 1) return plot.axes[axis]._size;
+  plot.ctx.font = plot.axes[axis].font[0];
+  const widths = (texts ?? []).map((text) => plot.ctx.measureText(text).width / devicePixelRatio);
+  return Math.ceil(Math.max(AXIS_MIN, ...widths.map((width) => width + AXIS_GAP)));
+}
+
 /** Seconds of a chart, at least. */
 const SPAN_MIN = 55;
 
@@ -142,7 +156,7 @@ export function Chart({ title, lines, growth = false, format = short }) {
         scales: { x: { range: (/** @type {any} */ _, /** @type {number|null} */ low, /** @type {number|null} */ high) => widened(low, high) }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
         axes: [
           { ...axis, space: 70, size: 28, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick, index) => clock(tick, ticks[1] - ticks[0], index)) },
-          { ...axis, size: 58, ...(format(1024).includes("KiB") ? { incrs: POWERS } : {}), values: (_, ticks) => ticks.map(format) },
+          { ...axis, size: widthOf, ...(format(1024).includes("KiB") ? { incrs: POWERS } : {}), values: (_, ticks) => ticks.map(format) },
         ],
         series: [
           {},

@@ -12,12 +12,12 @@ import { consumerColumns } from "./consumers.js";
 /** @returns {import("../lib/table.js").Column[]} */
 export function channelColumns() {
   return [
-    { name: "Channel", fixed: true, sort: "name", cell: (row) => html`<${Link} to=${["channels", row.name]}>${row.name}<//>` },
+    { name: "Channel", fixed: true, sort: "name", cell: (row) => html`<div class="peers"><${Link} to=${["channels", row.name]}>${row.name}<//></div>` },
     { name: "Virtual host", sort: "vhost", cell: (row) => html`<span class="name">${row.vhost}</span>` },
     { name: "User", sort: "user", cell: (row) => html`<span class="name">${row.user}</span>` },
     { name: "Mode", cell: (row) => html`<${Marks} marks=${[[row.confirm, "C", "publisher confirms"], [row.transactional, "T", "transactional"]]} />` },
     { name: "State", sort: "state", cell: (row) => html`<${State} state=${row.state} />` },
-    figure("Consumers", "consumer_count"),
+    figure("Consumers", "consumer_count", true),
     figure("Prefetch", "prefetch_count"),
     figure("Unacked", "messages_unacknowledged"),
     figure("Unconfirmed", "messages_unconfirmed"),

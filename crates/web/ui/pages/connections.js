@@ -16,13 +16,13 @@ const traffic = (/** @type {number|undefined} */ perSecond) => `${bytes(perSecon
 
 /** @type {import("../lib/table.js").Column[]} */
 const COLUMNS = [
-  { name: "Name", fixed: true, sort: "name", cell: (row) => html`<${Link} to=${["connections", row.name]}>${row.name}<//>
-      ${row.user_provided_name && html`<small class="name">${row.user_provided_name}</small>`}` },
+  { name: "Name", fixed: true, sort: "name", cell: (row) => html`<div class="peers"><${Link} to=${["connections", row.name]}>${row.name}<//>
+      ${row.user_provided_name && html`<small class="name">${row.user_provided_name}</small>`}</div>` },
   { name: "Virtual host", sort: "vhost", cell: (row) => html`<span class="name">${row.vhost}</span>` },
   { name: "User", sort: "user", cell: (row) => html`<span class="name">${row.user}</span>` },
   { name: "State", sort: "state", cell: (row) => html`<${State} state=${row.state} />` },
   { name: "TLS", sort: "ssl", cell: (row) => (row.ssl ? (row.ssl_protocol ?? "yes") : "–") },
-  { name: "Protocol", sort: "protocol", cell: (row) => row.protocol },
+  { name: "Protocol", sort: "protocol", cell: (row) => html`<span class="short">${row.protocol}</span>` },
   { name: "Channels", figure: true, sort: "channels", cell: (row) => number(row.channels) },
   { name: "From client", figure: true, sort: "recv_oct_details.rate", cell: (row) => traffic(rateOf(row, "recv_oct")) },
   { name: "To client", figure: true, sort: "send_oct_details.rate", cell: (row) => traffic(rateOf(row, "send_oct")) },

@@ -90,8 +90,8 @@ export function Definitions() {
   };
   return html`<h1>Definitions</h1>
     <p>Users, virtual hosts, permissions, parameters, policies, exchanges, queues and bindings, without messages.</p>
-    <label class="inline">Of <select value=${scope} onChange=${(event) => (narrow(event.target.value), read(undefined))}>
-      <option value="">everything</option>${vhosts.map((one) => html`<option value=${one}>virtual host ${one}</option>`)}</select></label>
+    <p><label class="inline">Of <select value=${scope} onChange=${(event) => (narrow(event.target.value), read(undefined))}>
+      <option value="">everything</option>${vhosts.map((one) => html`<option value=${one}>virtual host ${one}</option>`)}</select></label></p>
     <${Problem} error=${error} />
     <section class="card"><h2>Export</h2><button class="primary" onClick=${save}>Save as a file</button></section>
     <section class="card"><h2>Import</h2>

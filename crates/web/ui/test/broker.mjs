@@ -11,7 +11,7 @@ export const skip = program === undefined && "WARREN names no program";
  * @param {string} folder for its configuration and its data
  * @param {string[]} conf lines of rabbitmq.conf
  * @param {Record<string, string>} env
- * @returns {Promise<{address: string, end: () => void}>} address: of its pages
+ * @returns {Promise<{address: string, amqp: string, end: () => Promise<unknown>}>} address: of its pages; amqp: for clients
  */
 export async function startBroker(folder, conf, env = {}) {
   await writeFile(`${folder}/rabbitmq.conf`, ["management.tcp.ip = 127.0.0.1", "management.tcp.port = 0", "prometheus.tcp.ip = 127.0.0.1", "prometheus.tcp.port = 0", ...conf, ""].join("\n"));
@@ -19,12 +19,11 @@ export async function startBroker(folder, conf, env = {}) {
   const broker = spawn(program, ["server"], { env: { ...process.env, ...places, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   broker.stderr.on("data", (part) => (log += part));
-  const address = await new Promise((resolve, reject) => {
-    createInterface({ input: broker.stdout }).on("line", (line) => {
-      const found = /http:\/\/[^\s,]+/.exec(line);
-      if (found && line.includes("is ready")) resolve(found[0].replace(/\/$/, ""));
-    });
+  const ready = await new Promise((resolve, reject) => {
+    createInterface({ input: broker.stdout }).on("line", (line) => line.includes("is ready") && resolve(line));
     broker.on("exit", (code) => reject(new Error(`the broker ended with ${code}: ${log}`)));
   });
-  return { address, end: () => void broker.kill() };
+  const [address, amqp] = [/http:\/\/[^\s,]+/, /amqp:\/\/[^\s,]+/].map((kind) => kind.exec(ready)[0].replace(/\/$/, ""));
+  const ended = new Promise((resolve) => broker.on("exit", resolve));
+  return { address, amqp, end: () => (broker.kill(), ended) };
 }

@@ -27,6 +27,7 @@ function small(png) {
 
 test("pictures of all pages, light and dark", { skip: folder === undefined && "SCREENSHOTS names no folder" }, async () => {
   await mkdir(folder, { recursive: true });
+  await api("PUT", "traces/shop/orders", { format: "text", pattern: "publish.events" });
   // A minute of samples of everything that has a chart: of single objects they are kept from the first look on.
   const ages = ["lengths", "msg_rates", "data_rates"].map((kind) => `${kind}_age=60&${kind}_incr=5`).join("&");
   const objects = await Promise.all(PAGES.filter(([name]) => ["connection", "channel", "exchange", "queue", "vhost"].includes(name)).map(([, hash]) => addressOf(hash)));

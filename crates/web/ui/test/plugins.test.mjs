@@ -12,12 +12,12 @@ let broker;
 before(async () => {
   if (skip) return;
   folder = await mkdtemp(`${tmpdir()}/warren-plugins-`);
-  broker = await startBroker(folder, [], { RABBITMQ_ENABLED_PLUGINS: "rabbitmq_management,rabbitmq_tracing,rabbitmq_top" });
+  broker = await startBroker(folder, [`tracing.dir = ${folder}/traces`], { RABBITMQ_ENABLED_PLUGINS: "rabbitmq_management,rabbitmq_tracing,rabbitmq_top" });
   browser = await launch();
 });
 after(async () => {
   await browser?.close();
-  broker?.end();
+  await broker?.end();
   if (folder) await rm(folder, { recursive: true, force: true });
 });
 

@@ -11,9 +11,9 @@ const text64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
 
 /**
  * @param {string} folder for its certificate
- * @param {{lifetime: number}} options lifetime: seconds of a token
+ * @param {{lifetime: number, said: number}} options lifetime: seconds of a token; said: the same as clients are told
  */
-export async function provider(folder, { lifetime }) {
+export async function provider(folder, { lifetime, said }) {
   const [authorityKey, authority, key, certificate] = ["ca.key", "ca.pem", "provider.key", "provider.pem"].map((name) => `${folder}/${name}`);
   const make = (...rest) => execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", ...rest], { stdio: "ignore" });
   make("-keyout", authorityKey, "-out", authority, "-subj", "/CN=authority");
@@ -31,7 +31,7 @@ export async function provider(folder, { lifetime }) {
     const refresh = randomUUID();
     refreshing.set(refresh, true);
     seen.tokens.push(grant);
-    return { access_token: token, token_type: "bearer", expires_in: lifetime, refresh_token: refresh, id_token: token };
+    return { access_token: token, token_type: "bearer", expires_in: said, refresh_token: refresh, id_token: token };
   };
   const take = (form, basic) => {
     const [id, secret] = basic ?? [form.get("client_id"), form.get("client_secret")];

@@ -1,0 +1,16 @@
+// One file of tests, on a broker with something in it and clients at work: `node test/furnished.mjs FILE OPTIONS…`. A file that
+// is given no broker has one of its own.
+import { spawn } from "node:child_process";
+import { furnish } from "./harness.mjs";
+import { traffic } from "./traffic.mjs";
+
+let stop;
+if (process.env.UI_URL) {
+  await furnish();
+  stop = await traffic(process.env.AMQP_URL ?? "amqp://127.0.0.1:5672");
+}
+const [file, ...options] = process.argv.slice(2);
+const tests = spawn(process.execPath, ["--test", "--test-force-exit", "--test-reporter=spec", ...options, file], { stdio: "inherit" });
+const code = await new Promise((resolve) => tests.on("exit", resolve));
+await stop?.();
+process.exit(code ?? 1);
