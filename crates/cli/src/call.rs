@@ -59,10 +59,7 @@ impl Call {
     /// The same with what need not be text.
     #[expect(clippy::unused_self, reason = "what is printed belongs to a call")]
     pub(crate) fn print_bytes(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout();
-        // Whoever closed it does not want to read any more.
-        let _ = out.write_all(bytes);
-        let _ = out.flush();
+        print(bytes);
     }
 
     /// A list of the API.
@@ -149,6 +146,14 @@ impl Call {
             })?;
         Ok(input)
     }
+}
+
+/// Prints bytes at once.
+pub(crate) fn print(bytes: &[u8]) {
+    let mut out = std::io::stdout();
+    // Whoever closed it does not want to read any more.
+    let _ = out.write_all(bytes);
+    let _ = out.flush();
 }
 
 /// A line that the terminal does not show.

@@ -1,11 +1,15 @@
 //! Talking to a node over its control socket: HTTP/1.1, one connection, one request at a time.
 //!
-//! A connection is opened by the first request. Answers are read as a whole; the node is trusted to send no more than it says.
+//! A connection is opened by the first request. Answers are read as a whole, but lists row by row if the caller likes; the node is
+//! trusted to send no more than it says.
 
 use crate::Failure;
 use crate::failure::{DATA, TIMEOUT, UNAVAILABLE};
 use config::Place;
+use serde::Deserializer as _;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::Value as Json;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -20,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a node may take to say where its data is, on a busy machine, and how long that may be.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(10);
 const DIRECTORY_BYTES_MAX: u64 = 4_096;
+
+/// Bytes that are read of an answer at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// Longest header line of an answer.
 const LINE_BYTES_MAX: u64 = 16 << 10;
@@ -145,18 +152,43 @@ impl Node {
         self.ask("DELETE", path, None)
     }
 
+    /// Asks for a list and passes each row on as it comes. Any other answer, also a refusal, is returned.
+    pub(crate) fn list(
+        &mut self,
+        path: &str,
+        each: &mut dyn FnMut(Json),
+    ) -> Result<Option<Answer>, Failure> {
+        self.request("GET", path, None, |status, body| {
+            if status == 200 {
+                read_rows(body, each).map(|()| None)
+            } else {
+                Answer::read(status, body).map(Some)
+            }
+        })
+    }
+
     fn ask(&mut self, method: &str, path: &str, body: Option<&Json>) -> Result<Answer, Failure> {
+        self.request(method, path, body, Answer::read)
+    }
+
+    fn request<T>(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Json>,
+        read: impl FnOnce(u16, Body<'_>) -> io::Result<T>,
+    ) -> Result<T, Failure> {
         if self.is_dry {
             return Err(Failure::silent());
         }
         if self.patience.is_zero() {
             return Err(self.too_late());
         }
-        let answer = match self.exchange(method, path, body) {
+        let (status, answer) = match self.exchange(method, path, body, read) {
             Ok(answer) => answer,
             Err(error) => return Err(self.failure(&error)),
         };
-        if answer.status == 401 {
+        if status == 401 {
             return Err(unreachable(
                 &self.place,
                 "the node refused the secret of this tool",
@@ -166,12 +198,18 @@ impl Node {
         Ok(answer)
     }
 
-    fn exchange(&mut self, method: &str, path: &str, body: Option<&Json>) -> io::Result<Answer> {
+    fn exchange<T>(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Json>,
+        read: impl FnOnce(u16, Body<'_>) -> io::Result<T>,
+    ) -> io::Result<(u16, T)> {
         if self.stream.is_none() {
             let stream = self.connect()?;
             stream.set_read_timeout(Some(self.patience))?;
             stream.set_write_timeout(Some(self.patience))?;
-            self.stream = Some(BufReader::new(stream));
+            self.stream = Some(BufReader::with_capacity(READ_BYTES, stream));
         }
         let secret = self.secret()?;
         let body = body.map(Json::to_string).unwrap_or_default();
@@ -182,7 +220,8 @@ impl Node {
         );
         let stream = self.stream.as_mut().expect("it was opened above");
         stream.get_mut().write_all(request.as_bytes())?;
-        read_answer(stream)
+        let (status, body) = Body::begin(stream)?;
+        Ok((status, read(status, body)?))
     }
 
     /// Connects to the node where it should be, or where a process of its name says that it is.
@@ -304,40 +343,123 @@ fn directory_of(_place: &Place) -> Option<PathBuf> {
     None
 }
 
-fn read_answer(stream: &mut BufReader<UnixStream>) -> io::Result<Answer> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let first = read_line(stream)?;
-    let status = first
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .ok_or_else(|| broken("it does not speak HTTP"))?;
-    let mut length = 0_u64;
-    loop {
-        let line = read_line(stream)?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value
-                .trim()
-                .parse()
-                .map_err(|_| broken("a length is no number"))?;
-        }
+impl Answer {
+    fn read(status: u16, mut body: Body<'_>) -> io::Result<Self> {
+        let mut text = Vec::new();
+        body.read_to_end(&mut text)?;
+        let body = if text.is_empty() {
+            Json::Null
+        } else {
+            serde_json::from_slice(&text).map_err(|_| broken("an answer is not JSON"))?
+        };
+        Ok(Self { status, body })
     }
-    let mut body = Vec::new();
-    stream.by_ref().take(length).read_to_end(&mut body)?;
-    if (body.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+}
+
+/// Passes on the rows of a list, and reads what may be behind it.
+fn read_rows(body: Body<'_>, each: &mut dyn FnMut(Json)) -> io::Result<()> {
+    let mut body = BufReader::with_capacity(READ_BYTES, body);
+    let mut document = serde_json::Deserializer::from_reader(&mut body);
+    document.deserialize_seq(Rows(each))?;
+    io::copy(&mut body, &mut io::sink()).map(drop)
+}
+
+/// Takes a list apart.
+struct Rows<'a>(&'a mut dyn FnMut(Json));
+
+impl<'de> Visitor<'de> for Rows<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
-    let body = if body.is_empty() {
-        Json::Null
-    } else {
-        serde_json::from_slice(&body).map_err(|_| broken("an answer is not JSON"))?
-    };
-    Ok(Answer { status, body })
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element()? {
+            (self.0)(row);
+        }
+        Ok(())
+    }
+}
+
+/// The body of an answer: of a length that is known from the start, or in chunks that come as they are written.
+struct Body<'a> {
+    stream: &'a mut BufReader<UnixStream>,
+    /// Bytes of what is said to come.
+    left: u64,
+    /// More chunks may come.
+    is_chunked: bool,
+}
+
+impl<'a> Body<'a> {
+    /// Reads what comes before a body: the status, and how long the body is.
+    fn begin(stream: &'a mut BufReader<UnixStream>) -> io::Result<(u16, Self)> {
+        let first = read_line(stream)?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(|| broken("it does not speak HTTP"))?;
+        let (mut left, mut is_chunked) = (0, false);
+        loop {
+            let line = read_line(stream)?;
+            if line.is_empty() {
+                break;
+            }
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                let length = value.trim().parse();
+                left = length.map_err(|_| broken("a length is no number"))?;
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                is_chunked = value.trim().eq_ignore_ascii_case("chunked");
+            }
+        }
+        let body = Self {
+            stream,
+            left,
+            is_chunked,
+        };
+        Ok((status, body))
+    }
+
+    /// Reads how long the next chunk is, and behind the last one what ends the body.
+    fn begin_chunk(&mut self) -> io::Result<()> {
+        let line = read_line(self.stream)?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = u64::from_str_radix(size, 16);
+        self.left = size.map_err(|_| broken("the size of a chunk is no number"))?;
+        if self.left == 0 {
+            self.is_chunked = false;
+            while !read_line(self.stream)?.is_empty() {}
+        }
+        Ok(())
+    }
+}
+
+impl io::Read for Body<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && self.is_chunked {
+            self.begin_chunk()?;
+        }
+        if self.left == 0 || bytes.is_empty() {
+            return Ok(0);
+        }
+        let count = self.stream.by_ref().take(self.left).read(bytes)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        if self.left == 0 && self.is_chunked && !read_line(self.stream)?.is_empty() {
+            return Err(broken("a chunk is longer than it says"));
+        }
+        Ok(count)
+    }
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String> {
@@ -388,4 +510,58 @@ pub(crate) fn encode(name: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Shutdown;
+
+    /// What a body is read as, if the node writes these bytes in one go or one at a time.
+    fn read(answer: &'static str, at_once: usize) -> io::Result<(u16, String, Vec<Json>)> {
+        let (client, mut server) = UnixStream::pair().unwrap();
+        let writing = std::thread::spawn(move || {
+            for piece in answer.as_bytes().chunks(at_once) {
+                server.write_all(piece).unwrap();
+            }
+            server.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut stream = BufReader::new(client);
+        let (status, body) = Body::begin(&mut stream)?;
+        let mut rows = Vec::new();
+        let read = read_rows(body, &mut |row| rows.push(row));
+        writing.join().unwrap();
+        read?;
+        let mut next = String::new();
+        stream.read_to_string(&mut next)?;
+        Ok((status, next, rows))
+    }
+
+    #[test]
+    fn a_list_comes_in_chunks_or_as_a_whole() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n[1,[],{\"a\":2}]\nnext",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[1,[\r\nb;x=y\r\n],{\"a\":2}]\n\r\n0\r\nA: b\r\n\r\nnext",
+        ] {
+            for at_once in [1, 7, 1000] {
+                let (status, next, rows) = read(answer, at_once).unwrap();
+                assert_eq!((status, next.as_str()), (200, "next"));
+                assert_eq!(Json::from(rows), serde_json::json!([1, [], { "a": 2 }]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_is_no_list() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n[1,[],{\"a\"",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[1,2\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1]\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        ] {
+            assert!(read(answer, 1000).is_err(), "{answer}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use crate::access;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::listing::Piece;
+use crate::listing::Stream;
 use crate::query::Query;
 use crate::state::State;
 use crate::strict_json;
@@ -74,6 +74,8 @@ pub(crate) enum Answer {
     Json(Json),
     /// 200 with JSON that was written already.
     Written(Vec<u8>),
+    /// 200 with JSON that is written while it is sent.
+    Streamed(Stream),
     /// 200 with plain text.
     Text(String),
     /// 201; what was created may have an address.
@@ -164,15 +166,6 @@ impl Call {
     /// Whether it is the node's operator who calls, who may do everything and has no permissions of a user.
     pub(crate) fn is_operator(&self) -> bool {
         self.caller == Caller::Operator
-    }
-
-    /// The piece of the list of a vhost that a tool of the operator asks for.
-    pub(crate) fn piece(&self) -> Option<Piece> {
-        if self.is_operator() && !self.parameters.is_empty() {
-            Piece::new(&self.query)
-        } else {
-            None
-        }
     }
 
     /// A part of the path, by its place among those that vary.

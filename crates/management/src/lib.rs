@@ -22,6 +22,7 @@ mod json;
 mod listing;
 mod login_rate;
 mod metrics;
+mod pieces;
 mod query;
 mod reference;
 mod resources;

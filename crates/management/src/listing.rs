@@ -1,14 +1,18 @@
 //! Lists as clients ask for them: pages, filters by name, order, columns.
 //!
-//! Items are made one at a time from their sources, and only those that are shown are kept. Where the caller knows what a list is
-//! ordered by without making items, nothing is made but what is shown.
+//! Items are made from their sources as they are written, and only those that are shown are made where the caller knows what a list
+//! is ordered by. Of a long list the sources are in memory, and never more than a slice of the items: it is written while it is sent.
 //! RabbitMQ docs: management#http-api pagination.
 
 use crate::call::{Answer, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object};
+use crate::pieces::{Gone, PieceWriter};
 use crate::query::Query;
 use regex::{Regex, RegexBuilder};
+use std::fmt;
+use std::io::Write;
+use std::pin::Pin;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Items of a page, unless the request says otherwise.
@@ -22,45 +26,42 @@ const COLUMNS_MAX: usize = 256;
 /// Memory that a name filter may compile to.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// Most items of a [`Piece`].
-const PIECE_MAX: usize = 8_192;
+/// Items that are made at once of a list that is made in slices.
+const SLICE: usize = 256;
 
-/// What command line tools read of a long list at once, so that the node never has all of it in its memory: the first `piece` items
-/// whose names come behind `behind`. Names that come and go meanwhile move nothing.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    count: usize,
-    behind: Option<String>,
+/// Makes the items of a list, a slice of its sources at a time.
+pub(crate) trait Items<T>: Send + Sync + 'static {
+    /// An item for each source; `None` for one that is gone.
+    fn make(&self, sources: &[T]) -> impl Future<Output = Vec<Option<Object>>> + Send;
 }
 
-impl Piece {
-    /// What a request asks for; `None` if it is all.
-    pub(crate) fn new(query: &Query) -> Option<Self> {
-        let count: usize = query.get("piece")?.parse().ok()?;
-        Some(Self {
-            count: count.clamp(1, PIECE_MAX),
-            behind: query.get("behind").map(str::to_owned),
-        })
-    }
+/// Makes items one at a time of what is at hand.
+pub(crate) struct Each<F>(pub(crate) F);
 
-    /// The items of the piece in the order of their names.
-    pub(crate) fn of<T>(
-        &self,
-        items: impl Iterator<Item = T>,
-        name: impl Fn(&T) -> &str,
-    ) -> Vec<T> {
-        let is_behind = |item: &T| self.behind.as_deref().is_none_or(|last| name(item) > last);
-        let mut kept: Vec<T> = Vec::new();
-        for item in items.filter(is_behind) {
-            kept.push(item);
-            if kept.len() == 2 * self.count {
-                kept.select_nth_unstable_by(self.count, |a, b| name(a).cmp(name(b)));
-                kept.truncate(self.count);
-            }
-        }
-        kept.sort_unstable_by(|a, b| name(a).cmp(name(b)));
-        kept.truncate(self.count);
-        kept
+impl<T: Sync, F: Fn(&T) -> Object + Send + Sync + 'static> Items<T> for Each<F> {
+    async fn make(&self, sources: &[T]) -> Vec<Option<Object>> {
+        sources
+            .iter()
+            .map(|source| Some((self.0)(source)))
+            .collect()
+    }
+}
+
+/// A list that is written while it is sent.
+pub(crate) struct Stream(Box<dyn FnOnce(PieceWriter) -> Writing + Send>);
+
+type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Stream {
+    /// Writes the list, as fast as it is read.
+    pub(crate) fn write(self, out: PieceWriter) -> impl Future<Output = ()> + Send {
+        (self.0)(out)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
     }
 }
 
@@ -170,12 +171,59 @@ impl Listing {
         key: impl Fn(&T) -> Json,
     ) -> Result<Cut<T>, ApiError> {
         let Filtered { total, sources } = filtered;
+        let keys = sources.iter().map(key).collect();
         Ok(Cut {
             total,
             filtered: sources.len(),
-            sources: self.ordered(sources, key)?,
+            sources: self.ordered(sources, keys)?,
             is_ordered: true,
         })
+    }
+
+    /// The list, whose items are made in slices. A long one is written while it is sent.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) async fn stream<T, I>(self, cut: Cut<T>, items: I) -> Outcome
+    where
+        T: Send + Sync + 'static,
+        I: Items<T>,
+    {
+        let Cut {
+            total,
+            filtered,
+            mut sources,
+            is_ordered,
+        } = cut;
+        if !is_ordered && let Some(sort) = self.order() {
+            let mut keys = Vec::with_capacity(sources.len());
+            let mut left = Vec::with_capacity(sources.len());
+            let mut rest = sources.into_iter();
+            while rest.len() > 0 {
+                let slice: Vec<T> = rest.by_ref().take(SLICE).collect();
+                let made = items.make(&slice).await;
+                let made = slice.into_iter().zip(made);
+                for (source, item) in made.filter_map(|(source, item)| Some((source, item?))) {
+                    keys.push(key_in(item, sort));
+                    left.push(source);
+                }
+            }
+            sources = self.ordered(left, keys)?;
+        }
+        if self.page.is_none() && sources.len() > LONG {
+            let columns = self.columns;
+            return Ok(Answer::Streamed(Stream(Box::new(move |out| {
+                Box::pin(async move {
+                    // Who hangs up early misses the rest.
+                    let _ = tell(out, &sources, &items, &columns).await;
+                })
+            }))));
+        }
+        let mut made = Vec::with_capacity(sources.len());
+        for slice in sources.chunks(SLICE) {
+            made.extend(items.make(slice).await.into_iter().flatten());
+        }
+        self.document(total, filtered, made.into_iter())
     }
 
     /// The list, written one item at a time. `item` may be called twice for a source: once for the order, once to be shown.
@@ -198,25 +246,33 @@ impl Listing {
             is_ordered,
         } = cut;
         if !is_ordered && let Some(sort) = self.order() {
-            sources = self.ordered(sources, |source| {
-                let whole = Json::Object(item(source));
-                whole.at(sort.split('.')).cloned().unwrap_or(Json::Int(0))
-            })?;
+            let keys = sources.iter().map(|source| key_in(item(source), sort));
+            let keys = keys.collect();
+            sources = self.ordered(sources, keys)?;
         }
+        self.document(total, filtered, sources.iter().map(item))
+    }
+
+    /// All of these items, with what the page says about itself.
+    fn document(
+        &self,
+        total: usize,
+        filtered: usize,
+        items: impl ExactSizeIterator<Item = Object>,
+    ) -> Outcome {
         let mut out = Vec::new();
         if self.page.is_some() {
-            let count = sources.len();
+            let count = items.len();
             let start =
                 format!("{{\"filtered_count\":{filtered},\"item_count\":{count},\"items\":");
             out.extend_from_slice(start.as_bytes());
         }
         out.push(b'[');
-        for (index, source) in sources.iter().enumerate() {
+        for (index, item) in items.enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            let item = self.columns.apply(item(source));
-            serde_json::to_writer(&mut out, &item).expect("JSON values can be written");
+            write_json(&mut out, &self.columns.apply(item));
         }
         out.push(b']');
         if let Some(Page { number, size, .. }) = &self.page {
@@ -244,9 +300,9 @@ impl Listing {
     }
 
     /// The sources of the page in their order, of which no more is made than the page needs.
-    fn ordered<T>(&self, sources: Vec<T>, key: impl Fn(&T) -> Json) -> Result<Vec<T>, ApiError> {
+    fn ordered<T>(&self, sources: Vec<T>, keys: Vec<Json>) -> Result<Vec<T>, ApiError> {
         // Equal ones stay in the order of the sources, or turn it round with all others.
-        let mut keyed: Vec<(Json, usize)> = sources.iter().map(key).zip(0..).collect();
+        let mut keyed: Vec<(Json, usize)> = keys.into_iter().zip(0..).collect();
         let order = |(a, first): &(Json, usize), (b, second): &(Json, usize)| {
             let order = a.compare(b).then(first.cmp(second));
             if self.reverse { order.reverse() } else { order }
@@ -274,6 +330,43 @@ impl Listing {
             .filter_map(|(_, place)| sources[*place].take())
             .collect())
     }
+}
+
+/// What a list is ordered by, in an item.
+fn key_in(item: Object, path: &str) -> Json {
+    let whole = Json::Object(item);
+    whole.at(path.split('.')).cloned().unwrap_or(Json::Int(0))
+}
+
+fn write_json(out: &mut impl Write, value: &Json) {
+    serde_json::to_writer(out, value).expect("JSON values can be written to memory");
+}
+
+/// Writes a list of no page.
+async fn tell<T>(
+    mut out: PieceWriter,
+    sources: &[T],
+    items: &impl Items<T>,
+    columns: &Columns,
+) -> Result<(), Gone> {
+    let mut separator: &[u8] = b"[";
+    for slice in sources.chunks(SLICE) {
+        for item in items.make(slice).await.into_iter().flatten() {
+            write_text(&mut out, std::mem::replace(&mut separator, b","));
+            write_json(&mut out, &columns.apply(item));
+            out.yield_if_full().await?;
+        }
+    }
+    // All of them may be gone.
+    if separator == b"[" {
+        write_text(&mut out, b"[");
+    }
+    write_text(&mut out, b"]");
+    out.finish().await
+}
+
+fn write_text(out: &mut PieceWriter, text: &[u8]) {
+    out.write_all(text).expect("it is written to memory");
 }
 
 fn is_one_of_several_threads() -> bool {
@@ -419,6 +512,7 @@ impl Columns {
 mod tests {
     use super::*;
     use crate::json::object;
+    use http_body_util::BodyExt as _;
 
     fn shown(query: &str, names: &[&'static str]) -> Result<String, ApiError> {
         let listing = Listing::new(&Query::parse(query))?;
@@ -431,20 +525,62 @@ mod tests {
         Ok(String::from_utf8(bytes).unwrap())
     }
 
-    #[test]
-    fn pieces_make_up_the_whole_in_order() {
-        let names: Vec<String> = (0..100).map(|n| format!("q{:02}", n * 37 % 100)).collect();
-        let (mut seen, mut behind): (Vec<&String>, String) = (Vec::new(), String::new());
-        loop {
-            let piece = Piece::new(&Query::parse(&format!("piece=7{behind}"))).unwrap();
-            let items = piece.of(names.iter(), |name| name);
-            let Some(last) = items.last() else { break };
-            behind = format!("&behind={last}");
-            seen.extend(items);
+    /// Numbers, of which those that a seventh divides are gone when they are looked for.
+    struct Numbers;
+
+    impl Items<u64> for Numbers {
+        async fn make(&self, sources: &[u64]) -> Vec<Option<Object>> {
+            assert!(sources.len() <= SLICE);
+            let item = |number: &u64| object! { "n" => *number, "rest" => *number % 10 };
+            let is_there = |number: &&u64| **number % 7 != 0;
+            let items = sources.iter().map(|number| Some(number).filter(is_there));
+            items.map(|number| number.map(item)).collect()
         }
-        let mut sorted: Vec<&String> = names.iter().collect();
-        sorted.sort();
-        assert_eq!(seen, sorted);
+    }
+
+    async fn streamed(query: &str, count: u64) -> (bool, String) {
+        let listing = Listing::new(&Query::parse(query)).unwrap();
+        let filtered = listing.filter((0..count).collect(), |_| "");
+        let cut = listing.cut(filtered).unwrap();
+        match listing.stream(cut, Numbers).await.unwrap() {
+            Answer::Written(bytes) => (false, String::from_utf8(bytes).unwrap()),
+            Answer::Streamed(stream) => {
+                let (out, body) = crate::pieces::pieces(false);
+                let writing = tokio::spawn(stream.write(out));
+                let bytes = body.collect().await.unwrap().to_bytes();
+                writing.await.unwrap();
+                (true, String::from_utf8(bytes.to_vec()).unwrap())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_written_while_it_is_sent_and_is_the_same() {
+        for query in ["columns=n", "columns=n&sort=rest&sort_reverse=true"] {
+            let (is_stream, long) = streamed(query, 100_000).await;
+            assert!(is_stream);
+            let mut numbers: Vec<u64> = (0..100_000).filter(|number| number % 7 != 0).collect();
+            if query.contains("sort") {
+                numbers.reverse();
+                numbers.sort_by_key(|number| std::cmp::Reverse(number % 10));
+            }
+            let items = numbers.iter().map(|number| format!("{{\"n\":{number}}}"));
+            let expected = items.collect::<Vec<_>>().join(",");
+            assert!(long == format!("[{expected}]"), "{query}");
+        }
+        assert_eq!(
+            streamed("", 3).await,
+            (false, r#"[{"n":1,"rest":1},{"n":2,"rest":2}]"#.to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_long_list_is_made_of_what_is_there() {
+        let (is_stream, page) = streamed("page=2&page_size=2&sort=n&columns=n", 10_000).await;
+        assert!(!is_stream);
+        let head = r#"{"filtered_count":10000,"item_count":2,"items":[{"n":3},{"n":4}],"page":2,"#;
+        assert!(page.starts_with(head), "{page}");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::call::{Answer, Caller};
 use crate::download::{self, FileBody};
 use crate::error::ApiError;
 use crate::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, refusal};
+use crate::listing::Stream;
 use crate::metrics;
+use crate::pieces::{Pieces, pieces};
 use crate::state::State;
 use crate::table;
 use bytes::Bytes;
@@ -56,13 +58,14 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, origin");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 
 /// The body of a response.
-pub(crate) type Body = Either<Full<Bytes>, FileBody>;
+pub(crate) type Body = Either<Full<Bytes>, Either<FileBody, Pieces>>;
 
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,11 +204,13 @@ async fn respond(
     let mut response = answer(&server, &head, body, Caller::Network(peer)).await;
     decorate(&server.state, &head, &mut response);
     if is_head {
-        let length = response.body().as_bytes_len();
+        // What is written while it is sent has no length yet.
+        let length = hyper::body::Body::size_hint(response.body()).exact();
         *response.body_mut() = Either::Left(Full::default());
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(length) = length {
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
     }
     Ok(response)
 }
@@ -220,7 +225,10 @@ pub(crate) async fn answer(
     let compressed = accepts_gzip(&head.headers);
     match outcome(server, head, body, caller).await {
         Ok((Answer::Download(file), allow)) => {
-            common(download::response(file), allow).map(Either::Right)
+            common(download::response(file), allow).map(|file| Either::Right(Either::Left(file)))
+        }
+        Ok((Answer::Streamed(list), allow)) => {
+            common(streamed(list, compressed), allow).map(|list| Either::Right(Either::Right(list)))
         }
         Ok((answer, allow)) => written(answer, allow, compressed).map(Either::Left),
         Err((error, allow)) => refused(error, allow).map(Either::Left),
@@ -232,17 +240,6 @@ pub(crate) fn json(status: StatusCode, body: impl Into<crate::json::Json>) -> Re
     let mut response = written(Answer::Json(body.into()), "", false);
     *response.status_mut() = status;
     response.map(Either::Left)
-}
-
-/// The length of a body that is there as a whole.
-trait BodyLength {
-    fn as_bytes_len(&self) -> u64;
-}
-
-impl BodyLength for Body {
-    fn as_bytes_len(&self) -> u64 {
-        hyper::body::Body::size_hint(self).exact().unwrap_or(0)
-    }
 }
 
 type Allow = &'static str;
@@ -399,10 +396,23 @@ fn written(answer: Answer, allow: Allow, compressed: bool) -> Response<Full<Byte
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
-        // It has a response of its own.
-        Answer::Download(_) => {}
+        // They have responses of their own.
+        Answer::Download(_) | Answer::Streamed(_) => {}
     }
     common(response, allow)
+}
+
+fn streamed(list: Stream, compressed: bool) -> Response<Pieces> {
+    let (writer, body) = pieces(compressed);
+    tokio::spawn(list.write(writer));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    if compressed {
+        headers.insert(header::CONTENT_ENCODING, GZIP);
+    }
+    response
 }
 
 fn located(response: &mut Response<Full<Bytes>>, status: StatusCode, target: String) {
@@ -488,7 +498,7 @@ fn set_body(response: &mut Response<Full<Bytes>>, bytes: Vec<u8>, compressed: bo
             bytes = smaller;
             response
                 .headers_mut()
-                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                .insert(header::CONTENT_ENCODING, GZIP);
         }
     }
     *response.body_mut() = Full::from(bytes);

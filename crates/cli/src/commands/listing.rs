@@ -4,8 +4,7 @@
 
 use super::Done;
 use crate::Failure;
-use crate::call::Call;
-use crate::node::encode;
+use crate::call::{Call, print};
 use crate::output::{Output, Rows};
 use crate::term::Term;
 use serde_json::Value as Json;
@@ -39,6 +38,8 @@ enum From {
     Empty,
     /// `{0,9,1}`
     Protocol,
+    /// `exchange`
+    Exchange,
 }
 
 /// A column and how it comes about.
@@ -57,7 +58,7 @@ impl From {
             | Self::Share(field) => Some(field),
             Self::Online => Some("type"),
             Self::Protocol => Some("protocol"),
-            Self::Node | Self::Nodes | Self::Zero | Self::Empty => None,
+            Self::Node | Self::Nodes | Self::Zero | Self::Empty | Self::Exchange => None,
         }
     }
 
@@ -84,6 +85,7 @@ impl From {
             Self::Share(field) => Term::from_json(&item[field]),
             Self::Zero => Term::int(0),
             Self::Empty => Term::none(),
+            Self::Exchange => Term::atom("exchange"),
             Self::Protocol => protocol(item["protocol"].as_str().unwrap_or_default()),
         }
     }
@@ -177,59 +179,47 @@ fn fields(columns: &[&Column]) -> String {
     format!("columns=name,{}", fields.join(","))
 }
 
-fn table(call: &Call, columns: &[&Column], items: &[Json]) -> Output {
-    let node = call.node.name();
-    let rows = items.iter().map(|item| {
-        let cells = columns.iter().map(|(_, from)| from.cell(item, node));
-        cells.collect()
-    });
+/// A table without rows.
+fn no_rows(columns: &[&Column]) -> Output {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    Output::rows(&names, rows.collect())
+    Output::rows(&names, Vec::new())
 }
 
-/// Items that are read of a long list at once.
-const PIECE: usize = 8_192;
+/// Rows that are printed at once.
+const ROWS: usize = 512;
 
-/// Prints a list of what has a name in the virtual host, piece by piece, so that neither side has all of it at once.
-fn print_pieces(call: &mut Call, what: &str, columns: &[&Column]) -> Done {
+/// Reads a list of the API. What is not there has no items.
+fn read_list(call: &mut Call, what: &str, each: &mut dyn FnMut(Json)) -> Result<(), Failure> {
+    match call.node.list(&format!("/api/{what}"), each)? {
+        Some(answer) if !answer.is_missing() => answer.ok().map(drop),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Prints a list of the API as it is read, so that neither side has all of it at once.
+fn print_list(call: &mut Call, what: &str, columns: &[&Column]) -> Done {
     let names = columns.iter().map(|(name, _)| (*name).to_owned());
     let with_headers = !call.arguments.is_without_headers();
     let mut table = Rows::new(call.formatter, names.collect(), with_headers);
-    let fields = fields(columns);
-    let mut behind = String::new();
-    loop {
-        let query = format!("{fields}&piece={PIECE}{behind}");
-        let items = in_vhost(call, what, &query)?;
-        let node = call.node.name();
-        let cells = |item: &Json| -> Vec<Term> {
-            let cells = columns.iter().map(|(_, from)| from.cell(item, node));
-            cells.collect()
-        };
-        let text = table.add(items.iter().map(cells).collect());
-        call.print(&text);
-        match items.last().filter(|_| items.len() >= PIECE) {
-            Some(last) => {
-                let name = last["name"].as_str().unwrap_or_default();
-                behind = format!("&behind={}", encode(name));
-            }
-            None => break,
+    let node = call.node.name().to_owned();
+    let mut rows: Vec<Vec<Term>> = Vec::with_capacity(ROWS);
+    let mut row = |item: Json| {
+        let cells = columns.iter().map(|(_, from)| from.cell(&item, &node));
+        rows.push(cells.collect());
+        if rows.len() == ROWS {
+            print(table.add(std::mem::take(&mut rows)).as_bytes());
         }
-    }
+    };
+    read_list(call, &format!("{what}?{}", fields(columns)), &mut row)?;
+    call.print(&table.add(rows));
     call.print(&table.end(false));
     Ok(Output::Printed)
 }
 
-/// The items of a listing in the virtual host; none, if there is no such virtual host.
-fn in_vhost(call: &mut Call, what: &str, query: &str) -> Result<Vec<Json>, Failure> {
-    let path = format!("/api/{what}/{}?{query}", call.vhost_path());
-    let answer = call.node.get(&path)?;
-    if answer.is_missing() {
-        return Ok(Vec::new());
-    }
-    match answer.ok()? {
-        Json::Array(items) => Ok(items),
-        _ => Ok(Vec::new()),
-    }
+/// The same of what is in the virtual host.
+fn print_in_vhost(call: &mut Call, what: &str, columns: &[&Column]) -> Done {
+    let what = format!("{what}/{}", call.vhost_path());
+    print_list(call, &what, columns)
 }
 
 static QUEUES: &[Column] = &[
@@ -309,9 +299,9 @@ pub(crate) fn list_queues(call: &mut Call) -> Done {
         && !call.arguments.has("online")
         && !call.arguments.has("local");
     if down_only {
-        return Ok(table(call, &columns, &[]));
+        return Ok(no_rows(&columns));
     }
-    print_pieces(call, "queues", &columns)
+    print_in_vhost(call, "queues", &columns)
 }
 
 static UNRESPONSIVE: &[Column] = &[
@@ -329,8 +319,9 @@ pub(crate) fn list_unresponsive_queues(call: &mut Call) -> Done {
         "Listing unresponsive queues for vhost {} ...",
         call.vhost()
     ));
-    in_vhost(call, "queues", "columns=name")?;
-    Ok(table(call, &columns, &[]))
+    let what = format!("queues/{}?columns=messages", call.vhost_path());
+    read_list(call, &what, &mut drop)?;
+    Ok(no_rows(&columns))
 }
 
 static EXCHANGES: &[Column] = &[
@@ -350,12 +341,12 @@ static EXCHANGES: &[Column] = &[
 pub(crate) fn list_exchanges(call: &mut Call) -> Done {
     let columns = chosen(call, EXCHANGES, &["name", "type"])?;
     call.say(&format!("Listing exchanges for vhost {} ...", call.vhost()));
-    print_pieces(call, "exchanges", &columns)
+    print_in_vhost(call, "exchanges", &columns)
 }
 
 static BINDINGS: &[Column] = &[
     ("source_name", From::Field("source")),
-    ("source_kind", From::Atom("source_kind")),
+    ("source_kind", From::Exchange),
     ("destination_name", From::Field("destination")),
     ("destination_kind", From::Atom("destination_type")),
     ("routing_key", From::Field("routing_key")),
@@ -366,11 +357,7 @@ pub(crate) fn list_bindings(call: &mut Call) -> Done {
     let default: Vec<&str> = BINDINGS.iter().map(|(name, _)| *name).collect();
     let columns = chosen(call, BINDINGS, &default)?;
     call.say(&format!("Listing bindings for vhost {}...", call.vhost()));
-    let mut items = in_vhost(call, "bindings", "")?;
-    for item in &mut items {
-        item["source_kind"] = "exchange".into();
-    }
-    Ok(table(call, &columns, &items))
+    print_in_vhost(call, "bindings", &columns)
 }
 
 static CONNECTIONS: &[Column] = &[
@@ -417,9 +404,7 @@ pub(crate) fn list_connections(call: &mut Call) -> Done {
         &["user", "peer_host", "peer_port", "state"],
     )?;
     call.say("Listing connections ...");
-    let query = fields(&columns);
-    let items = call.list(&format!("/api/connections?{query}"))?;
-    Ok(table(call, &columns, &items))
+    print_list(call, "connections", &columns)
 }
 
 static CHANNELS: &[Column] = &[
@@ -450,9 +435,7 @@ pub(crate) fn list_channels(call: &mut Call) -> Done {
     let default = ["pid", "user", "consumer_count", "messages_unacknowledged"];
     let columns = chosen(call, CHANNELS, &default)?;
     call.say("Listing channels ...");
-    let query = fields(&columns);
-    let items = call.list(&format!("/api/channels?{query}"))?;
-    Ok(table(call, &columns, &items))
+    print_list(call, "channels", &columns)
 }
 
 static CONSUMERS: &[Column] = &[
@@ -476,14 +459,7 @@ pub(crate) fn list_consumers(call: &mut Call) -> Done {
     let mut columns = chosen(call, CONSUMERS, &default)?;
     columns.sort_by_key(|(name, _)| CONSUMERS.iter().position(|(own, _)| own == name));
     call.say(&format!("Listing consumers in vhost {} ...", call.vhost()));
-    let path = format!("/api/consumers/{}", encode(call.vhost()));
-    let answer = call.node.get(&path)?;
-    let items = if answer.is_missing() {
-        Vec::new()
-    } else {
-        answer.ok()?.as_array().cloned().unwrap_or_default()
-    };
-    Ok(table(call, &columns, &items))
+    print_in_vhost(call, "consumers", &columns)
 }
 
 /// What can be listed, for expressions.

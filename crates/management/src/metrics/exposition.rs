@@ -1,16 +1,10 @@
 //! The text format of Prometheus (version 0.0.4), written in pieces as they are wanted.
 //!
-//! Nothing here knows what is measured. At most [`PIECE_BYTES`] and what the channel holds are in memory, however much is told.
+//! Nothing here knows what is measured.
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use std::fmt::{self, Write as _};
+use crate::pieces::{Gone, PieceWriter};
+use std::fmt;
 use std::io::Write as _;
-use tokio::sync::mpsc;
-
-/// A piece is sent when it has grown to this size.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// What Prometheus does with the values of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,47 +111,36 @@ impl Labels {
     }
 }
 
-/// Whoever asked has gone.
-#[derive(Debug)]
-pub(super) struct Gone;
-
 /// What is being told.
-pub(super) struct Exposition {
-    text: String,
-    gzip: Option<GzEncoder<Vec<u8>>>,
-    out: mpsc::Sender<Bytes>,
-}
+pub(super) struct Exposition(PieceWriter);
 
 impl Exposition {
-    pub(super) fn new(out: mpsc::Sender<Bytes>, compressed: bool) -> Self {
-        Self {
-            text: String::with_capacity(PIECE_BYTES),
-            gzip: compressed.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
-            out,
-        }
+    pub(super) fn new(out: PieceWriter) -> Self {
+        Self(out)
     }
 
     /// Begins a metric; its samples follow.
     pub(super) fn head(&mut self, prefix: &str, name: &str, kind: Kind, help: &str) {
         let kind = kind.as_str();
-        // Writing to a string does not fail.
+        // What is written goes to memory.
         let _ = writeln!(
-            self.text,
+            self.0,
             "# TYPE {prefix}{name} {kind}\n# HELP {prefix}{name} {help}"
         );
     }
 
     /// One sample. `suffix` belongs to the name.
     pub(super) fn sample(&mut self, (prefix, name): (&str, &str), labels: &Labels, value: Value) {
-        let text = &mut self.text;
-        text.push_str(prefix);
-        text.push_str(name);
-        if !labels.0.is_empty() {
-            text.push('{');
-            text.push_str(&labels.0);
-            text.push('}');
+        let text = &mut self.0;
+        // As above. Samples are many, and formatting takes longer than this.
+        for part in [prefix, name] {
+            let _ = text.write_all(part.as_bytes());
         }
-        // Writing to a string does not fail.
+        if !labels.0.is_empty() {
+            let _ = text.write_all(b"{");
+            let _ = text.write_all(labels.0.as_bytes());
+            let _ = text.write_all(b"}");
+        }
         let _ = writeln!(text, " {value}");
     }
 
@@ -166,84 +149,37 @@ impl Exposition {
     /// # Errors
     /// Nobody wants it any more.
     pub(super) async fn yield_if_full(&mut self) -> Result<(), Gone> {
-        if self.text.len() >= PIECE_BYTES {
-            self.send().await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self) -> Result<(), Gone> {
-        let piece = match &mut self.gzip {
-            None => Bytes::copy_from_slice(self.text.as_bytes()),
-            Some(gzip) => {
-                gzip.write_all(self.text.as_bytes()).map_err(|_| Gone)?;
-                Bytes::from(std::mem::take(gzip.get_mut()))
-            }
-        };
-        self.text.clear();
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.out.send(piece).await.map_err(|_| Gone)
+        self.0.yield_if_full().await
     }
 
     /// Sends the rest.
     ///
     /// # Errors
     /// Nobody wants it any more.
-    pub(super) async fn finish(mut self) -> Result<(), Gone> {
-        self.send().await?;
-        if let Some(gzip) = self.gzip {
-            let rest = gzip.finish().map_err(|_| Gone)?;
-            self.out.send(rest.into()).await.map_err(|_| Gone)?;
-        }
-        Ok(())
+    pub(super) async fn finish(self) -> Result<(), Gone> {
+        self.0.finish().await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
-
-    async fn told(compressed: bool, samples: u64) -> Vec<u8> {
-        let (out, mut pieces) = mpsc::channel(2);
-        let telling = tokio::spawn(async move {
-            let mut exposition = Exposition::new(out, compressed);
-            exposition.head("p_", "x", Kind::Gauge, "Help.");
-            for number in 0..samples {
-                let labels = Labels::new(&[("a", "b\"\\\n"), ("n", &number.to_string())]);
-                exposition.sample(("p_", "x"), &labels, Value::Int(number));
-                exposition.yield_if_full().await.unwrap();
-            }
-            exposition.finish().await.unwrap();
-        });
-        let mut all = Vec::new();
-        while let Some(piece) = pieces.recv().await {
-            all.extend_from_slice(&piece);
-        }
-        telling.await.unwrap();
-        all
-    }
+    use crate::pieces::pieces;
+    use http_body_util::BodyExt as _;
 
     #[tokio::test]
     async fn samples_stand_behind_their_head_and_labels_are_escaped() {
-        let text = String::from_utf8(told(false, 1).await).unwrap();
+        let (out, body) = pieces(false);
+        let mut exposition = Exposition::new(out);
+        exposition.head("p_", "x", Kind::Gauge, "Help.");
+        let labels = Labels::new(&[("a", "b\"\\\n"), ("n", "0")]);
+        exposition.sample(("p_", "x"), &labels, Value::Int(0));
+        exposition.finish().await.unwrap();
+        let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(
             text,
             "# TYPE p_x gauge\n# HELP p_x Help.\np_x{a=\"b\\\"\\\\\\n\",n=\"0\"} 0\n"
         );
-    }
-
-    #[tokio::test]
-    async fn pieces_are_the_whole_compressed_or_not() {
-        let plain = told(false, 20_000).await;
-        assert!(plain.len() > 4 * PIECE_BYTES);
-        let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(&told(true, 20_000).await[..])
-            .read_to_end(&mut unpacked)
-            .unwrap();
-        assert!(unpacked == plain);
     }
 
     #[test]

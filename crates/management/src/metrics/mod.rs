@@ -10,6 +10,7 @@ mod families;
 
 use crate::access::{self, Access};
 use crate::guard::refusal;
+use crate::pieces::{Gone, Pieces, pieces};
 use crate::query::Query;
 use crate::resources::channels::channel_name;
 use crate::resources::connections::name;
@@ -19,14 +20,15 @@ use crate::statistics::{all_queues, deliveries};
 use broker::metadata::{CLUSTER_NAME, Metadata};
 use broker::queue_arguments::QueueType;
 use bytes::Bytes;
-use exposition::{Exposition, Gone, Kind, Labels, Value};
+use exposition::{Exposition, Kind, Labels, Value};
 use families::{
     ALARMS, CHANNEL, CHANNEL_EXCHANGE, CHANNEL_QUEUE, CHURN, CONNECTION, CONNECTION_COARSE,
     ChurnRow, DEAD_LETTERED, DeadLetterRow, EXCHANGE, MEMORY, Metric, NODE, NODE_COARSE, NodeRow,
     OBJECTS, ObjectsRow, PROTOCOL, PROTOCOL_AND_TYPE, ProtocolRow, QUEUE, QUEUE_COARSE,
     QUEUE_CONSUMERS, QUEUE_DELIVERY, QUEUE_PUBLISHED, QueueRow,
 };
-use hyper::body::{Body, Frame, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use node::{
@@ -34,12 +36,8 @@ use node::{
     PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US,
 };
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::sync::mpsc;
 
 /// Before the names of all metrics.
 const PREFIX: &str = "rabbitmq_";
@@ -47,8 +45,6 @@ const PREFIX: &str = "rabbitmq_";
 const DETAILED: &str = "rabbitmq_detailed_";
 /// Before those of `/metrics/detailed` that are the same on all nodes.
 const CLUSTER: &str = "rabbitmq_cluster_";
-/// Pieces of an answer that wait for a slow reader.
-const PIECES_MAX: usize = 4;
 /// Families that a request may name; more are ignored.
 const FAMILIES_MAX: usize = 64;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -56,21 +52,8 @@ const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Prom
 /// The only protocol whose messages are counted so far.
 const PROTOCOL_NAME: &str = "amqp091";
 
-/// The body of an answer: pieces as they are written.
-pub(crate) struct Pieces(mpsc::Receiver<Bytes>);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.0.poll_recv(context);
-        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-    }
-}
+/// The body of an answer.
+pub(crate) type Body = Either<Full<Bytes>, Pieces>;
 
 /// Which metrics are told.
 #[derive(Clone, Debug)]
@@ -159,7 +142,7 @@ pub(crate) async fn respond(
     state: Arc<State>,
     request: &Request<Incoming>,
     peer: SocketAddr,
-) -> Response<Pieces> {
+) -> Response<Body> {
     if let Some(status) = refusal(request.method(), request.uri()) {
         let mut response = plain(status, "");
         let close = HeaderValue::from_static("close");
@@ -189,17 +172,19 @@ pub(crate) async fn respond(
         return response;
     }
     let compressed = crate::server::accepts_gzip(request.headers());
-    let (out, pieces) = mpsc::channel(PIECES_MAX);
-    let mut response = Response::new(Pieces(pieces));
+    let (out, body) = pieces(compressed);
+    let mut response = Response::new(Either::Right(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, TEXT);
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    if request.method() == Method::GET {
+    if request.method() == Method::HEAD {
+        *response.body_mut() = Either::Left(Full::default());
+    } else {
         tokio::spawn(async move {
-            let mut exposition = Exposition::new(out, compressed);
+            let mut exposition = Exposition::new(out);
             // Who hangs up early misses the rest.
             if tell(&state, &view, &mut exposition).await.is_ok() {
                 let _ = exposition.finish().await;
@@ -210,13 +195,8 @@ pub(crate) async fn respond(
 }
 
 /// A short answer that is no metrics.
-fn plain(status: StatusCode, text: &'static str) -> Response<Pieces> {
-    let (out, pieces) = mpsc::channel(1);
-    if !text.is_empty() {
-        // There is room for one.
-        let _ = out.try_send(Bytes::from_static(text.as_bytes()));
-    }
-    let mut response = Response::new(Pieces(pieces));
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(text)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -7,7 +7,7 @@ use crate::amqp::{self, Amqp, CHANNEL};
 use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::Listing;
+use crate::listing::{Each, Listing};
 use crate::query;
 use crate::resources::{exchanges, queues};
 use base::Name;
@@ -101,13 +101,17 @@ fn of_vhost(vhost: &Vhost) -> Vec<Shown> {
         .collect()
 }
 
-fn show(call: &Call, bindings: Vec<Shown>) -> Outcome {
-    Listing::new(&call.query)?.list(bindings, |_| "", |shown| shown.item(call))
+async fn show(call: Call, bindings: Vec<Shown>) -> Outcome {
+    let listing = Listing::new(&call.query)?;
+    let cut = listing.cut(listing.filter(bindings, |_| ""))?;
+    let item = move |shown: &Shown| shown.item(&call);
+    listing.stream(cut, Each(item)).await
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let bindings = call.vhosts()?.into_iter().flat_map(|vhost| of_vhost(vhost));
-    show(&call, bindings.collect())
+    let bindings = bindings.collect();
+    show(call, bindings).await
 }
 
 pub(crate) async fn of_source(call: Call) -> Outcome {
@@ -122,13 +126,13 @@ pub(crate) async fn of_source(call: Call) -> Outcome {
         own.map(|binding| Shown::Explicit(vhost.name.clone(), Arc::clone(binding)))
             .collect()
     };
-    show(&call, bindings)
+    show(call, bindings).await
 }
 
 pub(crate) async fn of_destination_exchange(call: Call) -> Outcome {
     let name = exchanges::expect_exchange(&call)?.name.clone();
     let found = ending_at(call.vhost()?, &Destination::Exchange(name));
-    show(&call, found)
+    show(call, found).await
 }
 
 pub(crate) async fn of_destination_queue(call: Call) -> Outcome {
@@ -136,7 +140,7 @@ pub(crate) async fn of_destination_queue(call: Call) -> Outcome {
     let vhost = call.vhost()?;
     let mut found = vec![Shown::Implicit(vhost.name.clone(), name.clone())];
     found.extend(ending_at(vhost, &Destination::Queue(name)));
-    show(&call, found)
+    show(call, found).await
 }
 
 fn ending_at(vhost: &Vhost, destination: &Destination) -> Vec<Shown> {
@@ -195,7 +199,7 @@ async fn between(call: Call, to: To) -> Outcome {
         return bind(&call, to).await;
     }
     let bindings = found(&call, to)?;
-    show(&call, bindings)
+    show(call, bindings).await
 }
 
 async fn bind(call: &Call, to: To) -> Outcome {

@@ -3,7 +3,7 @@
 use crate::call::{Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Listing};
+use crate::listing::{Columns, Items, Listing};
 use crate::resources::connections;
 use crate::resources::neighbours;
 use crate::statistics::{Details, Subject, channel_idle_since, channel_stats};
@@ -53,8 +53,8 @@ fn places(connections: Vec<ConnectionSummary>) -> Vec<Place> {
     found
 }
 
-/// The channels that are in these places, without those that have ended meanwhile.
-async fn sources(call: &Call, places: &[Place]) -> Vec<Source> {
+/// The channels that are in these places; `None` for one that has ended meanwhile.
+async fn sources(call: &Call, places: &[Place]) -> Vec<Option<Source>> {
     let ids = places.iter().map(|place| place.connection.id);
     let found = connections::by_id(call, ids).await;
     let found: HashMap<_, _> = found
@@ -71,50 +71,66 @@ async fn sources(call: &Call, places: &[Place]) -> Vec<Source> {
             connection,
         })
     };
-    places.iter().filter_map(source).collect()
+    places.iter().map(source).collect()
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let found = connections::visible(&call).await;
-    show(&call, found).await
+    show(call, found).await
 }
 
 pub(crate) async fn of_vhost(call: Call) -> Outcome {
     let vhost = call.vhost()?.name.clone();
     let mut found = connections::visible(&call).await;
     found.retain(|connection| connection.vhost == vhost);
-    show(&call, found).await
+    show(call, found).await
 }
 
 pub(crate) async fn of_connection(call: Call) -> Outcome {
     let connection = connections::expect(&call).await?.details.id;
     let mut found = connections::visible(&call).await;
     found.retain(|summary| summary.id == connection);
-    show(&call, found).await
+    show(call, found).await
 }
 
-async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
-    let node = call.state.node_name();
-    let details = Details::new(call)?;
+async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
+    let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
     let filtered = listing.filter(places(connections), |place| &place.name);
     let cut = match listing.order().and_then(key_of) {
         Some(key) => listing.cut_by(filtered, key)?,
         None => listing.cut(filtered)?,
     };
-    let sources = sources(call, &cut.sources).await;
-    listing.show(cut.with(sources), |source| {
-        let mut item = item(call, source, &node);
-        let series = call.state.statistics.glance_at(source.subject());
-        let stats = channel_stats(&source.channel, &details, series.as_ref());
-        if !stats.is_empty() {
-            item.push("message_stats", stats);
-        }
-        if let Some(since) = channel_idle_since(&source.channel, series.as_ref()) {
-            item.push("idle_since", since);
-        }
-        item
-    })
+    listing.stream(cut, List { call, details }).await
+}
+
+/// What items of a list are made by.
+struct List {
+    call: Call,
+    details: Details,
+}
+
+impl Items<Place> for List {
+    async fn make(&self, places: &[Place]) -> Vec<Option<Object>> {
+        let node = self.call.state.node_name();
+        let item = |source: &Source| {
+            let mut item = item(&self.call, source, &node);
+            let series = self.call.state.statistics.glance_at(source.subject());
+            let stats = channel_stats(&source.channel, &self.details, series.as_ref());
+            if !stats.is_empty() {
+                item.push("message_stats", stats);
+            }
+            if let Some(since) = channel_idle_since(&source.channel, series.as_ref()) {
+                item.push("idle_since", since);
+            }
+            item
+        };
+        let sources = sources(&self.call, places).await;
+        sources
+            .iter()
+            .map(|source| source.as_ref().map(item))
+            .collect()
+    }
 }
 
 /// What lists of channels are ordered by that is known of their places.
@@ -178,7 +194,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
     let mut places = places(found);
     places.retain(|place| *call.parameter(0) == *place.name);
     let mut found = sources(&call, &places).await;
-    let source = found.pop().ok_or(ApiError::NoObject)?;
+    let source = found.pop().flatten().ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();
     let mut item = item(&call, &source, &node);
     let details = Details::new(&call)?;

@@ -4,7 +4,7 @@ use crate::access;
 use crate::call::{Answer, Call, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Listing};
+use crate::listing::{Columns, Items, Listing};
 use crate::statistics::{Details, Kind, Statistics, Subject};
 use base::ConnectionId;
 use broker::value::Value;
@@ -69,18 +69,18 @@ pub(crate) async fn visible(call: &Call) -> Vec<ConnectionSummary> {
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let connections = visible(&call).await;
-    show(&call, connections).await
+    show(call, connections).await
 }
 
 pub(crate) async fn of_vhost(call: Call) -> Outcome {
     let vhost = call.vhost()?.name.clone();
     let mut connections = visible(&call).await;
     connections.retain(|connection| connection.vhost == vhost);
-    show(&call, connections).await
+    show(call, connections).await
 }
 
-async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
-    let details = Details::new(call)?;
+async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
+    let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
     let named: Vec<_> = connections
         .into_iter()
@@ -93,15 +93,23 @@ async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
         })?,
         None => listing.cut(filtered)?,
     };
-    let ids = cut.sources.iter().map(|(_, connection)| connection.id);
-    let mut found = by_id(call, ids).await;
-    // Those that have ended meanwhile are not shown.
-    let shown = cut.sources.iter();
-    let shown = shown.filter_map(|(_, connection)| found.remove(&connection.id));
-    let shown = shown.collect();
-    listing.show(cut.with(shown), |connection| {
-        item(call, connection, &details)
-    })
+    listing.stream(cut, List { call, details }).await
+}
+
+/// What items of a list are made by.
+struct List {
+    call: Call,
+    details: Details,
+}
+
+impl Items<(String, ConnectionSummary)> for List {
+    async fn make(&self, connections: &[(String, ConnectionSummary)]) -> Vec<Option<Object>> {
+        let ids = connections.iter().map(|(_, connection)| connection.id);
+        let found = by_id(&self.call, ids).await;
+        let item = |connection| item(&self.call, connection, &self.details);
+        let found = connections.iter().map(|(_, own)| found.get(&own.id));
+        found.map(|connection| connection.map(item)).collect()
+    }
 }
 
 /// What lists of connections are ordered by that their summaries know.

@@ -5,7 +5,7 @@ use crate::call::{Call, Outcome};
 use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::Listing;
+use crate::listing::{Items, Listing};
 use crate::resources::connections;
 use base::{ConnectionId, QueueRef};
 use broker::vhost::{QueueRecord, Vhost};
@@ -33,13 +33,21 @@ pub(crate) async fn list(call: Call) -> Outcome {
     };
     let mut consumers = of_vhosts(&call, &vhosts).await;
     consumers.sort_unstable_by_key(|consumer| consumer.id);
-    let connections = consumers.iter().map(connection_of);
-    let connections = connections::by_id(&call, connections).await;
-    Listing::new(&call.query)?.list(
-        consumers,
-        |consumer| &consumer.tag,
-        |consumer| item(&call, consumer, &connections),
-    )
+    let listing = Listing::new(&call.query)?;
+    let cut = listing.cut(listing.filter(consumers, |consumer| &consumer.tag))?;
+    listing.stream(cut, List(call)).await
+}
+
+/// What items of a list are made by.
+struct List(Call);
+
+impl Items<ConsumerFigures> for List {
+    async fn make(&self, consumers: &[ConsumerFigures]) -> Vec<Option<Object>> {
+        let connections = consumers.iter().map(connection_of);
+        let connections = connections::by_id(&self.0, connections).await;
+        let item = |consumer| Some(item(&self.0, consumer, &connections));
+        consumers.iter().map(item).collect()
+    }
 }
 
 /// The consumers of the queues of these vhosts.

@@ -4,7 +4,7 @@ use crate::amqp::{self, Amqp, CHANNEL, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Listing};
+use crate::listing::{Columns, Each, Listing};
 use crate::resources::neighbours;
 use crate::statistics::{Details, Subject, exchange_stats};
 use base::Name;
@@ -26,39 +26,30 @@ const INTERNAL_USER: &str = "rmq-internal";
 pub(crate) async fn list(call: Call) -> Outcome {
     let listing = Listing::new(&call.query)?;
     let mut exchanges: Vec<(Arc<Vhost>, Arc<Exchange>)> = Vec::new();
-    let piece = call.piece();
     for vhost in call.vhosts()? {
-        let pair = |exchange: &Arc<Exchange>| (Arc::clone(vhost), Arc::clone(exchange));
-        if let Some(piece) = &piece {
-            let own = piece.of(vhost.exchanges(), |exchange| &exchange.name);
-            exchanges.extend(own.into_iter().map(pair));
-            continue;
-        }
         let start = exchanges.len();
         let own = vhost.exchanges();
-        exchanges.extend(own.map(pair));
+        exchanges.extend(own.map(|exchange| (Arc::clone(vhost), Arc::clone(exchange))));
         exchanges[start..].sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     }
     let details = Details::new(&call)?;
     let without_stats = call.without_stats();
     let traffic = call.state.node.exchange_traffic();
-    listing.list(
-        exchanges,
-        |(_, exchange)| &exchange.name,
-        |(vhost, exchange)| {
-            let mut item = item(&call, vhost, exchange);
-            let key = (vhost.name.clone(), exchange.name.clone());
-            if let Some(counts) = traffic.get(&key).filter(|_| !without_stats) {
-                let series = call
-                    .state
-                    .statistics
-                    .glance_at(Subject::Exchange(key.0, key.1));
-                let stats = exchange_stats(counts, &details, series.as_ref());
-                item.push("message_stats", stats);
-            }
-            item
-        },
-    )
+    let cut = listing.cut(listing.filter(exchanges, |(_, exchange)| &exchange.name))?;
+    let item = move |(vhost, exchange): &(Arc<Vhost>, Arc<Exchange>)| {
+        let mut item = item(&call, vhost, exchange);
+        let key = (vhost.name.clone(), exchange.name.clone());
+        if let Some(counts) = traffic.get(&key).filter(|_| !without_stats) {
+            let series = call
+                .state
+                .statistics
+                .glance_at(Subject::Exchange(key.0, key.1));
+            let stats = exchange_stats(counts, &details, series.as_ref());
+            item.push("message_stats", stats);
+        }
+        item
+    };
+    listing.stream(cut, Each(item)).await
 }
 
 fn item(call: &Call, vhost: &Vhost, exchange: &Exchange) -> Object {

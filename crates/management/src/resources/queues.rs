@@ -6,7 +6,7 @@ use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Cut, Listing};
+use crate::listing::{Columns, Cut, Items, Listing};
 use crate::statistics::{Details, Statistics, Subject, Totals};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
@@ -52,69 +52,100 @@ const BRIEF: &[&str] = &[
 ];
 
 /// Everything that an item is made of.
-struct Source {
-    record: Arc<QueueRecord>,
+struct Source<'a> {
+    record: &'a QueueRecord,
     figures: QueueFigures,
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
-    list_of(&call, Depth::Reduced).await
+    show_list(call, Depth::Reduced, None).await
 }
 
 pub(crate) async fn detailed(call: Call) -> Outcome {
-    list_of(&call, Depth::Full).await
+    show_list(call, Depth::Full, None).await
 }
 
 /// Those that a user has declared, as far as the caller sees them.
 pub(crate) async fn of_user(call: Call) -> Outcome {
-    show_list(&call, Depth::Reduced, Some(call.parameter(0))).await
-}
-
-async fn list_of(call: &Call, depth: Depth) -> Outcome {
-    show_list(call, depth, None).await
+    let user = call.parameter(0).clone();
+    show_list(call, Depth::Reduced, Some(&user)).await
 }
 
 /// Queues; only those of whoever declared them, if that is said.
-async fn show_list(call: &Call, depth: Depth, declared_by: Option<&Name>) -> Outcome {
+async fn show_list(call: Call, depth: Depth, declared_by: Option<&Name>) -> Outcome {
     let listing = Listing::new(&call.query)?;
-    let details = Details::new(call)?;
-    let without_stats = call.without_stats();
+    let details = Details::new(&call)?;
     let with_totals = call.with_queue_totals();
-    let with_figures = !without_stats || with_totals;
-    let cut = cut(call, &listing, with_figures, declared_by).await?;
-    let is_brief = !without_stats && listing.asks_only_for(BRIEF);
-    let mut figures = if without_stats && !with_totals {
-        HashMap::new()
-    } else if is_brief {
-        known_figures(call, &cut.sources).await
+    let fields = if call.without_stats() {
+        Fields::Static { with_totals }
+    } else if listing.asks_only_for(BRIEF) {
+        Fields::Brief
     } else {
-        figures(call, &cut.sources).await
+        Fields::All
     };
-    let owners = owners(call, &cut.sources).await;
-    let sources = cut
-        .sources
-        .iter()
-        .map(|record| Source {
-            record: Arc::clone(record),
-            figures: figures.remove(&record.id()).unwrap_or_default(),
-        })
-        .collect();
-    let shown = Shown {
+    let with_figures = fields != Fields::Static { with_totals: false };
+    let cut = cut(&call, &listing, with_figures, declared_by).await?;
+    if fields == Fields::Brief {
+        // Asks shards once for all slices of the list.
+        drop(Queues::current(&call.state).await);
+    }
+    let list = List {
         call,
-        details: &details,
-        owners: &owners,
+        details,
         depth,
-        is_single: false,
+        fields,
     };
-    listing.show(cut.with(sources), |source: &Source| {
-        if is_brief {
-            shown.brief_item(source)
-        } else if without_stats {
-            shown.static_item(source, with_totals)
-        } else {
-            shown.item(source)
-        }
-    })
+    listing.stream(cut, list).await
+}
+
+/// Which fields of queues a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fields {
+    /// What does not change while a queue exists, and how much is in it if that is wanted.
+    Static {
+        with_totals: bool,
+    },
+    /// Those of [`BRIEF`].
+    Brief,
+    All,
+}
+
+/// What items of a list are made by.
+struct List {
+    call: Call,
+    details: Details,
+    depth: Depth,
+    fields: Fields,
+}
+
+impl Items<Arc<QueueRecord>> for List {
+    async fn make(&self, records: &[Arc<QueueRecord>]) -> Vec<Option<Object>> {
+        let call = &self.call;
+        let mut figures = match self.fields {
+            Fields::Static { with_totals: false } => HashMap::new(),
+            Fields::Brief => known_figures(call, records),
+            Fields::Static { with_totals: true } | Fields::All => figures(call, records).await,
+        };
+        let shown = Shown {
+            call,
+            details: &self.details,
+            owners: &owners(call, records).await,
+            depth: self.depth,
+            is_single: false,
+        };
+        let item = |record: &Arc<QueueRecord>| {
+            let source = Source {
+                record,
+                figures: figures.remove(&record.id()).unwrap_or_default(),
+            };
+            Some(match self.fields {
+                Fields::Static { with_totals } => shown.static_item(&source, with_totals),
+                Fields::Brief => shown.brief_item(&source),
+                Fields::All => shown.item(&source),
+            })
+        };
+        records.iter().map(item).collect()
+    }
 }
 
 /// The queues that a list shows; in order, if the directory knows what it is by.
@@ -128,15 +159,6 @@ async fn cut(
         Some(_) => access::vhosts(&call.metadata, call.user()),
         None => call.vhosts()?,
     };
-    if let Some(piece) = call.piece() {
-        let own = vhosts
-            .into_iter()
-            .flat_map(|vhost| piece.of(vhost.queues(), |record| &record.name));
-        let filtered = listing.filter(own.cloned().collect(), |record: &Arc<QueueRecord>| {
-            &record.name
-        });
-        return listing.cut(filtered);
-    }
     let order = listing.order().and_then(Order::new);
     let directory = if with_figures && order.is_some_and(|order| order.needs_figures()) {
         Queues::current(&call.state).await
@@ -237,7 +259,7 @@ pub(crate) async fn listed(call: &Call, record: &Arc<QueueRecord>) -> Result<Obj
         is_single: false,
     };
     Ok(shown.item(&Source {
-        record: Arc::clone(record),
+        record,
         figures: figures.remove(&record.id()).unwrap_or_default(),
     }))
 }
@@ -251,12 +273,9 @@ async fn figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, 
         .collect()
 }
 
-/// The same, without asking about queues in which nothing happens; shares of time are as of when something did.
-async fn known_figures(
-    call: &Call,
-    records: &[Arc<QueueRecord>],
-) -> HashMap<QueueId, QueueFigures> {
-    let directory = Queues::current(&call.state).await;
+/// What is known of these queues without asking; shares of time are as of when something happened in them.
+fn known_figures(call: &Call, records: &[Arc<QueueRecord>]) -> HashMap<QueueId, QueueFigures> {
+    let directory = call.state.queues.named(&call.state.node);
     let known = |record: &Arc<QueueRecord>| Some((record.id(), directory.figures(record.id())?));
     let known = records.iter().filter_map(known);
     known.map(|(id, figures)| (id, figures.clone())).collect()
@@ -343,7 +362,7 @@ impl Shown<'_> {
         )
     }
 
-    fn static_item(&self, source: &Source, with_totals: bool) -> Object {
+    fn static_item(&self, source: &Source<'_>, with_totals: bool) -> Object {
         let mut item = self.base(&source.record);
         if with_totals {
             let QueueFigures {
@@ -372,7 +391,7 @@ impl Shown<'_> {
     }
 
     /// The fields of [`BRIEF`], as in [`Shown::item`].
-    fn brief_item(&self, Source { record, figures }: &Source) -> Object {
+    fn brief_item(&self, Source { record, figures }: &Source<'_>) -> Object {
         object! {
             "auto_delete" => record.auto_delete,
             "consumers" => figures.consumers,
@@ -388,7 +407,7 @@ impl Shown<'_> {
         }
     }
 
-    fn item(&self, Source { record, figures }: &Source) -> Object {
+    fn item(&self, Source { record, figures }: &Source<'_>) -> Object {
         let mut item = self.base(record);
         let totals = Totals::of(figures);
         let (statistics, subject) = (&self.call.state.statistics, Subject::Queue(record.queue));
@@ -522,13 +541,13 @@ async fn show(call: &Call) -> Outcome {
         .collect();
     let source = Source {
         figures: figures.remove(&record.id()).unwrap_or_default(),
-        record,
+        record: &record,
     };
     let mut item = object! { "consumer_details" => consumers };
     item.append(shown.item(&source));
     item.append(super::neighbours::of_queue(
         call,
-        &source.record,
+        &record,
         &connections,
         &details,
     ));
