@@ -385,7 +385,7 @@ async fn secrets_of_the_process_are_not_shown() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// More queues than the tools read at once.
+/// More queues than a list may have that is made before it is sent.
 const MANY_QUEUES: usize = 20_000;
 
 #[test]
@@ -402,8 +402,58 @@ fn a_long_list_is_printed_in_pieces_and_is_whole() -> anyhow::Result<()> {
     let json = ["list_queues", "messages", "--formatter", "json"];
     let rows: Vec<Value> = serde_json::from_str(&run(&broker, "rabbitmqctl", &json)?)?;
     ensure!(rows.len() == MANY_QUEUES && rows.iter().all(|row| *row == json!({ "messages": 0 })));
+    // Each is bound to the default exchange.
+    let bindings = ["-s", "list_bindings", "routing_key", "source_kind"];
+    let table = run(&broker, "rabbitmqctl", &bindings)?;
+    let bound = expected.iter().map(|name| format!("{name}\texchange"));
+    ensure!(table.lines().map(str::to_owned).eq(bound));
     let exchanges = run(&broker, "rabbitmqctl", &["-s", "list_exchanges", "name"])?;
     ensure!(exchanges.lines().count() >= 7, "{exchanges}");
+    Ok(())
+}
+
+#[test]
+fn a_long_list_of_the_api_is_sent_while_it_is_written_and_is_whole() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let name = |number: usize| format!("queue-{number:05}");
+    let queues: Vec<Value> = (0..MANY_QUEUES)
+        .map(|number| json!({ "vhost": "/", "name": name(number), "durable": true, "auto_delete": false, "arguments": {} }))
+        .collect();
+    let http = Http::new(&broker);
+    http.post("/definitions", json!({ "queues": queues }))?;
+    // Its order needs items of all, each of its own.
+    for query in [
+        "",
+        "?columns=name",
+        "?sort=effective_policy_definition&columns=name",
+    ] {
+        let path = format!("/queues{query}");
+        let whole = http.request_with("GET", &path, &[], b"")?;
+        ensure!(
+            whole.header("transfer-encoding") == Some("chunked"),
+            "{path}"
+        );
+        ensure!(whole.header("content-length").is_none(), "{path}");
+        let list = whole.json()?;
+        let items = list.as_array().context("it is a list")?;
+        let are_all = items
+            .iter()
+            .enumerate()
+            .all(|(number, item)| item["name"] == name(number));
+        ensure!(items.len() == MANY_QUEUES && are_all, "{path}");
+        let head = http.request_with("HEAD", &path, &[], b"")?;
+        ensure!(head.status == 200 && head.body.is_empty(), "{path}");
+        ensure!(head.header("content-length").is_none(), "{path}");
+    }
+    let bindings = http.get("/bindings")?;
+    ensure!(
+        bindings
+            .as_array()
+            .is_some_and(|list| list.len() == MANY_QUEUES)
+    );
+    // A short list says how long it is.
+    let short = http.request_with("GET", "/exchanges", &[], b"")?;
+    ensure!(short.header("content-length").is_some());
     Ok(())
 }
 
