@@ -363,7 +363,7 @@ impl Shown<'_> {
     }
 
     fn static_item(&self, source: &Source<'_>, with_totals: bool) -> Object {
-        let mut item = self.base(&source.record);
+        let mut item = self.base(source.record);
         if with_totals {
             let QueueFigures {
                 ready,
@@ -381,7 +381,7 @@ impl Shown<'_> {
             }
             return item;
         }
-        let (policy, operator_policy, definition) = self.policies(&source.record);
+        let (policy, operator_policy, definition) = self.policies(source.record);
         item.append(object! {
             "effective_policy_definition" => definition,
             "operator_policy" => operator_policy,
