@@ -60,10 +60,12 @@ pub(crate) struct Directory {
     totals: HashMap<Name, Totals>,
 }
 
+/// A queue. What lists are ordered and filtered by is here, as the record is elsewhere in memory.
 #[derive(Clone, Debug)]
-struct Entry {
-    id: QueueId,
-    record: Arc<QueueRecord>,
+pub(crate) struct Entry {
+    pub(crate) id: QueueId,
+    pub(crate) name: Name,
+    pub(crate) record: Arc<QueueRecord>,
 }
 
 impl Queues {
@@ -144,9 +146,8 @@ impl Asked {
 
 impl Directory {
     /// The queues of a vhost, by name.
-    pub(crate) fn of_vhost(&self, vhost: &str) -> impl ExactSizeIterator<Item = &Arc<QueueRecord>> {
-        let entries = self.vhosts.get(vhost).map_or(&[][..], Vec::as_slice);
-        entries.iter().map(|entry| &entry.record)
+    pub(crate) fn of_vhost(&self, vhost: &str) -> &[Entry] {
+        self.vhosts.get(vhost).map_or(&[], Vec::as_slice)
     }
 
     /// What is known to be in a queue and to have happened there; `None` stands for nothing.
@@ -212,8 +213,11 @@ impl Directory {
             }
             if let Some(record) = record {
                 let entries = new.entry(record.vhost.clone()).or_default();
-                let record = Arc::clone(record);
-                entries.push(Entry { id, record });
+                entries.push(Entry {
+                    id,
+                    name: record.name.clone(),
+                    record: Arc::clone(record),
+                });
             }
         }
         for (vhost, gone) in old {
@@ -266,11 +270,11 @@ impl Directory {
 fn insert(entries: &mut Vec<Entry>, new: Vec<Entry>) {
     if new.len() > INSERTED_MAX {
         entries.extend(new);
-        entries.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
         return;
     }
     for entry in new {
-        let place = entries.partition_point(|own| own.record.name < entry.record.name);
+        let place = entries.partition_point(|own| own.name < entry.name);
         entries.insert(place, entry);
     }
 }
@@ -320,8 +324,8 @@ mod tests {
     }
 
     fn names(directory: &Directory) -> Vec<String> {
-        let records = directory.of_vhost("/");
-        records.map(|record| record.name.to_string()).collect()
+        let entries = directory.of_vhost("/").iter();
+        entries.map(|entry| entry.name.to_string()).collect()
     }
 
     #[test]

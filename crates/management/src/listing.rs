@@ -10,6 +10,7 @@ use crate::json::{Json, Object};
 use crate::pieces::{Gone, PieceWriter};
 use crate::query::Query;
 use regex::{Regex, RegexBuilder};
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::Write;
 use std::pin::Pin;
@@ -85,7 +86,7 @@ struct Page {
 #[derive(Debug)]
 enum NameFilter {
     All,
-    /// Contained, whatever the case.
+    /// Contained, whatever the case; lower case and not empty.
     Contains(String),
     Matches(Regex),
     /// An expression that cannot be read matches nothing.
@@ -122,7 +123,10 @@ impl Listing {
     /// The sources that pass the name filter, and how many there were.
     pub(crate) fn filter<T>(&self, mut sources: Vec<T>, name: impl Fn(&T) -> &str) -> Filtered<T> {
         let total = sources.len();
-        if let Some(page) = &self.page {
+        // Names are elsewhere in memory: none is looked at for nothing.
+        if let Some(page) = &self.page
+            && !matches!(page.name, NameFilter::All)
+        {
             sources.retain(|source| page.name.takes(name(source)));
         }
         Filtered { total, sources }
@@ -133,14 +137,29 @@ impl Listing {
     /// # Errors
     /// There is no such page.
     pub(crate) fn cut<T>(&self, filtered: Filtered<T>) -> Result<Cut<T>, ApiError> {
+        if self.sort.is_none() {
+            return self.cut_in_order(filtered);
+        }
+        let Filtered { total, sources } = filtered;
+        Ok(Cut {
+            total,
+            filtered: sources.len(),
+            sources,
+            is_ordered: false,
+        })
+    }
+
+    /// The sources of the page, where they are in the order that is asked for.
+    ///
+    /// # Errors
+    /// There is no such page.
+    pub(crate) fn cut_in_order<T>(&self, filtered: Filtered<T>) -> Result<Cut<T>, ApiError> {
         let Filtered { total, mut sources } = filtered;
         let count = sources.len();
-        if self.sort.is_none() && self.reverse {
+        if self.reverse {
             sources.reverse();
         }
-        if let Some(page) = &self.page
-            && self.sort.is_none()
-        {
+        if let Some(page) = &self.page {
             page.check(count)?;
             sources = sources
                 .into_iter()
@@ -152,7 +171,7 @@ impl Listing {
             total,
             filtered: count,
             sources,
-            is_ordered: self.sort.is_none(),
+            is_ordered: true,
         })
     }
 
@@ -165,17 +184,18 @@ impl Listing {
     ///
     /// # Errors
     /// There is no such page.
-    pub(crate) fn cut_by<T>(
+    pub(crate) fn cut_by<T, K>(
         &self,
         filtered: Filtered<T>,
-        key: impl Fn(&T) -> Json,
+        key: impl Fn(&T) -> K,
+        compare: impl Fn(&K, &K) -> Ordering,
     ) -> Result<Cut<T>, ApiError> {
         let Filtered { total, sources } = filtered;
         let keys = sources.iter().map(key).collect();
         Ok(Cut {
             total,
             filtered: sources.len(),
-            sources: self.ordered(sources, keys)?,
+            sources: self.ordered(sources, keys, compare)?,
             is_ordered: true,
         })
     }
@@ -208,7 +228,7 @@ impl Listing {
                     left.push(source);
                 }
             }
-            sources = self.ordered(left, keys)?;
+            sources = self.ordered(left, keys, Json::compare)?;
         }
         if self.page.is_none() && sources.len() > LONG {
             let columns = self.columns;
@@ -248,7 +268,7 @@ impl Listing {
         if !is_ordered && let Some(sort) = self.order() {
             let keys = sources.iter().map(|source| key_in(item(source), sort));
             let keys = keys.collect();
-            sources = self.ordered(sources, keys)?;
+            sources = self.ordered(sources, keys, Json::compare)?;
         }
         self.document(total, filtered, sources.iter().map(item))
     }
@@ -300,11 +320,16 @@ impl Listing {
     }
 
     /// The sources of the page in their order, of which no more is made than the page needs.
-    fn ordered<T>(&self, sources: Vec<T>, keys: Vec<Json>) -> Result<Vec<T>, ApiError> {
+    fn ordered<T, K>(
+        &self,
+        sources: Vec<T>,
+        keys: Vec<K>,
+        compare: impl Fn(&K, &K) -> Ordering,
+    ) -> Result<Vec<T>, ApiError> {
         // Equal ones stay in the order of the sources, or turn it round with all others.
-        let mut keyed: Vec<(Json, usize)> = keys.into_iter().zip(0..).collect();
-        let order = |(a, first): &(Json, usize), (b, second): &(Json, usize)| {
-            let order = a.compare(b).then(first.cmp(second));
+        let mut keyed: Vec<(K, usize)> = keys.into_iter().zip(0..).collect();
+        let order = |(a, first): &(K, usize), (b, second): &(K, usize)| {
+            let order = compare(a, b).then(first.cmp(second));
             if self.reverse { order.reverse() } else { order }
         };
         let shown = match &self.page {
@@ -467,15 +492,23 @@ impl NameFilter {
     fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Contains(part) if name.is_ascii() => {
-                let mut windows = name.as_bytes().windows(part.len());
-                windows.any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
-            }
+            Self::Contains(part) if name.is_ascii() => contains(name.as_bytes(), part.as_bytes()),
             Self::Contains(part) => name.to_lowercase().contains(part),
             Self::Matches(regex) => regex.is_match(name),
             Self::Nothing => false,
         }
     }
+}
+
+/// Whether a part, which is lower case and not empty, is in an ASCII text, whatever the case.
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else {
+        return true;
+    };
+    memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text).any(|place| {
+        let behind = text.get(place + 1..=place + rest.len());
+        behind.is_some_and(|behind| behind.eq_ignore_ascii_case(rest))
+    })
 }
 
 impl Columns {
@@ -654,7 +687,15 @@ mod tests {
     #[test]
     fn the_filter_of_names_does_not_look_at_case() {
         let names = ["Alpha", "ÄRA", "beta"];
-        for (part, found) in [("ALP", 1), ("%C3%A4r", 1), ("A", 3), ("x", 0)] {
+        for (part, found) in [
+            ("ALP", 1),
+            ("%C3%A4r", 1),
+            ("A", 3),
+            ("x", 0),
+            ("ta", 1),
+            ("taa", 0),
+            ("alphabet", 0),
+        ] {
             let shown = shown(&format!("page=1&name={part}"), &names).unwrap();
             assert!(
                 shown.contains(&format!("\"item_count\":{found}")),

@@ -162,8 +162,103 @@ pub(crate) struct Series {
 struct Tier {
     step_s: u64,
     max: usize,
-    /// Milliseconds since 1970, ascending.
-    samples: VecDeque<(u64, Box<[u64]>)>,
+    samples: Samples,
+}
+
+/// Samples, oldest first: of each one when it was taken, in milliseconds since 1970, and what was there. They are in one piece, as
+/// there are very many of them.
+#[derive(Clone, Debug)]
+struct Samples {
+    numbers: VecDeque<u64>,
+    /// Numbers of one sample.
+    width: usize,
+}
+
+impl Samples {
+    /// Of so many values each.
+    fn new(values: usize) -> Self {
+        Self {
+            numbers: VecDeque::new(),
+            width: values + 1,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.numbers.len() / self.width
+    }
+
+    fn push(&mut self, at_ms: u64, values: &[u64]) {
+        self.numbers.push_back(at_ms);
+        self.numbers.extend(values);
+    }
+
+    fn drop_first(&mut self) {
+        self.numbers.drain(..self.width);
+    }
+
+    /// The place of the newest.
+    fn last(&self) -> Option<usize> {
+        self.len().checked_sub(1)
+    }
+
+    fn at_ms(&self, place: usize) -> u64 {
+        self.numbers[place * self.width]
+    }
+
+    fn value(&self, place: usize, index: usize) -> u64 {
+        self.numbers[place * self.width + 1 + index]
+    }
+
+    fn has(&self, place: usize, values: &[u64]) -> bool {
+        let first = place * self.width + 1;
+        self.numbers.range(first..first + self.width - 1).eq(values)
+    }
+
+    /// The place of the newest that is no newer than this.
+    fn until(&self, at_ms: u64) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.at_ms(middle) <= at_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.checked_sub(1)
+    }
+
+    /// How fast a value changed between the last two, a second.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rates are shown, not reckoned with"
+    )]
+    fn rate(&self, index: usize) -> f64 {
+        let last = self.last().unwrap_or_default();
+        let Some(before) = last.checked_sub(1) else {
+            return 0.0;
+        };
+        let seconds = self.at_ms(last).saturating_sub(self.at_ms(before)) as f64 / 1000.0;
+        if seconds > 0.0 {
+            (self.value(last, index) as f64 - self.value(before, index) as f64) / seconds
+        } else {
+            0.0
+        }
+    }
+
+    /// Adds what others had at the same times.
+    fn add(&mut self, other: &Self) {
+        for place in 0..self.len() {
+            let at_ms = self.at_ms(place);
+            let same = other.until(at_ms);
+            let Some(same) = same.filter(|same| other.at_ms(*same) == at_ms) else {
+                continue;
+            };
+            for number in 1..self.width {
+                self.numbers[place * self.width + number] += other.value(same, number - 1);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -318,7 +413,7 @@ impl Series {
         let tiers = policy.iter().map(|tier| Tier {
             step_s: tier.step_s,
             max: samples_of(tier),
-            samples: VecDeque::new(),
+            samples: Samples::new(keys.len()),
         });
         Self {
             keys,
@@ -334,29 +429,36 @@ impl Series {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let sample = size_of::<(u64, Box<[u64]>)>() + self.keys.len() * size_of::<u64>();
-        let samples: usize = self.tiers.iter().map(|tier| tier.samples.len()).sum();
-        (samples * sample) as u64
+        let numbers = self.tiers.iter().map(|tier| tier.samples.numbers.len());
+        (numbers.sum::<usize>() * size_of::<u64>()) as u64
     }
 
     fn push(&mut self, at_ms: u64, values: &[u64]) {
-        let last = self.tiers[0].samples.back();
-        if last.is_none_or(|(_, last)| **last != *values) {
+        if !self.is_at(values) {
             self.since_ms = at_ms;
         }
-        for tier in &mut self.tiers {
-            let due = tier
-                .samples
-                .back()
-                .is_none_or(|(last, _)| last / (tier.step_s * 1000) < at_ms / (tier.step_s * 1000));
-            if !due {
+        for Tier {
+            step_s,
+            max,
+            samples,
+        } in &mut self.tiers
+        {
+            let step_ms = *step_s * 1000;
+            let last = samples.last().map(|last| samples.at_ms(last));
+            if last.is_some_and(|last| last / step_ms >= at_ms / step_ms) {
                 continue;
             }
-            if tier.samples.len() == tier.max {
-                tier.samples.pop_front();
+            if samples.len() == *max {
+                samples.drop_first();
             }
-            tier.samples.push_back((at_ms, values.into()));
+            samples.push(at_ms, values);
         }
+    }
+
+    /// Whether the last sample has these values.
+    fn is_at(&self, values: &[u64]) -> bool {
+        let samples = &self.tiers[0].samples;
+        samples.last().is_some_and(|last| samples.has(last, values))
     }
 
     fn index(&self, key: &str) -> Option<usize> {
@@ -371,34 +473,20 @@ impl Series {
     /// Adds what something else had at the same times.
     pub(crate) fn add(&mut self, other: &Self) {
         for (own, other) in self.tiers.iter_mut().zip(&other.tiers) {
-            for (at_ms, values) in &mut own.samples {
-                let same = other
-                    .samples
-                    .binary_search_by_key(at_ms, |(at_ms, _)| *at_ms);
-                let Some((_, more)) = same.ok().and_then(|place| other.samples.get(place)) else {
-                    continue;
-                };
-                for (value, more) in values.iter_mut().zip(more) {
-                    *value += more;
-                }
-            }
+            own.samples.add(&other.samples);
         }
     }
 
     /// Since when nothing has happened, if nothing has happened for a while; as RabbitMQ writes times.
     fn idle_since(&self, values: &[u64]) -> Option<String> {
-        let (at_ms, last) = self.tiers[0].samples.back()?;
-        (self.since_ms < *at_ms && **last == *values).then(|| shown_time(self.since_ms))
+        let samples = &self.tiers[0].samples;
+        let at_ms = samples.at_ms(samples.last()?);
+        (self.since_ms < at_ms && self.is_at(values)).then(|| shown_time(self.since_ms))
     }
 
     /// How fast a value changed between the last two samples, a second.
     fn rate(&self, index: usize) -> f64 {
-        let samples = &self.tiers[0].samples;
-        let mut newest = samples.iter().rev();
-        match (newest.next(), newest.next()) {
-            (Some(last), Some(before)) => change(before, last, index),
-            _ => 0.0,
-        }
+        self.tiers[0].samples.rate(index)
     }
 
     /// The finest tier that goes back far enough.
@@ -415,19 +503,6 @@ impl Series {
 fn samples_of(tier: &RetentionTier) -> usize {
     usize::try_from(tier.age_s.div_ceil(tier.step_s))
         .map_or(usize::MAX, |count| count.saturating_add(1))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "rates are shown, not reckoned with"
-)]
-fn change(before: &(u64, Box<[u64]>), last: &(u64, Box<[u64]>), index: usize) -> f64 {
-    let seconds = last.0.saturating_sub(before.0) as f64 / 1000.0;
-    if seconds > 0.0 {
-        (last.1[index] as f64 - before.1[index] as f64) / seconds
-    } else {
-        0.0
-    }
 }
 
 /// Which samples a request asks for.
@@ -541,10 +616,8 @@ impl Details {
         (0..count)
             .map_while(|back| newest.checked_sub(back * step_ms))
             .map(|at_ms| {
-                let behind = tier.samples.partition_point(|(own, _)| *own <= at_ms);
-                let value = behind
-                    .checked_sub(1)
-                    .map_or(0, |sample| tier.samples[sample].1[index]);
+                let sample = tier.samples.until(at_ms);
+                let value = sample.map_or(0, |sample| tier.samples.value(sample, index));
                 (value, at_ms)
             })
             .collect()
@@ -1061,9 +1134,33 @@ mod tests {
         let mut younger = Series::new(&CONNECTION_KEYS, &[TIER]);
         younger.push(15_000, &[1, 2]);
         sum.add(&younger);
-        let last = sum.tiers[0].samples.back();
-        assert_eq!(last, Some(&(15_000, Box::from([301, 11]))));
-        assert_eq!(sum.tiers[0].samples[2], (10_000, Box::from([200, 4])));
+        let samples = &sum.tiers[0].samples;
+        assert_eq!(samples.last(), Some(3));
+        assert!(samples.has(3, &[301, 11]));
+        assert!(samples.has(2, &[200, 4]));
+    }
+
+    #[test]
+    fn no_more_samples_are_kept_than_the_policy_says() {
+        let mut series = Series::new(
+            &CONNECTION_KEYS,
+            &[RetentionTier {
+                age_s: 10,
+                step_s: 5,
+            }],
+        );
+        for step in 0..100_u64 {
+            // The second one of a step is not kept.
+            series.push(step * 5_000, &[step, 0]);
+            series.push(step * 5_000 + 2_500, &[1_000, 0]);
+        }
+        let samples = &series.tiers[0].samples;
+        let kept = (0..samples.len()).map(|place| (samples.at_ms(place), samples.value(place, 0)));
+        let kept: Vec<_> = kept.collect();
+        assert_eq!(kept, [(485_000, 97), (490_000, 98), (495_000, 99)]);
+        assert_eq!(samples.until(484_999), None);
+        assert_eq!(samples.until(490_000), Some(1));
+        assert_eq!(samples.until(u64::MAX), Some(2));
     }
 
     #[test]

@@ -98,7 +98,7 @@ async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let listing = Listing::new(&call.query)?;
     let filtered = listing.filter(places(connections), |place| &place.name);
     let cut = match listing.order().and_then(key_of) {
-        Some(key) => listing.cut_by(filtered, key)?,
+        Some(key) => listing.cut_by(filtered, key, Json::compare)?,
         None => listing.cut(filtered)?,
     };
     listing.stream(cut, List { call, details }).await

@@ -88,9 +88,12 @@ async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
         .collect();
     let filtered = listing.filter(named, |(name, _)| name);
     let cut = match listing.order().and_then(Order::new) {
-        Some(order) => listing.cut_by(filtered, |(name, connection)| {
-            order.key(&call.state.statistics, name, connection)
-        })?,
+        Some(order) => {
+            let key = |(name, connection): &(String, ConnectionSummary)| {
+                order.key(&call.state.statistics, name, connection)
+            };
+            listing.cut_by(filtered, key, Json::compare)?
+        }
         None => listing.cut(filtered)?,
     };
     listing.stream(cut, List { call, details }).await

@@ -2,13 +2,13 @@
 
 use crate::access;
 use crate::call::{Call, Outcome};
-use crate::directory::Queues;
+use crate::directory::{Entry, Queues};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Items, Listing};
 use crate::resources::connections;
 use base::{ConnectionId, QueueRef};
-use broker::vhost::{QueueRecord, Vhost};
+use broker::vhost::Vhost;
 use node::{ConnectionFigures, ConsumerFigures};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,16 +54,16 @@ impl Items<ConsumerFigures> for List {
 async fn of_vhosts(call: &Call, vhosts: &[&Arc<Vhost>]) -> Vec<ConsumerFigures> {
     let queues: Vec<QueueRef> = {
         let directory = Queues::current(&call.state).await;
-        let has_consumers = |record: &&Arc<QueueRecord>| {
-            let figures = directory.figures(record.id());
+        let has_consumers = |entry: &&Entry| {
+            let figures = directory.figures(entry.id);
             figures.is_some_and(|figures| figures.consumers > 0)
         };
-        let records = vhosts
+        let entries = vhosts
             .iter()
             .flat_map(|vhost| directory.of_vhost(&vhost.name));
-        records
+        entries
             .filter(has_consumers)
-            .map(|record| record.queue)
+            .map(|entry| entry.record.queue)
             .collect()
     };
     call.state.node.consumers(&queues).await

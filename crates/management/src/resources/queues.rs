@@ -3,11 +3,11 @@
 use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
-use crate::directory::Queues;
+use crate::directory::{Entry, Queues};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Columns, Cut, Items, Listing};
-use crate::statistics::{Details, Statistics, Subject, Totals};
+use crate::statistics::{Details, Subject, Totals};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -165,35 +165,62 @@ async fn cut(
     } else {
         call.state.queues.named(&call.state.node)
     };
-    let records = vhosts
+    let is_one_vhost = vhosts.len() == 1;
+    let entries = vhosts
         .into_iter()
         .flat_map(|vhost| directory.of_vhost(&vhost.name))
-        .filter(|record| declared_by.is_none_or(|user| record.user == *user));
-    let filtered = listing.filter(records.collect(), |record| &record.name);
+        .filter(|entry| declared_by.is_none_or(|user| entry.record.user == *user));
+    let filtered = listing.filter(entries.collect(), |entry| &entry.name);
+    let figures_of = |entry: &&Entry| directory.figures(entry.id).filter(|_| with_figures);
     let cut = match order {
-        Some(order) => listing.cut_by(filtered, |record| {
-            let figures = directory.figures(record.id()).filter(|_| with_figures);
-            order.key(&call.state.statistics, record, figures)
-        })?,
         None => listing.cut(filtered)?,
+        // As the directory has them.
+        Some(Order::Vhost) => listing.cut_in_order(filtered)?,
+        Some(Order::Name) if is_one_vhost => listing.cut_in_order(filtered)?,
+        Some(Order::Name) => listing.cut_by(filtered, |entry| entry.name.as_str(), Ord::cmp)?,
+        Some(Order::Type) => {
+            let key = |entry: &&Entry| entry.record.settings.queue_type.as_str();
+            listing.cut_by(filtered, key, Ord::cmp)?
+        }
+        Some(Order::Durable) => listing.cut_by(filtered, |entry| entry.record.durable, Ord::cmp)?,
+        Some(Order::Count(count)) => {
+            let key = |entry: &&Entry| figures_of(entry).map_or(0, count);
+            listing.cut_by(filtered, key, Ord::cmp)?
+        }
+        Some(Order::Value(key)) => {
+            let value = |figures: &QueueFigures| Totals::of(figures).value(key);
+            let key = |entry: &&Entry| figures_of(entry).map_or(0, value);
+            listing.cut_by(filtered, key, Ord::cmp)?
+        }
+        Some(Order::Rate(key)) => {
+            // From now on it is sampled; a queue in which nothing ever happened need not be.
+            let statistics = &call.state.statistics;
+            let rate = |entry: &&Entry| {
+                figures_of(entry)?;
+                let series = statistics.glance_at(Subject::Queue(entry.record.queue))?;
+                Some(series.rate_of(key))
+            };
+            let key = |entry: &&Entry| rate(entry).unwrap_or(0.0);
+            listing.cut_by(filtered, key, f64::total_cmp)?
+        }
     };
-    let sources = cut.sources.iter().map(|record| Arc::clone(record));
+    let sources = cut.sources.iter().map(|entry| Arc::clone(&entry.record));
     let sources = sources.collect();
     Ok(cut.with(sources))
 }
 
-/// What lists of queues are ordered by that is known without making items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What lists of queues are ordered by that is known without making items. What an item has not is 0.
+#[derive(Clone, Copy, Debug)]
 enum Order {
     Name,
     Vhost,
     Type,
     Durable,
-    Consumers,
-    Memory,
-    /// A length or a count.
+    /// How much there is of something.
+    Count(fn(&QueueFigures) -> u64),
+    /// What has a key among totals.
     Value(&'static str),
-    /// How fast one changes.
+    /// How fast that changes.
     Rate(&'static str),
 }
 
@@ -204,8 +231,11 @@ impl Order {
             "vhost" => Self::Vhost,
             "type" => Self::Type,
             "durable" => Self::Durable,
-            "consumers" => Self::Consumers,
-            "memory" => Self::Memory,
+            "consumers" => Self::Count(|figures| figures.consumers.into()),
+            "memory" => Self::Count(|figures| figures.ram_bytes),
+            "messages" => Self::Count(|figures| figures.ready + figures.unacked + figures.delayed),
+            "messages_ready" => Self::Count(|figures| figures.ready),
+            "messages_unacknowledged" => Self::Count(|figures| figures.unacked),
             _ => match path.strip_suffix("_details.rate") {
                 Some(path) => Self::Rate(Totals::key(path)?),
                 None => Self::Value(Totals::key(path)?),
@@ -214,34 +244,7 @@ impl Order {
     }
 
     fn needs_figures(self) -> bool {
-        !matches!(self, Self::Name | Self::Vhost | Self::Type | Self::Durable)
-    }
-
-    /// As the item has it; what it has not is 0.
-    fn key(
-        self,
-        statistics: &Statistics,
-        record: &QueueRecord,
-        figures: Option<&QueueFigures>,
-    ) -> Json {
-        let of = |value: fn(&QueueFigures) -> u64| Json::from(figures.map_or(0, value));
-        match self {
-            Self::Name => Json::from(&record.name),
-            Self::Vhost => Json::from(&record.vhost),
-            Self::Type => Json::from(record.settings.queue_type.as_str()),
-            Self::Durable => Json::from(record.durable),
-            Self::Consumers => of(|figures| figures.consumers.into()),
-            Self::Memory => of(|figures| figures.ram_bytes),
-            Self::Value(key) => {
-                Json::from(figures.map_or(0, |figures| Totals::of(figures).value(key)))
-            }
-            Self::Rate(key) => {
-                // From now on it is sampled; a queue in which nothing ever happened need not be.
-                let series =
-                    figures.and_then(|_| statistics.glance_at(Subject::Queue(record.queue)));
-                Json::from(series.map_or(0.0, |series| series.rate_of(key)))
-            }
-        }
+        matches!(self, Self::Count(_) | Self::Value(_) | Self::Rate(_))
     }
 }
 
