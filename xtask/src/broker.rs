@@ -33,14 +33,21 @@ impl Broker {
         Self::start_on(empty_folder(name)?)
     }
 
+    /// The same with more lines of configuration.
+    pub(crate) fn start_with(name: &str, configuration: &str) -> Result<Self> {
+        Self::start_configured(empty_folder(name)?, configuration)
+    }
+
     /// Starts the release build with the data that is in `folder` and waits until it listens.
     pub(crate) fn start_on(folder: PathBuf) -> Result<Self> {
+        Self::start_configured(folder, "")
+    }
+
+    fn start_configured(folder: PathBuf, configuration: &str) -> Result<Self> {
         let conf = folder.join("rabbitmq.conf");
-        fs::write(
-            &conf,
-            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = 0\n",
-        )
-        .with_context(|| format!("write {}", conf.display()))?;
+        let listen = "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = 0\n";
+        fs::write(&conf, format!("{listen}{configuration}"))
+            .with_context(|| format!("write {}", conf.display()))?;
         let mut child = Command::new(shell::warren("release"))
             .arg("server")
             .env("RABBITMQ_CONFIG_FILE", &conf)

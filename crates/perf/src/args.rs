@@ -307,9 +307,15 @@ pub(crate) struct ManagementArgs {
     /// Seconds for which declaring and connecting may last each. A broker that is not done by then goes on with less.
     #[arg(long, default_value_t = 60)]
     pub(crate) patience: u64,
-    /// Seconds of each run that measures throughput; runs with and without somebody who asks take turns, three of each.
-    #[arg(short = 'z', long, default_value_t = 5)]
+    /// The last broker once more, by its URI, with `management_agent.disable_metrics_collector = true`: throughput without statistics.
+    #[arg(long)]
+    pub(crate) without: Option<String>,
+    /// Seconds of each run that measures throughput.
+    #[arg(short = 'z', long, default_value_t = 3)]
     pub(crate) time: u64,
+    /// Turns of such runs: alone and beside somebody who asks.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) turns: u32,
     /// Write the results as JSON to a file.
     #[arg(long)]
     pub(crate) json: Option<String>,

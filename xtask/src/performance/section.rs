@@ -17,6 +17,8 @@ pub(super) enum Section {
     Management,
 }
 
+/// What makes a broker keep no statistics.
+const WITHOUT_STATISTICS: &str = "management_agent.disable_metrics_collector = true\n";
 /// What begins the section behind one.
 const NEXT: &str = "\n## ";
 /// The section in front of which one goes that the page has not yet.
@@ -75,6 +77,13 @@ impl Section {
         }
         let ours = format!("{OURS}={},{},{}", broker.uri, broker.pid(), broker.http);
         measuring.args(["--broker", &ours]);
+        let without = match self {
+            Self::Scale => None,
+            Self::Management => Some(Broker::start_with("perf-without", WITHOUT_STATISTICS)?),
+        };
+        if let Some(without) = &without {
+            measuring.args(["--without", &without.uri]);
+        }
         shell::output(&mut measuring)
     }
 
