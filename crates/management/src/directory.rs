@@ -5,7 +5,8 @@
 //! which something happened since. Where that is more than one slice of them, they are asked in the background, and who wants them
 //! gets what is known, at most [`AGE_MAX`] old.
 //!
-//! Memory: some 50 bytes a queue, and 400 more for one in which something happened since the node's start.
+//! Memory: some 70 bytes a queue, 500 more for one in which something happened since the node's start, and the names once more
+//! where somebody filters by them.
 
 use crate::state::State;
 use crate::statistics::Totals;
@@ -15,7 +16,7 @@ use broker::vhost::QueueRecord;
 use node::{ChangedQueues, Handle, QueueChanges, QueueFigures, SLICE};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Oldest figures that are shown without asking.
@@ -52,12 +53,27 @@ pub(crate) struct Directory {
     /// How far the changes of the metadata are in.
     seen: Option<u64>,
     records: FastMap<QueueId, Arc<QueueRecord>>,
-    /// By vhost; each by name.
-    vhosts: BTreeMap<Name, Vec<Entry>>,
+    vhosts: BTreeMap<Name, OfVhost>,
     /// Of queues in which something happened, also of those that are gone from the metadata and not yet from their shard.
     figures: FastMap<QueueId, (Name, Box<QueueFigures>)>,
     /// Of `figures`, by vhost.
     totals: HashMap<Name, Totals>,
+}
+
+/// The queues of a vhost, by name.
+#[derive(Debug, Default)]
+pub(crate) struct OfVhost {
+    entries: Vec<Entry>,
+    /// From the first time that somebody wants them until something changes.
+    names: OnceLock<Names>,
+}
+
+/// Names in one piece of memory, so that looking at all of them waits for none.
+#[derive(Debug)]
+struct Names {
+    text: String,
+    /// Where each one ends.
+    ends: Vec<usize>,
 }
 
 /// A queue. What lists are ordered and filtered by is here, as the record is elsewhere in memory.
@@ -145,9 +161,9 @@ impl Asked {
 }
 
 impl Directory {
-    /// The queues of a vhost, by name.
-    pub(crate) fn of_vhost(&self, vhost: &str) -> &[Entry] {
-        self.vhosts.get(vhost).map_or(&[], Vec::as_slice)
+    /// The queues of a vhost, if there are any.
+    pub(crate) fn of_vhost(&self, vhost: &str) -> Option<&OfVhost> {
+        self.vhosts.get(vhost)
     }
 
     /// What is known to be in a queue and to have happened there; `None` stands for nothing.
@@ -221,15 +237,16 @@ impl Directory {
             }
         }
         for (vhost, gone) in old {
-            if let Some(entries) = self.vhosts.get_mut(&vhost) {
-                entries.retain(|entry| !gone.contains(&entry.id));
-                if entries.is_empty() {
+            if let Some(own) = self.vhosts.get_mut(&vhost) {
+                own.change(|entries| entries.retain(|entry| !gone.contains(&entry.id)));
+                if own.entries.is_empty() {
                     self.vhosts.remove(&vhost);
                 }
             }
         }
         for (vhost, new) in new {
-            insert(self.vhosts.entry(vhost).or_default(), new);
+            let own = self.vhosts.entry(vhost).or_default();
+            own.change(|entries| insert(entries, new));
         }
     }
 
@@ -263,6 +280,43 @@ impl Directory {
                 self.totals.remove(&vhost);
             }
         }
+    }
+}
+
+impl OfVhost {
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Each queue with its name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&Entry, &str)> {
+        let names = self.names.get_or_init(|| Names::of(&self.entries));
+        self.entries.iter().zip(names.iter())
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<Entry>)) {
+        self.names.take();
+        change(&mut self.entries);
+    }
+}
+
+impl Names {
+    fn of(entries: &[Entry]) -> Self {
+        let mut names = Self {
+            text: String::new(),
+            ends: Vec::with_capacity(entries.len()),
+        };
+        for entry in entries {
+            names.text.push_str(&entry.name);
+            names.ends.push(names.text.len());
+        }
+        names
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let ends = self.ends.iter();
+        starts.zip(ends).map(|(start, end)| &self.text[start..*end])
     }
 }
 
@@ -324,8 +378,12 @@ mod tests {
     }
 
     fn names(directory: &Directory) -> Vec<String> {
-        let entries = directory.of_vhost("/").iter();
-        entries.map(|entry| entry.name.to_string()).collect()
+        let queues = directory.of_vhost("/").unwrap();
+        let named = queues.named().map(|(entry, name)| {
+            assert_eq!(entry.name, *name);
+            name.to_owned()
+        });
+        named.collect()
     }
 
     #[test]

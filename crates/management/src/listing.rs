@@ -124,12 +124,32 @@ impl Listing {
     pub(crate) fn filter<T>(&self, mut sources: Vec<T>, name: impl Fn(&T) -> &str) -> Filtered<T> {
         let total = sources.len();
         // Names are elsewhere in memory: none is looked at for nothing.
-        if let Some(page) = &self.page
-            && !matches!(page.name, NameFilter::All)
-        {
-            sources.retain(|source| page.name.takes(name(source)));
+        if let Some(filter) = self.name_filter() {
+            sources.retain(|source| filter.takes(name(source)));
         }
         Filtered { total, sources }
+    }
+
+    /// The same of sources that come with their names.
+    pub(crate) fn filter_named<'n, T>(
+        &self,
+        named: impl Iterator<Item = (T, &'n str)>,
+    ) -> Filtered<T> {
+        let (mut total, filter) = (0, self.name_filter());
+        let counted = named.inspect(|_| total += 1);
+        let passing = counted.filter(|(_, name)| filter.is_none_or(|filter| filter.takes(name)));
+        let sources = passing.map(|(source, _)| source).collect();
+        Filtered { total, sources }
+    }
+
+    /// Whether not all sources may pass.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.name_filter().is_some()
+    }
+
+    fn name_filter(&self) -> Option<&NameFilter> {
+        let filter = self.page.as_ref().map(|page| &page.name);
+        filter.filter(|filter| !matches!(filter, NameFilter::All))
     }
 
     /// The sources of the page, where the order of the sources is the order of the page.
@@ -405,6 +425,16 @@ pub(crate) struct Filtered<T> {
     total: usize,
     /// The sources.
     pub(crate) sources: Vec<T>,
+}
+
+impl<T> Filtered<T> {
+    /// All of them passed.
+    pub(crate) fn all(sources: Vec<T>) -> Self {
+        Self {
+            total: sources.len(),
+            sources,
+        }
+    }
 }
 
 /// Sources of a page, or all if they are still to be put in order.

@@ -2,7 +2,7 @@
 
 use crate::access;
 use crate::call::{Call, Outcome};
-use crate::directory::{Entry, Queues};
+use crate::directory::{Entry, OfVhost, Queues};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::{Items, Listing};
@@ -60,7 +60,8 @@ async fn of_vhosts(call: &Call, vhosts: &[&Arc<Vhost>]) -> Vec<ConsumerFigures> 
         };
         let entries = vhosts
             .iter()
-            .flat_map(|vhost| directory.of_vhost(&vhost.name));
+            .filter_map(|vhost| directory.of_vhost(&vhost.name))
+            .flat_map(OfVhost::entries);
         entries
             .filter(has_consumers)
             .map(|entry| entry.record.queue)

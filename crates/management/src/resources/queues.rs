@@ -3,10 +3,10 @@
 use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
-use crate::directory::{Entry, Queues};
+use crate::directory::{Entry, OfVhost, Queues};
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
-use crate::listing::{Columns, Cut, Items, Listing};
+use crate::listing::{Columns, Cut, Filtered, Items, Listing};
 use crate::statistics::{Details, Subject, Totals};
 use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
@@ -165,18 +165,23 @@ async fn cut(
     } else {
         call.state.queues.named(&call.state.node)
     };
-    let is_one_vhost = vhosts.len() == 1;
-    let entries = vhosts
-        .into_iter()
-        .flat_map(|vhost| directory.of_vhost(&vhost.name))
-        .filter(|entry| declared_by.is_none_or(|user| entry.record.user == *user));
-    let filtered = listing.filter(entries.collect(), |entry| &entry.name);
+    let of_vhosts = vhosts.into_iter();
+    let of_vhosts = of_vhosts.filter_map(|vhost| directory.of_vhost(&vhost.name));
+    let of_vhosts: Vec<&OfVhost> = of_vhosts.collect();
+    let is_listed = |entry: &&Entry| declared_by.is_none_or(|user| entry.record.user == *user);
+    let filtered = if listing.has_filter() {
+        let named = of_vhosts.iter().flat_map(|own| own.named());
+        listing.filter_named(named.filter(|(entry, _)| is_listed(entry)))
+    } else {
+        let entries = of_vhosts.iter().flat_map(|own| own.entries());
+        Filtered::all(entries.filter(is_listed).collect())
+    };
     let figures_of = |entry: &&Entry| directory.figures(entry.id).filter(|_| with_figures);
     let cut = match order {
         None => listing.cut(filtered)?,
         // As the directory has them.
         Some(Order::Vhost) => listing.cut_in_order(filtered)?,
-        Some(Order::Name) if is_one_vhost => listing.cut_in_order(filtered)?,
+        Some(Order::Name) if of_vhosts.len() < 2 => listing.cut_in_order(filtered)?,
         Some(Order::Name) => listing.cut_by(filtered, |entry| entry.name.as_str(), Ord::cmp)?,
         Some(Order::Type) => {
             let key = |entry: &&Entry| entry.record.settings.queue_type.as_str();
