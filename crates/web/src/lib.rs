@@ -124,7 +124,9 @@ mod tests {
         let page = std::str::from_utf8(&page.data).unwrap();
         for path in Own::iter().filter(|path| path.ends_with(".js")) {
             let is_loaded_by_another = path == "main.js" || path.starts_with("js/");
-            let link = format!("<link rel=\"modulepreload\" href=\"{path}\">");
+            // Behind the styles, without which nothing is painted.
+            let link =
+                format!("<link rel=\"modulepreload\" fetchpriority=\"low\" href=\"{path}\">");
             assert!(is_loaded_by_another || page.contains(&link), "{path}");
         }
     }

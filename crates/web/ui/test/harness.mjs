@@ -1,6 +1,6 @@
 // A browser, a broker with something in it, and what every page must hold.
 import assert from "node:assert/strict";
-import { AxeBuilder } from "@axe-core/playwright";
+import axeCore from "axe-core";
 import { chromium } from "playwright-core";
 
 export const URL_OF_UI = (process.env.UI_URL ?? "http://127.0.0.1:15672").replace(/\/$/, "");
@@ -92,11 +92,15 @@ async function open(page, hash) {
 /** Rules that depend on colours. */
 const OF_COLOURS = ["color-contrast", "link-in-text-block"];
 
-/** What axe has against the page as it is; with `colours` alone, for a page that is known in other colours. */
-export async function axe(page, colours = false) {
-  // There are no frames that would need a page of their own to put results together.
-  const builder = new AxeBuilder({ page }).setLegacyMode();
-  const { violations } = await (colours ? builder.withRules(OF_COLOURS) : builder).analyze();
+/**
+ * What axe has against the page as it is.
+ * @param {{colours?: boolean, place?: string}} [options] colours: ask only for what depends on them, of a page that is known in
+ *   others; place: look only there
+ */
+export async function axe(page, { colours = false, place = "html" } = {}) {
+  if (await page.evaluate(() => !("axe" in window))) await page.evaluate(axeCore.source);
+  const options = { resultTypes: ["violations"], preload: false, ...(colours && { runOnly: OF_COLOURS }) };
+  const violations = await page.evaluate(async ([place, options]) => (await window.axe.run(place, options)).violations, [place, options]);
   return violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 3).join(", ")}`);
 }
 
