@@ -38,6 +38,8 @@ export function speed(name, field, hidden = false) {
 }
 
 const PAGE_SIZES = [20, 50, 100, 250, 500];
+/** Rows of a list without pages that are shown at once. */
+const ROWS_MAX = 500;
 /** Rows that are drawn in one go; more would keep the page from answering. */
 const ROWS_AT_ONCE = 25;
 /** What an address says about a list, and what is kept of it. */
@@ -168,21 +170,36 @@ function sorted(at, by) {
 }
 
 /**
- * A short list that is there as a whole.
- * @param {{name: string, columns: Column[], rows: any[]|undefined, rowKey: (row: any) => string, empty: any, caption?: string, still?: boolean}} props
- *   still: that all it shows is in the rows, so that hundreds of them are no burden
+ * A short list that is there as a whole. Should it be long nevertheless, its first rows are shown, and a filter finds the others.
+ * @param {{name: string, columns: Column[], rows: any[]|undefined, rowKey: (row: any) => string, empty: any, caption?: string, still?: boolean, filter?: string[]}} props
+ *   still: that all it shows is in the rows, so that hundreds of them are no burden; filter: the fields that can be filtered by
  */
-export function PlainTable({ name, columns, rows, rowKey, empty, caption, still = false }) {
+export function PlainTable({ name, columns, rows, rowKey, empty, caption, still = false, filter }) {
   const [sort, order] = useSetting(`${name}.order`, /** @type {{by?: string, reverse?: boolean}} */ ({}));
   const shown = useColumns(name, columns);
   const { by, reverse = false } = sort;
-  const ordered = useMemo(() => inOrder(rows ?? NONE, by, reverse), [rows, by, reverse]);
+  const [wanted, retype] = useState("");
+  const found = useMemo(() => having(rows ?? NONE, filter ?? [], wanted), [rows, wanted]);
+  const ordered = useMemo(() => inOrder(found, by, reverse).slice(0, ROWS_MAX), [found, by, reverse]);
   const { drawn, press } = useParts(still ? ordered : NONE);
   if (!rows) return html`<p class="empty" aria-busy="true">Loading…</p>`;
   if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
-  return html`${columns.some((column) => !column.fixed) && html`<div class="table-tools short"><span class="spacer"></span><${ColumnPicker} name=${name} columns=${columns} /></div>`}
+  const picker = columns.some((column) => !column.fixed) && html`<span class="spacer"></span><${ColumnPicker} name=${name} columns=${columns} />`;
+  return html`${filter
+      ? html`<div class="table-tools"><input type="search" aria-label=${`Filter ${(caption ?? name).replaceAll("-", " ")}`} placeholder="Filter  /" title="Press / to come here"
+            value=${wanted} onInput=${(event) => retype(event.target.value)} />
+          <span class="count">${`${number(found.length)} of ${number(rows.length)}`}</span>${picker}</div>`
+      : picker && html`<div class="table-tools short">${picker}</div>`}
+    ${found.length > ROWS_MAX && html`<p class="muted">The first ${number(ROWS_MAX)} are shown.</p>`}
+    ${found.length === 0 && html`<p class="empty">Nothing has such a name.</p>`}
     <${Rows} columns=${shown} rows=${still ? drawn : ordered} rowKey=${rowKey} sort=${by} reverse=${reverse} caption=${caption ?? name} still=${still} onPress=${press}
     onSort=${(/** @type {string} */ next) => order(next !== by ? { by: next } : reverse ? {} : { by, reverse: true })} />`;
+}
+
+/** Those that have a text in one of these fields, in letters of either kind. @param {any[]} rows @param {string[]} fields @param {string} text */
+function having(rows, fields, text) {
+  const wanted = text.toLowerCase();
+  return wanted === "" ? rows : rows.filter((row) => fields.some((name) => String(field(row, name) ?? "").toLowerCase().includes(wanted)));
 }
 
 /** @param {any[]} rows @param {string|undefined} by @param {boolean} reverse */

@@ -30,7 +30,7 @@ function LimitsOf({ kind, names }) {
     reload();
   };
   return html`<h2>${title}</h2><${Problem} error=${error} />
-    <${PlainTable} name=${source} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.name} ${row.limit}`} empty="No limits." columns=${[
+    <${PlainTable} name=${source} filter=${["name", "limit"]} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.name} ${row.limit}`} empty="No limits." columns=${[
       { name: label, fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<span class="name">${row.name}</span>` },
       { name: "Limit", fixed: true, sort: "limit", cell: (/** @type {any} */ row) => row.limit },
       { name: "Value", fixed: true, figure: true, sort: "value", cell: (/** @type {any} */ row) => (row.value < 0 ? "unlimited" : number(row.value)) },

@@ -62,7 +62,7 @@ function PolicyTable({ operator, rows, reload, editable }) {
     });
     reload();
   };
-  return html`<${PlainTable} name=${operator ? "operator-policies" : "policies"} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
+  return html`<${PlainTable} name=${operator ? "operator-policies" : "policies"} filter=${["name", "vhost", "pattern"]} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
     { name: "Virtual host", fixed: true, sort: "vhost", cell: (/** @type {any} */ row) => html`<span class="name">${row.vhost}</span>` },
     { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => (operator ? html`<span class="name">${row.name}</span>` : html`<${Link} to=${["policies", row.vhost, row.name]}>${row.name}<//>`) },
     { name: "Pattern", fixed: true, cell: (/** @type {any} */ row) => html`<code>${row.pattern}</code>` },

@@ -47,7 +47,7 @@ export function Users() {
   };
   const enters = (/** @type {string} */ user) => (permissions.data ?? []).filter((/** @type {any} */ one) => one.user === user).map((/** @type {any} */ one) => one.vhost);
   return html`<h1>Users</h1><${Problem} error=${error} />
-    <${PlainTable} name="users" rows=${data} rowKey=${(/** @type {any} */ row) => row.name} empty="No users." columns=${[
+    <${PlainTable} name="users" filter=${["name", "tags"]} rows=${data} rowKey=${(/** @type {any} */ row) => row.name} empty="No users." columns=${[
       { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<${Link} to=${["users", row.name]}>${row.name}<//>` },
       { name: "Tags", fixed: true, cell: (/** @type {any} */ row) => html`<span class="name">${(row.tags ?? []).join(", ")}</span>` },
       { name: "Virtual hosts", fixed: true, cell: (/** @type {any} */ row) => html`<span class="name">${enters(row.name).join(", ") || html`<b class="warn">none</b>`}</span>` },

@@ -30,7 +30,7 @@ export function Vhosts() {
   const { administrator } = useRights();
   const { data, error, reload } = usePoll((signal) => get("vhosts", undefined, signal), []);
   return html`<h1>Virtual hosts</h1><${Problem} error=${error} />
-    <${PlainTable} name="vhosts" rows=${data} rowKey=${(/** @type {any} */ row) => row.name} empty="No virtual hosts." columns=${[
+    <${PlainTable} name="vhosts" filter=${["name", "description", "tags"]} rows=${data} rowKey=${(/** @type {any} */ row) => row.name} empty="No virtual hosts." columns=${[
       { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<${Link} to=${["vhosts", row.name]}>${row.name}<//> <small class="name">${row.description}</small>` },
       { name: "Default queue type", sort: "default_queue_type", cell: (/** @type {any} */ row) => row.default_queue_type },
       { name: "State", cell: (/** @type {any} */ row) => html`<${State} state=${stateOf(row)} />` },

@@ -8,7 +8,14 @@ export const URL_OF_UI = (process.env.UI_URL ?? "http://127.0.0.1:15672").replac
 export const PATIENCE_MS = 60_000;
 /** Paths that answer 404 while their plugin is off; the page says so. */
 const OF_PLUGINS = /\/api\/(traces|trace-files|top\/)/;
+/** Features that are off: what Playwright turns off (the last list counts), and surfaces of the browser's own, two renderers for each page. */
+const OFF = [
+  "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable", "LensOverlay",
+  "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints",
+  "NetworkTimeServiceQuerying", "AimEnabled", "PreconnectToSearch", "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
+];
 const FLAGS = [
+  `--disable-features=${OFF.join()}`,
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",
 ];

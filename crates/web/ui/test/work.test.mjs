@@ -197,6 +197,23 @@ test("lists are paged, filtered and sorted by the broker, and columns can be cho
   assert.deepEqual(complaints, []);
 });
 
+test("lists without pages have a filter as well, and do not grow without end", async () => {
+  const names = Array.from({ length: 520 }, (_, index) => `crowd-${String(index).padStart(3, "0")}`);
+  await api("POST", "definitions", { users: names.map((name) => ({ name, password_hash: "", hashing_algorithm: "rabbit_password_hashing_sha256", tags: [name === "crowd-519" ? "odd" : "even"] })) });
+  const { page, open, complaints } = await enter(browser);
+  await open("users");
+  await page.getByText("The first 500 are shown.").waitFor();
+  assert.equal(await page.locator("tbody tr").count(), 500);
+  await page.keyboard.press("/");
+  await page.keyboard.type("ODD");
+  await eventually(async () => assert.deepEqual(await page.locator("tbody a").allTextContents(), ["crowd-519"]));
+  await page.getByText(/^1 of /).waitFor();
+  await page.getByLabel("Filter users").fill("nobody");
+  await page.getByText("Nothing has such a name.").waitFor();
+  assert.deepEqual(complaints, []);
+  await Promise.all(names.map((name) => api("DELETE", `users/${name}`)));
+});
+
 test("permissions, tags, limits, policies and parameters are set, changed and cleared", async () => {
   await api("PUT", "vhosts/set", { description: "before" });
   await api("PUT", "users/grace", { password: "hopper", tags: "management" });
