@@ -298,6 +298,12 @@ function useFocus(rows, rowKey, isBusy) {
   return { body, onFocusIn };
 }
 
+/** What one does with rows that are no longer asked for. To make them inert would be to style all of them anew. @param {Event} event */
+function refuse(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}
+
 /** @param {any} props */
 function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, still = false, isBusy = false, isOld = false, onPress }) {
   const { body, onFocusIn } = useFocus(rows, rowKey, isBusy);
@@ -316,7 +322,7 @@ function Rows({ columns, rows, rowKey, sort, reverse, onSort, select, caption, s
         </th>`,
       )}
     </tr></thead>
-    <tbody ref=${body} inert=${isOld} onPointerDown=${onPress} onfocusin=${onFocusIn}>${rows.map((/** @type {any} */ row, /** @type {number} */ index) => html`<${Row} key=${still ? index : rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
+    <tbody ref=${body} class=${isOld ? "old" : ""} onClickCapture=${isOld ? refuse : undefined} onPointerDown=${onPress} onfocusin=${onFocusIn}>${rows.map((/** @type {any} */ row, /** @type {number} */ index) => html`<${Row} key=${still ? index : rowKey(row)} row=${row} columns=${columns} select=${select} selected=${select?.has(row)} still=${still} />`)}</tbody>
   </table></div>`;
 }
 

@@ -57,6 +57,7 @@ export const grave = (complaints) => complaints.filter((one) => !one.includes("4
  */
 export async function enter(browser, { user = "guest", password = "guest", dark = false, width = 1280, height = 900, script, byHand = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light" });
+  entered.push(context);
   if (script) await context.addInitScript(script);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -77,6 +78,12 @@ export async function enter(browser, { user = "guest", password = "guest", dark 
   await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
   return { page, complaints, open: (hash) => open(page, hash) };
 }
+
+/** What `enter` has opened. */
+const entered = [];
+
+/** Ends all visits: a page that is open goes on asking. */
+export const leave = () => Promise.all(entered.splice(0).map((context) => context.close()));
 
 /** Fills the form of the login page. */
 export async function logIn(page, user, password) {

@@ -1,7 +1,7 @@
 // 100,000 queues: the pages go on answering. And how soon the first thing is seen.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { URL_OF_UI, api, enter, launch } from "./harness.mjs";
+import { after, afterEach, before, test } from "node:test";
+import { URL_OF_UI, api, enter, launch, leave } from "./harness.mjs";
 
 const QUEUES = 100_000;
 /** No task of a page may take longer, in time of the processor: what else runs on the machine does not count. */
@@ -19,6 +19,7 @@ before(async () => {
   await api("POST", "definitions/large", { queues: queues.map(({ vhost: _, ...rest }) => rest), bindings: bindings.map(({ vhost: _, ...rest }) => rest) });
   browser = await launch();
 });
+afterEach(leave);
 after(async () => {
   await browser?.close();
   await api("DELETE", "vhosts/large");

@@ -1,8 +1,8 @@
 // What an administrator does, through the pages alone; the API says whether it came to pass.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import amqp from "amqplib";
-import { PAGES, addressOf, api, confirm, enter, eventually, grave, launch, logIn, section } from "./harness.mjs";
+import { PAGES, addressOf, api, confirm, enter, eventually, grave, launch, leave, logIn, section } from "./harness.mjs";
 
 const AMQP_URL = (process.env.AMQP_URL ?? "amqp://127.0.0.1:5672").replace("amqp://", "amqp://guest:guest@");
 /** Forms that a test has sent. */
@@ -12,6 +12,7 @@ let browser;
 before(async () => {
   browser = await launch();
 });
+afterEach(leave);
 after(() => browser?.close());
 
 /** Sends a form. */
@@ -397,11 +398,15 @@ test("an answer that comes late takes nobody away from where they are, and nothi
   const answerList = await late(page, "**/api/queues/late?*name=later*");
   await page.getByLabel("Filter by name").fill("later");
   await page.keyboard.press("Enter");
-  await page.locator("tbody[inert]").waitFor();
+  await page.locator("tbody.old").waitFor();
   assert.ok(await page.getByLabel("Select all rows of this page").isDisabled());
   assert.equal(await page.getByText("selected").count(), 0);
+  await page.locator("tbody.old").getByRole("link", { name: "early" }).click();
+  await page.locator("tbody.old").getByLabel("Select").first().click();
+  assert.equal(await page.getByText("selected").count(), 0);
+  assert.match(page.url(), /#\/queues\?/);
   answerList();
-  await eventually(async () => assert.deepEqual(await page.locator("tbody:not([inert]) a").allTextContents(), ["later"]));
+  await eventually(async () => assert.deepEqual(await page.locator("tbody:not(.old) a").allTextContents(), ["later"]));
 
   // A form that is being sent is not typed into.
   const answerAdd = await late(page, "**/api/queues/late/last", "PUT");

@@ -3,9 +3,9 @@
 // A grid: every place where a user can put a text, and every payload. A cell holds if the page shows the text as it is and nothing
 // ran. What ran would open a dialog, ask elsewhere, or be refused by the Content-Security-Policy: all of that is a complaint.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import amqp from "amqplib";
-import { api, enter, eventually, grave, launch, section } from "./harness.mjs";
+import { api, enter, eventually, grave, launch, leave, section } from "./harness.mjs";
 
 const PAYLOADS = [
   "<script>alert(1)</script>",
@@ -29,6 +29,7 @@ let browser;
 before(async () => {
   browser = await launch();
 });
+afterEach(leave);
 after(() => browser?.close());
 
 const e = encodeURIComponent;
