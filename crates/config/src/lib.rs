@@ -41,9 +41,9 @@ pub use place::Place;
 pub use report::BootFailure;
 pub use settings::{
     AuthMechanism, ConsumerPrefetch, ContentHash, DefinitionsSettings, DefinitionsSource,
-    DiskFreeLimit, EnabledPlugins, Labels, ListenAddress, ManagementSettings, MemoryCalculation,
-    MemoryHighWatermark, OpenTelemetrySettings, Permissions, PrometheusSettings, Secret, Settings,
-    TcpListenOptions, TraceFileSettings, VhostUser,
+    DiskFreeLimit, EnabledPlugins, HttpService, Labels, ListenAddress, ManagementSettings,
+    MemoryCalculation, MemoryHighWatermark, OpenTelemetrySettings, Permissions, PrometheusSettings,
+    Secret, Settings, TcpListenOptions, TraceFileSettings, VhostUser,
 };
 pub use statistics::{RatesMode, Retention, RetentionTier, StatisticsLevel, StatisticsSettings};
 pub use surroundings::{Process, Surroundings};

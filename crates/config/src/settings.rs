@@ -316,6 +316,10 @@ impl Default for Settings {
 /// The HTTP API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManagementSettings {
+    /// How its listeners serve.
+    pub service: HttpService,
+    /// How those with TLS do.
+    pub tls_service: HttpService,
     /// Where it listens; empty turns it off.
     pub listeners: Vec<ListenAddress>,
     /// Where it listens with TLS.
@@ -343,6 +347,8 @@ pub struct ManagementSettings {
 impl Default for ManagementSettings {
     fn default() -> Self {
         Self {
+            service: HttpService::default(),
+            tls_service: HttpService::default(),
             listeners: vec![ListenAddress {
                 ip: None,
                 port: MANAGEMENT_PORT,
@@ -361,9 +367,31 @@ impl Default for ManagementSettings {
     }
 }
 
+/// What a listener of an HTTP server does for its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpService {
+    /// Answers are compressed for clients that can read it.
+    pub compresses: bool,
+    /// How long a connection may be without a whole request; as long as the server's own limit if it is not set.
+    pub request_timeout: Option<Duration>,
+}
+
+impl Default for HttpService {
+    fn default() -> Self {
+        Self {
+            compresses: true,
+            request_timeout: None,
+        }
+    }
+}
+
 /// What Prometheus scrapes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrometheusSettings {
+    /// How its listeners serve.
+    pub service: HttpService,
+    /// How those with TLS do.
+    pub tls_service: HttpService,
     /// Where it listens; empty turns it off.
     pub listeners: Vec<ListenAddress>,
     /// A file names the port, so that the node must not start without it.
@@ -385,6 +413,8 @@ pub struct PrometheusSettings {
 impl Default for PrometheusSettings {
     fn default() -> Self {
         Self {
+            service: HttpService::default(),
+            tls_service: HttpService::default(),
             listeners: vec![ListenAddress {
                 ip: None,
                 port: PROMETHEUS_PORT,

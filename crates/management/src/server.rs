@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use node::config::HttpService;
 use node::{EnteredStream, Entrance, FileReserve, FileUser, NO_FILES_FOR_CLIENTS};
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -76,6 +77,13 @@ pub(crate) enum Site {
     Metrics,
 }
 
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HasTls {
+    No,
+    Yes,
+}
+
 /// What all connections share.
 pub(crate) struct Server {
     state: Arc<State>,
@@ -95,11 +103,25 @@ impl Server {
     }
 
     /// How long a client may take for the header of a request.
-    fn header_timeout(&self) -> Duration {
+    fn header_timeout(&self, service: HttpService) -> Duration {
+        let timeout = service.request_timeout.unwrap_or(HEADER_TIMEOUT);
         if self.connections.available_permits() < CONNECTIONS_MAX / 2 {
-            SHORT_HEADER_TIMEOUT
+            timeout.min(SHORT_HEADER_TIMEOUT)
         } else {
-            HEADER_TIMEOUT
+            timeout
+        }
+    }
+
+    /// What clients are served like, by this program's settings.
+    fn service(&self, has_tls: HasTls) -> HttpService {
+        let settings = self.state.node.settings();
+        let (plain, tls) = match self.site {
+            Site::Api => (settings.management.service, settings.management.tls_service),
+            Site::Metrics => (settings.prometheus.service, settings.prometheus.tls_service),
+        };
+        match has_tls {
+            HasTls::No => plain,
+            HasTls::Yes => tls,
         }
     }
 }
@@ -152,8 +174,14 @@ async fn enter(server: &Arc<Server>, entrance: &Entrance, stream: TcpStream, pee
     let _ = stream.set_nodelay(true);
     match entrance.enter(stream, peer).await {
         Ok(entered) => match entered.stream {
-            EnteredStream::Plain(stream) => drive(server, stream, entered.address).await,
-            EnteredStream::Tls(stream, _) => drive(server, stream, entered.address).await,
+            EnteredStream::Plain(stream) => {
+                let service = server.service(HasTls::No);
+                drive(server, stream, entered.address, service).await;
+            }
+            EnteredStream::Tls(stream, _) => {
+                let service = server.service(HasTls::Yes);
+                drive(server, stream, entered.address, service).await;
+            }
         },
         Err(error) => entrance.log_refusal(peer, &error),
     }
@@ -163,20 +191,25 @@ async fn drive(
     server: &Arc<Server>,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
+    settings: HttpService,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(server.header_timeout())
+        .header_read_timeout(server.header_timeout(settings))
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
     let stream = TokioIo::new(Guarded::new(stream));
     let served = match server.site {
         Site::Api => {
-            let service = service_fn(|request| respond(Arc::clone(server), request, peer));
+            let service = service_fn(|mut request| {
+                forget_codings(&mut request, settings);
+                respond(Arc::clone(server), request, peer)
+            });
             http.serve_connection(stream, service).await
         }
         Site::Metrics => {
-            let service = service_fn(|request| {
+            let service = service_fn(|mut request| {
+                forget_codings(&mut request, settings);
                 let state = Arc::clone(&server.state);
                 async move { Ok::<_, Infallible>(metrics::respond(state, &request, peer).await) }
             });
@@ -185,6 +218,13 @@ async fn drive(
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
+}
+
+/// Takes out what a client can read, where nothing is to be compressed.
+fn forget_codings(request: &mut Request<Incoming>, settings: HttpService) {
+    if !settings.compresses {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
 }
 

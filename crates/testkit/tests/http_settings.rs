@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 use testkit::{Broker, Http, Response};
 
 /// An answer to a request with these headers.
@@ -21,6 +22,23 @@ fn ask_outside(broker: &Broker, path: &str) -> Response {
 }
 
 const GUEST: (&str, &str) = ("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
+
+#[test]
+fn nothing_is_compressed_and_nobody_is_waited_for_where_that_is_configured() {
+    let broker =
+        Broker::start_with("management.tcp.compress = false\nmanagement.tcp.request_timeout = 300")
+            .unwrap();
+    let gzip = ("Accept-Encoding", "gzip");
+    let answer = ask(&broker, "GET /overview", &[GUEST, gzip], "");
+    assert_eq!(answer.header("content-encoding"), None);
+    // Without the setting it is 10 s.
+    let mut stream = TcpStream::connect(broker.http_address()).unwrap();
+    let patience = Duration::from_secs(9);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.write_all(b"GET /api/overview HTT").unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it is closed in time");
+}
 
 #[test]
 fn headers_are_as_configured() {

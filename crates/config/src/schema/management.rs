@@ -316,10 +316,8 @@ rows! {
     State::Refused(NOT_YET) => {
         "management.http_log_dir", "rabbitmq_management.http_log_dir", TEXT, "none";
         "management.tcp.max_connections", "rabbitmq_management.tcp_config.max_connections", OR_INFINITY, "";
-        "management.tcp.compress", "rabbitmq_management.tcp_config.cowboy_opts.compress", BOOLEAN, "";
         "management.tcp.idle_timeout", "rabbitmq_management.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
         "management.tcp.inactivity_timeout", "rabbitmq_management.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "management.tcp.request_timeout", "rabbitmq_management.tcp_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
         "management.tcp.shutdown_timeout", "rabbitmq_management.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
         "management.tcp.max_keepalive", "rabbitmq_management.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
         "management.listener.server.compress", "rabbitmq_management.listener.cowboy_opts.compress", BOOLEAN, "";
@@ -333,10 +331,8 @@ rows! {
     State::Refused(NOT_YET) => {
         "management.ssl.backlog", "rabbitmq_management.ssl_config.backlog", INTEGER, "";
         "management.ssl.max_connections", "rabbitmq_management.ssl_config.max_connections", OR_INFINITY, "";
-        "management.ssl.compress", "rabbitmq_management.ssl_config.cowboy_opts.compress", BOOLEAN, "";
         "management.ssl.idle_timeout", "rabbitmq_management.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
         "management.ssl.inactivity_timeout", "rabbitmq_management.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "management.ssl.request_timeout", "rabbitmq_management.ssl_config.cowboy_opts.request_timeout", NON_NEGATIVE, "";
         "management.ssl.shutdown_timeout", "rabbitmq_management.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
         "management.ssl.max_keepalive", "rabbitmq_management.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
     }

@@ -14,6 +14,7 @@ mod broker;
 mod cluster;
 mod definitions;
 mod http_api;
+mod http_server;
 pub mod kind;
 mod listeners;
 mod log;
@@ -185,6 +186,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             "HTTP API and statistics",
             vec![
                 management::KEYS,
+                http_server::KEYS,
                 http_api::KEYS,
                 http_api::BACKEND_KEYS,
                 management::OTHERS,
