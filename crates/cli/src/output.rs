@@ -17,6 +17,13 @@ pub(crate) enum Output {
         /// For programs.
         value: Term,
     },
+    /// An answer in words, which JSON alone tells as a value.
+    Said {
+        /// The words; without a line feed at their end.
+        text: String,
+        /// For JSON.
+        value: Term,
+    },
     /// A table.
     Rows {
         /// The names of the columns.
@@ -72,7 +79,7 @@ impl Output {
                 fields.push((Term::atom("value"), Term::List(rows)));
                 String::new()
             }
-            other @ (Self::Report { .. } | Self::Printed) => return other,
+            other @ (Self::Report { .. } | Self::Said { .. } | Self::Printed) => return other,
         };
         Self::Report {
             text,
@@ -157,6 +164,7 @@ impl Formatter {
         match output {
             Output::Nothing | Output::Printed => String::new(),
             Output::Report { text, value } => self.report(text, value),
+            Output::Said { text, value } => self.said(text, value),
             Output::Rows {
                 columns,
                 rows,
@@ -202,6 +210,18 @@ impl Formatter {
             text
         } else {
             format!("{text}\n")
+        }
+    }
+
+    fn said(self, text: &str, value: &Term) -> String {
+        let words = Term::text(text);
+        match self {
+            Self::Json | Self::JsonStream => self.report(text, value),
+            _ if text.is_empty() => String::new(),
+            Self::PrettyTable => framed(&["Output".to_owned()], &[vec![words]]),
+            Self::Table | Self::Csv | Self::String | Self::Erlang | Self::Inspect => {
+                self.report(text, &words)
+            }
         }
     }
 
@@ -488,6 +508,21 @@ mod tests {
              \u{1b}(0x\u{1b}(B guest \u{1b}(0x\u{1b}(B\n\
              \u{1b}(0mqqqqqqqj\u{1b}(B\n"
         );
+    }
+
+    #[test]
+    fn an_answer_in_words_is_a_value_for_json_alone() {
+        let formatted = |text: &str, formatter: Formatter| {
+            let value = Term::Map(vec![(Term::atom("result"), Term::atom("ok"))]);
+            let text = text.to_owned();
+            formatter.format(&Output::Said { text, value }, true)
+        };
+        assert_eq!(formatted("fine", Formatter::Json), "{\"result\":\"ok\"}\n");
+        assert_eq!(formatted("fine", Formatter::Table), "fine\n");
+        assert_eq!(formatted("fine", Formatter::Erlang), "<<\"fine\">>\n");
+        assert!(formatted("fine", Formatter::PrettyTable).contains("\u{1b}[1mOutput"));
+        assert_eq!(formatted("", Formatter::Erlang), "");
+        assert_eq!(formatted("", Formatter::Json), "{\"result\":\"ok\"}\n");
     }
 
     #[test]

@@ -33,9 +33,9 @@ fn checked(call: &Call, text: String) -> Output {
     told(text, &json!({ "result": "ok" }))
 }
 
-/// What a command found, for people and for programs.
-fn told(text: String, value: &Json) -> Output {
-    Output::Report {
+/// What a command found, in words and for JSON.
+pub(super) fn told(text: String, value: &Json) -> Output {
+    Output::Said {
         text,
         value: Term::from_json(value),
     }
@@ -43,6 +43,15 @@ fn told(text: String, value: &Json) -> Output {
 
 fn failed(text: String) -> Failure {
     Failure::plain(UNAVAILABLE, text)
+}
+
+/// A failure, which JSON tells as a value.
+pub(super) fn missed(call: &Call, failure: Failure, value: &Json) -> Failure {
+    if call.formatter == Formatter::Json {
+        Failure::plain(failure.code, value.to_string())
+    } else {
+        failure
+    }
 }
 
 pub(crate) fn check_running(call: &mut Call) -> Done {
@@ -118,10 +127,10 @@ fn alarms(call: &mut Call, banner: &str, fails: bool) -> Done {
             lines.join("\n")
         )));
     }
-    Ok(Output::Report {
-        text: lines.join("\n"),
-        value: Term::from_json(&json!({ "result": "ok", "node": node, "alarms": raised })),
-    })
+    Ok(told(
+        lines.join("\n"),
+        &json!({ "result": "ok", "node": node, "alarms": raised }),
+    ))
 }
 
 pub(crate) fn list_alarms(call: &mut Call) -> Done {
@@ -191,17 +200,25 @@ pub(crate) fn check_port_listener(call: &mut Call) -> Done {
     call.say(&format!(
         "Asking node {node} if there's an active listener on port {port} ..."
     ));
-    let found = ports(&listeners_of(call)?);
+    let listeners = listeners_of(call)?;
+    let found = ports(&listeners);
     if found.contains(&u64::from(port)) {
         return Ok(told(
             format!("A listener for port {port} is running on node {node}."),
             &json!({ "result": "ok", "node": node, "port": port }),
         ));
     }
-    Err(failed(format!(
+    let value = json!({
+        "result": "error",
+        "missing": port.to_string(),
+        "ports": found,
+        "listeners": listeners,
+    });
+    let text = format!(
         "No listener for port {port} is active on node {node}. Found listeners that use the following ports: {}",
         joined(found)
-    )))
+    );
+    Err(missed(call, failed(text), &value))
 }
 
 pub(crate) fn check_protocol_listener(call: &mut Call) -> Done {
@@ -228,13 +245,17 @@ pub(crate) fn check_protocol_listener(call: &mut Call) -> Done {
             &json!({ "result": "ok", "node": node, "protocol": wanted }),
         ));
     }
-    Err(Failure::error(
-        UNAVAILABLE,
-        format!(
-            "No listener for protocol {protocol} is active on node {node}. Found listeners for the following protocols: {}",
-            joined(found)
-        ),
-    ))
+    let value = json!({
+        "result": "error",
+        "missing": protocol,
+        "protocols": found,
+        "listeners": listeners,
+    });
+    let text = format!(
+        "No listener for protocol {protocol} is active on node {node}. Found listeners for the following protocols: {}",
+        joined(found)
+    );
+    Err(missed(call, Failure::error(UNAVAILABLE, text), &value))
 }
 
 pub(crate) fn check_port_connectivity(call: &mut Call) -> Done {
@@ -246,8 +267,18 @@ pub(crate) fn check_port_connectivity(call: &mut Call) -> Done {
             .map_or("localhost", |(_, host)| host)
             .to_owned(),
     };
+    let (way, target) = match call.arguments.option("address") {
+        Some(address) => (
+            format!("{address} for node IP address"),
+            format!("{address} for target IP address"),
+        ),
+        None => (
+            "hostname resolution".to_owned(),
+            "node hostname resolution".to_owned(),
+        ),
+    };
     call.say(&format!(
-        "Testing TCP connections to all active listeners on node {node} using hostname resolution ..."
+        "Testing TCP connections to all active listeners on node {node} using {way} ..."
     ));
     let listeners = listeners_of(call)?;
     let mut missed = Vec::new();
@@ -264,7 +295,7 @@ pub(crate) fn check_port_connectivity(call: &mut Call) -> Done {
     if missed.is_empty() {
         return Ok(told(
             format!(
-                "Successfully connected to ports {} on node {node} (using node hostname resolution)",
+                "Successfully connected to ports {} on node {node} (using {target})",
                 joined(ports(&listeners))
             ),
             &json!({ "result": "ok", "node": node, "listeners": listeners }),
@@ -360,7 +391,7 @@ pub(crate) fn check_leaders(call: &mut Call) -> Done {
     ));
     let text =
         format!("Node {node} reported all quorum queue as having responsive leader replicas");
-    if call.arguments.has("silent") {
+    if call.is_quiet() {
         return Ok(Output::Nothing);
     }
     let value = json!({ "message": text, "result": "ok" });
@@ -456,10 +487,12 @@ pub(crate) fn erlang_version(call: &mut Call) -> Done {
         call.node.name()
     ));
     let status = status(call)?;
-    Ok(Output::line(format!(
+    let text = format!(
         "none: WarrenMQ {} is not an Erlang program",
         status["product_version"].as_str().unwrap_or_default()
-    )))
+    );
+    let value = json!({ "value": text, "result": "ok" });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn discover_peers(call: &mut Call) -> Done {
@@ -484,10 +517,13 @@ pub(crate) fn resolve_hostname(call: &mut Call) -> Done {
             )));
         }
     };
-    call.say(&format!(
-        "Asking node {} to resolve hostname {host} to {family} addresses...",
-        call.node.name(),
-    ));
+    // The tool runs where the node does.
+    call.say(&if call.arguments.has("offline") {
+        format!("Resolving hostname {host} to {family} addresses...")
+    } else {
+        let node = call.node.name();
+        format!("Asking node {node} to resolve hostname {host} to {family} addresses...")
+    });
     let wants_v4 = family.eq_ignore_ascii_case("ipv4");
     let found = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
     let addresses: BTreeSet<String> = found
@@ -525,10 +561,10 @@ pub(crate) fn auth_attempts(call: &mut Call) -> Done {
         if by_source { "/source" } else { "" }
     );
     let items = call.list(&path)?;
-    if items.is_empty() {
-        return Ok(Output::line(format!(
-            "Node {node} reported no authentication attempt stats"
-        )));
+    let value = json!({ "node": node, "result": "ok", "attempts": items });
+    if items.is_empty() || call.formatter == Formatter::Json {
+        let text = format!("Node {node} reported no authentication attempt stats");
+        return Ok(told(text, &value));
     }
     let columns = [
         "remote_address",

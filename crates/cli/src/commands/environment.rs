@@ -92,9 +92,14 @@ pub(crate) fn os_env(call: &mut Call) -> Done {
         .iter()
         .map(|(name, value)| format!("{}={}", name.plain(), value.plain()))
         .collect();
-    Ok(Output::Report {
+    let fields = vec![
+        (Term::atom("node"), Term::text(call.node.name())),
+        (Term::atom("result"), Term::atom("ok")),
+        (Term::atom("variables"), Term::Map(pairs)),
+    ];
+    Ok(Output::Said {
         text: lines.join("\n"),
-        value: Term::Map(pairs),
+        value: Term::Map(fields),
     })
 }
 

@@ -1,12 +1,13 @@
 //! A node as a whole: what it is doing, starting and stopping it.
 
 use super::Done;
+use super::diagnostics::told;
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{TIMEOUT, UNAVAILABLE};
 use crate::output::{Formatter, Output};
 use crate::term::Term;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -245,7 +246,9 @@ pub(crate) fn ping(call: &mut Call) -> Done {
         wait.as_millis()
     ));
     call.node.get("/control/node/ping")?.ok()?;
-    Ok(Output::message("Ping succeeded"))
+    let text = "Ping succeeded".to_owned();
+    let value = json!({ "message": text });
+    Ok(told(text, &value))
 }
 
 /// Waits until the broker runs. A node that cannot be reached may still start.

@@ -3,6 +3,7 @@
 //! What is enabled is a list in a file, in Erlang's syntax as RabbitMQ writes it. The node has the last word about it while it runs.
 
 use super::Done;
+use super::diagnostics::{missed, told};
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, FILE, UNAVAILABLE};
@@ -512,10 +513,7 @@ pub(crate) fn is_enabled(call: &mut Call) -> Done {
         let (noun, verb) = number(&asked, "Plugin");
         let text = format!("{noun} {names} {verb} enabled{place}");
         let value = json!({ "message": text, "result": "ok" });
-        return Ok(Output::Report {
-            text,
-            value: Term::from_json(&value),
-        });
+        return Ok(told(text, &value));
     }
     let (noun, verb) = number(&missing, "Plugin");
     let enabled: Vec<&str> = enabled.iter().map(String::as_str).collect();
@@ -524,11 +522,8 @@ pub(crate) fn is_enabled(call: &mut Call) -> Done {
         missing.join(", "),
         enabled.join(", ")
     );
-    if call.formatter == Formatter::Json {
-        let failure = json!({ "message": text, "result": "error" });
-        return Err(Failure::plain(UNAVAILABLE, failure.to_string()));
-    }
-    Err(Failure::error(UNAVAILABLE, text))
+    let value = json!({ "message": text, "result": "error" });
+    Err(missed(call, Failure::error(UNAVAILABLE, text), &value))
 }
 
 /// A noun and a verb for so many plugins.

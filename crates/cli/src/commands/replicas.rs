@@ -1,6 +1,7 @@
 //! Replicas of queues and streams, which have one each so far, and preparing a node for an upgrade.
 
 use super::Done;
+use super::diagnostics::{missed, told};
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, UNAVAILABLE};
@@ -214,13 +215,12 @@ pub(crate) fn reclaim_quorum_memory(call: &mut Call) -> Done {
 }
 
 fn no_target(call: &Call) -> Failure {
-    Failure::error(
-        UNAVAILABLE,
-        format!(
-            "Target queue was not found in virtual host '{}'",
-            call.vhost()
-        ),
-    )
+    let text = format!(
+        "Target queue was not found in virtual host '{}'",
+        call.vhost()
+    );
+    let value = json!({ "message": text, "result": "error" });
+    missed(call, Failure::error(UNAVAILABLE, text), &value)
 }
 
 /// Shows the message at a place of a quorum queue, counted from 1, and changes nothing.
@@ -503,13 +503,17 @@ pub(crate) fn await_online_quorum_plus_one(call: &mut Call) -> Done {
     call.say(&format!(
         "Will wait for a quorum + 1 of nodes to be online for all quorum queues and streams for {seconds} seconds..."
     ));
-    Ok(Output::Report {
-        text: "Target node seems to be the only one in a single node cluster, the command does not apply".to_owned(),
-        value: Term::from_json(&json!({
-            "message": "Target node seems to be the only one in a single node cluster, the check does not apply",
-            "result": "ok",
-        })),
-    })
+    let text = if call.is_quiet() {
+        String::new()
+    } else {
+        "Target node seems to be the only one in a single node cluster, the command does not apply"
+            .to_owned()
+    };
+    let value = json!({
+        "message": "Target node seems to be the only one in a single node cluster, the check does not apply",
+        "result": "ok",
+    });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn post_upgrade(call: &mut Call) -> Done {

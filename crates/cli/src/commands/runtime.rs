@@ -1,6 +1,7 @@
 //! The process of a node and what is around it: threads, certificates, interfaces, secrets.
 
 use super::Done;
+use super::diagnostics::told;
 use crate::Failure;
 use crate::call::Call;
 use crate::failure::{DATA, UNAVAILABLE};
@@ -309,7 +310,9 @@ pub(crate) fn cookie_hash(call: &mut Call) -> Done {
     })?;
     // Without a salt, so that two hosts can be compared.
     let hash = PasswordHash::with_algorithm(HashAlgorithm::Md5, secret.as_bytes(), [0; 4]);
-    Ok(Output::line(BASE64.encode(&hash.salted[4..])))
+    let text = BASE64.encode(&hash.salted[4..]);
+    let value = json!({ "value": text, "result": "ok" });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn cookie_sources(call: &mut Call) -> Done {
@@ -322,7 +325,8 @@ pub(crate) fn cookie_sources(call: &mut Call) -> Done {
         variable("HOME"),
         path.display()
     );
-    match fs::metadata(&path) {
+    let found = fs::metadata(&path);
+    match &found {
         Ok(metadata) => text.push_str(&format!(
             "Cookie file exists? true\nCookie file type: regular\nCookie file access: {:o}\nCookie file size: {}\n",
             metadata.mode() & 0o777,
@@ -337,12 +341,25 @@ pub(crate) fn cookie_sources(call: &mut Call) -> Done {
         switch.map_or(0, str::len)
     ));
     let set = std::env::var_os("RABBITMQ_ERLANG_COOKIE");
+    let set_length = set.as_ref().map_or(0, |value| value.len());
     text.push_str(&format!(
-        "\nEnv variable \nRABBITMQ_ERLANG_COOKIE value set? {}\nRABBITMQ_ERLANG_COOKIE value length: {}\n",
+        "\nEnv variable  (Deprecated)\nRABBITMQ_ERLANG_COOKIE value set? {}\nRABBITMQ_ERLANG_COOKIE value length: {set_length}\n",
         set.is_some(),
-        set.map_or(0, |value| value.len())
     ));
-    Ok(Output::line(text))
+    let value = json!({
+        "effective_user": variable("USER"),
+        "home_dir": variable("HOME"),
+        "cookie_file_path": path,
+        "cookie_file_exists": found.is_ok(),
+        "cookie_file_type": found.is_ok().then_some("regular"),
+        "cookie_file_access": found.as_ref().ok().map(|found| format!("{:o}", found.mode() & 0o777)),
+        "cookie_file_size": found.as_ref().ok().map(fs::Metadata::len),
+        "switch_cookie_set": switch.is_some(),
+        "switch_cookie_value_length": switch.map_or(0, str::len),
+        "os_env_cookie_set": set.is_some(),
+        "os_env_cookie_value_length": set_length,
+    });
+    Ok(told(text, &value))
 }
 
 pub(crate) fn list_network_interfaces(call: &mut Call) -> Done {
