@@ -65,6 +65,8 @@ pub struct Connection {
     handshake_until: Duration,
     connected_at_ms: u64,
     received_bytes: u64,
+    /// Pieces in which they came; a large read is several.
+    reads: u64,
     /// What others have said about the user is asked again after this.
     answers_until: Option<Duration>,
     /// The user's credentials end then.
@@ -162,6 +164,12 @@ pub struct ConnectionDetails {
     pub received_bytes: u64,
     /// Bytes it was sent, or will be.
     pub sent_bytes: u64,
+    /// Pieces in which its bytes came: a large read of the socket is several.
+    pub reads: u64,
+    /// Writes to its socket.
+    pub writes: u64,
+    /// Bytes that its socket has not taken yet.
+    pub unsent_bytes: usize,
 }
 
 /// What lists of connections are filtered and ordered by.
@@ -235,6 +243,7 @@ impl Connection {
             heartbeat: None,
             connected_at_ms: now.wall_ms,
             received_bytes: 0,
+            reads: 0,
             answers_until: None,
             credentials_until: None,
         }
@@ -344,6 +353,9 @@ impl Connection {
             connected_at_ms: self.connected_at_ms,
             received_bytes: self.received_bytes,
             sent_bytes: session.out.mark(),
+            reads: self.reads,
+            writes: session.out.writes(),
+            unsent_bytes: session.out.len(),
         }
     }
 
@@ -380,6 +392,16 @@ impl Connection {
         &self.session.user
     }
 
+    /// The vhost; empty before connection.open.
+    pub fn vhost(&self) -> &Name {
+        &self.session.vhost
+    }
+
+    /// Bytes that the client sent, and that it was sent or will be.
+    pub fn byte_counts(&self) -> (u64, u64) {
+        (self.received_bytes, self.session.out.mark())
+    }
+
     /// The channels for listings, by number.
     pub fn channels(&self) -> impl Iterator<Item = ChannelDetails> {
         self.channels
@@ -400,7 +422,8 @@ impl Connection {
             heartbeat.handle_received();
         }
         self.session.now = now;
-        self.session.holds_input = false;
+        // What was left last time comes again.
+        self.reads += u64::from(!std::mem::take(&mut self.session.holds_input));
         if matches!(self.state, State::Handshake(Handshake::Header))
             && !self.handle_header(metadata, input)
         {

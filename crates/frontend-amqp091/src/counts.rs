@@ -148,9 +148,32 @@ pub struct Traffic {
     ack_times: Histogram<{ TIME_BOUNDS_US.len() + 1 }>,
     /// Answers to queue.declare that were no errors.
     pub(crate) queues_declared: Counter,
-    exchanges: Mutex<HashMap<(Name, Name), Arc<ExchangeTraffic>>>,
+    exchanges: Mutex<ExchangeLines>,
     /// Messages that went to a queue through an exchange, by vhost and name of that.
     legs: Mutex<HashMap<Leg, Arc<Counter>>>,
+}
+
+/// What went through each exchange, by vhost and name.
+#[derive(Debug, Default)]
+struct ExchangeLines {
+    lines: HashMap<(Name, Name), Arc<ExchangeTraffic>>,
+    /// What went through those that were forgotten, by vhost.
+    forgotten: HashMap<Name, PublishCounts>,
+}
+
+impl ExchangeLines {
+    /// Forgets exchanges that no channel publishes to any more, but for those that are to be kept.
+    fn forget(&mut self, mut keep: impl FnMut(&Name, &Name) -> bool) {
+        let forgotten = &mut self.forgotten;
+        self.lines.retain(|(vhost, exchange), traffic| {
+            let is_kept = Arc::strong_count(traffic) > 1 || keep(vhost, exchange);
+            if !is_kept {
+                let sum = forgotten.entry(vhost.clone()).or_default();
+                sum.add(&traffic.counts());
+            }
+            is_kept
+        });
+    }
 }
 
 /// An exchange, by vhost and name, and a queue that it gave messages to.
@@ -309,16 +332,32 @@ impl Traffic {
 
     /// What went through each exchange, by vhost and name; those of deleted exchanges may be among them.
     pub fn exchanges(&self, mut each: impl FnMut(&Name, &Name, PublishCounts)) {
-        for ((vhost, exchange), traffic) in &*self.lines() {
+        for ((vhost, exchange), traffic) in &self.lines().lines {
             each(vhost, exchange, traffic.counts());
         }
+    }
+
+    /// What went through exchanges of each vhost, those that are gone included; a vhost may come several times.
+    pub fn vhosts(&self, mut each: impl FnMut(&Name, PublishCounts)) {
+        let lines = self.lines();
+        for ((vhost, _), traffic) in &lines.lines {
+            each(vhost, traffic.counts());
+        }
+        for (vhost, counts) in &lines.forgotten {
+            each(vhost, *counts);
+        }
+    }
+
+    /// Forgets vhosts that are gone; what is left of their exchanges is forgotten as these are.
+    pub fn retain_vhosts(&self, is_there: impl Fn(&Name) -> bool) {
+        self.lines().forgotten.retain(|vhost, _| is_there(vhost));
     }
 
     /// Bytes that the counts of exchanges take.
     pub fn memory_bytes(&self) -> usize {
         let exchange = size_of::<(Name, Name)>() + size_of::<ExchangeTraffic>();
         let leg = size_of::<Leg>() + size_of::<Counter>();
-        self.lines().len() * exchange + self.leg_lines().len() * leg
+        self.lines().lines.len() * exchange + self.leg_lines().len() * leg
     }
 
     /// What went through one exchange.
@@ -326,17 +365,15 @@ impl Traffic {
         let key = (vhost.clone(), exchange.clone());
         let exchanges = self.lines();
         exchanges
+            .lines
             .get(&key)
             .map(|traffic| traffic.counts())
             .unwrap_or_default()
     }
 
     /// Forgets exchanges that are gone and that no channel publishes to any more.
-    pub fn retain_exchanges(&self, mut is_there: impl FnMut(&Name, &Name) -> bool) {
-        let mut exchanges = self.lines();
-        exchanges.retain(|(vhost, exchange), traffic| {
-            Arc::strong_count(traffic) > 1 || is_there(vhost, exchange)
-        });
+    pub fn retain_exchanges(&self, is_there: impl FnMut(&Name, &Name) -> bool) {
+        self.lines().forget(is_there);
     }
 
     /// Messages that each exchange gave to each queue, where that is counted; those of deleted ones may be among them.
@@ -369,7 +406,7 @@ impl Traffic {
         Some(Arc::clone(legs.entry(leg).or_default()))
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<(Name, Name), Arc<ExchangeTraffic>>> {
+    fn lines(&self) -> MutexGuard<'_, ExchangeLines> {
         // Nothing panics while it is held, and counts would be right even then.
         self.exchanges
             .lock()
@@ -379,11 +416,11 @@ impl Traffic {
     /// The counts of one exchange, to be counted into.
     fn exchange_traffic(&self, vhost: &Name, exchange: &Name) -> Arc<ExchangeTraffic> {
         let mut exchanges = self.lines();
-        if exchanges.len() >= EXCHANGES_MAX {
-            exchanges.retain(|_, traffic| Arc::strong_count(traffic) > 1);
+        if exchanges.lines.len() >= EXCHANGES_MAX {
+            exchanges.forget(|_, _| false);
         }
         let key = (vhost.clone(), exchange.clone());
-        Arc::clone(exchanges.entry(key).or_default())
+        Arc::clone(exchanges.lines.entry(key).or_default())
     }
 }
 
@@ -767,6 +804,14 @@ mod tests {
             traffic.exchange(&vhost, &exchange),
             PublishCounts::default()
         );
+        let of_vhosts = || {
+            let mut found = Vec::new();
+            traffic.vhosts(|vhost, counts| found.push((vhost.clone(), counts)));
+            found
+        };
+        assert_eq!(of_vhosts(), [(vhost, expect)]);
+        traffic.retain_vhosts(|_| false);
+        assert_eq!(of_vhosts(), []);
     }
 
     #[test]

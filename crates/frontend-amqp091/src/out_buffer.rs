@@ -33,6 +33,8 @@ pub struct OutBuffer {
     inserted_bytes: usize,
     /// Bytes that were ever added. The heartbeat looks whether it moved.
     appended_total: u64,
+    /// How often some of it was written.
+    writes: u64,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl OutBuffer {
     /// If fewer bytes wait.
     pub fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "more bytes written than there were");
+        self.writes += 1;
         while let Some(insert) = self.inserts.front_mut() {
             let before = insert.at - self.written;
             if count < before {
@@ -102,6 +105,11 @@ impl OutBuffer {
         }
         self.written += count;
         self.reclaim();
+    }
+
+    /// How often some of it was written.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes
     }
 
     /// The vector to encode frames into.

@@ -59,6 +59,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// The header `If-None-Match`.
     pub(crate) known_etag: Option<String>,
+    /// The header `X-Vhost`: lists whose path names no vhost are about this one only.
+    pub(crate) vhost_wanted: Option<Name>,
     /// The header `X-Reason`.
     pub(crate) reason: Option<String>,
     /// The session that the cookies name, valid or not; empty without one.
@@ -178,7 +180,10 @@ impl Call {
     /// # Errors
     /// No such vhost, or none that this user may know of.
     pub(crate) fn vhost(&self) -> Result<&Arc<Vhost>, ApiError> {
-        let name = self.parameter(0);
+        self.vhost_named(self.parameter(0))
+    }
+
+    fn vhost_named(&self, name: &Name) -> Result<&Arc<Vhost>, ApiError> {
         let Some(vhost) = self.metadata.vhost(name) else {
             if self.method == Method::GET {
                 return Err(ApiError::NoObject);
@@ -204,15 +209,22 @@ impl Call {
         }
     }
 
-    /// The vhosts that a list is about: the one in the path, or all that the user may enter.
+    /// The vhosts that a list is about: the one in the path, else the one in the header `X-Vhost`, else all that the user may enter.
     ///
     /// # Errors
     /// As [`Call::vhost`].
     pub(crate) fn vhosts(&self) -> Result<Vec<&Arc<Vhost>>, ApiError> {
-        if self.parameters.is_empty() {
-            Ok(access::vhosts(&self.metadata, self.user()))
-        } else {
-            Ok(vec![self.vhost()?])
+        self.named_vhosts(self.parameters.first())
+    }
+
+    /// The same where the path may name something else.
+    ///
+    /// # Errors
+    /// As [`Call::vhost`].
+    pub(crate) fn named_vhosts(&self, name: Option<&Name>) -> Result<Vec<&Arc<Vhost>>, ApiError> {
+        match name.or(self.vhost_wanted.as_ref()) {
+            Some(name) => Ok(vec![self.vhost_named(name)?]),
+            None => Ok(access::vhosts(&self.metadata, self.user())),
         }
     }
 

@@ -56,6 +56,11 @@ impl Object {
             .map(|(_, value)| value)
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is no key.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

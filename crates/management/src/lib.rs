@@ -27,6 +27,7 @@ mod query;
 mod reference;
 mod resources;
 mod routes;
+mod schemas;
 mod server;
 mod service;
 mod sessions;

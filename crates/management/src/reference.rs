@@ -1,6 +1,7 @@
-//! The API described by itself: an OpenAPI document and a page for readers, both made of the [table of routes](crate::routes).
+//! The API described by itself: an OpenAPI document and a page for readers, both made of the [table of routes](crate::routes) and of
+//! the [table of fields](crate::schemas).
 //!
-//! Nothing is described here; what is not in the table is not in the answers.
+//! Nothing is described here; what is not in the tables is not in the answers.
 
 use crate::access::Access;
 use crate::call::{Answer, Call, Outcome};
@@ -9,6 +10,7 @@ use crate::routes::{
     self, Body, COLUMNS, ENDPOINTS, Endpoint, Field, Kind, Operation, PAGES, Parameter, SORT,
     Shape, Verb,
 };
+use crate::schemas::{Described, SCHEMAS, Schema, Type, meaning_of_field};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -170,6 +172,59 @@ fn reference(kind: &str, name: &str) -> Object {
     object! { "$ref" => format!("#/components/{kind}/{name}") }
 }
 
+/// A type, or nothing.
+fn typed(name: &'static str, may_be_null: bool) -> Object {
+    match may_be_null {
+        false => object! { "type" => name },
+        true => object! { "type" => vec![name, "null"] },
+    }
+}
+
+fn list_of(items: Object) -> Object {
+    object! { "type" => "array", "items" => items }
+}
+
+/// An object of the table of fields.
+fn described_object(schema: &Schema) -> Object {
+    let mut properties = Object::default();
+    for field in schema.fields {
+        properties.push(field.name, described_field(field));
+        if matches!(field.kind, Type::Sampled) {
+            let mut details = reference("schemas", crate::schemas::RATE.name);
+            details.push("description", format!("How `{}` changes.", field.name));
+            properties.push(format!("{}_details", field.name), details);
+        }
+    }
+    object! {
+        "type" => "object",
+        "description" => schema.meaning,
+        "properties" => properties,
+    }
+}
+
+fn described_field(field: &Described) -> Object {
+    let simple = |name| typed(name, field.may_be_null);
+    let several = |of| {
+        let mut list = simple("array");
+        list.push("items", typed(of, false));
+        list
+    };
+    let mut item = match field.kind {
+        Type::Bool => simple("boolean"),
+        Type::Count | Type::Sampled => simple("integer"),
+        Type::Number => simple("number"),
+        Type::Text => simple("string"),
+        Type::Map => simple("object"),
+        Type::Texts => several("string"),
+        Type::Counts => several("integer"),
+        Type::One(schema) => reference("schemas", schema.name),
+        Type::Many(schema) => list_of(reference("schemas", schema.name)),
+        Type::Any => Object::default(),
+    };
+    item.push("description", field.meaning);
+    item
+}
+
 fn schema(kind: Kind) -> Object {
     match kind {
         Kind::Bool => object! { "type" => "boolean" },
@@ -185,7 +240,9 @@ fn schema(kind: Kind) -> Object {
 fn fields(must: &[Field], may: &[Field]) -> Object {
     let mut properties = Object::default();
     for (name, kind) in must.iter().chain(may) {
-        properties.push(*name, schema(*kind));
+        let mut field = schema(*kind);
+        field.push("description", meaning_of_field(name));
+        properties.push(*name, field);
     }
     let mut item = object! { "type" => "object", "properties" => properties };
     if !must.is_empty() {
@@ -222,15 +279,26 @@ fn json_answer(schema: Object) -> Object {
     object! { "description" => "It is so.", "content" => content("application/json", schema) }
 }
 
+/// A page of a list.
+fn page_of(items: Object) -> Object {
+    let items = object! { "items" => list_of(items) };
+    let own = object! { "type" => "object", "properties" => items };
+    object! { "allOf" => vec![reference("schemas", "Page"), own] }
+}
+
 fn responses(endpoint: &Endpoint, operation: &Operation) -> Object {
     let bare = |description: &'static str| object! { "description" => description };
-    let list = || object! { "type" => "array", "items" => schema(Kind::Object) };
+    let one = || match operation.gives {
+        Some(schema) => reference("schemas", schema.name),
+        None => schema(Kind::Object),
+    };
+    let list = || list_of(one());
     let mut item = match operation.answer {
-        Shape::Object => object! { "200" => json_answer(schema(Kind::Object)) },
+        Shape::Object => object! { "200" => json_answer(one()) },
         Shape::List => object! { "200" => json_answer(list()) },
         Shape::Pages => object! {
             "200" => json_answer(object! {
-                "oneOf" => vec![list(), reference("schemas", "Page")],
+                "oneOf" => vec![list(), page_of(one())],
             }),
         },
         Shape::Text => object! { "200" => json_answer(schema(Kind::Text)) },
@@ -304,29 +372,15 @@ fn components() -> Object {
         "content" => content("application/json", reference("schemas", "Error")),
     };
     let scheme = |scheme: &'static str| object! { "type" => "http", "scheme" => scheme };
-    let error = [("error", Kind::Text), ("reason", Kind::Any)];
-    let page = [
-        ("filtered_count", Kind::Number),
-        ("item_count", Kind::Number),
-        ("page", Kind::Number),
-        ("page_count", Kind::Number),
-        ("page_size", Kind::Number),
-        ("total_count", Kind::Number),
-    ];
-    let mut page = fields(&page, &[]);
-    page.push(
-        "description",
-        "A page; its objects are in `items`, as they are in the list.",
-    );
+    let mut schemas = Object::default();
+    for schema in SCHEMAS {
+        schemas.push(schema.name, described_object(schema));
+    }
     object! {
         "securitySchemes" => object! { "basic" => scheme("basic"), "bearer" => scheme("bearer") },
         "parameters" => parameters,
         "responses" => object! { "Refused" => refused },
-        "schemas" => object! {
-            "Error" => fields(&error, &[]),
-            "Page" => page,
-            "Check" => fields(&[("status", Kind::Text)], &[("reason", Kind::Any)]),
-        },
+        "schemas" => schemas,
     }
 }
 
@@ -373,11 +427,53 @@ fn html() -> String {
                     body_line(body)
                 ));
             }
+            if let Some(Schema { name, .. }) = operation.gives {
+                text(format_args!(
+                    "<small>Answer: <a href=\"#{name}\">{name}</a></small>"
+                ));
+            }
             text(format_args!("</td></tr>\n"));
         }
     }
-    text(format_args!("</tbody>\n</table>\n</body>\n</html>\n"));
+    text(format_args!("</tbody>\n</table>\n"));
+    for schema in SCHEMAS {
+        text(format_args!(
+            "<h2 id=\"{name}\">{name}</h2>\n<p>{}</p>\n<table>\n<tbody>\n",
+            escaped(schema.meaning),
+            name = schema.name
+        ));
+        for field in schema.fields {
+            text(format_args!(
+                "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>\n",
+                field.name,
+                type_line(field.kind),
+                escaped(field.meaning)
+            ));
+        }
+        text(format_args!("</tbody>\n</table>\n"));
+    }
+    text(format_args!("</body>\n</html>\n"));
     page
+}
+
+fn type_line(kind: Type) -> String {
+    let link = |schema: &Schema| format!("<a href=\"#{0}\">{0}</a>", schema.name);
+    match kind {
+        Type::Bool => "switch".to_owned(),
+        Type::Count => "whole number".to_owned(),
+        Type::Number => "number".to_owned(),
+        Type::Sampled => format!(
+            "whole number; <code>_details</code>: {}",
+            link(&crate::schemas::RATE)
+        ),
+        Type::Text => "text".to_owned(),
+        Type::Texts => "texts".to_owned(),
+        Type::Counts => "whole numbers".to_owned(),
+        Type::Map => "object".to_owned(),
+        Type::One(schema) => link(schema),
+        Type::Many(schema) => format!("list of {}", link(schema)),
+        Type::Any => "any".to_owned(),
+    }
 }
 
 fn body_line(body: &Body) -> String {
@@ -434,6 +530,29 @@ mod tests {
             );
             for part in endpoint.parts() {
                 assert!(!routes::meaning(part).is_empty(), "{part}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_object_and_every_field_of_a_body_is_described() {
+        let without = ["openapi.json", "oauth/{resource}/token"];
+        for endpoint in ENDPOINTS {
+            for operation in endpoint.operations {
+                let is_object =
+                    matches!(operation.answer, Shape::Object | Shape::List | Shape::Pages);
+                let is_described = operation.gives.is_some()
+                    || without.contains(&endpoint.path)
+                    || endpoint.path.ends_with("/sessions");
+                assert!(!is_object || is_described, "{}", endpoint.path);
+                let fields = match &operation.body {
+                    Some(Body::Fields(must, may)) => [*must, *may].concat(),
+                    Some(Body::Form(fields)) => fields.to_vec(),
+                    Some(Body::Definitions) | None => Vec::new(),
+                };
+                for (field, _) in fields {
+                    assert!(!meaning_of_field(field).is_empty(), "{field}");
+                }
             }
         }
     }

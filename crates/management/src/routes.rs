@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::call::{Call, Outcome};
 use crate::reference;
 use crate::resources::*;
+use crate::schemas::{self, Schema};
 use hyper::Method;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,6 +28,8 @@ pub(crate) struct Operation {
     pub(crate) verb: Verb,
     pub(crate) access: Access,
     pub(crate) answer: Shape,
+    /// What the objects in the answer hold.
+    pub(crate) gives: Option<&'static Schema>,
     /// One sentence.
     pub(crate) summary: &'static str,
     /// Groups of parameters in the query, beside those that come with the answer.
@@ -59,7 +62,7 @@ impl Verb {
 /// What is answered if all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// 200 with an object.
+    /// 200 with an object: with its [`Schema`] in brackets behind it.
     Object,
     /// 200 with a list of objects.
     List,
@@ -191,7 +194,7 @@ pub(crate) fn meaning(part: &str) -> &'static str {
 
 macro_rules! endpoints {
     ($($path:literal => $handler:path { $(
-        $verb:ident $access:ident $shape:ident $summary:literal
+        $verb:ident $access:ident $shape:ident $(($gives:ident))? $summary:literal
         $(? $($group:ident),+)?
         $({ $($must:literal $must_kind:ident),* ; $($may:literal $may_kind:ident),* })?
         $(form { $($form:literal $form_kind:ident),* })?
@@ -203,6 +206,7 @@ macro_rules! endpoints {
                 verb: Verb::$verb,
                 access: Access::$access,
                 answer: Shape::$shape,
+                gives: endpoints!(@gives $($gives)?),
                 summary: $summary,
                 query: &[$($($group),+)?],
                 body: endpoints!(@body
@@ -214,6 +218,8 @@ macro_rules! endpoints {
             handler: |call| Box::pin($handler(call)),
         }),*]
     };
+    (@gives) => { None };
+    (@gives $gives:ident) => { Some(&schemas::$gives) };
     (@body) => { None };
     (@body { $($must:expr),* ; $($may:expr),* }) => {
         Some(Body::Fields(&[$($must),*], &[$($may),*]))
@@ -230,132 +236,132 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Get Reference Object "This description, as an OpenAPI document.";
     }
     "overview" => overview::overview {
-        Get Management Object "What the node is and does: totals, rates, listeners." ? RATES, COLUMNS;
+        Get Management Object(OVERVIEW) "What the node is and does: totals, rates, listeners." ? RATES, COLUMNS;
     }
     "cluster-name" => overview::cluster_name {
-        Get Management Object "The cluster's name.";
+        Get Management Object(NAMED) "The cluster's name.";
         Put Administrator Done "Renames the cluster." { "name" Text; };
     }
     "extensions" => overview::extensions {
-        Get Management List "Scripts that the web UI of RabbitMQ loads.";
+        Get Management List(SCRIPT) "Scripts that the web UI of RabbitMQ loads.";
     }
     "version" => overview::version {
         Get Open Text "The version of RabbitMQ that this node is like.";
     }
     "whoami" => users::whoami {
-        Get Management Object "The user who asks.";
+        Get Management Object(WHOAMI) "The user who asks.";
     }
     "login" => users::login {
-        Post Open Object "Checks a name and a password, and gives what the header `Authorization` may hold." form { "username" Text, "password" Text };
+        Post Open Object(LOGIN) "Checks a name and a password, and gives what the header `Authorization` may hold." form { "username" Text, "password" Text };
         Delete Open Done "Ends nothing: the node keeps no login.";
     }
     "session" => users::session {
-        Get Open Object "Whose session the cookie stands for; 204 if nobody's.";
-        Post Open Object "Opens a session of the web UI, with a name and a password or a token." { ; "username" Text, "password" Text, "access_token" Text };
+        Get Open Object(LOGIN) "Whose session the cookie stands for; 204 if nobody's.";
+        Post Open Object(LOGIN) "Opens a session of the web UI, with a name and a password or a token." { ; "username" Text, "password" Text, "access_token" Text };
         Delete Open Done "Ends the session.";
     }
     "oauth" => oauth::settings {
-        Get Open Object "Whether and where users log in to the web UI with OAuth 2.";
+        Get Open Object(OAUTH) "Whether and where users log in to the web UI with OAuth 2.";
     }
     "oauth/{resource}" => oauth::endpoints {
-        Get Open Object "Where a browser is sent to log in and out.";
+        Get Open Object(OAUTH) "Where a browser is sent to log in and out.";
     }
     "oauth/{resource}/token" => oauth::token {
         Post Open Object "Asks the provider for a token; the client's secret is added here." form { "grant_type" Text };
     }
     "nodes" => nodes::list {
-        Get Monitoring List "All nodes." ? RATES, NODE_RATES;
+        Get Monitoring List(NODE) "All nodes." ? RATES, NODE_RATES;
     }
     "nodes/{node}" => nodes::one {
-        Get Monitoring Object "A node." ? RATES, NODE_RATES, MEMORY, COLUMNS;
+        Get Monitoring Object(NODE) "A node." ? RATES, NODE_RATES, MEMORY, COLUMNS;
     }
     "nodes/{node}/memory" => memory::show {
-        Get Monitoring Object "What memory is used for, in bytes.";
+        Get Monitoring Object(MEMORY) "What memory is used for, in bytes.";
     }
     "nodes/{node}/memory/relative" => memory::relative {
-        Get Monitoring Object "What memory is used for, in percent.";
+        Get Monitoring Object(MEMORY) "What memory is used for, in percent.";
     }
     "nodes/{node}/memory/ets" => nodes::memory_tables {
-        Get Monitoring Object "Memory of Erlang's tables, of which there are none here.";
+        Get Monitoring Object(ETS) "Memory of Erlang's tables, of which there are none here.";
     }
     "nodes/{node}/memory/ets/relative" => nodes::memory_tables {
-        Get Monitoring Object "The same in percent.";
+        Get Monitoring Object(ETS) "The same in percent.";
     }
     "nodes/{node}/memory/ets/{filter}" => nodes::memory_tables {
-        Get Monitoring Object "The same of some tables.";
+        Get Monitoring Object(ETS) "The same of some tables.";
     }
     "nodes/{node}/memory/ets/{filter}/relative" => nodes::memory_tables {
-        Get Monitoring Object "The same of some tables in percent.";
+        Get Monitoring Object(ETS) "The same of some tables in percent.";
     }
     "definitions" => definitions::all {
-        Get Administrator Object "Everything but messages, as a file." ? DOWNLOAD;
+        Get Administrator Object(DEFINITIONS) "Everything but messages, as a file." ? DOWNLOAD;
         Post Administrator Done "Makes what a file of definitions describes: all of it or nothing." file Definitions;
     }
     "all-configuration" => definitions::all {
-        Get Administrator Object "The older name of `/definitions`." ? DOWNLOAD;
+        Get Administrator Object(DEFINITIONS) "The older name of `/definitions`." ? DOWNLOAD;
         Post Administrator Done "The older name of `/definitions`." file Definitions;
     }
     "definitions/{vhost}" => definitions::vhost {
-        Get Administrator Object "Everything but messages of a virtual host, as a file." ? DOWNLOAD;
+        Get Administrator Object(DEFINITIONS) "Everything but messages of a virtual host, as a file." ? DOWNLOAD;
         Post Administrator Done "Makes in a virtual host what a file of definitions describes." file Definitions;
     }
     "connections" => connections::list {
-        Get Management Pages "Connections: all for a monitor, else the user's own." ? RATES;
+        Get Management Pages(CONNECTION) "Connections: all for a monitor, else the user's own." ? RATES;
     }
     "connections/username/{user}" => connections::of_user {
-        Get Management List "Connections of a user.";
+        Get Management List(CONNECTION_OF_USER) "Connections of a user.";
         Delete Management Done "Closes all connections of a user; the header `X-Reason` says why.";
     }
     "connections/{connection}" => connections::one {
-        Get Management Object "A connection." ? RATES, COLUMNS;
+        Get Management Object(CONNECTION) "A connection." ? RATES, COLUMNS;
         Delete Management Done "Closes a connection; the header `X-Reason` says why.";
     }
     "connections/{connection}/channels" => channels::of_connection {
-        Get Management List "Channels of a connection." ? RATES;
+        Get Management List(CHANNEL) "Channels of a connection." ? RATES;
     }
     "connections/{connection}/sessions" => connections::sessions {
         Get Management List "Sessions of an AMQP 1.0 connection, of which there are none.";
     }
     "channels" => channels::list {
-        Get Management Pages "Channels: all for a monitor, else the user's own." ? RATES;
+        Get Management Pages(CHANNEL) "Channels: all for a monitor, else the user's own." ? RATES;
     }
     "channels/{channel}" => channels::one {
-        Get Management Object "A channel, with its consumers." ? RATES, COLUMNS;
+        Get Management Object(CHANNEL) "A channel, with its consumers." ? RATES, COLUMNS;
     }
     "consumers" => consumers::list {
-        Get Management List "Consumers.";
+        Get Management List(CONSUMER) "Consumers.";
     }
     "consumers/{vhost}" => consumers::list {
-        Get Management List "Consumers in a virtual host.";
+        Get Management List(CONSUMER) "Consumers in a virtual host.";
     }
     "exchanges" => exchanges::list {
-        Get Management Pages "Exchanges." ? RATES;
+        Get Management Pages(EXCHANGE) "Exchanges." ? RATES;
     }
     "exchanges/{vhost}" => exchanges::list {
-        Get Management Pages "Exchanges of a virtual host." ? RATES;
+        Get Management Pages(EXCHANGE) "Exchanges of a virtual host." ? RATES;
     }
     "exchanges/{vhost}/{exchange}" => exchanges::one {
-        Get Management Object "An exchange." ? RATES, COLUMNS;
+        Get Management Object(EXCHANGE) "An exchange." ? RATES, COLUMNS;
         Put Management Made "Declares an exchange." { ; "type" Text, "durable" Bool, "auto_delete" Bool, "internal" Bool, "arguments" Object };
         Delete Management Done "Deletes an exchange." ? IF_UNUSED;
     }
     "exchanges/{vhost}/{exchange}/publish" => exchanges::publish {
-        Post Management Object "Publishes a message, and says whether it was routed." { "properties" Object, "routing_key" Text, "payload" Text, "payload_encoding" Text; };
+        Post Management Object(ROUTED) "Publishes a message, and says whether it was routed." { "properties" Object, "routing_key" Text, "payload" Text, "payload_encoding" Text; };
     }
     "exchanges/{vhost}/{exchange}/bindings/source" => bindings::of_source {
-        Get Management List "Bindings that lead from an exchange.";
+        Get Management List(BINDING) "Bindings that lead from an exchange.";
     }
     "exchanges/{vhost}/{exchange}/bindings/destination" => bindings::of_destination_exchange {
-        Get Management List "Bindings that lead to an exchange.";
+        Get Management List(BINDING) "Bindings that lead to an exchange.";
     }
     "queues" => queues::list {
-        Get Management Pages "Queues." ? RATES, STATS;
+        Get Management Pages(QUEUE) "Queues." ? RATES, STATS;
     }
     "queues/detailed" => queues::detailed {
-        Get Management Pages "Queues, with all their figures." ? RATES, STATS;
+        Get Management Pages(QUEUE) "Queues, with all their figures." ? RATES, STATS;
     }
     "queues/quorum/{vhost}/{queue}/status" => queues::quorum_status {
-        Get Management List "How far the members of a quorum queue are.";
+        Get Management List(MEMBER) "How far the members of a quorum queue are.";
     }
     "queues/quorum/{vhost}/{queue}/replicas/add" => queues::add_replica {
         Post Administrator Done "Adds a member to a quorum queue." { "node" Text; };
@@ -370,31 +376,31 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Delete Administrator Accepted "Takes the members on a node from quorum queues.";
     }
     "queues/{vhost}" => queues::list {
-        Get Management Pages "Queues of a virtual host." ? RATES, STATS;
+        Get Management Pages(QUEUE) "Queues of a virtual host." ? RATES, STATS;
     }
     "queues/{vhost}/{queue}" => queues::one {
-        Get Management Object "A queue, with its consumers." ? RATES, COLUMNS;
+        Get Management Object(QUEUE) "A queue, with its consumers." ? RATES, COLUMNS;
         Put Management Made "Declares a queue." { ; "durable" Bool, "auto_delete" Bool, "arguments" Object, "node" Text };
         Delete Management Done "Deletes a queue." ? IF_UNUSED, IF_EMPTY;
     }
     "queues/{vhost}/{queue}/bindings" => bindings::of_destination_queue {
-        Get Management List "Bindings that lead to a queue.";
+        Get Management List(BINDING) "Bindings that lead to a queue.";
     }
     "queues/{vhost}/{queue}/browse" => browse::browse {
-        Post Management Object "Messages of a queue as they lie there; see docs/browsing.md.";
+        Post Management Object(BROWSED_PAGE) "Messages of a queue as they lie there; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "truncate" Number, "settled" Bool, "settled_from" Number, "settled_until" Number };
     }
     "queues/{vhost}/{queue}/move" => browse::move_messages {
-        Post Management Object "Moves messages; see docs/browsing.md.";
+        Post Management Object(ACTED) "Moves messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
     }
     "queues/{vhost}/{queue}/copy" => browse::copy {
-        Post Management Object "Copies messages; see docs/browsing.md.";
+        Post Management Object(ACTED) "Copies messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
     }
     "queues/{vhost}/{queue}/delete-messages" => browse::delete_messages {
-        Post Management Object "Deletes messages; see docs/browsing.md.";
+        Post Management Object(ACTED) "Deletes messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number };
     }
     "queues/{vhost}/{queue}/replay" => browse::replay {
-        Post Management Object "Puts messages that were settled back; see docs/browsing.md.";
-        Delete Management Object "Forgets them.";
+        Post Management Object(ACTED) "Puts messages that were settled back; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "settled_from" Number, "settled_until" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
+        Delete Management Object(ACTED) "Forgets them.";
     }
     "queues/{vhost}/{queue}/pause" => browse::pause {
         Put Management Done "Stops deliveries.";
@@ -406,38 +412,38 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Delete Management Done "Purges a queue.";
     }
     "queues/{vhost}/{queue}/get" => queues::get {
-        Post Management List "Takes messages out of a queue and settles them." { "count" Number, "ackmode" Text, "encoding" Text; "truncate" Number };
+        Post Management List(GOT) "Takes messages out of a queue and settles them." { "count" Number, "ackmode" Text, "encoding" Text; "truncate" Number };
     }
     "queues/{vhost}/{queue}/actions" => queues::actions {
         Post Administrator Done "Knows no action any more, as RabbitMQ 4." { "action" Text; };
     }
     "bindings" => bindings::list {
-        Get Management List "Bindings.";
+        Get Management List(BINDING) "Bindings.";
     }
     "bindings/{vhost}" => bindings::list {
-        Get Management List "Bindings of a virtual host.";
+        Get Management List(BINDING) "Bindings of a virtual host.";
     }
     "bindings/{vhost}/e/{source}/q/{destination}" => bindings::between_queue {
-        Get Management List "Bindings from an exchange to a queue.";
+        Get Management List(BINDING) "Bindings from an exchange to a queue.";
         Post Management Created "Binds a queue to an exchange." { ; "routing_key" Text, "arguments" Object };
     }
     "bindings/{vhost}/e/{source}/q/{destination}/{props}" => bindings::one_to_queue {
-        Get Management Object "A binding.";
+        Get Management Object(BINDING) "A binding.";
         Delete Management Done "Unbinds a queue.";
     }
     "bindings/{vhost}/e/{source}/e/{destination}" => bindings::between_exchanges {
-        Get Management List "Bindings from an exchange to another.";
+        Get Management List(BINDING) "Bindings from an exchange to another.";
         Post Management Created "Binds an exchange to another." { ; "routing_key" Text, "arguments" Object };
     }
     "bindings/{vhost}/e/{source}/e/{destination}/{props}" => bindings::one_to_exchange {
-        Get Management Object "A binding.";
+        Get Management Object(BINDING) "A binding.";
         Delete Management Done "Unbinds an exchange.";
     }
     "vhosts" => vhosts::list {
-        Get Management Pages "Virtual hosts: all for a monitor, else those that the user may open." ? RATES, STATS;
+        Get Management Pages(VHOST) "Virtual hosts: all for a monitor, else those that the user may open." ? RATES, STATS;
     }
     "vhosts/{vhost}" => vhosts::one {
-        Get Administrator Object "A virtual host." ? RATES, COLUMNS;
+        Get Administrator Object(VHOST) "A virtual host." ? RATES, COLUMNS;
         Put Administrator Made "Makes a virtual host, which the user may use from then on, or describes it anew." { ; "description" Text, "tags" Any, "default_queue_type" Text, "protected_from_deletion" Bool, "tracing" Bool };
         Delete Administrator Done "Deletes a virtual host and all that is in it.";
     }
@@ -449,174 +455,174 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Post Administrator Done "Starts a virtual host on a node, where it runs already.";
     }
     "vhosts/{vhost}/permissions" => permissions::of_vhost {
-        Get Administrator List "Permissions in a virtual host.";
+        Get Administrator List(PERMISSION) "Permissions in a virtual host.";
     }
     "vhosts/{vhost}/topic-permissions" => permissions::topics_of_vhost {
-        Get Administrator List "Topic permissions in a virtual host.";
+        Get Administrator List(PERMISSION) "Topic permissions in a virtual host.";
     }
     "vhosts/{vhost}/connections" => connections::of_vhost {
-        Get Management Pages "Connections to a virtual host." ? RATES;
+        Get Management Pages(CONNECTION) "Connections to a virtual host." ? RATES;
     }
     "vhosts/{vhost}/channels" => channels::of_vhost {
-        Get Management Pages "Channels in a virtual host." ? RATES;
+        Get Management Pages(CHANNEL) "Channels in a virtual host." ? RATES;
     }
     "users" => users::list {
-        Get Administrator Pages "Users.";
+        Get Administrator Pages(USER) "Users.";
     }
     "users/without-permissions" => users::without_permissions {
-        Get Administrator Pages "Users who may not open any virtual host.";
+        Get Administrator Pages(USER) "Users who may not open any virtual host.";
     }
     "users/bulk-delete" => users::bulk_delete {
         Post Administrator Done "Deletes users." { "users" Texts; };
     }
     "users/{user}" => users::one {
-        Get Administrator Object "A user." ? COLUMNS;
+        Get Administrator Object(USER) "A user." ? COLUMNS;
         Put Administrator Made "Makes or changes a user." { "tags" Any; "password" Text, "password_hash" Text, "hashing_algorithm" Text };
         Delete Administrator Done "Deletes a user.";
     }
     "users/{user}/permissions" => permissions::of_user {
-        Get Administrator List "Permissions of a user.";
+        Get Administrator List(PERMISSION) "Permissions of a user.";
     }
     "users/{user}/topic-permissions" => permissions::topics_of_user {
-        Get Administrator List "Topic permissions of a user.";
+        Get Administrator List(PERMISSION) "Topic permissions of a user.";
     }
     "users/{user}/queues" => queues::of_user {
-        Get Management List "Queues that a user has declared." ? RATES, STATS;
+        Get Management List(QUEUE) "Queues that a user has declared." ? RATES, STATS;
     }
     "permissions" => permissions::list {
-        Get Administrator List "Permissions of all users.";
+        Get Administrator List(PERMISSION) "Permissions of all users.";
     }
     "permissions/{vhost}/{user}" => permissions::one {
-        Get Administrator Object "What a user may do in a virtual host." ? COLUMNS;
+        Get Administrator Object(PERMISSION) "What a user may do in a virtual host." ? COLUMNS;
         Put Administrator Made "Says what a user may do in a virtual host." { "configure" Text, "write" Text, "read" Text; };
         Delete Administrator Done "Shuts a user out of a virtual host.";
     }
     "topic-permissions" => permissions::topics {
-        Get Administrator List "Topic permissions of all users.";
+        Get Administrator List(PERMISSION) "Topic permissions of all users.";
     }
     "topic-permissions/{vhost}/{user}" => permissions::topic {
-        Get Administrator List "Topic permissions of a user in a virtual host.";
+        Get Administrator List(PERMISSION) "Topic permissions of a user in a virtual host.";
         Put Administrator Made "Says which routing keys a user may use with an exchange." { "exchange" Text, "write" Text, "read" Text; };
         Delete Administrator Done "Takes all topic permissions of a user in a virtual host away.";
     }
     "topic-permissions/{vhost}/{user}/{exchange}" => permissions::topic_exchange {
-        Get Administrator List "Topic permissions of a user with an exchange.";
+        Get Administrator List(PERMISSION) "Topic permissions of a user with an exchange.";
         Delete Administrator Done "Takes them away.";
     }
     "policies" => policies::list {
-        Get Management List "Policies.";
+        Get Management List(POLICY) "Policies.";
     }
     "policies/{vhost}" => policies::list {
-        Get Management List "Policies of a virtual host.";
+        Get Management List(POLICY) "Policies of a virtual host.";
     }
     "policies/{vhost}/{name}" => policies::one {
-        Get Policymaker Object "A policy." ? COLUMNS;
+        Get Policymaker Object(POLICY) "A policy." ? COLUMNS;
         Put Policymaker Made "Sets a policy." { "pattern" Text, "definition" Object; "priority" Number, "apply-to" Text };
         Delete Policymaker Done "Clears a policy.";
     }
     "operator-policies" => policies::operator_list {
-        Get Management List "Operator policies.";
+        Get Management List(POLICY) "Operator policies.";
     }
     "operator-policies/{vhost}" => policies::operator_list {
-        Get Management List "Operator policies of a virtual host.";
+        Get Management List(POLICY) "Operator policies of a virtual host.";
     }
     "operator-policies/{vhost}/{name}" => policies::operator_one {
-        Get Administrator Object "An operator policy." ? COLUMNS;
+        Get Administrator Object(POLICY) "An operator policy." ? COLUMNS;
         Put Administrator Made "Sets an operator policy." { "pattern" Text, "definition" Object; "priority" Number, "apply-to" Text };
         Delete Administrator Done "Clears an operator policy.";
     }
     "parameters" => parameters::list {
-        Get Policymaker List "Parameters.";
+        Get Policymaker List(PARAMETER) "Parameters.";
     }
     "parameters/{component}" => parameters::list {
-        Get Policymaker List "Parameters of a component.";
+        Get Policymaker List(PARAMETER) "Parameters of a component.";
     }
     "parameters/{component}/{vhost}" => parameters::list {
-        Get Policymaker List "Parameters of a component in a virtual host.";
+        Get Policymaker List(PARAMETER) "Parameters of a component in a virtual host.";
     }
     "parameters/{component}/{vhost}/{name}" => parameters::one {
-        Get Policymaker Object "A parameter." ? COLUMNS;
+        Get Policymaker Object(PARAMETER) "A parameter." ? COLUMNS;
         Put Policymaker Made "Sets a parameter." { "value" Object; };
         Delete Policymaker Done "Clears a parameter.";
     }
     "global-parameters" => parameters::global_list {
-        Get Policymaker List "Global parameters.";
+        Get Policymaker List(PARAMETER) "Global parameters.";
     }
     "global-parameters/{name}" => parameters::global {
-        Get Policymaker Object "A global parameter.";
+        Get Policymaker Object(PARAMETER) "A global parameter.";
         Put Policymaker Made "Sets a global parameter." { "value" Any; };
         Delete Policymaker Done "Clears a global parameter.";
     }
     "vhost-limits" => limits::vhost_list {
-        Get Management List "Limits of virtual hosts.";
+        Get Management List(LIMITS) "Limits of virtual hosts.";
     }
     "vhost-limits/{vhost}" => limits::vhost_list {
-        Get Management List "Limits of a virtual host.";
+        Get Management List(LIMITS) "Limits of a virtual host.";
     }
     "vhost-limits/{vhost}/{name}" => limits::vhost {
         Put Administrator Done "Sets a limit: `max-connections` or `max-queues`." { "value" Number; };
         Delete Administrator Done "Clears a limit.";
     }
     "user-limits" => limits::user_list {
-        Get Administrator List "Limits of users.";
+        Get Administrator List(LIMITS) "Limits of users.";
     }
     "user-limits/{user}" => limits::user_list {
-        Get Management List "Limits of a user.";
+        Get Management List(LIMITS) "Limits of a user.";
     }
     "user-limits/{user}/{name}" => limits::user {
         Put Administrator Done "Sets a limit: `max-connections` or `max-channels`." { "value" Number; };
         Delete Administrator Done "Clears a limit.";
     }
     "auth/attempts/{node}" => users::attempts {
-        Get Monitoring List "Logins, by protocol.";
+        Get Monitoring List(ATTEMPTS) "Logins, by protocol.";
         Delete Administrator Done "Counts them from zero.";
     }
     "auth/attempts/{node}/source" => users::attempts_by_source {
-        Get Monitoring List "Logins, by address and user.";
+        Get Monitoring List(ATTEMPTS) "Logins, by address and user.";
         Delete Administrator Done "Counts them from zero.";
     }
     "auth/hash_password/{password}" => users::hash_password {
-        Get Administrator Object "A salted hash of a password, for `password_hash`.";
+        Get Administrator Object(HASH) "A salted hash of a password, for `password_hash`.";
     }
     "feature-flags" => features::flags {
-        Get Management List "Feature flags.";
+        Get Management List(FEATURE_FLAG) "Feature flags.";
     }
     "feature-flags/{name}/enable" => features::enable {
         Put Administrator Done "Enables a feature flag." { ; "name" Text };
     }
     "deprecated-features" => features::deprecated {
-        Get Management List "Deprecated features, and whether they may be used.";
+        Get Management List(DEPRECATED_FEATURE) "Deprecated features, and whether they may be used.";
     }
     "deprecated-features/used" => features::deprecated_used {
-        Get Management List "Those that are used.";
+        Get Management List(DEPRECATED_FEATURE) "Those that are used.";
     }
     "traces" => traces::list {
-        Get Administrator List "Traces to files.";
+        Get Administrator List(TRACE) "Traces to files.";
     }
     "traces/node/{node}" => traces::list_of_node {
-        Get Administrator List "Traces of a node.";
+        Get Administrator List(TRACE) "Traces of a node.";
     }
     "traces/{vhost}" => traces::list {
-        Get Administrator List "Traces of a virtual host.";
+        Get Administrator List(TRACE) "Traces of a virtual host.";
     }
     "traces/node/{node}/{vhost}" => traces::list_of_node {
-        Get Administrator List "Traces of a virtual host on a node.";
+        Get Administrator List(TRACE) "Traces of a virtual host on a node.";
     }
     "traces/{vhost}/{name}" => traces::one {
-        Get Administrator Object "A trace.";
+        Get Administrator Object(TRACE) "A trace.";
         Put Administrator Made "Starts a trace." { ; "format" Text, "pattern" Text, "max_payload_bytes" Number, "tracer_connection_username" Text, "tracer_connection_password" Text };
         Delete Administrator Done "Ends a trace.";
     }
     "traces/node/{node}/{vhost}/{name}" => traces::one_of_node {
-        Get Administrator Object "A trace on a node.";
+        Get Administrator Object(TRACE) "A trace on a node.";
         Put Administrator Made "Starts a trace on a node." { ; "format" Text, "pattern" Text, "max_payload_bytes" Number, "tracer_connection_username" Text, "tracer_connection_password" Text };
         Delete Administrator Done "Ends a trace on a node.";
     }
     "trace-files" => traces::files {
-        Get Administrator List "Files of traces.";
+        Get Administrator List(TRACE_FILE) "Files of traces.";
     }
     "trace-files/node/{node}" => traces::files_of_node {
-        Get Administrator List "Files of traces on a node.";
+        Get Administrator List(TRACE_FILE) "Files of traces on a node.";
     }
     "trace-files/{name}" => traces::file {
         Get Administrator Plain "A file of a trace.";
@@ -633,13 +639,13 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Get Administrator Plain "The configuration in effect, as an Erlang term without secrets.";
     }
     "top/ets/{node}" => top::tables {
-        Get Administrator Object "Erlang's tables, of which there are none.";
+        Get Administrator Object(TOP) "Erlang's tables, of which there are none.";
     }
     "top/{node}" => top::threads {
-        Get Administrator Object "The threads of the node, and what they use.";
+        Get Administrator Object(TOP) "The threads of the node, and what they use.";
     }
     "process/{thread}" => top::thread {
-        Get Administrator Object "A thread of the node.";
+        Get Administrator Object(THREAD) "A thread of the node.";
     }
     "reset" => overview::reset {
         Delete Administrator Done "Forgets all samples.";

@@ -9,7 +9,7 @@
 //! [`FORGET_AFTER`] after the last look.
 
 use crate::call::Call;
-use crate::directory::Directory;
+use crate::directory::{Directory, Queues};
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::query::Query;
@@ -20,8 +20,8 @@ use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
 use node::config::{RetentionTier, StatisticsSettings};
 use node::{
-    ChannelDetails, ConnectionFigures, DeliveryCounts, Leg, ProcessFigures, PublishCounts,
-    QueueFigures, TrafficTotals,
+    ByteCounts, ChannelDetails, ConnectionFigures, DeliveryCounts, Leg, LogMessages,
+    ProcessFigures, PublishCounts, QueueFigures, TrafficTotals,
 };
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -78,7 +78,7 @@ const LEG_KEYS: [&str; 1] = ["publish"];
 /// What is sampled of exchanges.
 const EXCHANGE_KEYS: [&str; 2] = ["publish_in", "publish_out"];
 /// What is sampled of the node.
-const NODE_KEYS: [&str; 22] = [
+const NODE_KEYS: [&str; 24] = [
     "messages",
     "messages_ready",
     "messages_unacknowledged",
@@ -94,6 +94,8 @@ const NODE_KEYS: [&str; 22] = [
     "redeliver",
     "ack",
     "deliver_get",
+    "disk_reads",
+    "disk_writes",
     "connection_created",
     "connection_closed",
     "channel_created",
@@ -103,7 +105,29 @@ const NODE_KEYS: [&str; 22] = [
     "queue_deleted",
 ];
 /// How many of the node's, from the front, are lengths or tell of messages; the others tell of what came and went.
-const OF_MESSAGES: usize = 15;
+const OF_MESSAGES: usize = OF_CLIENTS + 2;
+/// Of these: what clients see too.
+const OF_CLIENTS: usize = LENGTHS + CHANNEL_KEYS.len();
+/// What is sampled of vhosts: lengths, what happened to messages, bytes.
+const VHOST_KEYS: [&str; 17] = [
+    "messages",
+    "messages_ready",
+    "messages_unacknowledged",
+    "publish",
+    "confirm",
+    "return_unroutable",
+    "drop_unroutable",
+    "deliver",
+    "deliver_no_ack",
+    "get",
+    "get_no_ack",
+    "get_empty",
+    "redeliver",
+    "ack",
+    "deliver_get",
+    "recv_oct",
+    "send_oct",
+];
 /// What a node has; the last are not counted here, and clients look for the keys.
 const MEASURED_KEYS: [&str; 8] = [
     "mem_used",
@@ -115,6 +139,8 @@ const MEASURED_KEYS: [&str; 8] = [
     "gc_num",
     "gc_bytes_reclaimed",
 ];
+/// What nothing here counts: a figure of Erlang's processes.
+const UNCOUNTED_KEYS: [&str; 1] = ["reductions"];
 /// What is sampled of connections.
 const CONNECTION_KEYS: [&str; 2] = ["recv_oct", "send_oct"];
 
@@ -138,7 +164,8 @@ pub(crate) enum Subject {
 impl Subject {
     fn keys(&self) -> &'static [&'static str] {
         match self {
-            Self::Queue(_) | Self::Vhost(_) => &QUEUE_KEYS,
+            Self::Queue(_) => &QUEUE_KEYS,
+            Self::Vhost(_) => &VHOST_KEYS,
             Self::Connection(_) => &CONNECTION_KEYS,
             Self::Channel(..) => &CHANNEL_KEYS,
             Self::Exchange(..) => &EXCHANGE_KEYS,
@@ -574,6 +601,20 @@ impl Details {
         item.push(format!("{key}_details"), self.details(kind, key, series));
     }
 
+    /// Adds what is not counted here and is looked for even so: 0 at all times.
+    pub(crate) fn push_uncounted(&self, item: &mut Object, kind: Kind, key: &'static str) {
+        let never = Series {
+            keys: &UNCOUNTED_KEYS,
+            tiers: vec![Tier {
+                step_s: 1,
+                max: 1,
+                samples: VecDeque::new(),
+            }],
+            since_ms: 0,
+        };
+        self.push(item, kind, key, 0, Some(&never));
+    }
+
     fn details(&self, kind: Kind, key: &str, series: Option<&Series>) -> Object {
         let known = series.and_then(|series| Some((series, series.index(key)?)));
         let rate = known.map_or(0.0, |(series, index)| series.rate(index));
@@ -743,16 +784,74 @@ impl Totals {
     pub(crate) fn idle_since(&self, series: Option<&Series>) -> Option<String> {
         series?.idle_since(&self.values())
     }
+}
 
-    /// Both, as a vhost shows them.
+/// Messages in a vhost, what happened to messages there, and bytes on its connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct VhostTotals {
+    /// Of its queues.
+    pub(crate) queues: Totals,
+    published: PublishCounts,
+    bytes: ByteCounts,
+}
+
+impl VhostTotals {
+    /// Adds those of another vhost.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.queues.add(&other.queues);
+        self.published.add(&other.published);
+        self.bytes.add(&other.bytes);
+    }
+
+    fn values(&self) -> [u64; VHOST_KEYS.len()] {
+        let mut values = [0; VHOST_KEYS.len()];
+        let of_messages = channel_values(&self.published, &deliveries(&self.queues.counters));
+        values[..LENGTHS].copy_from_slice(&self.queues.values()[..LENGTHS]);
+        values[LENGTHS..OF_CLIENTS].copy_from_slice(&of_messages);
+        values[OF_CLIENTS..].copy_from_slice(&[self.bytes.received, self.bytes.sent]);
+        values
+    }
+
+    /// What happened to messages, with details; empty if nothing did.
+    pub(crate) fn message_stats(&self, details: &Details, series: Option<&Series>) -> Object {
+        let of_messages = LENGTHS..OF_CLIENTS;
+        let values = self.values();
+        stats(
+            details,
+            &VHOST_KEYS[of_messages.clone()],
+            &values[of_messages],
+            series,
+        )
+    }
+
+    /// All of it, as a vhost shows it.
     pub(crate) fn item(&self, details: &Details, series: Option<&Series>) -> Object {
-        let mut item = self.lengths(details, series);
+        let mut item = self.queues.lengths(details, series);
+        for (key, value) in [
+            ("recv_oct", self.bytes.received),
+            ("send_oct", self.bytes.sent),
+        ] {
+            details.push(&mut item, Kind::Data, key, value, series);
+        }
         let stats = self.message_stats(details, series);
         if !stats.is_empty() {
             item.push("message_stats", stats);
         }
         item
     }
+}
+
+/// The totals of these vhosts, in their order.
+pub(crate) async fn of_vhosts(state: &Arc<State>, vhosts: &[Name]) -> Vec<VhostTotals> {
+    let published = state.node.vhost_traffic();
+    let bytes = state.node.vhost_bytes().await;
+    let queues = Queues::current(state).await;
+    let of = |vhost: &Name| VhostTotals {
+        queues: queues.totals_of(vhost),
+        published: published.get(vhost).copied().unwrap_or_default(),
+        bytes: bytes.get(vhost).copied().unwrap_or_default(),
+    };
+    vhosts.iter().map(of).collect()
 }
 
 /// Figures of all queues, by queue.
@@ -887,6 +986,7 @@ pub(crate) struct NodeTotals {
     /// Of its queues, with what happened in queues that are gone.
     pub(crate) queues: Totals,
     traffic: TrafficTotals,
+    log: LogMessages,
     churn: Churn,
     queue_churn: (u64, u64),
 }
@@ -909,6 +1009,7 @@ impl NodeTotals {
         Self {
             queues,
             traffic: state.node.traffic(),
+            log: state.node.log_messages(),
             churn: state.node.churn(),
             queue_churn: state.node.queue_churn(),
         }
@@ -918,6 +1019,7 @@ impl NodeTotals {
         let Self {
             queues,
             traffic,
+            log,
             churn,
             queue_churn,
         } = self;
@@ -931,7 +1033,8 @@ impl NodeTotals {
         let of_messages = channel_values(&published, &deliveries(&queues.counters));
         let mut values = [0; NODE_KEYS.len()];
         values[..LENGTHS].copy_from_slice(&queues.values()[..LENGTHS]);
-        values[LENGTHS..OF_MESSAGES].copy_from_slice(&of_messages);
+        values[LENGTHS..OF_CLIENTS].copy_from_slice(&of_messages);
+        values[OF_CLIENTS..OF_MESSAGES].copy_from_slice(&[log.read, log.written]);
         values[OF_MESSAGES..].copy_from_slice(&[
             churn.connections_opened,
             churn.connections_closed,
@@ -944,16 +1047,22 @@ impl NodeTotals {
         values
     }
 
-    /// What happened to messages, with details; empty if nothing did.
+    /// What happened to messages, with details.
     pub(crate) fn message_stats(&self, details: &Details, series: Option<&Series>) -> Object {
-        let of_messages = LENGTHS..OF_MESSAGES;
+        let of_clients = LENGTHS..OF_CLIENTS;
         let values = self.values();
-        stats(
+        let mut item = stats(
             details,
-            &NODE_KEYS[of_messages.clone()],
-            &values[of_messages],
+            &NODE_KEYS[of_clients.clone()],
+            &values[of_clients],
             series,
-        )
+        );
+        // Compat: what the log did is there even if nothing happened.
+        let of_log = NODE_KEYS.into_iter().zip(values).take(OF_MESSAGES);
+        for (key, value) in of_log.skip(OF_CLIENTS).filter(|_| details.messages) {
+            details.push(&mut item, Kind::Rate, key, value, series);
+        }
+        item
     }
 
     /// What came and went.
@@ -990,9 +1099,11 @@ pub(crate) async fn sample(state: Arc<State>) {
                 let values = totals.unwrap_or_default().values();
                 statistics.record(&Subject::Queue(queue), at_ms, &values);
             }
-            for vhost in wanted.vhosts {
-                let values = queues.totals_of(&vhost).values();
-                statistics.record(&Subject::Vhost(vhost), at_ms, &values);
+        }
+        if !wanted.vhosts.is_empty() {
+            let totals = of_vhosts(&state, &wanted.vhosts).await;
+            for (vhost, totals) in wanted.vhosts.into_iter().zip(totals) {
+                statistics.record(&Subject::Vhost(vhost), at_ms, &totals.values());
             }
         }
         if wanted.connections {

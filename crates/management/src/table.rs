@@ -21,6 +21,9 @@ use std::time::Instant;
 /// Who changes things over the control socket, in events.
 const OPERATOR: &str = "rmq-cli";
 
+/// The header that names a vhost where the path does not.
+const VHOST_HEADER: &str = "x-vhost";
+
 /// Paths outside the API that lead somewhere else, all below the prefix (`management.path_prefix`).
 const MOVED: [(&str, &str); 7] = [
     ("/api", "/api/index.html"),
@@ -220,12 +223,17 @@ impl Found {
             Method::HEAD => Method::GET,
             ref other => other.clone(),
         };
+        let vhost_wanted = head.headers.get(VHOST_HEADER);
+        let vhost_wanted = vhost_wanted.and_then(|value| value.to_str().ok());
+        let vhost_wanted = vhost_wanted.map(Name::from);
+        let found = self.in_vhost(vhost_wanted.as_ref());
         let call = Call {
             metadata: state.node.metadata(),
             state: Arc::clone(state),
             user,
             method,
-            parameters: self.parameters,
+            parameters: found.parameters,
+            vhost_wanted,
             query: Query::parse(head.uri.query().unwrap_or_default()),
             known_etag: head
                 .headers
@@ -237,7 +245,21 @@ impl Found {
             caller,
             body,
         };
-        (self.endpoint.handler)(call).await
+        (found.endpoint.handler)(call).await
+    }
+
+    /// Compat: where there is the same path with a vhost at its end, the header stands for that.
+    fn in_vhost(mut self, vhost: Option<&Name>) -> Self {
+        let Some(vhost) = vhost.filter(|_| self.endpoint.path != "vhosts") else {
+            return self;
+        };
+        let own = self.endpoint.path;
+        let in_vhost = |path: &str| path.strip_prefix(own) == Some("/{vhost}");
+        if let Some(endpoint) = ENDPOINTS.iter().find(|other| in_vhost(other.path)) {
+            self.endpoint = endpoint;
+            self.parameters.push(vhost.clone());
+        }
+        self
     }
 }
 

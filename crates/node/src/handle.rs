@@ -14,8 +14,8 @@ use crate::listener::ListenOptions;
 use crate::mailbox::Mail;
 use crate::metadata_leader::{BatchError, BatchKind};
 use crate::query::{
-    ConnectionFigures, ConnectionPage, ConsumerFigures, DelayedCount, Query, QueueChanges,
-    QueueFigures, SLICE,
+    ByteCounts, ConnectionFigures, ConnectionPage, ConsumerFigures, DelayedCount, Query,
+    QueueChanges, QueueFigures, SLICE, VhostBytes,
 };
 use crate::queue_log::ChangedQueues;
 use crate::shared::{Shared, wall_ms};
@@ -380,6 +380,47 @@ impl Handle {
         totals
     }
 
+    /// Messages that the log was given, and that were read back from it, since the node's start.
+    pub fn log_messages(&self) -> LogMessages {
+        let statistics = self.shared.log.statistics();
+        LogMessages {
+            written: statistics.messages_written,
+            read: statistics.messages_read,
+        }
+    }
+
+    /// What was published in each vhost since the node's start.
+    pub fn vhost_traffic(&self) -> HashMap<Name, PublishCounts> {
+        let metadata = self.metadata();
+        let is_there = |vhost: &Name| metadata.vhost(vhost).is_some();
+        let mut counts: HashMap<Name, PublishCounts> = HashMap::new();
+        let mut add = |vhost: &Name, own: PublishCounts| {
+            if let Some(sum) = counts.get_mut(vhost) {
+                sum.add(&own);
+            } else if is_there(vhost) {
+                counts.insert(vhost.clone(), own);
+            }
+        };
+        for traffic in &self.shared.traffic {
+            traffic.retain_vhosts(is_there);
+            traffic.vhosts(&mut add);
+        }
+        let direct = self.shared.direct_traffic.lock();
+        direct.retain_vhosts(is_there);
+        direct.vhosts(&mut add);
+        counts
+    }
+
+    /// Bytes on connections to each vhost since the node's start.
+    pub async fn vhost_bytes(&self) -> HashMap<Name, ByteCounts> {
+        let mut counts: HashMap<Name, ByteCounts> = HashMap::new();
+        let all = self.all_connections(|from, answer| Query::Bytes { from, answer });
+        for VhostBytes { vhost, bytes } in all.await {
+            counts.entry(vhost).or_default().add(&bytes);
+        }
+        counts
+    }
+
     /// What went through each exchange that is there, by vhost and name.
     pub fn exchange_traffic(&self) -> HashMap<(Name, Name), PublishCounts> {
         let metadata = self.metadata();
@@ -691,6 +732,15 @@ impl Handle {
         }
         found
     }
+}
+
+/// Messages of all queues on their way to the log and from it, since the node's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogMessages {
+    /// Given to the log.
+    pub written: u64,
+    /// Read back from it.
+    pub read: u64,
 }
 
 /// When a queue may be deleted.

@@ -70,14 +70,15 @@ pub use frontend_amqp091::{
     CHANNEL_BYTES, CONNECTION_BYTES, ChannelDetails, ConnectionDetails, ConnectionState,
     ConnectionSummary,
 };
-pub use handle::{DeleteConditions, Handle, Listeners, MemoryFigures, Resources};
+pub use handle::{DeleteConditions, Handle, Listeners, LogMessages, MemoryFigures, Resources};
 pub use lifecycle::{Lifecycle, Phase};
 pub use listener::{Entered, EnteredStream, Entrance};
 pub use log_control::{LogControl, install_log_control, log_control};
 pub use metadata_leader::{BatchError, BatchKind};
 pub use process::{ProcessFigures, ThreadFigures};
 pub use query::{
-    ConnectionFigures, ConsumerFigures, DelayedCount, QueueChanges, QueueFigures, SLICE,
+    ByteCounts, ConnectionFigures, ConsumerFigures, DelayedCount, QueueChanges, QueueFigures,
+    RareFigures, SLICE,
 };
 pub use queue_log::ChangedQueues;
 pub use service::{Service, StartServices};

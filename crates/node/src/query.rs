@@ -59,6 +59,11 @@ pub(crate) enum Query {
         from: usize,
         answer: oneshot::Sender<ConnectionPage<ConnectionSummary>>,
     },
+    /// The same with the bytes of each, and with the first page those of connections that have ended, summed for each vhost.
+    Bytes {
+        from: usize,
+        answer: oneshot::Sender<ConnectionPage<VhostBytes>>,
+    },
     /// These connections; those that are gone are left out.
     ConnectionsOf {
         ids: Vec<ConnectionId>,
@@ -70,6 +75,30 @@ pub(crate) enum Query {
         reason: String,
         answer: oneshot::Sender<bool>,
     },
+}
+
+/// Bytes on connections to a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VhostBytes {
+    pub(crate) vhost: base::Name,
+    pub(crate) bytes: ByteCounts,
+}
+
+/// Bytes that clients sent and were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteCounts {
+    /// Bytes that they sent.
+    pub received: u64,
+    /// Bytes that they were sent, or will be.
+    pub sent: u64,
+}
+
+impl ByteCounts {
+    /// Adds what there was elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
 }
 
 /// What a queue holds and did, at one moment.
@@ -107,6 +136,19 @@ pub struct QueueFigures {
     pub exclusive_consumer_tag: Option<base::Name>,
     /// The consumer that a single-active-consumer queue serves, and its tag.
     pub single_active_consumer: Option<(ConsumerId, base::Name)>,
+    /// What only some queues have, if this is one.
+    pub rare: Option<Box<RareFigures>>,
+}
+
+/// What only quorum queues have that know priorities or keep dead letters until they have arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RareFigures {
+    /// How many messages wait of each priority, lowest first, as far as that is known.
+    pub levels: Vec<(u8, u64)>,
+    /// Messages that died and have not arrived elsewhere.
+    pub dead: u64,
+    /// Bytes of their bodies.
+    pub dead_bytes: u64,
 }
 
 /// What has changed in queues of a shard since somebody asked for it.

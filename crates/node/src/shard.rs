@@ -29,6 +29,7 @@ mod query;
 use crate::alarms::Alarms;
 use crate::mailbox::{Mail, Mailbox};
 use crate::message_codec::{NameCache, StoredMessage};
+use crate::query::ByteCounts;
 use crate::shared::Shared;
 use crate::windows::WindowTable;
 use arrivals::{Arrivals, is_dead_letter_address};
@@ -122,6 +123,8 @@ pub(crate) struct Shard {
     metadata: Arc<Metadata>,
     connections: Slab<ConnectionSlot>,
     opened: u64,
+    /// Bytes of connections that have ended, by vhost.
+    ended: HashMap<Name, ByteCounts>,
     queues: FastMap<QueueId, Queue>,
     /// What recovery found for queues whose machine does not run yet.
     stored: FastMap<QueueId, Stored>,
@@ -193,6 +196,7 @@ impl Shard {
             metadata,
             connections: Slab::new(),
             opened: 0,
+            ended: HashMap::default(),
             queues: FastMap::default(),
             stored: stored.into_iter().collect(),
             delays: Delays::default(),
@@ -424,6 +428,7 @@ impl Shard {
             .is_some_and(|slot| slot.id == id)
         {
             let mut slot = self.connections.remove(slot_index(id));
+            self.count_ended(&slot.machine);
             slot.machine.handle_removed();
             while let Some(request) = slot.machine.poll_request() {
                 if let Request::Event(event) = request {

@@ -8,7 +8,7 @@ use crate::disk::DiskFile;
 use crate::format::{self, FileSeed, RECORD_HEADER_BYTES, Reference};
 use crate::index::{Run, WalEntry};
 use crate::segment::{Near, RunSource, TailSource, read_run};
-use crate::shared::Shared;
+use crate::shared::{Counters, Shared};
 use crate::store::LoadRequest;
 use base::{Position, QueueId};
 use bytes::Bytes;
@@ -85,6 +85,8 @@ impl Reader {
             let found = self.read(request, &plan);
             let same = before.as_ref() == Some(&found.bad);
             if found.bad.is_empty() || same || attempts == ATTEMPTS_MAX {
+                let messages = found.messages.len() as u64;
+                Counters::add(&self.shared.counters.messages_read, messages);
                 return answer(request, found, &plan.lost);
             }
             self.open.clear();

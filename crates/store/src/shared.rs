@@ -27,6 +27,8 @@ pub(crate) enum Needs {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
+    pub(crate) messages_written: AtomicU64,
+    pub(crate) messages_read: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
     pub(crate) writes: AtomicU64,
     pub(crate) syncs: AtomicU64,

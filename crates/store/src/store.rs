@@ -57,6 +57,10 @@ pub struct Statistics {
     pub segments: u64,
     /// Records written to the log.
     pub records: u64,
+    /// Of those: messages.
+    pub messages_written: u64,
+    /// Messages that were read back for queues that had only their places in memory.
+    pub messages_read: u64,
     /// Bytes written to the log.
     pub written_bytes: u64,
     /// Writes to the log: one for all batches that waited.
@@ -351,6 +355,8 @@ impl<P: Payload> Handle<P> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters {
             records,
+            messages_written,
+            messages_read,
             written_bytes,
             writes,
             syncs,
@@ -367,6 +373,8 @@ impl<P: Payload> Handle<P> {
                 .sum(),
             segments: index.segments.len() as u64,
             records: read(records),
+            messages_written: read(messages_written),
+            messages_read: read(messages_read),
             written_bytes: read(written_bytes),
             writes: read(writes),
             syncs: read(syncs),

@@ -348,6 +348,9 @@ impl<P: Payload> Wal<P> {
         let counters = &self.shared.counters;
         Counters::add(&counters.writes, 1);
         Counters::add(&counters.records, self.changes.len() as u64);
+        let is_message = |change: &&Change| matches!(change, Change::Message { .. });
+        let messages = self.changes.iter().filter(is_message).count();
+        Counters::add(&counters.messages_written, messages as u64);
         Counters::add(&counters.written_bytes, self.buffer.len() as u64);
         Counters::add(&counters.syncs, u64::from(sync));
     }

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod checker;
 pub mod client;
 pub mod http;
+pub mod openapi;
 pub mod random;
 pub mod script;
 pub mod token;

@@ -308,3 +308,47 @@ async fn the_configuration_in_effect_is_a_term_without_secrets() -> anyhow::Resu
     ensure!(!text.contains("swordfish"), "{text}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_vhost_keeps_what_its_connections_and_exchanges_did() -> anyhow::Result<()> {
+    let (broker, client) = busy("").await?;
+    let vhost = get(&broker, "/vhosts/%2F").await?;
+    // As often as messages were published, and not as often as queues got them.
+    let stats = &vhost["message_stats"];
+    ensure!(stats["publish"] == 6 && stats["confirm"] == 6, "{vhost}");
+    ensure!(stats["deliver_no_ack"] == 5, "{vhost}");
+    let connections = get(&broker, "/connections").await?;
+    ensure!(
+        connections[0]["recv_cnt"].as_u64() > Some(3),
+        "{connections}"
+    );
+    ensure!(
+        connections[0]["send_cnt"].as_u64() > Some(3),
+        "{connections}"
+    );
+    ensure!(connections[0]["send_pend"] == 0, "{connections}");
+    let received = vhost["recv_oct"].as_u64().context("bytes")?;
+    ensure!(received >= connections[0]["recv_oct"].as_u64().context("bytes")?);
+    client.close().await?;
+    until("the connection is gone", || {
+        Http::new(&broker)
+            .get("/connections")
+            .is_ok_and(|list| list == json!([]))
+    })
+    .await?;
+    let http = Http::new(&broker);
+    let vhost = tokio::task::spawn_blocking(move || {
+        http.delete("/exchanges/%2F/x")?;
+        http.get("/vhosts/%2F")
+    });
+    let vhost = vhost.await??;
+    ensure!(vhost["message_stats"]["publish"] == 6, "{vhost}");
+    ensure!(vhost["recv_oct"].as_u64() > Some(received), "{vhost}");
+    ensure!(vhost["send_oct"].as_u64() > Some(0), "{vhost}");
+    let overview = get(&broker, "/overview").await?;
+    ensure!(
+        overview["message_stats"]["disk_writes"].as_u64() > Some(0),
+        "{overview}"
+    );
+    Ok(())
+}

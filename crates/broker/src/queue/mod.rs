@@ -305,6 +305,16 @@ impl Queue {
         self.undead.len() as u64
     }
 
+    /// Bytes of their bodies.
+    pub fn undead_bytes(&self) -> u64 {
+        self.undead.body_bytes()
+    }
+
+    /// How many messages wait of each level of priority, lowest first, as far as that is known. Empty while nothing asks for levels.
+    pub fn level_counts(&self) -> impl Iterator<Item = (u8, u64)> {
+        self.ready.level_counts()
+    }
+
     /// More was to be dropped than a turn may, and the rest waits for the next one.
     pub fn is_dropping(&self) -> bool {
         self.drops_left == 0 || self.dead_letter_bytes_left == 0
@@ -1705,7 +1715,7 @@ impl Queue {
 const QUORUM_LEVEL_MAX: u8 = 31;
 
 /// The level in a quorum queue of a message without a priority.
-const LEVEL_DEFAULT: u8 = 4;
+pub const LEVEL_DEFAULT: u8 = 4;
 
 /// The flag of the priority in a message's property flags, in the first of their two bytes.
 const PRIORITY_FLAG: u8 = 0x08;

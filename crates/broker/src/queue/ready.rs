@@ -37,7 +37,36 @@ const HEAD_ENTRIES_MAX: usize = 65_536;
 const EVICT_WALK_MAX: usize = 4096;
 
 /// Messages of a queue with priorities: highest level first, then by position.
-type Levels = BTreeMap<(Reverse<u8>, Position), Entry>;
+#[derive(Debug, Default)]
+struct Levels {
+    entries: BTreeMap<(Reverse<u8>, Position), Entry>,
+    /// How many there are of each level, from level 0 to the highest that ever was.
+    counts: Vec<u64>,
+}
+
+impl Levels {
+    fn insert(&mut self, entry: Entry) {
+        let level = usize::from(entry.level);
+        if self.counts.len() <= level {
+            self.counts.resize(level + 1, 0);
+        }
+        self.counts[level] += 1;
+        let before = (self.entries).insert((Reverse(entry.level), entry.position), entry);
+        debug_assert!(before.is_none(), "a position is taken once");
+    }
+
+    fn pop_first(&mut self) -> Option<Entry> {
+        let (_, entry) = self.entries.pop_first()?;
+        self.counts[usize::from(entry.level)] -= 1;
+        Some(entry)
+    }
+
+    fn remove(&mut self, level: u8, position: Position) -> Option<Entry> {
+        let entry = self.entries.remove(&(Reverse(level), position))?;
+        self.counts[usize::from(level)] -= 1;
+        Some(entry)
+    }
+}
 
 /// Stored messages of which only the bounds and totals are known.
 #[derive(Debug)]
@@ -173,7 +202,7 @@ impl Ready {
     /// No ready position is below this one. Its cost grows with the queue if there are levels.
     pub(super) fn first(&self) -> Position {
         if let Some(levels) = &self.levels {
-            let known = levels.keys().map(|&(_, position)| position);
+            let known = levels.entries.keys().map(|&(_, position)| position);
             let cold = self.cold.iter().map(|cold| cold.from);
             return known.chain(cold).min().unwrap_or(self.frontier);
         }
@@ -202,8 +231,9 @@ impl Ready {
         let tail = std::mem::take(&mut self.tail);
         self.holes.clear();
         let entries = requeued.chain(head).chain(tail);
-        let keyed = entries.map(|entry| ((Reverse(entry.level), entry.position), entry));
-        self.levels = Some(Box::new(keyed.collect()));
+        let mut levels = Box::<Levels>::default();
+        entries.for_each(|entry| levels.insert(entry));
+        self.levels = Some(levels);
         self.other_ram += std::mem::take(&mut self.head_ram);
     }
 
@@ -225,6 +255,7 @@ impl Ready {
                 return Front::Cold;
             }
             return levels
+                .entries
                 .first_key_value()
                 .map_or(Front::Empty, |(_, entry)| Front::Entry(entry));
         }
@@ -253,7 +284,7 @@ impl Ready {
         // An older one may be among what was not read yet.
         let mut from = self.cold.is_none().then_some(u8::MAX);
         while let Some(((level, _), entry)) =
-            from.and_then(|level| levels.range((Reverse(level), Position(0))..).next())
+            from.and_then(|level| levels.entries.range((Reverse(level), Position(0))..).next())
         {
             fronts.push(entry);
             from = level.0.checked_sub(1);
@@ -269,7 +300,7 @@ impl Ready {
         let ram = entry.ram_bytes();
         if let Some(levels) = &mut self.levels {
             self.other_ram += ram;
-            levels.insert((Reverse(entry.level), entry.position), entry);
+            levels.insert(entry);
         } else if self.cold.is_none() {
             self.head_ram += ram;
             self.head.push_back(entry);
@@ -292,7 +323,7 @@ impl Ready {
         let ram = entry.ram_bytes();
         if let Some(levels) = &mut self.levels {
             self.other_ram += ram;
-            levels.insert((Reverse(entry.level), entry.position), entry);
+            levels.insert(entry);
             return;
         }
         if entry.position >= self.frontier {
@@ -419,7 +450,7 @@ impl Ready {
     /// The entry of that level and position, if it is in RAM.
     pub(super) fn find(&self, level: u8, position: Position) -> Option<&Entry> {
         if let Some(levels) = &self.levels {
-            return levels.get(&(Reverse(level), position));
+            return levels.entries.get(&(Reverse(level), position));
         }
         if let Some(entry) = self.requeued.get(&position) {
             return Some(entry);
@@ -452,10 +483,18 @@ impl Ready {
             .filter(below)
             .chain(
                 levels
-                    .flat_map(move |levels| levels.range(from..))
+                    .flat_map(move |levels| levels.entries.range(from..))
                     .map(|(_, entry)| entry)
                     .take(count),
             )
+    }
+
+    /// How many messages wait of each level, lowest first, as far as that is known. Empty without levels.
+    pub(super) fn level_counts(&self) -> impl Iterator<Item = (u8, u64)> {
+        let counts = self.levels.iter().flat_map(|levels| &levels.counts);
+        (0..=u8::MAX)
+            .zip(counts.copied())
+            .filter(|(_, count)| *count > 0)
     }
 
     /// Messages wait in levels, and not all levels are known yet.
@@ -470,7 +509,7 @@ impl Ready {
             if self.cold.is_some() {
                 return None;
             }
-            let (_, entry) = levels.pop_first()?;
+            let entry = levels.pop_first()?;
             self.other_ram -= entry.ram_bytes();
             entry
         } else if let Some((_, entry)) = self.requeued.pop_first() {
@@ -489,7 +528,7 @@ impl Ready {
 
     /// Takes out the entry of that level and position. Only with levels.
     pub(super) fn remove(&mut self, level: u8, position: Position) -> Option<Entry> {
-        let entry = self.levels.as_mut()?.remove(&(Reverse(level), position))?;
+        let entry = self.levels.as_mut()?.remove(level, position)?;
         self.other_ram -= entry.ram_bytes();
         self.count -= 1;
         self.bytes -= u64::from(entry.body_bytes);
@@ -504,7 +543,7 @@ impl Ready {
             .levels
             .as_deref()
             .into_iter()
-            .flat_map(|levels| levels.values());
+            .flat_map(|levels| levels.entries.values());
         self.requeued
             .range(from..)
             .map(|(_, entry)| entry)
@@ -524,6 +563,7 @@ impl Ready {
         self.tail.range_mut(tail..).for_each(&mut mark);
         if let Some(levels) = &mut self.levels {
             levels
+                .entries
                 .values_mut()
                 .filter(|entry| entry.position >= from)
                 .for_each(mark);
@@ -589,7 +629,7 @@ impl Ready {
     /// The evicted entries that go out one after the other from the front on.
     fn evicted_run(&self, from: Position, bytes: usize) -> Load {
         let in_order: Box<dyn Iterator<Item = &Entry>> = if let Some(levels) = &self.levels {
-            Box::new(levels.values())
+            Box::new(levels.entries.values())
         } else if self.requeued.is_empty() {
             Box::new(self.head.iter())
         } else {
@@ -655,7 +695,7 @@ impl Ready {
         let ram = entry.ram_bytes();
         if let Some(levels) = &mut self.levels {
             self.other_ram += ram;
-            levels.insert((Reverse(entry.level), entry.position), entry);
+            levels.insert(entry);
         } else {
             self.head_ram += ram;
             self.head.push_back(entry);
@@ -664,7 +704,9 @@ impl Ready {
 
     fn fill(&mut self, loaded: Entry) {
         if let Some(levels) = &mut self.levels {
-            let known = levels.get_mut(&(Reverse(loaded.level), loaded.position));
+            let known = levels
+                .entries
+                .get_mut(&(Reverse(loaded.level), loaded.position));
             self.other_ram += known.map_or(0, |known| fill(known, loaded));
         } else if let Some(known) = self.requeued.get_mut(&loaded.position) {
             self.other_ram += fill(known, loaded);
@@ -789,13 +831,15 @@ impl Ready {
         let Some(levels) = &mut self.levels else {
             return;
         };
-        let kept = kept_until(levels, keep);
+        let kept = kept_until(&levels.entries, keep);
         for level in 0..=kept.0.0 {
             if self.other_ram <= limit {
                 return;
             }
             let first = kept.max((Reverse(level), Position(0)));
-            let entries = levels.range_mut(first..=(Reverse(level), Position(u64::MAX)));
+            let entries = levels
+                .entries
+                .range_mut(first..=(Reverse(level), Position(u64::MAX)));
             let over = self.other_ram - limit;
             self.other_ram -= evict_from_back(entries.map(|(_, entry)| entry), over, is_written);
         }

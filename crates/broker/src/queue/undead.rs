@@ -67,6 +67,13 @@ impl Undead {
         self.len() >= UNDEAD_MAX
     }
 
+    /// Bytes of their bodies; there are few.
+    pub(super) fn body_bytes(&self) -> u64 {
+        let unread = self.unread.values().map(|dead| &dead.entry);
+        let entries = self.iter_from(Position(0)).chain(unread);
+        entries.map(|entry| u64::from(entry.body_bytes)).sum()
+    }
+
     pub(super) fn ram_bytes(&self) -> usize {
         self.ram_bytes
     }

@@ -75,7 +75,8 @@ async fn sources(call: &Call, places: &[Place]) -> Vec<Option<Source>> {
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
-    let found = connections::visible(&call).await;
+    let mut found = connections::visible(&call).await;
+    found.retain(|connection| connections::is_wanted(&call, connection));
     show(call, found).await
 }
 
@@ -161,6 +162,7 @@ fn item(call: &Call, source: &Source, node: &str) -> Object {
     };
     let mut item = object! {
         "acks_uncommitted" => channel.uncommitted_acks,
+        "cached_segments" => 0_u64,
         "confirm" => channel.confirm,
         "connection_details" => connections::short(connection),
         "consumer_count" => channel.consumers,

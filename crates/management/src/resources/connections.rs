@@ -68,7 +68,8 @@ pub(crate) async fn visible(call: &Call) -> Vec<ConnectionSummary> {
 }
 
 pub(crate) async fn list(call: Call) -> Outcome {
-    let connections = visible(&call).await;
+    let mut connections = visible(&call).await;
+    connections.retain(|connection| is_wanted(&call, connection));
     show(call, connections).await
 }
 
@@ -79,7 +80,13 @@ pub(crate) async fn of_vhost(call: Call) -> Outcome {
     show(call, connections).await
 }
 
-async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
+/// Whether a list is about the connection's vhost, for all that its header says.
+pub(crate) fn is_wanted(call: &Call, connection: &ConnectionSummary) -> bool {
+    let wanted = call.vhost_wanted.as_ref();
+    wanted.is_none_or(|vhost| connection.vhost == *vhost)
+}
+
+async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
     let named: Vec<_> = connections
@@ -199,15 +206,16 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
         "name" => name(own),
         "node" => call.state.node_name(),
         "peer_cert_issuer" => certificate.map(|known| known.issuer.clone()),
+        "peer_cert_serial_number" => certificate.map(|known| known.serial_number.clone()),
         "peer_cert_subject" => certificate.map(|known| known.subject.clone()),
         "peer_cert_validity" => certificate.map(|known| known.validity.clone()),
         "peer_host" => peer.ip().to_string(),
         "peer_port" => peer.port(),
         "port" => local.port(),
         "protocol" => "AMQP 0-9-1",
-        "reductions" => 0_u64,
-        "reductions_details" => object! { "rate" => 0.0 },
-        "send_pend" => 0_u64,
+        "recv_cnt" => own.reads,
+        "send_cnt" => own.writes,
+        "send_pend" => own.unsent_bytes,
         "ssl" => tls.is_some(),
         "ssl_cipher" => tls.map(|tls| tls.cipher),
         "ssl_hash" => tls.map(|tls| tls.hash),
@@ -233,6 +241,7 @@ fn item(call: &Call, connection: &ConnectionFigures, details: &Details) -> Objec
     ] {
         details.push(&mut item, Kind::Data, key, value, series.as_ref());
     }
+    details.push_uncounted(&mut item, Kind::Data, "reductions");
     item
 }
 
@@ -311,6 +320,7 @@ pub(crate) async fn of_user(call: Call) -> Outcome {
         }
         return Ok(Answer::NoContent);
     }
+    connections.retain(|connection| is_wanted(&call, connection));
     let node = call.state.node_name();
     let items: Vec<_> = connections
         .iter()

@@ -6,7 +6,7 @@ use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Json, Object, object};
 use crate::listing::Columns;
-use crate::statistics::{Details, NodeTotals, Series, Subject, Totals};
+use crate::statistics::{Details, NodeTotals, Series, Subject, VhostTotals, of_vhosts};
 use broker::command::MetadataCommand;
 use broker::exchange::ExchangeType;
 use hyper::Method;
@@ -153,19 +153,18 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         return Ok(Columns::new(&call.query).apply(item).into());
     }
     let is_monitor = access::is_monitor(call.user());
-    let (node_totals, own) = {
-        let vhosts = access::vhosts(&call.metadata, call.user());
+    let node_totals = {
         let queues = Queues::current(&call.state).await;
-        let mut own = Totals::default();
-        for vhost in vhosts {
-            own.add(&queues.totals_of(&vhost.name));
-        }
-        (NodeTotals::new(&call.state, &queues), own)
+        NodeTotals::new(&call.state, &queues)
+    };
+    let own = match is_monitor {
+        true => VhostTotals::default(),
+        false => own_totals(&call).await,
     };
     let consumers = if is_monitor {
         node_totals.queues.consumers
     } else {
-        own.consumers
+        own.queues.consumers
     };
     let node_series = call.state.statistics.totals();
     let churn = node_totals.churn(&details, Some(&node_series));
@@ -174,10 +173,10 @@ pub(crate) async fn overview(call: Call) -> Outcome {
         let stats = node_totals.message_stats(&details, Some(&node_series));
         (stats, lengths)
     } else {
-        let series = of_vhosts(&call);
+        let series = own_series(&call);
         (
             own.message_stats(&details, series.as_ref()),
-            own.lengths(&details, series.as_ref()),
+            own.queues.lengths(&details, series.as_ref()),
         )
     };
     let user = (!is_monitor).then(|| &call.user().name);
@@ -244,8 +243,19 @@ fn brief_totals(call: &Call) -> Object {
     object! { "node" => call.state.node_name(), "object_totals" => totals }
 }
 
+/// The totals of the vhosts that the user may see.
+async fn own_totals(call: &Call) -> VhostTotals {
+    let vhosts = access::vhosts(&call.metadata, call.user());
+    let names: Vec<_> = vhosts.iter().map(|vhost| vhost.name.clone()).collect();
+    let mut sum = VhostTotals::default();
+    for totals in of_vhosts(&call.state, &names).await {
+        sum.add(&totals);
+    }
+    sum
+}
+
 /// What was in the vhosts that the user may see.
-fn of_vhosts(call: &Call) -> Option<Series> {
+fn own_series(call: &Call) -> Option<Series> {
     let vhosts = access::vhosts(&call.metadata, call.user()).into_iter();
     let statistics = &call.state.statistics;
     let known = vhosts.filter_map(|vhost| statistics.look_at(Subject::Vhost(vhost.name.clone())));

@@ -1,6 +1,5 @@
 //! Queues: listings, declare, delete, purge, get.
 
-use crate::access;
 use crate::amqp::{self, Amqp, CHANNEL, GotMessage, Received};
 use crate::call::{Answer, Body, Call, Fields as _, Outcome};
 use crate::directory::{Entry, OfVhost, Queues};
@@ -12,6 +11,7 @@ use base::{ConnectionId, Name, QueueId, QueueRef};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use broker::delayed_retry::{DelayedRetry, RetryType};
+use broker::queue::LEVEL_DEFAULT;
 use broker::queue_arguments::QueueType;
 use broker::value::Arguments;
 use broker::vhost::QueueRecord;
@@ -156,7 +156,7 @@ async fn cut(
     declared_by: Option<&Name>,
 ) -> Result<Cut<Arc<QueueRecord>>, ApiError> {
     let vhosts = match declared_by {
-        Some(_) => access::vhosts(&call.metadata, call.user()),
+        Some(_) => call.named_vhosts(None)?,
         None => call.vhosts()?,
     };
     let order = listing.order().and_then(Order::new);
@@ -457,6 +457,7 @@ impl Shown<'_> {
                 "open_files" => object! { self.call.state.node_name() => 0_u64 },
             });
             item.append(retries(&settings.delayed_retry, figures));
+            item.append(rare(figures));
         }
         item.append(totals.lengths(self.details, series.as_ref()));
         let stats = totals.message_stats(self.details, series.as_ref());
@@ -912,6 +913,25 @@ fn retries(retry: &DelayedRetry, figures: &QueueFigures) -> Object {
         item.push("last_delayed_at", last);
     }
     item
+}
+
+/// Dead letters and priorities of a quorum queue. Messages without a priority have the one in the middle, and nobody counts others
+/// where there are none.
+fn rare(figures: &QueueFigures) -> Object {
+    let known = figures.rare.as_deref();
+    let mut levels = Object::default();
+    match known.map_or(&[][..], |rare| &rare.levels) {
+        [] if figures.ready > 0 => levels.push(LEVEL_DEFAULT.to_string(), figures.ready),
+        counts => counts
+            .iter()
+            .for_each(|(level, count)| levels.push(level.to_string(), *count)),
+    }
+    object! {
+        "message_bytes_dlx" => known.map_or(0, |rare| rare.dead_bytes),
+        "messages_active_priorities" => levels.len(),
+        "messages_by_priority" => levels,
+        "messages_dlx" => known.map_or(0, |rare| rare.dead),
+    }
 }
 
 /// There is one node, so everything is where it should be.

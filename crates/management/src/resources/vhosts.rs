@@ -2,11 +2,10 @@
 
 use crate::access;
 use crate::call::{Answer, Body, Call, Outcome};
-use crate::directory::Queues;
 use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::listing::{Columns, Listing};
-use crate::statistics::{Details, Subject, Totals};
+use crate::statistics::{Details, Subject, of_vhosts};
 use base::Name;
 use broker::command::MetadataCommand;
 use broker::vhost::Vhost;
@@ -14,7 +13,6 @@ use broker::vhost_metadata::VhostChanges;
 use definitions::objects::vhost_metadata;
 use hyper::Method;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 pub(crate) async fn list(call: Call) -> Outcome {
     let listing = Listing::new(&call.query)?;
@@ -31,7 +29,9 @@ pub(crate) async fn list(call: Call) -> Outcome {
     let totals = if call.without_stats() {
         HashMap::new()
     } else {
-        totals(&call, &cut.sources).await
+        let names: Vec<Name> = cut.sources.iter().map(|vhost| vhost.name.clone()).collect();
+        let totals = of_vhosts(&call.state, &names).await;
+        names.into_iter().zip(totals).collect()
     };
     let node = call.state.node_name();
     let details = Details::new(&call)?;
@@ -44,13 +44,6 @@ pub(crate) async fn list(call: Call) -> Outcome {
         }
         item
     })
-}
-
-/// Messages of each vhost.
-async fn totals(call: &Call, vhosts: &[Arc<Vhost>]) -> HashMap<Name, Totals> {
-    let queues = Queues::current(&call.state).await;
-    let of = |vhost: &Arc<Vhost>| (vhost.name.clone(), queues.totals_of(&vhost.name));
-    vhosts.iter().map(of).collect()
 }
 
 /// The queue type that queues get which ask for none.
@@ -112,8 +105,8 @@ pub(crate) async fn one(call: Call) -> Outcome {
             if call.without_stats() {
                 return Ok(Columns::new(&call.query).apply(item).into());
             }
-            if let Some(totals) = totals(&call, std::slice::from_ref(vhost)).await.get(&name) {
-                let series = call.state.statistics.look_at(Subject::Vhost(name.clone()));
+            let series = call.state.statistics.look_at(Subject::Vhost(name.clone()));
+            for totals in of_vhosts(&call.state, std::slice::from_ref(&name)).await {
                 item.append(totals.item(&details, series.as_ref()));
             }
             Ok(Columns::new(&call.query).apply(item).into())

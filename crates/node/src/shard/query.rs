@@ -2,10 +2,12 @@
 
 use super::{Shard, slot_index};
 use crate::query::{
-    ConnectionFigures, ConnectionPage, ConsumerFigures, Query, QueueFigures, SLICE, SUMMARY_SLICE,
+    ByteCounts, ConnectionFigures, ConnectionPage, ConsumerFigures, Query, QueueFigures,
+    RareFigures, SLICE, SUMMARY_SLICE, VhostBytes,
 };
 use base::{ConnectionId, Now, QueueId};
 use broker::queue::{Queue, Stored};
+use broker::queue_arguments::QueueType;
 use frontend_amqp091::{CloseReason, Connection};
 
 impl Shard {
@@ -44,6 +46,13 @@ impl Shard {
             }
             Query::Summaries { from, answer } => {
                 let page = self.connection_page(from, SUMMARY_SLICE, Connection::summary);
+                let _ = answer.send(page);
+            }
+            Query::Bytes { from, answer } => {
+                let mut page = self.connection_page(from, SUMMARY_SLICE, bytes_of);
+                if from == 0 {
+                    page.connections.extend(self.ended_bytes());
+                }
                 let _ = answer.send(page);
             }
             Query::ConnectionsOf { ids, answer } => {
@@ -89,6 +98,26 @@ impl Shard {
         }
     }
 
+    /// Bytes of connections that have ended to vhosts that are there.
+    fn ended_bytes(&mut self) -> impl Iterator<Item = VhostBytes> {
+        let metadata = &self.metadata;
+        self.ended
+            .retain(|vhost, _| metadata.vhost(vhost).is_some());
+        self.ended.iter().map(|(vhost, bytes)| VhostBytes {
+            vhost: vhost.clone(),
+            bytes: *bytes,
+        })
+    }
+
+    /// Keeps the bytes of a connection that is going.
+    pub(super) fn count_ended(&mut self, machine: &Connection) {
+        let VhostBytes { vhost, bytes } = bytes_of(machine);
+        // Of one that was not let in there is no vhost, and one that is gone may not come in again.
+        if self.metadata.vhost(&vhost).is_some() {
+            self.ended.entry(vhost).or_default().add(&bytes);
+        }
+    }
+
     fn close_connection(&mut self, now: Now, connection: ConnectionId, reason: String) -> bool {
         let Some(machine) = self.connection(connection) else {
             return false;
@@ -103,6 +132,14 @@ fn connection_figures(machine: &Connection) -> ConnectionFigures {
     ConnectionFigures {
         details: machine.details(),
         channels: machine.channels().collect(),
+    }
+}
+
+fn bytes_of(machine: &Connection) -> VhostBytes {
+    let (received, sent) = machine.byte_counts();
+    VhostBytes {
+        vhost: machine.vhost().clone(),
+        bytes: ByteCounts { received, sent },
     }
 }
 
@@ -137,7 +174,23 @@ fn figures(now: Now, id: QueueId, queue: &Queue) -> QueueFigures {
         counters: *queue.counters(),
         exclusive_consumer_tag: exclusive,
         single_active_consumer: active,
+        rare: rare_figures(queue),
     }
+}
+
+fn rare_figures(queue: &Queue) -> Option<Box<RareFigures>> {
+    if queue.settings().arguments.queue_type != QueueType::Quorum {
+        return None;
+    }
+    let levels: Vec<_> = queue.level_counts().collect();
+    let dead = queue.undead_count();
+    (!levels.is_empty() || dead > 0).then(|| {
+        Box::new(RareFigures {
+            levels,
+            dead,
+            dead_bytes: queue.undead_bytes(),
+        })
+    })
 }
 
 fn stored_figures(id: QueueId, stored: Stored) -> QueueFigures {
