@@ -603,15 +603,11 @@ impl Details {
 
     /// Adds what is not counted here and is looked for even so: 0 at all times.
     pub(crate) fn push_uncounted(&self, item: &mut Object, kind: Kind, key: &'static str) {
-        let never = Series {
-            keys: &UNCOUNTED_KEYS,
-            tiers: vec![Tier {
-                step_s: 1,
-                max: 1,
-                samples: VecDeque::new(),
-            }],
-            since_ms: 0,
+        let now = RetentionTier {
+            age_s: 0,
+            step_s: 1,
         };
+        let never = Series::new(&UNCOUNTED_KEYS, &[now]);
         self.push(item, kind, key, 0, Some(&never));
     }
 

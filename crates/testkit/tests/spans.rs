@@ -392,6 +392,55 @@ async fn policies_choose_what_is_followed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As an operator's environment has it.
+fn start_in(variables: &[String]) -> anyhow::Result<Broker> {
+    let variables = variables.iter().map(String::as_str);
+    let wrapper: Vec<&str> = std::iter::once("env").chain(variables).collect();
+    Broker::start_wrapped("", &wrapper, None)
+}
+
+/// The collector looks for the header and the name of the service.
+#[tokio::test]
+async fn the_variables_of_opentelemetry_count() -> anyhow::Result<()> {
+    let (mut collector, address) = Collector::start("127.0.0.1:0".parse()?)?;
+    let mut variables = vec![
+        format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{address}/"),
+        "OTEL_EXPORTER_OTLP_HEADERS=x-token=can%61ry,x-other=1".to_owned(),
+        "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf".to_owned(),
+        "OTEL_SERVICE_NAME=shop".to_owned(),
+    ];
+    let broker = start_in(&variables)?;
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    client.declare("q", DURABLE).await?;
+    publish(&mut client, "", "q", Some("00")).await?;
+    publish(&mut client, "", "q", Some("01")).await?;
+    let spans = collector.wait_for(&["publish q", "enqueue q"])?;
+    assert_eq!(spans[0].parent, PARENT);
+    let publishes = collector.spans.iter();
+    assert_eq!(publishes.filter(|span| span.name == "publish q").count(), 1);
+    drop(client);
+    drop(broker);
+
+    // One for traces counts before one for all.
+    let below = format!("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://{address}/v1/traces");
+    variables[0] = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1".to_owned();
+    variables.push(below);
+    let broker = start_in(&variables)?;
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    client.declare("other", DURABLE).await?;
+    publish(&mut client, "", "other", Some("01")).await?;
+    collector.wait_for(&["publish other"])?;
+    drop(client);
+    drop(broker);
+
+    variables.push("OTEL_SDK_DISABLED=true".to_owned());
+    let broker = start_in(&variables)?;
+    assert!(!broker.log().contains("messages are followed"));
+    Ok(())
+}
+
 #[tokio::test]
 async fn nobody_waits_for_a_collector_that_is_down() -> anyhow::Result<()> {
     let address = {

@@ -86,7 +86,7 @@ pub(crate) fn is_wanted(call: &Call, connection: &ConnectionSummary) -> bool {
     wanted.is_none_or(|vhost| connection.vhost == *vhost)
 }
 
-async fn show(call: &Call, connections: Vec<ConnectionSummary>) -> Outcome {
+async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
     let named: Vec<_> = connections
