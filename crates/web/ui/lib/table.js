@@ -41,7 +41,7 @@ const PAGE_SIZES = [20, 50, 100, 250, 500];
 /** Rows of a list without pages that are shown at once. */
 const ROWS_MAX = 500;
 /** Rows that are drawn in one go; more would keep the page from answering. */
-const ROWS_AT_ONCE = 25;
+const ROWS_AT_ONCE = 15;
 /** What an address says about a list, and what is kept of it. */
 const VIEW = ["vhost", "name", "regex", "sort", "reverse"];
 
