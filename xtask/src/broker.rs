@@ -48,7 +48,7 @@ impl Broker {
         let listen = "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = 0\n";
         fs::write(&conf, format!("{listen}{configuration}"))
             .with_context(|| format!("write {}", conf.display()))?;
-        let mut child = Command::new(shell::warren("release"))
+        let mut child = Command::new(shell::warren(shell::RELEASE))
             .arg("server")
             .env("RABBITMQ_CONFIG_FILE", &conf)
             .env("RABBITMQ_CONFIG_FILES", folder.join("conf.d"))

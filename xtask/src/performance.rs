@@ -195,7 +195,7 @@ fn parse_peer(text: &str) -> Result<Peer> {
 fn measure_workloads(effort: Effort, peer: Option<&Peer>) -> Result<(Suite, WorkloadTables)> {
     let broker = Broker::start("perf")?;
     let json = broker.folder.join("suite.json");
-    let mut suite = Command::new(shell::warren("release"));
+    let mut suite = Command::new(shell::warren(shell::RELEASE));
     suite.args(["perf", "suite"]);
     if let Some(Peer { name, uri, pid, .. }) = peer {
         suite.args(["--broker", &format!("{name}={uri},{pid}")]);

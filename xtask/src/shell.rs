@@ -19,9 +19,29 @@ pub(crate) fn target() -> PathBuf {
         .map_or_else(|| root().join("target"), |target| root().join(target))
 }
 
+/// The profile of what is shipped and measured.
+pub(crate) const RELEASE: &str = "release";
+/// The profile of what is tested: release code with assertions, linked in less than half the time.
+pub(crate) const CHECKED: &str = "release-checked";
+
 /// The broker of a cargo profile's folder.
 pub(crate) fn warren(profile: &str) -> PathBuf {
     target().join(profile).join("warren")
+}
+
+/// Builds the broker with a profile.
+///
+/// # Errors
+/// cargo failed.
+pub(crate) fn build_warren(profile: &str) -> Result<()> {
+    check(&mut cargo(&[
+        "build",
+        "--profile",
+        profile,
+        "--package",
+        "server",
+        "--locked",
+    ]))
 }
 
 /// The cargo that runs this program, at the root.

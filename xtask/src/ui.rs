@@ -43,7 +43,7 @@ pub(crate) fn install() -> Result<()> {
     fs::write(&stamp, lock).with_context(|| format!("write {}", stamp.display()))
 }
 
-/// Checks types and pages. Needs a release build; with `screenshots`, writes the pictures in docs/ui.
+/// Checks types and pages. Needs the checked build; with `screenshots`, writes the pictures in docs/ui.
 ///
 /// # Errors
 /// Something is not installed, or not as it should be.
@@ -59,7 +59,7 @@ pub(crate) fn test(screenshots: bool) -> Result<()> {
     let mut node = Command::new("node");
     node.arg("test/run.mjs")
         .current_dir(&folder)
-        .env("WARREN", shell::warren("release"))
+        .env("WARREN", shell::warren(shell::CHECKED))
         .env("CHROMIUM", CHROMIUM);
     if screenshots {
         node.env("SCREENSHOTS", shell::root().join("docs/ui"));

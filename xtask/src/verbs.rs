@@ -25,9 +25,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             eprintln!("the web UI is not in this build: {error:#}");
         }
     }
-    build_release()?;
+    shell::build_warren(shell::RELEASE)?;
     become_program(
-        Command::new(shell::warren("release"))
+        Command::new(shell::warren(shell::RELEASE))
             .arg("server")
             .args(args),
     )
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 /// Types and pages of the web UI.
 pub(crate) fn ui(screenshots: bool) -> Result<()> {
     pages::install()?;
-    build_release()?;
+    shell::build_warren(shell::CHECKED)?;
     pages::test(screenshots)
 }
 
@@ -45,8 +45,8 @@ pub(crate) fn package(binary: Option<&str>) -> Result<()> {
     let archive = match binary {
         Some(binary) => debian::build(Path::new(binary), "")?,
         None => {
-            build_release()?;
-            debian::build(&shell::warren("release"), "")?
+            shell::build_warren(shell::RELEASE)?;
+            debian::build(&shell::warren(shell::RELEASE), "")?
         }
     };
     eprintln!("{}", archive.display());
@@ -58,8 +58,8 @@ pub(crate) fn package_test(binary: Option<&str>) -> Result<()> {
     let binary = match binary {
         Some(binary) => Path::new(binary).to_owned(),
         None => {
-            build_release()?;
-            shell::warren("release")
+            shell::build_warren(shell::RELEASE)?;
+            shell::warren(shell::RELEASE)
         }
     };
     match package_test::run(&binary)? {
@@ -70,7 +70,7 @@ pub(crate) fn package_test(binary: Option<&str>) -> Result<()> {
 
 /// The same in CI, whose machines may not allow it; then it says so.
 fn test_package() -> Result<()> {
-    if let Some(reason) = package_test::run(&shell::warren("release"))? {
+    if let Some(reason) = package_test::run(&shell::warren(shell::CHECKED))? {
         eprintln!("NOT TESTED: the package cannot be installed here: {reason}");
     }
     Ok(())
@@ -103,23 +103,23 @@ pub(crate) fn test() -> Result<()> {
     steps::run(
         "xtask test",
         vec![
+            // First, as a build embeds the pages that are there.
+            Step::new("web UI modules", pages::install),
             Step::new("tidy", || tidy::run(&shell::root())),
             Step::new("codegen", || codegen(Generated::Compare)),
             Step::new("format", check_format),
             Step::new("lints", check_lints),
-            Step::new("tests", test_crates),
-            Step::new("web UI modules", pages::install),
-            Step::new("release build", build_release),
-            Step::new("web UI", || pages::test(false)).needs(&["web UI modules", "release build"]),
-            Step::new("broker tests", test_broker).needs(&["release build"]),
-            Step::new("interop", || run_interop(None)).needs(&["release build"]),
-            Step::new("package", test_package).needs(&["release build"]),
+            Step::new("broker", || shell::build_warren(shell::CHECKED)),
+            Step::new("tests", test_all).needs(&["broker"]),
+            Step::new("web UI", || pages::test(false)).needs(&["web UI modules", "broker"]),
+            Step::new("interop", || run_interop(None)).needs(&["broker"]),
+            Step::new("package", test_package).needs(&["broker"]),
             Step::new("documentation", check_documentation),
         ],
     )
 }
 
-/// Checks that need no release build and no network; nothing is written outside `target/`.
+/// Checks that need no broker and no network; nothing is written outside `target/`.
 pub(crate) fn verify() -> Result<()> {
     let mut steps = vec![
         Step::new("tidy", || tidy::run(&shell::root())),
@@ -201,18 +201,18 @@ pub(crate) fn codegen(generated: Generated) -> Result<()> {
 
 /// Builds for release, measures, and writes docs/performance.md.
 pub(crate) fn perf(args: &[String]) -> Result<()> {
-    build_release()?;
+    shell::build_warren(shell::RELEASE)?;
     performance::run(args)
 }
 
-/// Other people's clients against the release build: all suites, or the one called `client`.
+/// Other people's clients against the checked build: all suites, or the one called `client`.
 pub(crate) fn interop(client: Option<&str>) -> Result<()> {
-    build_release()?;
+    shell::build_warren(shell::CHECKED)?;
     run_interop(client)
 }
 
 fn run_interop(client: Option<&str>) -> Result<()> {
-    let summary = interop::run(&shell::root(), &shell::warren("release"), client)?;
+    let summary = interop::run(&shell::root(), &shell::warren(shell::CHECKED), client)?;
     if summary.failed > 0 {
         bail!(
             "{} of {} suites failed",
@@ -265,26 +265,18 @@ fn test_crates() -> Result<()> {
     ]))
 }
 
-/// testkit's tests, against the release build.
-fn test_broker() -> Result<()> {
-    let mut tests = cargo(&["test", "--package", "testkit", "--locked", "--no-fail-fast"]);
-    check(tests.env("WARREN_BIN", shell::warren("release")))
+/// All tests, testkit's against the checked build.
+///
+/// One command, as cargo builds what they depend on once more for each other choice of packages.
+fn test_all() -> Result<()> {
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    check(tests.env("WARREN_BIN", shell::warren(shell::CHECKED)))
 }
 
 fn check_documentation() -> Result<()> {
     check(
         cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
     )
-}
-
-fn build_release() -> Result<()> {
-    check(&mut cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "server",
-        "--locked",
-    ]))
 }
 
 /// Replaces this process, so that signals and the exit status are the program's own.

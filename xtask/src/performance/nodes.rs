@@ -160,7 +160,7 @@ fn start() -> Result<Duration> {
 /// Runs `warren perf` against `broker` and takes its JSON.
 fn perf<T: DeserializeOwned>(broker: &Broker, options: &str) -> Result<T> {
     let json = shell::output(
-        Command::new(shell::warren("release"))
+        Command::new(shell::warren(shell::RELEASE))
             .arg("perf")
             .args(options.split_whitespace())
             .args(["--uri", &broker.uri, "--json", "-"])

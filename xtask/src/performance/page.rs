@@ -143,7 +143,7 @@ impl Header {
         if !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
             commit.push_str(" with uncommitted changes");
         }
-        let version = shell::output(Command::new(shell::warren("release")).arg("--version"))?;
+        let version = shell::output(Command::new(shell::warren(shell::RELEASE)).arg("--version"))?;
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let load = fs::read_to_string("/proc/loadavg").context("read the load average")?;
         Ok(Self {

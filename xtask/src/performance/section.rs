@@ -66,7 +66,7 @@ impl Section {
     /// Runs the subcommand against the other broker, if its management API is known, and ours.
     pub(super) fn measure(self, effort: Effort, peer: Option<&Peer>) -> Result<String> {
         let broker = Broker::start("perf")?;
-        let mut measuring = Command::new(shell::warren("release"));
+        let mut measuring = Command::new(shell::warren(shell::RELEASE));
         measuring.args(["perf", self.command()]);
         measuring.args(self.effort(effort));
         if let Some(peer) = peer
