@@ -656,7 +656,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         if status.is_some() || Instant::now() >= deadline {
             return Ok(status);
         }
-        std::thread::sleep(POLL_INTERVAL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -769,7 +769,7 @@ impl Broker {
                 self.address,
                 tail(&self.log)
             );
-            std::thread::sleep(POLL_INTERVAL);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -265,12 +265,18 @@ fn test_crates() -> Result<()> {
     ]))
 }
 
+/// How many tests of a file run at a time: testkit's wait for brokers and timers three quarters of their time.
+const TESTS_AT_A_TIME: &str = "4";
+
 /// All tests, testkit's against the checked build.
 ///
 /// One command, as cargo builds what they depend on once more for each other choice of packages.
 fn test_all() -> Result<()> {
-    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    check(tests.env("WARREN_BIN", shell::warren(shell::CHECKED)))
+    check(
+        cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+            .env("WARREN_BIN", shell::warren(shell::CHECKED))
+            .env("RUST_TEST_THREADS", TESTS_AT_A_TIME),
+    )
 }
 
 fn check_documentation() -> Result<()> {
