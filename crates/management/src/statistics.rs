@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::json::{Object, object};
 use crate::query::Query;
 use crate::state::State;
-use base::{ChannelNumber, ConnectionId, Name, QueueId, QueueRef};
+use base::{ChannelNumber, ConnectionId, Name, QueueRef};
 use broker::admission::Churn;
 use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
@@ -848,17 +848,6 @@ pub(crate) async fn of_vhosts(state: &Arc<State>, vhosts: &[Name]) -> Vec<VhostT
         bytes: bytes.get(vhost).copied().unwrap_or_default(),
     };
     vhosts.iter().map(of).collect()
-}
-
-/// Figures of all queues, by queue.
-pub(crate) async fn all_queues(state: &State) -> HashMap<QueueId, QueueFigures> {
-    let metadata = state.node.metadata();
-    let queues: Vec<QueueRef> = metadata.queues().map(|record| record.queue).collect();
-    let figures = state.node.queue_figures(&queues).await;
-    figures
-        .into_iter()
-        .map(|figures| (figures.id, figures))
-        .collect()
 }
 
 /// What consumers and those who fetch got of a queue.

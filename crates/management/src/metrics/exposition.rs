@@ -92,22 +92,38 @@ impl Labels {
 
     /// These and one more.
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.push(name, value);
+        self
+    }
+
+    /// Others in their place.
+    pub(super) fn set(&mut self, pairs: &[(&str, &str)]) {
+        self.0.clear();
+        for (name, value) in pairs {
+            self.push(name, value);
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
         let text = &mut self.0;
         if !text.is_empty() {
             text.push(',');
         }
         text.push_str(name);
         text.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => text.push_str("\\\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str("\\n"),
-                other => text.push(other),
+        if value.contains(['\\', '"', '\n']) {
+            for character in value.chars() {
+                match character {
+                    '\\' => text.push_str("\\\\"),
+                    '"' => text.push_str("\\\""),
+                    '\n' => text.push_str("\\n"),
+                    other => text.push(other),
+                }
             }
+        } else {
+            text.push_str(value);
         }
         text.push('"');
-        self
     }
 }
 

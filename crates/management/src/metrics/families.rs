@@ -5,8 +5,10 @@
 
 use super::exposition::Kind::{self, Counter, Gauge, Untyped};
 use super::exposition::Value;
+use crate::statistics::deliveries;
 use broker::admission::Churn;
-use broker::queue_arguments::QueueType;
+use broker::queue::Counters;
+use broker::vhost::QueueRecord;
 use node::{
     ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, QueueFigures,
     Resources,
@@ -33,47 +35,78 @@ macro_rules! metrics {
     };
 }
 
-/// A queue at one moment.
+/// A queue at one moment, as far as metrics tell of it.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct QueueRow {
-    pub(super) queue_type: QueueType,
-    pub(super) durable: bool,
-    pub(super) figures: QueueFigures,
-    pub(super) deliveries: DeliveryCounts,
+    durable: bool,
+    ready: u64,
+    ready_bytes: u64,
+    unacked: u64,
+    unacked_bytes: u64,
+    ram_bytes: u64,
+    consumers: u32,
+    consumer_capacity: f64,
+    published: u64,
+    deliveries: DeliveryCounts,
 }
 
 impl QueueRow {
+    /// A queue with these figures.
+    pub(super) fn new(record: &QueueRecord, figures: &QueueFigures) -> Self {
+        Self {
+            durable: record.durable,
+            ready: figures.ready,
+            ready_bytes: figures.ready_bytes,
+            unacked: figures.unacked,
+            unacked_bytes: figures.unacked_bytes,
+            ram_bytes: figures.ram_bytes,
+            consumers: figures.consumers,
+            consumer_capacity: figures.consumer_capacity,
+            ..Self::gone(&figures.counters)
+        }
+    }
+
+    /// What queues did that are gone.
+    pub(super) fn gone(counters: &Counters) -> Self {
+        Self {
+            published: counters.published,
+            deliveries: deliveries(counters),
+            ..Self::default()
+        }
+    }
+
     fn messages(&self) -> u64 {
-        self.figures.ready + self.figures.unacked
+        self.ready + self.unacked
     }
 
     fn bytes(&self) -> u64 {
-        self.figures.ready_bytes + self.figures.unacked_bytes
+        self.ready_bytes + self.unacked_bytes
     }
 }
 
 /// `queue_coarse_metrics`
 pub(super) static QUEUE_COARSE: &[Metric<QueueRow>] = metrics! { queue: QueueRow;
-    Gauge "queue_messages_ready" "Messages that wait for a consumer." => queue.figures.ready;
-    Gauge "queue_messages_unacked" "Messages that consumers have and did not acknowledge." => queue.figures.unacked;
+    Gauge "queue_messages_ready" "Messages that wait for a consumer." => queue.ready;
+    Gauge "queue_messages_unacked" "Messages that consumers have and did not acknowledge." => queue.unacked;
     Gauge "queue_messages" "Messages that wait or are not acknowledged." => queue.messages();
 };
 
 /// `queue_consumer_count`
 pub(super) static QUEUE_CONSUMERS: &[Metric<QueueRow>] = metrics! { queue: QueueRow;
-    Gauge "queue_consumers" "Consumers." => u64::from(queue.figures.consumers);
+    Gauge "queue_consumers" "Consumers." => u64::from(queue.consumers);
 };
 
 /// `queue_metrics`, without what `queue_consumer_count` has.
 pub(super) static QUEUE: &[Metric<QueueRow>] = metrics! { queue: QueueRow;
-    Gauge "queue_consumer_capacity" "Share of the time in which consumers would have taken more, 0 to 1." => queue.figures.consumer_capacity;
-    Gauge "queue_consumer_utilisation" "The same as queue_consumer_capacity." => queue.figures.consumer_capacity;
-    Gauge "queue_process_memory_bytes" "Bytes of memory that the queue uses." => queue.figures.ram_bytes;
-    Gauge "queue_messages_ram_bytes" "Bytes of messages in memory." => queue.figures.ram_bytes;
+    Gauge "queue_consumer_capacity" "Share of the time in which consumers would have taken more, 0 to 1." => queue.consumer_capacity;
+    Gauge "queue_consumer_utilisation" "The same as queue_consumer_capacity." => queue.consumer_capacity;
+    Gauge "queue_process_memory_bytes" "Bytes of memory that the queue uses." => queue.ram_bytes;
+    Gauge "queue_messages_ram_bytes" "Bytes of messages in memory." => queue.ram_bytes;
     Gauge "queue_messages_persistent" "Messages of a durable queue." => if queue.durable { queue.messages() } else { 0 };
     Gauge "queue_messages_persistent_bytes" "Bytes of the messages of a durable queue." => if queue.durable { queue.bytes() } else { 0 };
     Gauge "queue_messages_bytes" "Bytes of messages that wait or are not acknowledged." => queue.bytes();
-    Gauge "queue_messages_ready_bytes" "Bytes of messages that wait for a consumer." => queue.figures.ready_bytes;
-    Gauge "queue_messages_unacked_bytes" "Bytes of messages that are not acknowledged." => queue.figures.unacked_bytes;
+    Gauge "queue_messages_ready_bytes" "Bytes of messages that wait for a consumer." => queue.ready_bytes;
+    Gauge "queue_messages_unacked_bytes" "Bytes of messages that are not acknowledged." => queue.unacked_bytes;
 };
 
 /// `queue_delivery_metrics`
@@ -89,7 +122,7 @@ pub(super) static QUEUE_DELIVERY: &[Metric<QueueRow>] = metrics! { queue: QueueR
 
 /// What queues took, which is of no family.
 pub(super) static QUEUE_PUBLISHED: &[Metric<QueueRow>] = metrics! { queue: QueueRow;
-    Counter "queue_messages_published_total" "Messages that entered a queue." => queue.figures.counters.published;
+    Counter "queue_messages_published_total" "Messages that entered a queue." => queue.published;
 };
 
 /// `channel_metrics`
@@ -238,7 +271,7 @@ pub(super) static PROTOCOL_AND_TYPE: &[Metric<DeliveryCounts>] = metrics! { coun
 };
 
 /// What became of messages that left a queue otherwise.
-pub(super) struct DeadLetterRow(pub(super) broker::queue::Counters);
+pub(super) struct DeadLetterRow(pub(super) Counters);
 
 /// `rabbitmq_global_messages_dead_lettered_*` by queue type.
 pub(super) static DEAD_LETTERED: &[Metric<DeadLetterRow>] = metrics! { row: DeadLetterRow;

@@ -9,6 +9,7 @@ mod exposition;
 mod families;
 
 use crate::access::{self, Access};
+use crate::directory::Queues;
 use crate::guard::refusal;
 use crate::pieces::{Gone, Pieces, pieces};
 use crate::query::Query;
@@ -16,9 +17,11 @@ use crate::resources::channels::channel_name;
 use crate::resources::connections::name;
 use crate::resources::memory::Breakdown;
 use crate::state::State;
-use crate::statistics::{all_queues, deliveries};
+use crate::statistics::deliveries;
 use broker::metadata::{CLUSTER_NAME, Metadata};
+use broker::queue::Counters;
 use broker::queue_arguments::QueueType;
+use broker::vhost::QueueRecord;
 use bytes::Bytes;
 use exposition::{Exposition, Kind, Labels, Value};
 use families::{
@@ -33,7 +36,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use node::{
     ChannelDetails, ConnectionDetails, ConnectionFigures, DeliveryCounts, ProcessFigures,
-    PublishCounts, SIZE_BOUNDS, TIME_BOUNDS_US,
+    PublishCounts, QueueFigures, SIZE_BOUNDS, SLICE, TIME_BOUNDS_US,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -49,6 +52,8 @@ const CLUSTER: &str = "rabbitmq_cluster_";
 const FAMILIES_MAX: usize = 64;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Prometheus\"");
+/// Types of queues whose counters are told apart.
+const TYPES: [QueueType; 2] = [QueueType::Classic, QueueType::Quorum];
 /// The only protocol whose messages are counted so far.
 const PROTOCOL_NAME: &str = "amqp091";
 
@@ -248,7 +253,7 @@ async fn single<R>(
     table(exposition, view, metrics, &[(Labels::default(), row)]).await
 }
 
-async fn tell(state: &State, view: &View, exposition: &mut Exposition) -> Result<(), Gone> {
+async fn tell(state: &Arc<State>, view: &View, exposition: &mut Exposition) -> Result<(), Gone> {
     let metadata = state.node.metadata();
     let resources = || state.node.resources();
     if matches!(view, View::Memory) {
@@ -310,7 +315,7 @@ fn churn(state: &State) -> ChurnRow {
 
 /// Metrics of queues, and what is counted in queues for all clients together.
 async fn tell_queues(
-    state: &State,
+    state: &Arc<State>,
     metadata: &Metadata,
     view: &View,
     connections: &[ConnectionFigures],
@@ -325,101 +330,149 @@ async fn tell_queues(
     if !FAMILIES.iter().any(|family| view.wants(family)) {
         return Ok(());
     }
-    let filter = state.node.settings().prometheus.filter.as_ref();
-    let is_sum = matches!(view, View::Aggregated);
-    let mut figures = all_queues(state).await;
-    let mut rows = Vec::with_capacity(figures.len());
-    let mut by_type = [broker::queue::Counters::default(); 2];
-    const TYPES: [QueueType; 2] = [QueueType::Classic, QueueType::Quorum];
-    for (sum, queue_type) in by_type.iter_mut().zip(TYPES) {
-        sum.add(&state.node.retired_counters(queue_type));
-    }
-    let mut consumers = 0;
-    for record in metadata.queues() {
-        let Some(figures) = figures.remove(&record.id()) else {
-            continue;
-        };
-        consumers += u64::from(figures.consumers);
-        let place = usize::from(record.settings.queue_type == QueueType::Quorum);
-        by_type[place].add(&figures.counters);
-        let is_left_out = is_sum && filter.is_some_and(|filter| filter.matches(&record.name));
-        if is_left_out || !view.has_vhost(&record.vhost) {
-            continue;
-        }
-        let labels = if is_sum {
-            Labels::default()
-        } else {
-            Labels::new(&[("vhost", &record.vhost), ("queue", &record.name)])
-        };
-        let row = QueueRow {
-            queue_type: record.settings.queue_type,
-            durable: record.durable,
-            deliveries: deliveries(&figures.counters),
-            figures,
-        };
-        rows.push((labels, row));
-    }
+    let told = ToldQueues::of(state, metadata, view).await;
     if view.wants("queue_coarse_metrics") {
-        table(exposition, view, QUEUE_COARSE, &rows).await?;
+        told.table(exposition, view, QUEUE_COARSE).await?;
     }
+    let is_sum = matches!(view, View::Aggregated);
     if !is_sum && (view.wants("queue_coarse_metrics") || view.wants("queue_metrics")) {
         let name = (view.prefix(), "queue_info");
         exposition.head(name.0, name.1, Kind::Gauge, "1 for a queue, with its type.");
-        for (labels, row) in &rows {
-            let labels = labels.clone().with("queue_type", row.queue_type.module());
-            let labels = labels.with("membership", "leader");
+        let mut labels = Labels::default();
+        for record in &told.records {
+            labels.set(&[("vhost", &record.vhost), ("queue", &record.name)]);
+            let queue_type = record.settings.queue_type.module();
+            labels = labels.with("queue_type", queue_type);
+            labels = labels.with("membership", "leader");
             exposition.sample(name, &labels, Value::Int(1));
             exposition.yield_if_full().await?;
         }
     }
     // The one family contains the other, and a metric may be told only once.
     if view.wants("queue_consumer_count") || view.wants("queue_metrics") {
-        table(exposition, view, QUEUE_CONSUMERS, &rows).await?;
+        told.table(exposition, view, QUEUE_CONSUMERS).await?;
     }
     if view.wants("queue_metrics") {
-        table(exposition, view, QUEUE, &rows).await?;
+        told.table(exposition, view, QUEUE).await?;
     }
     if view.is_detailed() {
         if view.wants("queue_delivery_metrics") {
-            table(exposition, view, QUEUE_DELIVERY, &rows).await?;
+            told.table(exposition, view, QUEUE_DELIVERY).await?;
         }
         return Ok(());
     }
-    if is_sum {
-        // Counters must not go down when a queue goes, so queues that are gone count here.
-        let gone = TYPES.map(|queue_type| {
-            let counters = state.node.retired_counters(queue_type);
-            let figures = node::QueueFigures {
-                counters,
-                ..Default::default()
-            };
-            let row = QueueRow {
-                queue_type,
-                durable: false,
-                deliveries: deliveries(&counters),
-                figures,
-            };
-            (Labels::default(), row)
-        });
-        rows.extend(gone);
-    }
-    table(exposition, view, QUEUE_DELIVERY, &rows).await?;
-    table(exposition, view, QUEUE_PUBLISHED, &rows).await?;
-    drop(rows);
-    let totals = Totals {
-        connections,
-        by_type: &by_type,
-        consumers,
-    };
+    told.table(exposition, view, QUEUE_DELIVERY).await?;
+    told.table(exposition, view, QUEUE_PUBLISHED).await?;
+    drop(told);
+    let totals = Totals::of(state, metadata, connections);
     tell_totals(state, metadata, exposition, totals).await
+}
+
+/// Queues that metrics are told of. What is in them is looked up for each metric anew, as all of it together would take much memory.
+struct ToldQueues<'a> {
+    state: &'a Arc<State>,
+    records: Vec<Arc<QueueRecord>>,
+    /// What queues did that are gone, where it counts.
+    gone: Vec<QueueRow>,
+}
+
+impl<'a> ToldQueues<'a> {
+    async fn of(state: &'a Arc<State>, metadata: &Metadata, view: &View) -> Self {
+        let filter = state.node.settings().prometheus.filter.as_ref();
+        let is_sum = matches!(view, View::Aggregated);
+        let is_told = |record: &&Arc<QueueRecord>| {
+            let is_left_out = is_sum && filter.is_some_and(|filter| filter.matches(&record.name));
+            !is_left_out && view.has_vhost(&record.vhost)
+        };
+        // What is known of queues is brought up to date.
+        drop(Queues::current(state).await);
+        // Counters must not go down when a queue goes, so queues that are gone count in sums.
+        let types = TYPES.iter().filter(|_| is_sum);
+        let gone = types.map(|own| QueueRow::gone(&state.node.retired_counters(*own)));
+        Self {
+            state,
+            records: metadata.queues().filter(is_told).cloned().collect(),
+            gone: gone.collect(),
+        }
+    }
+
+    /// A sample for each queue, or their sum.
+    async fn table(
+        &self,
+        exposition: &mut Exposition,
+        view: &View,
+        metrics: &[Metric<QueueRow>],
+    ) -> Result<(), Gone> {
+        if matches!(view, View::Aggregated) {
+            let mut sums = vec![Value::Int(0); metrics.len()];
+            let mut add = |row: &QueueRow| {
+                for (sum, metric) in sums.iter_mut().zip(metrics) {
+                    *sum = sum.plus((metric.value)(row));
+                }
+            };
+            self.gone.iter().for_each(&mut add);
+            for slice in self.records.chunks(SLICE) {
+                self.look_at(slice, |_, row| add(row));
+            }
+            for (metric, sum) in metrics.iter().zip(sums) {
+                exposition.head(PREFIX, metric.name, metric.kind, metric.help);
+                exposition.sample((PREFIX, metric.name), &Labels::default(), sum);
+            }
+            return Ok(());
+        }
+        let mut labels = Labels::default();
+        for metric in metrics {
+            exposition.head(view.prefix(), metric.name, metric.kind, metric.help);
+            let name = (view.prefix(), metric.name);
+            for slice in self.records.chunks(SLICE) {
+                self.look_at(slice, |record, row| {
+                    labels.set(&[("vhost", &record.vhost), ("queue", &record.name)]);
+                    exposition.sample(name, &labels, (metric.value)(row));
+                });
+                exposition.yield_if_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is in some of the queues.
+    fn look_at(&self, slice: &[Arc<QueueRecord>], mut look: impl FnMut(&QueueRecord, &QueueRow)) {
+        let known = self.state.queues.named(&self.state.node);
+        let nothing = QueueFigures::default();
+        for record in slice {
+            let figures = known.figures(record.id()).unwrap_or(&nothing);
+            look(record, &QueueRow::new(record, figures));
+        }
+    }
 }
 
 /// What `rabbitmq_global_*` is made of.
 struct Totals<'a> {
     connections: &'a [ConnectionFigures],
     /// Of classic and of quorum queues.
-    by_type: &'a [broker::queue::Counters; 2],
+    by_type: [Counters; 2],
     consumers: u64,
+}
+
+impl<'a> Totals<'a> {
+    /// What is in all queues, and happened in those that are there or are gone.
+    fn of(state: &State, metadata: &Metadata, connections: &'a [ConnectionFigures]) -> Self {
+        let mut by_type = TYPES.map(|own| state.node.retired_counters(own));
+        let mut consumers = 0;
+        let known = state.queues.named(&state.node);
+        for record in metadata.queues() {
+            if let Some(figures) = known.figures(record.id()) {
+                let place = usize::from(record.settings.queue_type == QueueType::Quorum);
+                by_type[place].add(&figures.counters);
+                consumers += u64::from(figures.consumers);
+            }
+        }
+        Self {
+            connections,
+            by_type,
+            consumers,
+        }
+    }
 }
 
 /// `rabbitmq_global_*`, the same in all views that have them.
@@ -458,7 +511,7 @@ async fn tell_totals(
     let types = ["rabbit_classic_queue", "rabbit_quorum_queue"];
     let of_types: Vec<_> = types
         .iter()
-        .zip(by_type)
+        .zip(&by_type)
         .map(|(name, counters)| {
             (
                 protocol.clone().with("queue_type", name),
@@ -469,7 +522,7 @@ async fn tell_totals(
     table(exposition, view, PROTOCOL_AND_TYPE, &of_types).await?;
     let dead_lettered: Vec<_> = types
         .iter()
-        .zip(by_type)
+        .zip(&by_type)
         .map(|(name, counters)| {
             (
                 Labels::new(&[("queue_type", name)]),
