@@ -121,6 +121,8 @@ fn has_type(schema: &Value, found: &Value) -> bool {
     match &schema["type"] {
         Value::Null => true,
         Value::Array(names) => names.iter().any(is),
-        name => is(name),
+        name @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            is(name)
+        }
     }
 }
