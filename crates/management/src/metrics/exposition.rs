@@ -85,26 +85,18 @@ pub(super) struct Labels(String);
 
 impl Labels {
     pub(super) fn new(pairs: &[(&str, &str)]) -> Self {
-        pairs.iter().fold(Self::default(), |labels, (name, value)| {
-            labels.with(name, value)
-        })
+        // Quotes, `=` and commas; few values are escaped.
+        let length = pairs
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4);
+        let labels = Self(String::with_capacity(length.sum()));
+        pairs
+            .iter()
+            .fold(labels, |labels, (name, value)| labels.with(name, value))
     }
 
     /// These and one more.
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        self.push(name, value);
-        self
-    }
-
-    /// Others in their place.
-    pub(super) fn set(&mut self, pairs: &[(&str, &str)]) {
-        self.0.clear();
-        for (name, value) in pairs {
-            self.push(name, value);
-        }
-    }
-
-    fn push(&mut self, name: &str, value: &str) {
         let text = &mut self.0;
         if !text.is_empty() {
             text.push(',');
@@ -124,6 +116,7 @@ impl Labels {
             text.push_str(value);
         }
         text.push('"');
+        self
     }
 }
 

@@ -8,6 +8,7 @@ use super::exposition::Value;
 use crate::statistics::deliveries;
 use broker::admission::Churn;
 use broker::queue::Counters;
+use broker::queue_arguments::QueueType;
 use broker::vhost::QueueRecord;
 use node::{
     ChannelDetails, ConnectionDetails, DeliveryCounts, ProcessFigures, PublishCounts, QueueFigures,
@@ -38,6 +39,7 @@ macro_rules! metrics {
 /// A queue at one moment, as far as metrics tell of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct QueueRow {
+    pub(super) queue_type: QueueType,
     durable: bool,
     ready: u64,
     ready_bytes: u64,
@@ -62,13 +64,14 @@ impl QueueRow {
             ram_bytes: figures.ram_bytes,
             consumers: figures.consumers,
             consumer_capacity: figures.consumer_capacity,
-            ..Self::gone(&figures.counters)
+            ..Self::gone(record.settings.queue_type, &figures.counters)
         }
     }
 
-    /// What queues did that are gone.
-    pub(super) fn gone(counters: &Counters) -> Self {
+    /// What queues of a type did that are gone.
+    pub(super) fn gone(queue_type: QueueType, counters: &Counters) -> Self {
         Self {
+            queue_type,
             published: counters.published,
             deliveries: deliveries(counters),
             ..Self::default()

@@ -330,120 +330,77 @@ async fn tell_queues(
     if !FAMILIES.iter().any(|family| view.wants(family)) {
         return Ok(());
     }
-    let told = ToldQueues::of(state, metadata, view).await;
+    let queues = told_queues(state, metadata, view).await;
     if view.wants("queue_coarse_metrics") {
-        told.table(exposition, view, QUEUE_COARSE).await?;
+        table(exposition, view, QUEUE_COARSE, &queues).await?;
     }
     let is_sum = matches!(view, View::Aggregated);
     if !is_sum && (view.wants("queue_coarse_metrics") || view.wants("queue_metrics")) {
         let name = (view.prefix(), "queue_info");
         exposition.head(name.0, name.1, Kind::Gauge, "1 for a queue, with its type.");
-        let mut labels = Labels::default();
-        for record in &told.records {
-            labels.set(&[("vhost", &record.vhost), ("queue", &record.name)]);
-            let queue_type = record.settings.queue_type.module();
-            labels = labels.with("queue_type", queue_type);
-            labels = labels.with("membership", "leader");
+        for (labels, queue) in &queues {
+            let labels = labels.clone().with("queue_type", queue.queue_type.module());
+            let labels = labels.with("membership", "leader");
             exposition.sample(name, &labels, Value::Int(1));
             exposition.yield_if_full().await?;
         }
     }
     // The one family contains the other, and a metric may be told only once.
     if view.wants("queue_consumer_count") || view.wants("queue_metrics") {
-        told.table(exposition, view, QUEUE_CONSUMERS).await?;
+        table(exposition, view, QUEUE_CONSUMERS, &queues).await?;
     }
     if view.wants("queue_metrics") {
-        told.table(exposition, view, QUEUE).await?;
+        table(exposition, view, QUEUE, &queues).await?;
     }
     if view.is_detailed() {
         if view.wants("queue_delivery_metrics") {
-            told.table(exposition, view, QUEUE_DELIVERY).await?;
+            table(exposition, view, QUEUE_DELIVERY, &queues).await?;
         }
         return Ok(());
     }
-    told.table(exposition, view, QUEUE_DELIVERY).await?;
-    told.table(exposition, view, QUEUE_PUBLISHED).await?;
-    drop(told);
+    table(exposition, view, QUEUE_DELIVERY, &queues).await?;
+    table(exposition, view, QUEUE_PUBLISHED, &queues).await?;
+    drop(queues);
     let totals = Totals::of(state, metadata, connections);
     tell_totals(state, metadata, exposition, totals).await
 }
 
-/// Queues that metrics are told of. What is in them is looked up for each metric anew, as all of it together would take much memory.
-struct ToldQueues<'a> {
-    state: &'a Arc<State>,
-    records: Vec<Arc<QueueRecord>>,
-    /// What queues did that are gone, where it counts.
-    gone: Vec<QueueRow>,
-}
-
-impl<'a> ToldQueues<'a> {
-    async fn of(state: &'a Arc<State>, metadata: &Metadata, view: &View) -> Self {
-        let filter = state.node.settings().prometheus.filter.as_ref();
-        let is_sum = matches!(view, View::Aggregated);
-        let is_told = |record: &&Arc<QueueRecord>| {
-            let is_left_out = is_sum && filter.is_some_and(|filter| filter.matches(&record.name));
-            !is_left_out && view.has_vhost(&record.vhost)
-        };
-        // What is known of queues is brought up to date.
-        drop(Queues::current(state).await);
-        // Counters must not go down when a queue goes, so queues that are gone count in sums.
-        let types = TYPES.iter().filter(|_| is_sum);
-        let gone = types.map(|own| QueueRow::gone(&state.node.retired_counters(*own)));
-        Self {
-            state,
-            records: metadata.queues().filter(is_told).cloned().collect(),
-            gone: gone.collect(),
-        }
-    }
-
-    /// A sample for each queue, or their sum.
-    async fn table(
-        &self,
-        exposition: &mut Exposition,
-        view: &View,
-        metrics: &[Metric<QueueRow>],
-    ) -> Result<(), Gone> {
-        if matches!(view, View::Aggregated) {
-            let mut sums = vec![Value::Int(0); metrics.len()];
-            let mut add = |row: &QueueRow| {
-                for (sum, metric) in sums.iter_mut().zip(metrics) {
-                    *sum = sum.plus((metric.value)(row));
-                }
+/// The queues that metrics are told of, with no more than is told: all that is known of them would take much memory. In sums, those
+/// that are gone count as well.
+async fn told_queues(
+    state: &Arc<State>,
+    metadata: &Metadata,
+    view: &View,
+) -> Vec<(Labels, QueueRow)> {
+    let filter = state.node.settings().prometheus.filter.as_ref();
+    let is_sum = matches!(view, View::Aggregated);
+    let is_told = |record: &&Arc<QueueRecord>| {
+        let is_left_out = is_sum && filter.is_some_and(|filter| filter.matches(&record.name));
+        !is_left_out && view.has_vhost(&record.vhost)
+    };
+    let records: Vec<&Arc<QueueRecord>> = metadata.queues().filter(is_told).collect();
+    // What is known of queues is brought up to date.
+    drop(Queues::current(state).await);
+    let nothing = QueueFigures::default();
+    let mut rows = Vec::with_capacity(records.len());
+    for slice in records.chunks(SLICE) {
+        let known = state.queues.named(&state.node);
+        rows.extend(slice.iter().map(|record| {
+            let labels = if is_sum {
+                Labels::default()
+            } else {
+                Labels::new(&[("vhost", &record.vhost), ("queue", &record.name)])
             };
-            self.gone.iter().for_each(&mut add);
-            for slice in self.records.chunks(SLICE) {
-                self.look_at(slice, |_, row| add(row));
-            }
-            for (metric, sum) in metrics.iter().zip(sums) {
-                exposition.head(PREFIX, metric.name, metric.kind, metric.help);
-                exposition.sample((PREFIX, metric.name), &Labels::default(), sum);
-            }
-            return Ok(());
-        }
-        let mut labels = Labels::default();
-        for metric in metrics {
-            exposition.head(view.prefix(), metric.name, metric.kind, metric.help);
-            let name = (view.prefix(), metric.name);
-            for slice in self.records.chunks(SLICE) {
-                self.look_at(slice, |record, row| {
-                    labels.set(&[("vhost", &record.vhost), ("queue", &record.name)]);
-                    exposition.sample(name, &labels, (metric.value)(row));
-                });
-                exposition.yield_if_full().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at what is in some of the queues.
-    fn look_at(&self, slice: &[Arc<QueueRecord>], mut look: impl FnMut(&QueueRecord, &QueueRow)) {
-        let known = self.state.queues.named(&self.state.node);
-        let nothing = QueueFigures::default();
-        for record in slice {
             let figures = known.figures(record.id()).unwrap_or(&nothing);
-            look(record, &QueueRow::new(record, figures));
-        }
+            (labels, QueueRow::new(record, figures))
+        }));
     }
+    if is_sum {
+        // Counters must not go down when a queue goes.
+        let gone = TYPES.map(|own| QueueRow::gone(own, &state.node.retired_counters(own)));
+        rows.extend(gone.map(|row| (Labels::default(), row)));
+    }
+    rows
 }
 
 /// What `rabbitmq_global_*` is made of.
