@@ -2,19 +2,14 @@
 //!
 //! What is checked is in the suites. Each gets a fresh broker on a free port of 127.0.0.1, and that broker has to end well.
 //! Dependencies go to `target/interop/SUITE` and are installed again only when the files that pin them change.
-//! Some suites run side by side, as they wait for timers and for downloads more than they compute.
-//! With `AMQP_URL` set, the suites run against that broker instead, one after the other, and none is started: that is how they are
-//! compared with RabbitMQ.
+//! With `AMQP_URL` set, the suites run against that broker instead and none is started: that is how they are compared with RabbitMQ.
 
 use crate::shell;
 use anyhow::{Context as _, Result, bail, ensure};
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long one program of a suite may take.
@@ -26,8 +21,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broker may take to end after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How many suites run at a time.
-const SUITES_AT_A_TIME: usize = 2;
 /// How much of a failed program's output is shown.
 const SHOWN_LINES_MAX: usize = 60;
 
@@ -36,16 +29,6 @@ const SHOWN_LINES_MAX: usize = 60;
 pub(crate) struct Summary {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
-}
-
-impl Summary {
-    fn count(&mut self, passed: bool) {
-        if passed {
-            self.passed += 1;
-        } else {
-            self.failed += 1;
-        }
-    }
 }
 
 /// One folder of `tests/interop`.
@@ -97,9 +80,7 @@ const PIKA: &[&str] = &[
     "tokens.py",
 ];
 
-/// Those that take longest are first, so that none of them runs alone at the end.
 const SUITES: &[Suite] = &[
-    Suite::new("rabbitmqadmin", Kind::Rabbitmqadmin),
     Suite::new("pika", Kind::Python(PIKA)),
     Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
     Suite::new("py-amqp", Kind::Python(&["suite.py"])),
@@ -114,6 +95,7 @@ const SUITES: &[Suite] = &[
     Suite::new("bunny", Kind::Ruby),
     Suite::new("proxies", Kind::Proxies),
     Suite::new("ldap", Kind::Ldap),
+    Suite::new("rabbitmqadmin", Kind::Rabbitmqadmin),
     Suite::new(
         "rabbitmqadmin-v1",
         Kind::Unpacked(Unpacked {
@@ -139,42 +121,34 @@ const SUITES: &[Suite] = &[
 /// # Errors
 /// If there is no suite of that name or the folders cannot be made. A suite that fails is counted, not an error.
 pub(crate) fn run(root: &Path, warren: &Path, only: Option<&str>) -> Result<Summary> {
-    let mut suites = Vec::new();
-    for suite in SUITES {
-        if only.is_none_or(|only| only == suite.name) {
-            suites.push((suite, Place::new(root, suite.name)?));
-        }
-    }
+    let suites: Vec<&Suite> = SUITES
+        .iter()
+        .filter(|suite| only.is_none_or(|only| only == suite.name))
+        .collect();
     ensure!(
         !suites.is_empty(),
         "no interop suite {:?}",
         only.unwrap_or_default()
     );
-    let lanes = if std::env::var_os("AMQP_URL").is_some() {
-        1
-    } else {
-        SUITES_AT_A_TIME
-    };
-    let next = Mutex::new(suites.into_iter());
-    let summary = Mutex::new(Summary::default());
-    thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| {
-                while let Some((suite, place)) = locked(&next).next() {
-                    let passed = suite.judge(&place, warren);
-                    locked(&summary).count(passed);
-                }
-            });
+    let mut summary = Summary::default();
+    for suite in suites {
+        let place = Place::new(root, suite.name)?;
+        let start = Instant::now();
+        let outcome = suite.check(&place, warren);
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                summary.passed += 1;
+                eprintln!("{:16}  {seconds:>6.1} s  passed", suite.name);
+            }
+            Err(error) => {
+                summary.failed += 1;
+                eprintln!("{:16}  {seconds:>6.1} s  FAILED: {error:#}", suite.name);
+            }
         }
-    });
-    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
     eprintln!("{} passed, {} failed", summary.passed, summary.failed);
     Ok(summary)
-}
-
-/// What a lane leaves half done when it panics is seen when its thread is joined.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a suite's files are and where what it needs is put.
@@ -239,18 +213,6 @@ impl Place {
 impl Suite {
     const fn new(name: &'static str, kind: Kind) -> Self {
         Self { name, kind }
-    }
-
-    /// Runs the suite and says how it ended.
-    fn judge(&self, place: &Place, warren: &Path) -> bool {
-        let start = Instant::now();
-        let outcome = self.check(place, warren);
-        let seconds = start.elapsed().as_secs_f64();
-        match &outcome {
-            Ok(()) => eprintln!("{:16}  {seconds:>6.1} s  passed", self.name),
-            Err(error) => eprintln!("{:16}  {seconds:>6.1} s  FAILED: {error:#}", self.name),
-        }
-        outcome.is_ok()
     }
 
     fn check(&self, place: &Place, warren: &Path) -> Result<()> {
@@ -510,9 +472,6 @@ fn rabbitmqadmin(place: &Place) -> Result<Vec<Command>> {
     Ok(built)
 }
 
-/// `apt-get` fails while another one runs.
-static APT: Mutex<()> = Mutex::new(());
-
 /// Installs Debian packages, unless a line of shell says that what they bring is there.
 fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
     let is_there = || {
@@ -528,7 +487,6 @@ fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
         .chain(packages)
         .copied()
         .collect();
-    let _alone = locked(&APT);
     for arguments in [&update[..], &install] {
         let mut apt = place.command("apt-get");
         apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
@@ -559,7 +517,6 @@ fn unpack(place: &Place, package: &str, file: &str) -> Result<PathBuf> {
         }
     }
     fs::create_dir_all(&download).with_context(|| format!("create {}", download.display()))?;
-    let _alone = locked(&APT);
     let apt = |arguments: &[&str]| {
         let mut apt = place.command("apt-get");
         install_step(place, apt.args(arguments).current_dir(&download))
@@ -656,7 +613,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         if status.is_some() || Instant::now() >= deadline {
             return Ok(status);
         }
-        thread::sleep(POLL_INTERVAL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -769,7 +726,7 @@ impl Broker {
                 self.address,
                 tail(&self.log)
             );
-            thread::sleep(POLL_INTERVAL);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
@@ -803,18 +760,10 @@ impl Drop for Broker {
     }
 }
 
-/// The ports that this process has given to brokers, of which some do not listen yet.
-static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-
-/// An address nothing listens on now, given once. Another program may take it before the broker does; the broker then fails by name.
+/// An address nothing listens on now. Another program may take it before the broker does; the broker then fails by name.
 fn free_address() -> Result<SocketAddr> {
-    loop {
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("look for a free port")?;
-        let address = probe.local_addr().context("read the port")?;
-        if locked(&TAKEN).insert(address.port()) {
-            return Ok(address);
-        }
-    }
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("look for a free port")?;
+    probe.local_addr().context("read the port")
 }
 
 #[cfg(test)]
