@@ -64,6 +64,13 @@ const FLOW_BEGINS: Duration = Duration::from_secs(2);
 const FLOW_SECONDS_MIN: u64 = 8;
 /// What an answer is expected to take, in milliseconds. Where it takes more, less is asked.
 const ANSWER_MS: u64 = 15;
+/// What is said in front of the tables.
+const INTRODUCTION: &str = "\
+Measured with `warren perf management`.
+Latencies are of questions while messages flow, CPU is of one question while they do not.
+In the columns of throughput messages flow as fast as they can, without statistics, with them, and while somebody asks once a second.
+A broker that needs too long to set up its queues and connections has fewer.
+";
 /// How names of queues begin.
 const QUEUE_PREFIX: &str = "q";
 /// Connections that are opened at once.
@@ -401,6 +408,7 @@ fn markdown(report: &Report, args: &ManagementArgs) -> String {
         text.push_str(&line);
         text.push('\n');
     };
+    line(INTRODUCTION.to_owned());
     line(format!(
         "| question | broker | requests | p50 | p99 | longest | length | CPU at rest | {first}/this |"
     ));

@@ -13,6 +13,15 @@ export function Waiting({ error }) {
   return error ? html`<${Problem} error=${error} />` : html`<p class="empty" aria-busy="true">Loading…</p>`;
 }
 
+/**
+ * What needs one of some names, once they are known.
+ * @param {{of: {names: string[]|undefined, error?: Error}, children: (names: string[]) => any}} props
+ */
+export function Choose({ of: { names, error }, children }) {
+  if (names === undefined) return html`<${Waiting} error=${error} />`;
+  return names.length > 0 ? children(names) : html`<p class="empty">There is nothing to choose from.</p>`;
+}
+
 /** A link to a page, with a name that a user chose. @param {{to: string[], children?: any}} props */
 export function Link({ to, children }) {
   return html`<a class="name" href=${link(...to)}>${children}</a>`;

@@ -82,7 +82,7 @@ function useView(list) {
  */
 export function PagedTable({ name, source, columns, query = {}, rowKey, empty, selectable, tools }) {
   const [at, change] = useView(name);
-  const vhosts = useVhosts();
+  const { names: vhosts = NONE } = useVhosts();
   const [size, resize] = useSetting(`${name}.size`, 100);
   const [filter, retype] = useState(at.name ?? "");
   const [selected, select] = useState(/** @type {Map<string, any>} */ (new Map()));

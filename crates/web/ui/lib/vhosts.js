@@ -2,8 +2,11 @@
 import { get } from "./api.js";
 import { usePoll } from "./poll.js";
 
-/** @returns {string[]} their names */
+/** @returns {{names: string[]|undefined, error: Error|undefined}} names: undefined before they are known */
 export function useVhosts() {
-  const { data } = usePoll((signal) => get("vhosts", { columns: "name" }, signal), []);
-  return (data ?? []).map((/** @type {any} */ one) => one.name);
+  const { data, error } = usePoll((signal) => get("vhosts", { columns: "name" }, signal), []);
+  return { names: namesOf(data), error };
 }
+
+/** @param {any[]|undefined} rows @returns {string[]|undefined} */
+export const namesOf = (rows) => rows?.map((one) => one.name);

@@ -51,7 +51,7 @@ function sorted(value) {
 }
 
 export function Definitions() {
-  const vhosts = useVhosts();
+  const { names: vhosts = [] } = useVhosts();
   const [scope, narrow] = useState("");
   const [file, read] = useState(/** @type {{name: string, content: any}|undefined} */ (undefined));
   const [changes, compare] = useState(/** @type {any[]} */ ([]));

@@ -10,10 +10,10 @@ import { Form, argumentsOf } from "../lib/forms.js";
 import { PagedTable } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
-import { Arguments, Facts, Link, Marks, Problem, Rest, Section, Waiting, exchangeName } from "../lib/parts.js";
+import { Arguments, Choose, Facts, Link, Marks, Problem, Rest, Section, Waiting, exchangeName } from "../lib/parts.js";
 import { Drawing } from "../lib/drawing.js";
 import { rate, rateOf } from "../lib/format.js";
-import { useVhosts } from "../lib/vhosts.js";
+import { namesOf, useVhosts } from "../lib/vhosts.js";
 import { Breakdown } from "../lib/breakdown.js";
 import { bringBack } from "../lib/undo.js";
 
@@ -43,9 +43,7 @@ export function Exchanges() {
 
 function AddExchange() {
   const vhosts = useVhosts();
-  const { data } = usePoll((signal) => get("overview", { columns: "exchange_types" }, signal), []);
-  const types = (data?.exchange_types ?? []).map((/** @type {any} */ one) => one.name);
-  if (vhosts.length === 0 || types.length === 0) return html`<${Waiting} />`;
+  const { data, error } = usePoll((signal) => get("overview", { columns: "exchange_types" }, signal), []);
   const add = async (/** @type {any} */ values) => {
     let table;
     try {
@@ -64,10 +62,10 @@ function AddExchange() {
       }),
     );
   };
-  return html`<${Form} submit="Add exchange" onSubmit=${add} fields=${[
-    { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+  return html`<${Choose} of=${{ names: data && vhosts.names, error: error ?? vhosts.error }}>${(/** @type {string[]} */ names) => html`<${Form} submit="Add exchange" onSubmit=${add} fields=${[
+    { name: "vhost", label: "Virtual host", kind: "select", options: names },
     { name: "name", label: "Name", required: true },
-    { name: "type", label: "Type", kind: "select", options: types },
+    { name: "type", label: "Type", kind: "select", options: namesOf(data.exchange_types) },
     { name: "durable", label: "Durability", kind: "select", options: [["true", "durable"], ["false", "transient"]] },
     { name: "auto_delete", label: "Auto-delete", kind: "check", hint: "goes when its last binding goes" },
     { name: "internal", label: "Internal", kind: "check", hint: "clients cannot publish to it" },
@@ -77,7 +75,7 @@ function AddExchange() {
       { name: "hash-header", hint: "x-consistent-hash: hash this header" },
       { name: "x-recent-history-length", type: "Number", hint: "x-recent-history: messages kept" },
     ] },
-  ]} />`;
+  ]} />`}<//>`;
 }
 
 /** @param {{parts: string[]}} props */
@@ -94,7 +92,8 @@ export function Exchange({ parts: [vhost, name] }) {
     const leave = departure();
     const sure = await ask({ title: "Delete this exchange?", text: "Its bindings go with it. Publishers get an error.", confirm: "Delete", word: data.name });
     if (sure === undefined) return;
-    const undo = bringBack(own, { type: data.type, durable: data.durable, auto_delete: data.auto_delete, internal: data.internal, arguments: data.arguments }, into.data, out.data);
+    const body = { type: data.type, durable: data.durable, auto_delete: data.auto_delete, internal: data.internal, arguments: data.arguments };
+    const undo = await bringBack(own, body, `${own}/bindings/destination`, `${own}/bindings/source`);
     if (await attempt("Exchange deleted.", () => call("DELETE", own), undo)) leave("#/exchanges");
   };
   const line = (/** @type {string} */ label, /** @type {string} */ field) => ({

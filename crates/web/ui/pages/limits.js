@@ -6,17 +6,17 @@ import { attempt } from "../lib/toast.js";
 import { useRights } from "../lib/session.js";
 import { Form } from "../lib/forms.js";
 import { PlainTable } from "../lib/table.js";
-import { Problem, Section } from "../lib/parts.js";
+import { Choose, Problem, Section } from "../lib/parts.js";
 import { number } from "../lib/format.js";
-import { useVhosts } from "../lib/vhosts.js";
+import { namesOf, useVhosts } from "../lib/vhosts.js";
 
 const KINDS = {
   vhost: { source: "vhost-limits", title: "Virtual hosts", label: "Virtual host", limits: ["max-connections", "max-queues"] },
   user: { source: "user-limits", title: "Users", label: "User", limits: ["max-connections", "max-channels"] },
 };
 
-/** @param {{kind: "vhost"|"user", names: string[]}} props */
-function LimitsOf({ kind, names }) {
+/** @param {{kind: "vhost"|"user", those: {names: string[]|undefined, error?: Error}}} props */
+function LimitsOf({ kind, those }) {
   const { administrator } = useRights();
   const { source, title, label, limits } = KINDS[kind];
   const { data, error, reload } = usePoll((signal) => get(source, undefined, signal), [source]);
@@ -36,7 +36,7 @@ function LimitsOf({ kind, names }) {
       { name: "Value", fixed: true, figure: true, sort: "value", cell: (/** @type {any} */ row) => (row.value < 0 ? "unlimited" : number(row.value)) },
       { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => administrator && html`<button class="small" onClick=${() => clear(row)}>Clear</button>` },
     ]} />
-    ${administrator && names.length > 0 && html`<${Section} title=${`Set a limit for a ${label.toLowerCase()}`}><${Form} submit="Set limit" onSubmit=${async (/** @type {any} */ values) => {
+    ${administrator && html`<${Section} title=${`Set a limit for a ${label.toLowerCase()}`}><${Choose} of=${those}>${(/** @type {string[]} */ names) => html`<${Form} submit="Set limit" onSubmit=${async (/** @type {any} */ values) => {
       const set = await attempt("Limit set.", () => call("PUT", path(source, values.name, values.limit), { value: Number(values.value) }));
       reload();
       return set;
@@ -44,7 +44,7 @@ function LimitsOf({ kind, names }) {
       { name: "name", label, kind: "select", options: names },
       { name: "limit", label: "Limit", kind: "select", options: limits },
       { name: "value", label: "Value", kind: "number", required: true, hint: "a negative number means no limit" },
-    ]} /><//>`}`;
+    ]} />`}<//><//>`}`;
 }
 
 export function Limits() {
@@ -52,6 +52,6 @@ export function Limits() {
   const vhosts = useVhosts();
   const users = usePoll((signal) => (administrator ? get("users", { columns: "name" }, signal) : Promise.resolve([])), [administrator]);
   return html`<h1>Limits</h1>
-    <${LimitsOf} kind="vhost" names=${vhosts} />
-    ${administrator && html`<${LimitsOf} kind="user" names=${(users.data ?? []).map((/** @type {any} */ one) => one.name)} />`}`;
+    <${LimitsOf} kind="vhost" those=${vhosts} />
+    ${administrator && html`<${LimitsOf} kind="user" those=${{ names: namesOf(users.data), error: users.error }} />`}`;
 }

@@ -6,7 +6,7 @@ import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { Form, jsonOf } from "../lib/forms.js";
 import { PlainTable } from "../lib/table.js";
-import { Problem, Section } from "../lib/parts.js";
+import { Choose, Problem, Section } from "../lib/parts.js";
 import { value } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
 
@@ -43,12 +43,12 @@ export function Parameters() {
       { name: "Component", fixed: true, sort: "component", cell: (/** @type {any} */ row) => row.component }, name, shown,
       { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("parameters", row.component, row.vhost, row.name), row, own.reload)}>Clear…</button>` },
     ]} />
-    ${vhosts.length > 0 && html`<${Section} title="Set a parameter"><${Form} submit="Set parameter" onSubmit=${(/** @type {any} */ values) => set(path("parameters", values.component, values.vhost, values.name), values.value, own.reload)} fields=${[
-      { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+    <${Section} title="Set a parameter"><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) => html`<${Form} submit="Set parameter" onSubmit=${(/** @type {any} */ values) => set(path("parameters", values.component, values.vhost, values.name), values.value, own.reload)} fields=${[
+      { name: "vhost", label: "Virtual host", kind: "select", options: names },
       { name: "component", label: "Component", required: true },
       { name: "name", label: "Name", required: true },
       { name: "value", label: "Value (JSON)", kind: "area", required: true },
-    ]} /><//>`}
+    ]} />`}<//><//>
     <h2>Global parameters</h2><${Problem} error=${global.error} />
     <${PlainTable} name="global-parameters" rows=${global.data} rowKey=${(/** @type {any} */ row) => row.name} empty="No global parameters." columns=${[name, shown,
       { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => clear(path("global-parameters", row.name), row, global.reload)}>Clear…</button>` },

@@ -8,7 +8,7 @@ import { attempt, failed } from "../lib/toast.js";
 import { useRights } from "../lib/session.js";
 import { Form, argumentsOf, rowsOf } from "../lib/forms.js";
 import { PlainTable } from "../lib/table.js";
-import { Arguments, Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
+import { Arguments, Choose, Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
 import { number } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
 
@@ -80,11 +80,13 @@ export function Policies() {
   const operator = usePoll((signal) => get("operator-policies", undefined, signal), []);
   return html`<h1>Policies</h1><${Problem} error=${policies.error} />
     <${PolicyTable} operator=${false} rows=${policies.data} reload=${policies.reload} editable=${policymaker} />
-    ${policymaker && vhosts.length > 0 && html`<${Section} title="Add a policy"><${PolicyForm} operator=${false} vhosts=${vhosts} reload=${policies.reload} /><//>`}
+    ${policymaker && html`<${Section} title="Add a policy"><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) =>
+      html`<${PolicyForm} operator=${false} vhosts=${names} reload=${policies.reload} />`}<//><//>`}
     <h2>Operator policies</h2><p class="muted">Limits of the operator, which hold whatever queues and policies say.</p>
     <${Problem} error=${operator.error} />
     <${PolicyTable} operator=${true} rows=${operator.data} reload=${operator.reload} editable=${administrator} />
-    ${administrator && vhosts.length > 0 && html`<${Section} title="Add an operator policy"><${PolicyForm} operator=${true} vhosts=${vhosts} reload=${operator.reload} /><//>`}`;
+    ${administrator && html`<${Section} title="Add an operator policy"><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) =>
+      html`<${PolicyForm} operator=${true} vhosts=${names} reload=${operator.reload} />`}<//><//>`}`;
 }
 
 /** @param {{parts: string[]}} props */

@@ -12,7 +12,7 @@ import { PagedTable, PlainTable, figure, speed } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
 import { GetForm, MessageBrowser } from "../lib/messages.js";
-import { Arguments, Facts, Figure, Link, Marks, Problem, Rest, Section, State, Waiting } from "../lib/parts.js";
+import { Arguments, Choose, Facts, Figure, Link, Marks, Problem, Rest, Section, State, Waiting } from "../lib/parts.js";
 import { bytes, number, rate, rateOf, time, value } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
 import { Breakdown } from "../lib/breakdown.js";
@@ -91,7 +91,6 @@ const ARGUMENTS = [
 
 function AddQueue() {
   const vhosts = useVhosts();
-  if (vhosts.length === 0) return html`<${Waiting} />`;
   const add = async (/** @type {any} */ values) => {
     let table;
     try {
@@ -109,14 +108,14 @@ function AddQueue() {
       }),
     );
   };
-  return html`<${Form} submit="Add queue" onSubmit=${add} fields=${[
-    { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+  return html`<${Choose} of=${vhosts}>${(/** @type {string[]} */ names) => html`<${Form} submit="Add queue" onSubmit=${add} fields=${[
+    { name: "vhost", label: "Virtual host", kind: "select", options: names },
     { name: "type", label: "Type", kind: "select", options: [["", "default of the virtual host"], "classic", "quorum", "stream"] },
     { name: "name", label: "Name", required: true },
     { name: "durable", label: "Durability", kind: "select", options: [["true", "durable"], ["false", "transient"]] },
     { name: "auto_delete", label: "Auto-delete", kind: "check", hint: "goes when its last consumer goes" },
     { name: "arguments", label: "Arguments", kind: "arguments", suggestions: ARGUMENTS },
-  ]} />`;
+  ]} />`}<//>`;
 }
 
 /** Whether what consumers have settled can be replayed. @param {any} queue */
@@ -141,7 +140,7 @@ export function Queue({ parts: [vhost, name] }) {
     const text = `${number(data.messages)} messages and ${number(bindings.data?.total_count)} bindings go with it; ${number(data.consumers)} consumers are cancelled.`;
     if ((await ask({ title: "Delete this queue?", text, confirm: "Delete", word: name })) === undefined) return;
     // Messages would not come back.
-    const undo = data.messages === 0 && !data.exclusive ? bringBack(own, { durable: data.durable, auto_delete: data.auto_delete, arguments: data.arguments }, bindings.data) : undefined;
+    const undo = data.messages === 0 && !data.exclusive ? await bringBack(own, { durable: data.durable, auto_delete: data.auto_delete, arguments: data.arguments }, `${own}/bindings`) : undefined;
     if (await attempt("Queue deleted.", () => call("DELETE", own), undo)) leave("#/queues");
   };
   const replayable = keepsSettled(data) ? data.messages_replayable : undefined;

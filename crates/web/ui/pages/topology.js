@@ -14,7 +14,8 @@ const BINDINGS_MAX = 300;
 const LAST = { sort: "source", sort_reverse: "true", page: 1, page_size: PART, pagination: "true" };
 
 export function Topology() {
-  const vhosts = useVhosts();
+  const { names, error: refused } = useVhosts();
+  const vhosts = names ?? [];
   const { query } = useRoute();
   const vhost = query.vhost ?? (vhosts.includes("/") ? "/" : vhosts[0]);
   const { data, error } = usePoll(
@@ -35,5 +36,5 @@ export function Topology() {
       <span class="count">${number(shown.length)} bindings</span>
     </div>
     ${shown.length > BINDINGS_MAX && html`<p class="problem">The first ${BINDINGS_MAX} of ${number(shown.length)} are drawn; a filter makes them fewer.</p>`}
-    ${data ? html`<${Drawing} bindings=${shown.slice(0, BINDINGS_MAX)} vhost=${vhost} />` : html`<${Waiting} error=${error} />`}`;
+    ${data ? html`<${Drawing} bindings=${shown.slice(0, BINDINGS_MAX)} vhost=${vhost} />` : names?.length === 0 ? html`<p class="empty">There is no virtual host to draw.</p>` : html`<${Waiting} error=${error ?? refused} />`}`;
 }

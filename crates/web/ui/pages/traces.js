@@ -6,7 +6,7 @@ import { ask } from "../lib/dialog.js";
 import { attempt, failed } from "../lib/toast.js";
 import { Form } from "../lib/forms.js";
 import { PlainTable, figure } from "../lib/table.js";
-import { Problem, Section } from "../lib/parts.js";
+import { Choose, Problem, Section } from "../lib/parts.js";
 import { bytes, number, rate, rateOf } from "../lib/format.js";
 import { useVhosts } from "../lib/vhosts.js";
 
@@ -58,15 +58,15 @@ export function Traces() {
       { name: "User", cell: (/** @type {any} */ row) => html`<span class="name">${row.tracer_connection_username ?? "–"}</span>` },
       { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => html`<button class="small" onClick=${() => stop(row)}>Stop</button>` },
     ]} />
-    ${vhosts.length > 0 && html`<${Section} title="Add a trace"><${Form} submit="Add trace" onSubmit=${add} fields=${[
-      { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+    <${Section} title="Add a trace"><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) => html`<${Form} submit="Add trace" onSubmit=${add} fields=${[
+      { name: "vhost", label: "Virtual host", kind: "select", options: names },
       { name: "name", label: "Name", required: true, hint: "of the file, without its ending" },
       { name: "format", label: "Format", kind: "select", options: [["text", "text"], ["json", "JSON"]] },
       { name: "pattern", label: "Pattern", value: "#", required: true, hint: "publish.EXCHANGE, deliver.QUEUE, or # for all" },
       { name: "max", label: "Payload bytes at most", kind: "number", hint: "whole payloads without it" },
       { name: "user", label: "User", hint: "who sees the messages; without it the configured one" },
       { name: "password", label: "Password", kind: "password", when: (/** @type {any} */ values) => values.user !== "" },
-    ]} /><//>`}
+    ]} />`}<//><//>
     <h2>Files</h2><${Problem} error=${files.error} />
     <${PlainTable} name="trace-files" rows=${files.data} rowKey=${(/** @type {any} */ row) => row.name} empty="No files." columns=${[
       { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<span class="name">${row.name}</span>` },

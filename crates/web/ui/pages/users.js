@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { attempt } from "../lib/toast.js";
 import { Form } from "../lib/forms.js";
 import { PlainTable } from "../lib/table.js";
-import { Arguments, Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
+import { Arguments, Choose, Facts, Link, Problem, Section, Waiting } from "../lib/parts.js";
 import { useVhosts } from "../lib/vhosts.js";
 import { PermissionTable, TopicPermissionTable } from "../lib/permissions.js";
 
@@ -71,13 +71,16 @@ export function User({ parts: [name] }) {
   const remove = async () => {
     const leave = departure();
     if ((await ask({ title: "Delete this user?", text: "Its permissions go with it.", confirm: "Delete", word: name })) === undefined) return;
-    const back = async () => {
+    // As they are now, and not as they were at the last look.
+    const those = await Promise.all([get(`${own}/permissions`), get(`${own}/topic-permissions`), get(path("user-limits", name))]).catch(() => undefined);
+    const back = those && (async () => {
+      const [permissions, topics, limits] = those;
       await call("PUT", own, { tags: data.tags, password_hash: data.password_hash, hashing_algorithm: data.hashing_algorithm });
-      for (const { vhost, configure, write, read } of permissions.data ?? []) await call("PUT", path("permissions", vhost, name), { configure, write, read });
-      for (const { vhost, exchange, write, read } of topics.data ?? []) await call("PUT", path("topic-permissions", vhost, name), { exchange, write, read });
-      for (const { value } of limits.data ?? []) for (const limit of Object.keys(value)) await call("PUT", path("user-limits", name, limit), { value: value[limit] });
-    };
-    if (await attempt("User deleted.", () => call("DELETE", own), permissions.data && topics.data && limits.data ? back : undefined)) leave("#/users");
+      for (const { vhost, configure, write, read } of permissions) await call("PUT", path("permissions", vhost, name), { configure, write, read });
+      for (const { vhost, exchange, write, read } of topics) await call("PUT", path("topic-permissions", vhost, name), { exchange, write, read });
+      for (const { value } of limits) for (const limit of Object.keys(value)) await call("PUT", path("user-limits", name, limit), { value: value[limit] });
+    });
+    if (await attempt("User deleted.", () => call("DELETE", own), back)) leave("#/users");
   };
   return html`<div class="title"><h1>User <span class="name">${name}</span></h1><span class="spacer"></span><button class="danger" onClick=${remove}>Delete…</button></div>
     <${Problem} error=${error} />
@@ -89,29 +92,29 @@ export function User({ parts: [name] }) {
     ]} /><//>
     <${Section} title="Permissions" open=${true}>
       <${PermissionTable} rows=${permissions.data} other="vhost" reload=${permissions.reload} />
-      ${vhosts.length > 0 && html`<h3>Set a permission</h3><${Form} submit="Set permission" onSubmit=${async (/** @type {any} */ values) => {
+      <h3>Set a permission</h3><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) => html`<${Form} submit="Set permission" onSubmit=${async (/** @type {any} */ values) => {
         const set = await attempt("Permission set.", () => call("PUT", path("permissions", values.vhost, name), { configure: values.configure, write: values.write, read: values.read }));
         permissions.reload();
         return set;
       }} fields=${[
-        { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+        { name: "vhost", label: "Virtual host", kind: "select", options: names },
         { name: "configure", label: "Configure", value: ".*", hint: "a regular expression" },
         { name: "write", label: "Write", value: ".*" },
         { name: "read", label: "Read", value: ".*" },
-      ]} />`}
+      ]} />`}<//>
     <//>
     <${Section} title="Topic permissions">
       <${TopicPermissionTable} rows=${topics.data} other="vhost" reload=${topics.reload} />
-      ${vhosts.length > 0 && html`<h3>Set a topic permission</h3><${Form} submit="Set topic permission" onSubmit=${async (/** @type {any} */ values) => {
+      <h3>Set a topic permission</h3><${Choose} of=${vhosts}>${(/** @type {string[]} */ names) => html`<${Form} submit="Set topic permission" onSubmit=${async (/** @type {any} */ values) => {
         const set = await attempt("Topic permission set.", () => call("PUT", path("topic-permissions", values.vhost, name), { exchange: values.exchange, write: values.write, read: values.read }));
         topics.reload();
         return set;
       }} fields=${[
-        { name: "vhost", label: "Virtual host", kind: "select", options: vhosts },
+        { name: "vhost", label: "Virtual host", kind: "select", options: names },
         { name: "exchange", label: "Exchange", value: "amq.topic", required: true },
         { name: "write", label: "Write", value: ".*" },
         { name: "read", label: "Read", value: ".*" },
-      ]} />`}
+      ]} />`}<//>
     <//>
     <${Section} title="Change password and tags"><${Form} key=${(data.tags ?? []).join()} submit="Change user" onSubmit=${async (/** @type {any} */ values) => {
       const body = values.login === "keep" ? { tags: split(values.tags), password_hash: data.password_hash, hashing_algorithm: data.hashing_algorithm } : bodyOf(values);

@@ -32,7 +32,25 @@ export async function api(method, path, body, user = "guest:guest") {
   return text === "" ? undefined : JSON.parse(text);
 }
 
-export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS, timeout: PATIENCE_MS });
+/** How much later an answer of the API comes at most: in any order, they show what a test takes for granted. */
+const LATE_MS = Number(process.env.LATE_MS ?? 0);
+
+/** @returns {Promise<import("playwright-core").Browser>} */
+export async function launch() {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS, timeout: PATIENCE_MS });
+  if (LATE_MS === 0) return browser;
+  const newContext = browser.newContext.bind(browser);
+  browser.newContext = async (options) => {
+    const context = await newContext(options);
+    await context.route("**/api/**", async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, LATE_MS * Math.random()));
+      // Whoever asked may be gone.
+      await route.continue().catch(() => undefined);
+    });
+    return context;
+  };
+  return browser;
+}
 
 /** Cookies of users who have logged in. */
 const cookies = new Map();

@@ -3,7 +3,7 @@
 //
 // Each file has a broker to itself, with clients at work on it, so that files run side by side and disturb nobody. With UI_URL and
 // AMQP_URL all run against the broker that is there, one after the other. With SCREENSHOTS, pictures of all pages are written to
-// that folder.
+// that folder. With LATE_MS=800, each answer of the API comes up to so many milliseconds later.
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
