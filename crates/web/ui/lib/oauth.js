@@ -74,7 +74,6 @@ export async function comeBack() {
  */
 async function enter(server, grant) {
   const token = await call("POST", `${path("oauth", server)}/token`, new URLSearchParams(grant));
-  await call("POST", "session", { access_token: token.access_token });
   const before = kept();
   const lifetime = typeof token.expires_in === "number" ? token.expires_in : 0;
   /** @type {Kept} */
@@ -84,11 +83,21 @@ async function enter(server, grant) {
     identity: token.id_token ?? before?.identity,
     renewAt: Date.now() + lifetime * RENEW_AT * 1000,
   };
+  // At once: what renewed it may be good no more, and this page may be left at any time.
   sessionStorage.setItem(KEPT, JSON.stringify(next));
+  try {
+    await call("POST", "session", { access_token: token.access_token });
+  } catch (error) {
+    forget();
+    throw error;
+  }
 }
 
 /** @returns {Kept|null} */
 const kept = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+
+/** The renewal that is under way, or the last one. @type {Promise<void>} */
+let renewal = Promise.resolve();
 
 /** Renews the session before its token ends, until it is called off. @returns {() => void} */
 export function keepFresh() {
@@ -96,9 +105,9 @@ export function keepFresh() {
   const plan = () => {
     const now = kept();
     if (!now?.refresh) return;
-    timer = window.setTimeout(async () => {
+    timer = window.setTimeout(() => {
       // If it cannot be renewed, the next refused request asks for a login.
-      await enter(now.server, { grant_type: "refresh_token", refresh_token: /** @type {string} */ (now.refresh) }).then(plan, forget);
+      renewal = enter(now.server, { grant_type: "refresh_token", refresh_token: /** @type {string} */ (now.refresh) }).then(plan, forget);
     }, Math.max(0, now.renewAt - Date.now()));
   };
   plan();
@@ -112,6 +121,8 @@ export function forget() {
 
 /** Ends the session, and the provider's if it was opened there and can be ended. Gives whether the browser goes there. */
 export async function logOut() {
+  // A renewal that ends later would open the session again.
+  await renewal;
   const before = kept();
   forget();
   await call("DELETE", "session");

@@ -63,6 +63,9 @@ test("a user of a provider comes to the page that was asked for, stays, and leav
   assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("refresh"));
   // Longer than a token lives: it was renewed, and nobody was asked.
   await eventually(async () => assert.ok(issuer.seen.tokens.filter((grant) => grant === "refresh").length >= 3));
+  // Who leaves before the answer has nothing to renew with: providers take it once.
+  const keeps = () => page.evaluate(() => JSON.parse(sessionStorage.getItem("warren.token")).refresh);
+  await eventually(async () => assert.equal(await keeps(), issuer.seen.refresh));
   await page.reload();
   await page.getByRole("heading", { name: "Users", level: 1 }).waitFor();
   const renewed = issuer.seen.tokens.length;

@@ -21,7 +21,7 @@ export async function provider(folder, { lifetime, said }) {
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const codes = new Map();
   const refreshing = new Map();
-  const seen = { tokens: [], ended: [], refused: [], scope: "rabbitmq.tag:administrator rabbitmq.read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*", deny: false };
+  const seen = { tokens: [], refresh: "", ended: [], refused: [], scope: "rabbitmq.tag:administrator rabbitmq.read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*", deny: false };
   let issuer = "";
   const issue = (grant) => {
     const now = Math.floor(Date.now() / 1000);
@@ -30,6 +30,7 @@ export async function provider(folder, { lifetime, said }) {
     const token = `${head}.${body}.${sign("sha256", Buffer.from(`${head}.${body}`), privateKey).toString("base64url")}`;
     const refresh = randomUUID();
     refreshing.set(refresh, true);
+    seen.refresh = refresh;
     seen.tokens.push(grant);
     return { access_token: token, token_type: "bearer", expires_in: said, refresh_token: refresh, id_token: token };
   };
