@@ -6,8 +6,60 @@ use crate::error::{Place, Problem};
 use crate::schema::{self, Draft};
 use crate::surroundings::Surroundings;
 
-/// Longest value of a variable with headers.
-const HEADERS_BYTES_MAX: usize = 64 << 10;
+/// As much of a list in a variable as is read.
+const LIST_BYTES_MAX: usize = 64 << 10;
+
+/// Samplers that are known, for whoever asks for another.
+const SAMPLERS: &str =
+    "parentbased_always_off, parentbased_always_on, parentbased_traceidratio or always_off";
+
+/// Keys that one variable each stands for: the first where it is set, else the second.
+const TAKEN: &[(&str, &str, &str)] = &[
+    (
+        "opentelemetry.service_name",
+        "OTEL_SERVICE_NAME",
+        "OTEL_SERVICE_NAME",
+    ),
+    (
+        "opentelemetry.timeout",
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+    ),
+    (
+        "opentelemetry.tls.cacertfile",
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    ),
+    (
+        "opentelemetry.tls.certfile",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    ),
+    (
+        "opentelemetry.tls.keyfile",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    ),
+];
+
+/// Variables that may say one thing only, where spans are exported.
+const ONLY: &[(&[&str], &str)] = &[
+    (
+        &[
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ],
+        "http/protobuf",
+    ),
+    (
+        &[
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+        ],
+        "none",
+    ),
+    (&["OTEL_TRACES_EXPORTER"], "otlp"),
+];
 
 /// Applies the variables. `has` says whether a file has a key, or one that begins so.
 pub(crate) fn apply(
@@ -48,41 +100,84 @@ pub(crate) fn apply(
         && let Some((name, value)) =
             set("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| set("OTEL_EXPORTER_OTLP_HEADERS"))
     {
-        for pair in value[..value.len().min(HEADERS_BYTES_MAX)].split(',') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = format!("opentelemetry.headers.{}", key.trim());
-            put(name, &key, &decoded(value.trim()));
+        for (key, value) in pairs(&value) {
+            put(name, &format!("opentelemetry.headers.{key}"), &value);
         }
     }
-    if !has("opentelemetry.service_name")
-        && let Some((name, value)) = set("OTEL_SERVICE_NAME")
-    {
-        put(name, "opentelemetry.service_name", &value);
+    if let Some((name, value)) = set("OTEL_RESOURCE_ATTRIBUTES") {
+        for (attribute, value) in pairs(&value) {
+            let key = match attribute {
+                "service.name" => "opentelemetry.service_name".to_owned(),
+                _ => format!("opentelemetry.resource.{attribute}"),
+            };
+            if !has(&key) {
+                put(name, &key, &value);
+            }
+        }
     }
-    if !has("opentelemetry.tls.cacertfile")
-        && let Some((name, value)) = set("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")
-            .or_else(|| set("OTEL_EXPORTER_OTLP_CERTIFICATE"))
-    {
-        put(name, "opentelemetry.tls.cacertfile", &value);
+    let mut take = |key: &str, of_traces: &'static str, of_all: &'static str| {
+        if !has(key)
+            && let Some((name, value)) = set(of_traces).or_else(|| set(of_all))
+        {
+            put(name, key, &value);
+        }
+    };
+    for (key, of_traces, of_all) in TAKEN {
+        take(key, of_traces, of_all);
     }
-    let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        .or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"))
-        .filter(|(_, value)| value != "http/protobuf");
-    if draft.settings.opentelemetry.endpoint.is_some()
-        && let Some((name, value)) = protocol
+    if !has("opentelemetry.sample_rate")
+        && let Some((name, sampler)) = set("OTEL_TRACES_SAMPLER")
     {
-        problems.push(Problem::BadVariable {
-            name,
-            value,
-            expected: "http/protobuf".to_owned(),
-        });
+        let ratio = || surroundings.variable("OTEL_TRACES_SAMPLER_ARG");
+        match sampler.as_str() {
+            "parentbased_always_off" => {}
+            "always_off" => put(name, "opentelemetry.sample_rate", "0"),
+            "parentbased_always_on" => put(name, "opentelemetry.sample_rate", "1"),
+            "parentbased_traceidratio" => {
+                let ratio = ratio().unwrap_or_else(|| "1".to_owned());
+                put(
+                    "OTEL_TRACES_SAMPLER_ARG",
+                    "opentelemetry.sample_rate",
+                    &ratio,
+                );
+            }
+            _ => problems.push(Problem::BadVariable {
+                name,
+                value: sampler,
+                expected: SAMPLERS.to_owned(),
+            }),
+        }
     }
-    if surroundings
-        .variable("OTEL_SDK_DISABLED")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    {
+    let is_off = |name: &'static str, off: &str| {
+        let value = surroundings.variable(name);
+        value.is_some_and(|value| value.eq_ignore_ascii_case(off))
+    };
+    if is_off("OTEL_SDK_DISABLED", "true") || is_off("OTEL_TRACES_EXPORTER", "none") {
         draft.settings.opentelemetry.endpoint = None;
     }
+    if draft.settings.opentelemetry.endpoint.is_none() {
+        return;
+    }
+    for (names, expected) in ONLY {
+        let other = names.iter().find_map(|name| set(name));
+        if let Some((name, value)) = other.filter(|(_, value)| value != expected) {
+            problems.push(Problem::BadVariable {
+                name,
+                value,
+                expected: (*expected).to_owned(),
+            });
+        }
+    }
+}
+
+/// Names and values of a list with commas, in which values are percent-encoded.
+fn pairs(list: &str) -> impl Iterator<Item = (&str, String)> {
+    let list = list.get(..LIST_BYTES_MAX).unwrap_or(list);
+    let pairs = list.split(',').filter(|pair| !pair.trim().is_empty());
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name.trim(), decoded(value.trim()))
+    })
 }
 
 /// Percent-decodes; what is no text afterwards stays as it is.

@@ -460,6 +460,13 @@ pub struct OpenTelemetrySettings {
     pub headers: BTreeMap<String, Secret>,
     /// What the spans say where they come from.
     pub service_name: String,
+    /// What else they say of it, by name.
+    pub resource: BTreeMap<String, String>,
+    /// How long the collector may take for an answer.
+    pub timeout: Duration,
+    /// The share, from 0 to 1, of messages without a trace that are followed where no policy says how many; `None` as 0, and the
+    /// flags of those that have one count.
+    pub sample_rate: Option<f64>,
     /// Whom to trust and who we are, over HTTPS.
     pub tls: ClientTlsSettings,
 }
@@ -470,6 +477,9 @@ impl Default for OpenTelemetrySettings {
             endpoint: None,
             headers: BTreeMap::new(),
             service_name: "warrenmq".to_owned(),
+            resource: BTreeMap::new(),
+            timeout: Duration::from_secs(10),
+            sample_rate: None,
             tls: ClientTlsSettings::default(),
         }
     }

@@ -229,6 +229,7 @@ fn every_key_can_be_set() {
          prometheus.filter_aggregated_queue_metrics_pattern = ^amq\nprometheus.ssl.port = 9001\nprometheus.ssl.ip = ::1\n\
          tracing.dir = /traces\ntracing.username = tracer\ntracing.password = tp\n\
          opentelemetry.endpoint = http://collector:4318\nopentelemetry.service_name = shop\nopentelemetry.headers.x-key = k\n\
+         opentelemetry.resource.team = hares\nopentelemetry.timeout = 500\nopentelemetry.sample_rate = 0.5\n\
          warren.track_auth_attempt_source = true\n",
     );
     let expected = Settings {
@@ -325,6 +326,9 @@ fn every_key_can_be_set() {
             endpoint: Some("http://collector:4318/v1/traces".parse().unwrap()),
             headers: [("x-key".to_owned(), Secret::from("k"))].into(),
             service_name: "shop".to_owned(),
+            resource: [("team".to_owned(), "hares".to_owned())].into(),
+            timeout: std::time::Duration::from_millis(500),
+            sample_rate: Some(0.5),
             tls: transport::ClientTlsSettings::default(),
         },
         deprecated_features: [("global_qos".to_owned(), false)].into(),
@@ -1128,6 +1132,74 @@ fn the_document_lists_every_key() {
         std::fs::write(&path, expected).unwrap();
     } else {
         assert!(document == expected, "run with UPDATE_EXPECT=1");
+    }
+}
+
+#[test]
+fn the_variables_of_opentelemetry_stand_for_keys() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/base/"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=1%2C2,b=3"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "c=4"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=named,team=x%20y,"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key.pem"),
+    ];
+    let settings = load(&around(&variables, "")).unwrap().settings;
+    let OpenTelemetrySettings {
+        endpoint,
+        headers,
+        service_name,
+        resource,
+        timeout,
+        sample_rate,
+        tls,
+    } = settings.opentelemetry;
+    assert_eq!(
+        endpoint,
+        Some("http://all:4318/base/v1/traces".parse().unwrap())
+    );
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .collect();
+    assert_eq!(headers, [("a", "1,2"), ("b", "3")]);
+    assert_eq!(service_name, "named");
+    assert_eq!(resource, [("team".to_owned(), "x y".to_owned())].into());
+    assert_eq!(timeout, std::time::Duration::from_millis(250));
+    assert_eq!(sample_rate, Some(0.25));
+    let mut expect = transport::ClientTlsSettings::default();
+    expect.set("keyfile", "/key.pem").unwrap();
+    assert_eq!(tls, expect);
+    // What files say counts.
+    let conf = "opentelemetry.service_name = own\nopentelemetry.sample_rate = 0\n";
+    let settings = load(&around(&variables, conf)).unwrap().settings;
+    assert_eq!(settings.opentelemetry.service_name, "own");
+    assert_eq!(settings.opentelemetry.sample_rate, Some(0.0));
+}
+
+#[test]
+fn what_opentelemetry_asks_for_and_is_not_there_stops_the_start() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+        ("OTEL_TRACES_EXPORTER", "jaeger"),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+    ] {
+        let error = load(&around(&[endpoint, (name, value)], "")).unwrap_err();
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+    for off in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ] {
+        let settings = load(&around(&[endpoint, off], "")).unwrap().settings;
+        assert_eq!(settings.opentelemetry.endpoint, None);
     }
 }
 

@@ -815,8 +815,8 @@ fn count_legs(
 /// Which messages of an exchange for these queues are followed.
 fn sampling(turn: &Turn<'_>, exchange: &Exchange, queues: &[Target]) -> Sampling {
     let Session { config, vhost, .. } = &*turn.session;
-    match config.spans {
-        Some(_) => Sampling::of(turn.metadata, vhost, exchange, queues),
+    match &config.spans {
+        Some(spans) => Sampling::of(spans.sample_rate(), turn.metadata, vhost, exchange, queues),
         None => Sampling::default(),
     }
 }

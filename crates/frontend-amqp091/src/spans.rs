@@ -86,15 +86,19 @@ pub struct Span {
 pub struct SpanBuffer {
     /// What the wall clock showed, in microseconds since 1970, when the monotonic one began.
     epoch_us: u64,
+    /// How many messages without a trace are followed where no policy says how many.
+    sample_rate: Option<f64>,
     spans: Mutex<Vec<Span>>,
     dropped: AtomicU64,
 }
 
 impl SpanBuffer {
-    /// One that is empty.
-    pub fn new(epoch_us: u64) -> Self {
+    /// One that is empty. `sample_rate`: the share, from 0 to 1, of messages without a trace that are followed where no policy says
+    /// how many; 0 follows none at all, `None` those of traces as their flag says.
+    pub fn new(epoch_us: u64, sample_rate: Option<f64>) -> Self {
         Self {
             epoch_us,
+            sample_rate,
             spans: Mutex::default(),
             dropped: AtomicU64::new(0),
         }
@@ -108,6 +112,10 @@ impl SpanBuffer {
     /// Spans that found no room, so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sample_rate(&self) -> Option<f64> {
+        self.sample_rate
     }
 
     fn push(&self, span: Span) {
@@ -136,8 +144,10 @@ pub(crate) enum Sampling {
 }
 
 impl Sampling {
-    /// What policies say about an exchange, or, where they say nothing about it, about the queues behind it: the largest.
+    /// What policies say about an exchange, or, where they say nothing about it, about the queues behind it: the largest. Where they
+    /// say nothing at all, `otherwise`.
     pub(crate) fn of(
+        otherwise: Option<f64>,
         metadata: &Metadata,
         vhost: &Name,
         exchange: &Exchange,
@@ -160,7 +170,7 @@ impl Sampling {
                 });
                 rates.reduce(f64::max)
             });
-        rate.map_or(Self::ByFlag, Self::Rate)
+        rate.or(otherwise).map_or(Self::ByFlag, Self::Rate)
     }
 
     /// Whether messages without a trace may be chosen: each has to be looked at.
@@ -673,7 +683,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_drops_and_counts() {
-        let buffer = SpanBuffer::new(5);
+        let buffer = SpanBuffer::new(5, None);
         let context = TraceContext {
             trace_id: 1,
             span_id: 2,

@@ -322,7 +322,10 @@ impl Node {
         let telemetry = &settings.opentelemetry;
         let epoch_us = opentelemetry::wall_us_before(started.elapsed());
         let spans = telemetry.endpoint.as_ref();
-        let spans = spans.map(|endpoint| (endpoint, Arc::new(SpanBuffer::new(epoch_us))));
+        let spans = spans.map(|endpoint| {
+            let buffer = SpanBuffer::new(epoch_us, telemetry.sample_rate);
+            (endpoint, Arc::new(buffer))
+        });
         let exporter = match &spans {
             Some((endpoint, buffer)) => Some(Exporter::start(
                 telemetry,

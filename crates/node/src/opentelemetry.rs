@@ -26,11 +26,8 @@ const BATCH_MAX: usize = 512;
 const ATTEMPTS_MAX: u32 = 4;
 /// Before the second attempt; it doubles with each.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// What the collector may take for an answer, and how much it may say.
-const LIMITS: Limits = Limits {
-    timeout: Duration::from_secs(10),
-    answer_bytes_max: 64 << 10,
-};
+/// How much the collector may say.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// How long a node that stops waits for its last spans to be sent.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -135,18 +132,15 @@ impl Sender {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        let resource = Resource {
-            attributes: vec![
-                text("service.name", &settings.service_name),
-                text("service.version", env!("CARGO_PKG_VERSION")),
-                text("service.instance.id", node_name),
-            ],
+        let limits = Limits {
+            timeout: settings.timeout,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         };
         Ok(Self {
-            client: Client::new(tls, LIMITS),
+            client: Client::new(tls, limits),
             endpoint: endpoint.clone(),
             headers,
-            resource,
+            resource: Resource::of(settings, node_name),
             buffer,
             lost: 0,
             told: 0,
@@ -345,6 +339,24 @@ struct ScopeSpans {
     scope: Option<InstrumentationScope>,
     #[prost(message, repeated, tag = "2")]
     spans: Vec<OtlpSpan>,
+}
+
+impl Resource {
+    /// Where spans come from; what the settings say counts.
+    fn of(settings: &OpenTelemetrySettings, node_name: &str) -> Self {
+        let own = [
+            ("service.name", settings.service_name.as_str()),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+            ("service.instance.id", node_name),
+        ];
+        let is_other = |(name, _): &(&str, &str)| !settings.resource.contains_key(*name);
+        let said = settings.resource.iter();
+        let said = said.map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = own.into_iter().filter(is_other).chain(said);
+        Self {
+            attributes: all.map(|(name, value)| text(name, value)).collect(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -33,6 +33,8 @@ struct Span {
     start_ns: u64,
     end_ns: u64,
     attributes: BTreeMap<String, String>,
+    /// Where it comes from.
+    resource: BTreeMap<String, String>,
 }
 
 impl Collector {
@@ -161,7 +163,11 @@ fn spans_of(body: &[u8]) -> Vec<Span> {
         assert_eq!(resource["service.name"], "shop");
         assert_eq!(resource["service.instance.id"], "rabbit@localhost");
         let scopes = inside(resource_spans, 2);
-        spans.extend(scopes.flat_map(|scope| inside(scope, 2)).map(span));
+        let own = scopes.flat_map(|scope| inside(scope, 2)).map(span);
+        spans.extend(own.map(|span| Span {
+            resource: resource.clone(),
+            ..span
+        }));
     }
     spans
 }
@@ -407,16 +413,23 @@ async fn the_variables_of_opentelemetry_count() -> anyhow::Result<()> {
         format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{address}/"),
         "OTEL_EXPORTER_OTLP_HEADERS=x-token=can%61ry,x-other=1".to_owned(),
         "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf".to_owned(),
+        "OTEL_RESOURCE_ATTRIBUTES=service.name=unheard,team=hares%2C inc,service.version=7"
+            .to_owned(),
         "OTEL_SERVICE_NAME=shop".to_owned(),
+        "OTEL_TRACES_SAMPLER=parentbased_traceidratio".to_owned(),
+        "OTEL_TRACES_SAMPLER_ARG=1.0".to_owned(),
     ];
     let broker = start_in(&variables)?;
     let mut client = Client::connect(&broker).await?;
     client.confirm_select().await?;
     client.declare("q", DURABLE).await?;
+    // A trace that is not sampled stays so, whatever the sampler.
     publish(&mut client, "", "q", Some("00")).await?;
-    publish(&mut client, "", "q", Some("01")).await?;
+    publish(&mut client, "", "q", None).await?;
     let spans = collector.wait_for(&["publish q", "enqueue q"])?;
-    assert_eq!(spans[0].parent, PARENT);
+    assert_eq!(spans[0].parent, "", "it begins a trace");
+    assert_eq!(spans[0].resource["team"], "hares, inc");
+    assert_eq!(spans[0].resource["service.version"], "7");
     let publishes = collector.spans.iter();
     assert_eq!(publishes.filter(|span| span.name == "publish q").count(), 1);
     drop(client);
@@ -438,6 +451,31 @@ async fn the_variables_of_opentelemetry_count() -> anyhow::Result<()> {
     variables.push("OTEL_SDK_DISABLED=true".to_owned());
     let broker = start_in(&variables)?;
     assert!(!broker.log().contains("messages are followed"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collector_that_does_not_answer_in_time_is_asked_again() -> anyhow::Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let broker = start_in(&[
+        format!(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://{}/v1/traces",
+            silent.local_addr()?
+        ),
+        "OTEL_EXPORTER_OTLP_TIMEOUT=100".to_owned(),
+    ])?;
+    let (sender, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        // They stay open and nothing is said.
+        let kept: Vec<_> = silent.incoming().take(2).collect();
+        sender.send(kept.len())
+    });
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    client.declare("q", DURABLE).await?;
+    publish(&mut client, "", "q", Some("01")).await?;
+    // The usual timeout is longer.
+    assert_eq!(asked.recv_timeout(Duration::from_secs(8))?, 2);
     Ok(())
 }
 

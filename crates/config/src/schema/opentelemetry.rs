@@ -4,6 +4,9 @@ use super::kind::*;
 use super::*;
 use http_client::Url;
 
+/// Attributes of where the spans come from.
+const RESOURCE_MAX: usize = 128;
+
 /// Path of an endpoint that names none.
 const TRACES_PATH: &str = "/v1/traces";
 
@@ -71,6 +74,49 @@ pub(super) static KEYS: &[Key] = &[
         meaning: "`service.name` of the spans.",
         state: State::Honoured(|draft, _, value| {
             value.clone_into(&mut draft.settings.opentelemetry.service_name);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "opentelemetry.resource.$name",
+        alias: None,
+        env: "",
+        kind: TEXT,
+        default: "",
+        meaning: "Another attribute of where the spans come from, such as `deployment.environment.name`.",
+        state: State::Honoured(|draft, name, value| {
+            let resource = &mut draft.settings.opentelemetry.resource;
+            if name.is_empty() || resource.len() >= RESOURCE_MAX {
+                return Err(format!(
+                    "a name in the key, and at most {RESOURCE_MAX} of them"
+                ));
+            }
+            resource.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "opentelemetry.timeout",
+        alias: None,
+        env: "",
+        kind: DOUBLE_WORD,
+        default: "10000",
+        meaning: "Milliseconds that the collector may take for an answer.",
+        state: State::Honoured(|draft, _, value| {
+            let ms = positive::<u32>(value)?;
+            draft.settings.opentelemetry.timeout = Duration::from_millis(ms.into());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "opentelemetry.sample_rate",
+        alias: None,
+        env: "",
+        kind: FLOAT,
+        default: "",
+        meaning: "The policy key `trace-sample-rate` where no policy has it, from 0 to 1.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.opentelemetry.sample_rate = Some(fraction(value)?);
             Ok(())
         }),
     },
