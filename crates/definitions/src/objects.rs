@@ -40,6 +40,11 @@ fn password_hash(
     salt: u32,
 ) -> Result<Option<PasswordHash>, Error> {
     if body.contains_key("password") {
+        if body.contains_key("password_hash") {
+            return Err(Error::invalid(
+                "both_password_and_password_hash_are_provided",
+            ));
+        }
         let password = body.require_text("password")?;
         return Ok(Some(PasswordHash::new(
             password.as_bytes(),

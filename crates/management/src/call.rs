@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Longest name in a path; longer ones are nobody's.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
+/// Compat: from here on a list of terms has a line for each.
+const TERM_LINE_MAX: usize = 78;
+
 /// The body of a request as an object.
 pub(crate) use definitions::fields::Object as Body;
 
@@ -237,6 +240,26 @@ impl Call {
     pub(crate) fn with_queue_totals(&self) -> bool {
         let settings = &self.state.node.settings().statistics;
         self.query.is_true("enable_queue_totals") || settings.queue_totals
+    }
+
+    /// The body as an object that has these keys.
+    ///
+    /// # Errors
+    /// 400; it names all that are missing.
+    pub(crate) fn body_with(&self, keys: &[&str]) -> Result<Body, ApiError> {
+        let body = self.body()?;
+        let missing = keys.iter().filter(|key| !body.contains_key(**key));
+        let missing: Vec<_> = missing
+            .map(|key| format!("{{key_missing,{key}}}"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(body);
+        }
+        let mut text = missing.join(",");
+        if text.len() > TERM_LINE_MAX {
+            text = missing.join(",\n ");
+        }
+        Err(ApiError::bad(format!("[{text}]")))
     }
 
     /// The body as an object; an empty body is an empty object.

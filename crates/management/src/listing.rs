@@ -481,9 +481,13 @@ impl Page {
                     .filter(|size| (1..=PAGE_SIZE_MAX).contains(size)),
             );
         let Some((number, size)) = valid else {
+            let given = match query.get("page_size") {
+                Some(_) => size.to_string(),
+                None => "undefined".to_owned(),
+            };
             return Err(ApiError::Invalid(
                 "invalid_pagination_parameters",
-                format!("Invalid pagination parameters: page number {number}, page size {size}"),
+                format!("Invalid pagination parameters: page number {number}, page size {given}"),
             ));
         };
         Ok(Some(Self {

@@ -670,9 +670,10 @@ fn range(query: &Query, name: &str) -> Result<Option<Range>, ApiError> {
         (Ok(age_s), Ok(step_s)) if step_s > 0 && step_s < u64::from(u32::MAX) => {
             Ok(Some(Range { age_s, step_s }))
         }
-        _ => Err(ApiError::bad(format!(
-            "Invalid range parameters: age {age}, incr {step}"
-        ))),
+        _ => Err(ApiError::Invalid(
+            "invalid_range_parameters",
+            format!("Invalid range parameters: age {age}, incr {step}"),
+        )),
     }
 }
 

@@ -25,10 +25,11 @@ const OPERATOR: &str = "rmq-cli";
 const VHOST_HEADER: &str = "x-vhost";
 
 /// Paths outside the API that lead somewhere else, all below the prefix (`management.path_prefix`).
-const MOVED: [(&str, &str); 7] = [
+const MOVED: [(&str, &str); 8] = [
     ("/api", "/api/index.html"),
     ("/api/", "/api/index.html"),
     ("/cli", "/cli/index.html"),
+    ("/cli/", "/cli/index.html"),
     ("/cli/index.html", "/api/index.html"),
     ("/mgmt", "/"),
     ("/stats", "/api/index.html"),
@@ -150,6 +151,15 @@ impl Found {
         self.endpoint.allow()
     }
 
+    /// A name in the path that is longer than names are: what it is of, and its bytes.
+    fn too_long(&self) -> Option<(&'static str, usize)> {
+        let segments = self.endpoint.path.split('/');
+        let kinds = segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        let lengths = self.parameters.iter().map(|parameter| parameter.len());
+        let mut named = kinds.zip(lengths);
+        named.find(|(_, bytes)| *bytes > NAME_BYTES_MAX)
+    }
+
     /// Finds out who asks and whether they may.
     ///
     /// # Errors
@@ -212,12 +222,14 @@ impl Found {
         caller: Caller,
         body: Bytes,
     ) -> Outcome {
-        if self
-            .parameters
-            .iter()
-            .any(|parameter| parameter.len() > NAME_BYTES_MAX)
-        {
-            return Err(ApiError::NoObject);
+        if let Some((what, bytes)) = self.too_long() {
+            return Err(match head.method {
+                // Compat: the line ends with the text.
+                Method::PUT => ApiError::bad(format!(
+                    "{what} should be less than {NAME_BYTES_MAX} bytes, actually was {bytes}\n"
+                )),
+                _ => ApiError::NoObject,
+            });
         }
         let method = match head.method {
             Method::HEAD => Method::GET,

@@ -167,7 +167,7 @@ pub(crate) async fn publish(call: Call) -> Outcome {
     if call.vhost()?.exchange(&name).is_none() {
         return Err(ApiError::NotFound("exchange_not_found".to_owned()));
     }
-    let body = call.body()?;
+    let body = call.body_with(&["routing_key", "properties", "payload", "payload_encoding"])?;
     let properties = body
         .require("properties")?
         .as_object()
@@ -210,6 +210,9 @@ pub(crate) async fn publish(call: Call) -> Outcome {
     Ok(object! { "routed" => routed }.into())
 }
 
+/// Bytes of a text among properties.
+const SHORT_BYTES_MAX: usize = 255;
+
 fn pair(word: &'static str, value: &str) -> ApiError {
     ApiError::BadRequest(Json::List(vec![word.into(), value.to_owned().into()]))
 }
@@ -218,6 +221,9 @@ fn pair(word: &'static str, value: &str) -> ApiError {
 fn properties_of(given: &Body) -> Result<Vec<u8>, ApiError> {
     let text = |key: &'static str| match given.get(key) {
         None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(text)) if text.len() > SHORT_BYTES_MAX => Err(
+            ApiError::bad("506 failed to deliver message: content_properties_shortstr_overflow"),
+        ),
         Some(serde_json::Value::String(text)) => Ok(Some(text.as_bytes())),
         Some(_) => Err(pair("not_string", key)),
     };

@@ -119,7 +119,6 @@ pub(crate) fn cluster_name_of(call: &Call) -> String {
 
 pub(crate) async fn overview(call: Call) -> Outcome {
     let details = Details::new(&call)?;
-    let node = call.state.node_name();
     let labels = &call.state.node.settings().labels;
     let statistics = &call.state.node.settings().statistics;
     let without_stats = call.without_stats();
@@ -203,10 +202,14 @@ pub(crate) async fn overview(call: Call) -> Outcome {
             "connections" => connections,
         },
         "statistics_db_event_queue" => 0_u64,
-        "node" => node,
-        "listeners" => listener_items(&call),
-        "contexts" => contexts(&call),
     });
+    if is_monitor {
+        item.append(object! {
+            "node" => call.state.node_name(),
+            "listeners" => listener_items(&call),
+            "contexts" => contexts(&call),
+        });
+    }
     Ok(Columns::new(&call.query).apply(item).into())
 }
 

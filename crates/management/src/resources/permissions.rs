@@ -120,7 +120,11 @@ pub(crate) async fn one(call: Call) -> Outcome {
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            let command = objects::permissions(vhost, user, &call.body()?)?;
+            let command = objects::permissions(
+                vhost,
+                user,
+                &call.body_with(&["configure", "write", "read"])?,
+            )?;
             call.propose(command).await?;
             Ok(Answer::put(created))
         }
@@ -143,7 +147,7 @@ pub(crate) async fn topic(call: Call) -> Outcome {
     let known = topics_in(&call, &vhost, &user);
     match call.method {
         Method::PUT => {
-            let body = call.body()?;
+            let body = call.body_with(&["exchange", "write", "read"])?;
             let exchange = body.require_text("exchange")?;
             let is_there = call
                 .metadata

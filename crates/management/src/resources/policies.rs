@@ -65,7 +65,12 @@ async fn one_of(call: &Call, scope: PolicyScope) -> Outcome {
     match call.method {
         Method::PUT => {
             let created = known.is_none();
-            let command = objects::policy(vhost.name.clone(), name, scope, &call.body()?)?;
+            let command = objects::policy(
+                vhost.name.clone(),
+                name,
+                scope,
+                &call.body_with(&["pattern", "definition"])?,
+            )?;
             call.propose(command).await?;
             Ok(Answer::put(created))
         }

@@ -683,7 +683,10 @@ fn integer(body: &Body, key: &str) -> Result<i64, ApiError> {
 }
 
 pub(crate) async fn get(call: Call) -> Outcome {
-    let body = call.body()?;
+    let body = match call.body()? {
+        old if old.contains_key("requeue") => old,
+        _ => call.body_with(&["ackmode", "count", "encoding"])?,
+    };
     let Some(record) = call.vhost()?.queue(call.parameter(1)) else {
         return Err(ApiError::NotFound("queue_not_found".to_owned()));
     };
@@ -704,8 +707,8 @@ pub(crate) async fn get(call: Call) -> Outcome {
             .map_err(|_| ApiError::bad("truncate must not be negative"))?,
         None => usize::MAX,
     };
-    // Compat: less than one is one.
-    let count = u64::try_from(count).unwrap_or(1).clamp(1, GET_COUNT_MAX);
+    // Compat: less than none is all.
+    let count = u64::try_from(count).unwrap_or(u64::MAX).min(GET_COUNT_MAX);
     let mut amqp = Amqp::open(&call).await?;
     let messages = fetch(&mut amqp, &name, count, mode).await?;
     let items: Vec<Object> = messages

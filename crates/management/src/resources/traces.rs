@@ -96,15 +96,7 @@ async fn one_of(call: &Call, vhost: Name, name: Name) -> Outcome {
 
 /// The trace that a body describes.
 fn asked_for(call: &Call, vhost: Name, name: Name) -> Result<Trace, ApiError> {
-    let body = call.body()?;
-    let missing = ["format", "pattern"].into_iter();
-    let missing: Vec<String> = missing
-        .filter(|key| !body.contains_key(*key))
-        .map(|key| format!("{{key_missing,{key}}}"))
-        .collect();
-    if !missing.is_empty() {
-        return Err(ApiError::bad(format!("[{}]", missing.join(","))));
-    }
+    let body = call.body_with(&["format", "pattern"])?;
     if !file::is_safe(&name) {
         return Err(ApiError::bad("invalid trace name"));
     }

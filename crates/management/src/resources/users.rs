@@ -125,9 +125,10 @@ pub(crate) async fn bulk_delete(call: Call) -> Outcome {
     if users.len() > BULK_MAX {
         return Err(ApiError::bad(format!("more than {BULK_MAX} users")));
     }
-    let commands: Vec<_> = users
-        .iter()
-        .filter_map(|user| user.as_str())
+    let names: Option<Vec<_>> = users.iter().map(|user| user.as_str()).collect();
+    let names = names.ok_or_else(|| ApiError::bad("users must be text"))?;
+    let commands: Vec<_> = names
+        .into_iter()
         .filter(|user| {
             let known = call.metadata.user(user);
             known.is_some_and(|user| call.is_operator() || !is_protected(user))

@@ -55,7 +55,7 @@ export function Overview() {
     ${monitor && html`<${Section} title="Nodes" open=${true}><${Nodes} rows=${nodes.data} /><${Problem} error=${nodes.error} />
       ${nodes.data?.map((/** @type {any} */ node) => html`<${NodeCharts} key=${node.name} name=${node.name} title=${nodes.data.length > 1 ? node.name : undefined} />`)}<//>`}
     <${Section} title="Churn" open=${true}><${Churn} rates=${data.churn_rates} /><//>
-    <${Section} title="Ports and contexts" open=${true}>
+    ${data.listeners && html`<${Section} title="Ports and contexts" open=${true}>
       <${PlainTable} name="listeners" rows=${data.listeners} rowKey=${(/** @type {any} */ row) => `${row.protocol}${row.ip_address}${row.port}`}
         empty="No listener." columns=${[
           { name: "Protocol", cell: (/** @type {any} */ row) => row.protocol },
@@ -71,7 +71,7 @@ export function Overview() {
           { name: "Port", figure: true, cell: (/** @type {any} */ row) => row.port },
           { name: "Path", cell: (/** @type {any} */ row) => row.path },
         ]} />`}
-    <//>
+    <//>`}
     ${administrator && html`<p><a href="#/definitions">Export or import definitions</a></p>`}
     <p class="muted">${data.erlang_full_version || `RabbitMQ ${data.rabbitmq_version}`}, compatible with RabbitMQ ${data.rabbitmq_version}</p>`;
 }
