@@ -19,7 +19,7 @@ import { Queue, Queues } from "./pages/queues.js";
 import { Topology } from "./pages/topology.js";
 import { User, Users } from "./pages/users.js";
 import { Vhost, Vhosts } from "./pages/vhosts.js";
-import { Policies, Policy } from "./pages/policies.js";
+import { OperatorPolicy, Policies, Policy } from "./pages/policies.js";
 import { Limits } from "./pages/limits.js";
 import { Parameters } from "./pages/parameters.js";
 import { Definitions } from "./pages/definitions.js";
@@ -59,7 +59,10 @@ const ADMIN = [
 ];
 
 /** Pages without an entry of their own. @type {Page[]} */
-const HIDDEN = [{ path: "nodes", label: "Node", list: Overview, detail: Node, parts: 1, who: "monitor" }];
+const HIDDEN = [
+  { path: "nodes", label: "Node", list: Overview, detail: Node, parts: 1, who: "monitor" },
+  { path: "operator-policies", label: "Policies", list: Policies, detail: OperatorPolicy, parts: 2 },
+];
 
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
@@ -72,7 +75,7 @@ function App() {
     document.documentElement.dataset.theme = theme;
   }, [theme]);
   useEffect(() => {
-    whenSignedOut(() => (forget(), change(null)));
+    whenSignedOut(() => (forget(), refuse(new Error("Your session has ended. Log in again.")), change(null)));
     const begin = async () => {
       try {
         await comeBack();
@@ -87,7 +90,7 @@ function App() {
   if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
   // What the start page shows before there is a script.
   if (user === undefined) return html`<header class="top"><span class="brand"><img src="favicon.svg" alt="" width="22" height="22" />WarrenMQ</span></header>`;
-  if (user === null) return html`<${Login} onLogin=${change} error=${refused} />`;
+  if (user === null) return html`<${Login} onLogin=${(/** @type {any} */ user) => (refuse(undefined), change(user))} error=${refused} />`;
   settingsOf(user.name);
   return html`<${Session.Provider} value=${user}><${Frame} key=${user.name} onLogout=${() => (refuse(undefined), change(null))} /><//>`;
 }
@@ -141,7 +144,7 @@ function Frame({ onLogout }) {
         <ul>${ADMIN.filter(may).map(entry)}</ul>
       </nav>
       <main id="content" tabindex="-1">
-        <${Problem} error=${error} />
+        <div class="outage"><${Problem} error=${error} /></div>
         ${page && may(page)
           ? html`<${inside ? page.detail : page.list} key=${parts.join("/")} parts=${parts.slice(1)} />`
           : html`<h1>${page ? "Not for this user" : "There is no such page"}</h1>

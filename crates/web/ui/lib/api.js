@@ -137,6 +137,7 @@ async function bodyOf(response) {
 function reasonOf(answer, response) {
   // Providers of OAuth have a word of their own for it.
   const reason = answer?.reason ?? answer?.error_description;
+  if (response.status === 404 && reason === "Not Found") return "It is not there, or not any more.";
   if (typeof reason === "string") return reason;
   if (reason !== undefined) return JSON.stringify(reason);
   return `${response.status} ${response.statusText}`.trim();

@@ -30,6 +30,12 @@ function clock(tick, step, index) {
 
 /** Steps between ticks of bytes. */
 const POWERS = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent);
+/** Steps between other ticks, which are shown with one decimal at most. */
+const ROUND = Array.from({ length: 17 }, (_, exponent) => [1, 2, 5].map((step) => step * 10 ** exponent)).flat();
+const TENTHS = [0.1, 0.2, 0.5];
+
+/** What may lie between two ticks. @param {(value: number) => string} format @param {boolean} growth */
+const stepsOf = (format, growth) => (format(1024).includes("KiB") ? POWERS : growth ? [...TENTHS, ...ROUND] : ROUND);
 /** Pixels of the vertical axis, at least: so that most charts of a page begin at the same place. */
 const AXIS_MIN = 54;
 /** Pixels between what is written at a tick and the chart. */
@@ -156,7 +162,7 @@ export function Chart({ title, lines, growth = false, format = short }) {
         scales: { x: { range: (/** @type {any} */ _, /** @type {number|null} */ low, /** @type {number|null} */ high) => widened(low, high) }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
         axes: [
           { ...axis, space: 70, size: 28, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick, index) => clock(tick, ticks[1] - ticks[0], index)) },
-          { ...axis, size: widthOf, ...(format(1024).includes("KiB") ? { incrs: POWERS } : {}), values: (_, ticks) => ticks.map(format) },
+          { ...axis, size: widthOf, incrs: stepsOf(format, growth), values: (_, ticks) => ticks.map(format) },
         ],
         series: [
           {},
@@ -190,6 +196,11 @@ export function Chart({ title, lines, growth = false, format = short }) {
       const at = new Map(own.map((time, index) => [time, values[index]]));
       return times.map((time) => at.get(time) ?? null);
     });
+    // Of a single point uPlot makes a span of its own.
+    if (times.length === 1) {
+      times.unshift(times[0] - SPAN_MIN);
+      aligned.forEach((values) => values.unshift(null));
+    }
     plot.current?.setData([times, ...aligned]);
   }, [lines]);
   const at = hovered === null ? undefined : plot.current?.data[0][hovered];

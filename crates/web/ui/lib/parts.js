@@ -22,9 +22,13 @@ export function Choose({ of: { names, error }, children }) {
   return names.length > 0 ? children(names) : html`<p class="empty">There is nothing to choose from.</p>`;
 }
 
+/** Characters of a name of which not all may be in sight. */
+const LONG_NAME = 40;
+
 /** A link to a page, with a name that a user chose. @param {{to: string[], children?: any}} props */
 export function Link({ to, children }) {
-  return html`<a class="name" href=${link(...to)}>${children}</a>`;
+  const title = typeof children === "string" && children.length > LONG_NAME ? children : undefined;
+  return html`<a class="name" href=${link(...to)} title=${title}>${children}</a>`;
 }
 
 /** The name of an exchange, which may be empty. @param {string} name */

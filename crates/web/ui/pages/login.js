@@ -4,10 +4,10 @@ import { call } from "../lib/api.js";
 import { choice, leave } from "../lib/oauth.js";
 import { Problem } from "../lib/parts.js";
 
-/** @param {{onLogin: (user: any) => void, error?: Error}} props error: why a login elsewhere came to nothing */
+/** @param {{onLogin: (user: any) => void, error?: Error}} props error: why one has to log in again */
 export function Login({ onLogin, error: before }) {
   const [offer, choose] = useState(/** @type {import("../lib/oauth.js").Choice|undefined} */ (undefined));
-  const [error, report] = useState(before);
+  const [error, report] = useState(/** @type {Error|undefined} */ (undefined));
   // Not to be asked is not to be configured: an API that is older than this page, say.
   useEffect(() => void choice().then(choose, () => choose({ oauth_enabled: false })), []);
   if (!offer) return null;
@@ -17,7 +17,7 @@ export function Login({ onLogin, error: before }) {
       <h1><img src="favicon.svg" alt="" width="28" height="28" /> WarrenMQ</h1>
       ${offer.oauth_enabled && html`<${Providers} servers=${offer.oauth_resource_servers ?? []} report=${report} />`}
       ${withPassword && html`<${PasswordForm} onLogin=${onLogin} report=${report} />`}
-      <${Problem} error=${error} />
+      <${Problem} error=${error ?? before} />
     </div>
   </main>`;
 }

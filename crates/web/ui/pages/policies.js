@@ -21,6 +21,9 @@ const KEYS = [
 const OPERATOR_KEYS = ["message-ttl", "expires", "max-length", "max-length-bytes", "overflow", "delivery-limit"];
 const APPLY = ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"];
 
+/** Where policies of operators are, and the others. @param {boolean} operator */
+const kindOf = (operator) => (operator ? "operator-policies" : "policies");
+
 /**
  * @param {{operator: boolean, vhosts: string[], policy?: any, reload: () => void}} props
  */
@@ -33,7 +36,7 @@ function PolicyForm({ operator, vhosts, policy, reload }) {
       failed(error);
       return false;
     }
-    const target = path(operator ? "operator-policies" : "policies", values.vhost ?? policy.vhost, values.name ?? policy.name);
+    const target = path(kindOf(operator), values.vhost ?? policy.vhost, values.name ?? policy.name);
     const saved = await attempt("The policy is in force.", () =>
       call("PUT", target, { pattern: values.pattern, definition, priority: Number(values.priority), "apply-to": values.apply }));
     reload();
@@ -51,25 +54,33 @@ function PolicyForm({ operator, vhosts, policy, reload }) {
   ]} />`;
 }
 
+/**
+ * Asks, and clears a policy. Gives whether it is gone.
+ * @param {boolean} operator
+ * @param {any} policy
+ * @param {() => void} reload
+ */
+async function clear(operator, policy, reload) {
+  if ((await ask({ title: "Clear this policy?", text: "What it applies to gets the next policy that matches, or none.", confirm: "Clear" })) === undefined) return false;
+  const own = path(kindOf(operator), policy.vhost, policy.name);
+  const cleared = await attempt("Policy cleared.", () => call("DELETE", own), async () => {
+    await call("PUT", own, { pattern: policy.pattern, definition: policy.definition, priority: policy.priority, "apply-to": policy["apply-to"] });
+    reload();
+  });
+  reload();
+  return cleared;
+}
+
 /** @param {{operator: boolean, rows: any[]|undefined, reload: () => void, editable: boolean}} props */
 function PolicyTable({ operator, rows, reload, editable }) {
-  const clear = async (/** @type {any} */ row) => {
-    if ((await ask({ title: "Clear this policy?", text: "What it applies to gets the next policy that matches, or none.", confirm: "Clear" })) === undefined) return;
-    const own = path(operator ? "operator-policies" : "policies", row.vhost, row.name);
-    await attempt("Policy cleared.", () => call("DELETE", own), async () => {
-      await call("PUT", own, { pattern: row.pattern, definition: row.definition, priority: row.priority, "apply-to": row["apply-to"] });
-      reload();
-    });
-    reload();
-  };
-  return html`<${PlainTable} name=${operator ? "operator-policies" : "policies"} filter=${["name", "vhost", "pattern"]} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
+  return html`<${PlainTable} name=${kindOf(operator)} filter=${["name", "vhost", "pattern"]} rows=${rows} rowKey=${(/** @type {any} */ row) => `${row.vhost} ${row.name}`} empty="No policies." columns=${[
     { name: "Virtual host", fixed: true, sort: "vhost", cell: (/** @type {any} */ row) => html`<span class="name">${row.vhost}</span>` },
-    { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => (operator ? html`<span class="name">${row.name}</span>` : html`<${Link} to=${["policies", row.vhost, row.name]}>${row.name}<//>`) },
+    { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<${Link} to=${[kindOf(operator), row.vhost, row.name]}>${row.name}<//>` },
     { name: "Pattern", fixed: true, cell: (/** @type {any} */ row) => html`<code>${row.pattern}</code>` },
     { name: "Applies to", fixed: true, sort: "apply-to", cell: (/** @type {any} */ row) => row["apply-to"] },
     { name: "Definition", fixed: true, cell: (/** @type {any} */ row) => html`<${Arguments} of=${row.definition} />` },
     { name: "Priority", fixed: true, figure: true, sort: "priority", cell: (/** @type {any} */ row) => number(row.priority) },
-    { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => editable && html`<button class="small" onClick=${() => clear(row)}>Clear…</button>` },
+    { name: "Actions", fixed: true, cell: (/** @type {any} */ row) => editable && html`<button class="small" onClick=${() => clear(operator, row, reload)}>Clear…</button>` },
   ]} />`;
 }
 
@@ -90,21 +101,29 @@ export function Policies() {
 }
 
 /** @param {{parts: string[]}} props */
-export function Policy({ parts: [vhost, name] }) {
-  const own = path("policies", vhost, name);
-  const { policymaker } = useRights();
-  const { data, error, reload } = usePoll((signal) => (policymaker ? get(own, undefined, signal) : listed(path("policies", vhost), name, undefined, signal)), [own]);
+export const Policy = ({ parts }) => html`<${OnePolicy} operator=${false} parts=${parts} />`;
+
+/** @param {{parts: string[]}} props */
+export const OperatorPolicy = ({ parts }) => html`<${OnePolicy} operator=${true} parts=${parts} />`;
+
+/** @param {{operator: boolean, parts: string[]}} props */
+function OnePolicy({ operator, parts: [vhost, name] }) {
+  const own = path(kindOf(operator), vhost, name);
+  const { policymaker, administrator } = useRights();
+  const editable = operator ? administrator : policymaker;
+  const { data, error, reload } = usePoll((signal) => (editable ? get(own, undefined, signal) : listed(path(kindOf(operator), vhost), name, undefined, signal)), [own]);
+  const field = operator ? "operator_policy" : "policy";
   const queues = usePoll(async (signal) => {
-    const all = await get(path("queues", vhost), { columns: "name,policy,vhost", page: 1, page_size: 500, pagination: "true" }, signal);
-    return all.items.filter((/** @type {any} */ one) => one.policy === name);
+    const all = await get(path("queues", vhost), { columns: `name,${field},vhost`, page: 1, page_size: 500, pagination: "true" }, signal);
+    return all.items.filter((/** @type {any} */ one) => one[field] === name);
   }, [vhost, name]);
-  if (!data) return html`<h1>Policy <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
+  const kind = operator ? "Operator policy" : "Policy";
+  if (!data) return html`<h1>${kind} <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
   const remove = async () => {
     const leave = departure();
-    if ((await ask({ title: "Clear this policy?", text: "What it applies to gets the next policy that matches, or none.", confirm: "Clear" })) === undefined) return;
-    if (await attempt("Policy cleared.", () => call("DELETE", own))) leave("#/policies");
+    if (await clear(operator, data, () => {})) leave("#/policies");
   };
-  return html`<div class="title"><h1>Policy <span class="name">${name}</span></h1><span class="spacer"></span>${policymaker && html`<button class="danger" onClick=${remove}>Clear…</button>`}</div>
+  return html`<div class="title"><h1>${kind} <span class="name">${name}</span></h1><span class="spacer"></span>${editable && html`<button class="danger" onClick=${remove}>Clear…</button>`}</div>
     <${Problem} error=${error} />
     <${Section} title="Details" open=${true}><${Facts} rows=${[
       ["Virtual host", html`<span class="name">${data.vhost}</span>`],
@@ -116,5 +135,5 @@ export function Policy({ parts: [vhost, name] }) {
     <${Section} title="Queues that have it" open=${true}><${PlainTable} name="policy-queues" rows=${queues.data} rowKey=${(/** @type {any} */ row) => row.name} empty="None of the first 500 queues has it." columns=${[
       { name: "Name", fixed: true, sort: "name", cell: (/** @type {any} */ row) => html`<${Link} to=${["queues", vhost, row.name]}>${row.name}<//>` },
     ]} /><//>
-    ${policymaker && html`<${Section} title="Change"><${PolicyForm} key=${JSON.stringify(data)} operator=${false} vhosts=${[]} policy=${data} reload=${reload} /><//>`}`;
+    ${editable && html`<${Section} title="Change"><${PolicyForm} key=${JSON.stringify(data)} operator=${operator} vhosts=${[]} policy=${data} reload=${reload} /><//>`}`;
 }

@@ -171,7 +171,7 @@ export function Queue({ parts: [vhost, name] }) {
       ["Features", features(data)],
       ["Arguments", html`<${Arguments} of=${data.arguments} />`],
       ["Policy", data.policy ? html`<${Link} to=${["policies", data.vhost, data.policy]}>${data.policy}<//>` : null],
-      ["Operator policy", data.operator_policy],
+      ["Operator policy", data.operator_policy ? html`<${Link} to=${["operator-policies", data.vhost, data.operator_policy]}>${data.operator_policy}<//>` : null],
       ["Effective policy", html`<${Arguments} of=${data.effective_policy_definition} />`],
       ["Owner", data.owner_pid_details ? html`<${Link} to=${["connections", data.owner_pid_details.name ?? ""]}>${data.owner_pid_details.name}<//>` : undefined],
       ["Node", data.node],

@@ -197,6 +197,7 @@ export const PAGES = [
   ["vhost", "vhosts/shop"],
   ["policies", "policies"],
   ["policy", "policies/shop/short"],
+  ["operator-policy", "operator-policies/shop/ceiling"],
   ["limits", "limits"],
   ["parameters", "parameters"],
   ["definitions", "definitions"],

@@ -53,6 +53,7 @@ const FORMS = [
   ["policies", "Add policy", ["guest", "planner"]],
   ["policy", "Change policy", ["guest", "planner"]],
   ["policies", "Add operator policy", ["guest"]],
+  ["operator-policy", "Change policy", ["guest"]],
   ["limits", "Set limit", ["guest"]],
   ["cluster", "Change name", ["guest"]],
   ["parameters", "Set parameter", ["guest", "planner"]],
@@ -116,6 +117,33 @@ test("a wrong password is said so, and a closed session asks again", async () =>
   await logIn(page, "guest", "wrong");
   await page.getByRole("alert").getByText("Wrong user name or password").waitFor();
   assert.equal((await page.context().cookies()).filter((cookie) => cookie.value !== "").length, 0);
+});
+
+test("a session that has ended is said so, and a new one begins where the old one was", async () => {
+  const { page, open } = await enter(browser, { byHand: true });
+  await open("queues");
+  await page.context().clearCookies();
+  await page.getByRole("alert").getByText("Your session has ended").waitFor();
+  await logIn(page, "guest", "guest");
+  await page.getByRole("heading", { name: "Queues and streams", level: 1 }).waitFor();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("User name").waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+});
+
+test("what is gone, and a broker that does not answer, are said so once", async () => {
+  const { page, open } = await enter(browser);
+  const problem = page.locator(".problem:visible");
+  await page.getByLabel("Refresh").selectOption("1");
+  await api("PUT", "queues/shop/short-lived", { durable: true });
+  await open("queues/shop/short-lived");
+  await api("DELETE", "queues/shop/short-lived");
+  await problem.getByText("not any more").first().waitFor();
+  await open("queues");
+  await page.route("**/api/**", (route) => route.abort());
+  await problem.getByText("The broker does not answer").waitFor();
+  await eventually(async () => assert.equal(await page.locator(".problem").count(), 2));
+  assert.equal(await problem.count(), 1);
 });
 
 test("charts go on while one looks, and show what the chosen range says", async () => {

@@ -263,6 +263,18 @@ test("permissions, tags, limits, policies and parameters are set, changed and cl
   await send(form, "Change policy");
   await eventually(async () => assert.deepEqual((await api("GET", "policies/set/mine")).definition, { "max-length": 2 }));
 
+  await open("operator-policies/set/roof");
+  await (await section(page, "Queues that have it")).waitFor();
+  form = await section(page, "Change");
+  await form.getByLabel("Definition: value").first().fill("8");
+  await send(form, "Change policy");
+  await eventually(async () => assert.deepEqual((await api("GET", "operator-policies/set/roof")).definition, { "max-length": 8 }));
+  await page.getByRole("button", { name: "Clear…", exact: true }).click();
+  await confirm(page, undefined, "Clear");
+  await page.getByRole("heading", { name: "Policies", level: 1 }).waitFor();
+  await page.getByRole("button", { name: "Undo" }).click();
+  await eventually(async () => assert.deepEqual((await api("GET", "operator-policies/set/roof")).definition, { "max-length": 8 }));
+
   await open("parameters");
   form = await section(page, "Set a global parameter");
   await fill(form, { Name: "colour", "Value (JSON)": "{\"is\": \"green\"}" });

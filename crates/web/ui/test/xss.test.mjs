@@ -88,6 +88,7 @@ const PAGES = [
   ["consumed", (p) => `queues/${e(V(p))}/${e(at("consumed", p))}`, ["consumed", "consumer tag", "consumer argument", "consumer value"]],
   ["topology", (p) => `topology?vhost=${e(V(p))}`, ["vhost", "exchange", "queue"]],
   ["policies", () => "policies", ["policy", "\\pattern", "definition", "operator policy", "\\operator pattern", "vhost"]],
+  ["operator policy", (p) => `operator-policies/${e(V(p))}/${e(at("operator policy", p))}`, ["operator policy", "\\operator pattern"]],
   ["policy", (p) => `policies/${e(V(p))}/${e(at("policy", p))}`, ["policy", "\\pattern", "definition"]],
   ["limits", () => "limits", ["vhost"]],
   ["parameters", () => "parameters", ["parameter", "\"parameter key", "\"parameter value"]],
