@@ -144,7 +144,7 @@ function Frame({ onLogout }) {
         <ul>${ADMIN.filter(may).map(entry)}</ul>
       </nav>
       <main id="content" tabindex="-1">
-        <div class="outage"><${Problem} error=${error} /></div>
+        ${error && html`<div class="outage"><${Problem} error=${error} /></div>`}
         ${page && may(page)
           ? html`<${inside ? page.detail : page.list} key=${parts.join("/")} parts=${parts.slice(1)} />`
           : html`<h1>${page ? "Not for this user" : "There is no such page"}</h1>
