@@ -108,7 +108,7 @@ pub(crate) fn apply(
         for (attribute, value) in pairs(&value) {
             let key = match attribute {
                 "service.name" => "opentelemetry.service_name".to_owned(),
-                _ => format!("opentelemetry.resource.{attribute}"),
+                _ => format!("opentelemetry.resource.{}", attribute.replace('.', "\\.")),
             };
             if !has(&key) {
                 put(name, &key, &value);

@@ -1141,7 +1141,10 @@ fn the_variables_of_opentelemetry_stand_for_keys() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/base/"),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=1%2C2,b=3"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "c=4"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=named,team=x%20y,"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=named,team=x%20y,deployment.environment.name=a",
+        ),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
         ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
@@ -1168,7 +1171,9 @@ fn the_variables_of_opentelemetry_stand_for_keys() {
         .collect();
     assert_eq!(headers, [("a", "1,2"), ("b", "3")]);
     assert_eq!(service_name, "named");
-    assert_eq!(resource, [("team".to_owned(), "x y".to_owned())].into());
+    let named = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let expected = [("team", "x y"), ("deployment.environment.name", "a")];
+    assert_eq!(resource, expected.map(named).into());
     assert_eq!(timeout, std::time::Duration::from_millis(250));
     assert_eq!(sample_rate, Some(0.25));
     let mut expect = transport::ClientTlsSettings::default();

@@ -83,7 +83,7 @@ pub(super) static KEYS: &[Key] = &[
         env: "",
         kind: TEXT,
         default: "",
-        meaning: "Another attribute of where the spans come from, such as `deployment.environment.name`.",
+        meaning: "Another attribute of where the spans come from, such as `deployment\\.environment\\.name`.",
         state: State::Honoured(|draft, name, value| {
             let resource = &mut draft.settings.opentelemetry.resource;
             if name.is_empty() || resource.len() >= RESOURCE_MAX {
