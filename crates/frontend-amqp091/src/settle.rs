@@ -135,7 +135,11 @@ pub(crate) fn settle_all(
         .map(|delivery| (delivery.queue, delivery.position))
         .collect();
     // Most lists are sorted already: one queue, in order. The sort notices that in one pass.
-    places.sort_unstable();
+    match outcome {
+        // Dead letters arrive in the order in which the messages were delivered.
+        Outcome::Discard | Outcome::Reject => places.sort_by_key(|(queue, _)| *queue),
+        Outcome::Ack | Outcome::Requeue | Outcome::Fail | Outcome::Return => places.sort_unstable(),
+    }
     for of_queue in places.chunk_by(|(a, _), (b, _)| a == b) {
         let positions: Positions = of_queue
             .iter()

@@ -160,6 +160,12 @@ parameters! {
         "if-unused" Bool "It is left if it is used.",;
     IF_EMPTY:
         "if-empty" Bool "It is left if there are messages.",;
+    DELAYED:
+        "count" Number "Messages at most: 100 without it, 1000 at most.",;
+    CANCELLED:
+        "message_id" Text "Only messages with this property.",
+        "position" Text "Only the message that the list has there.",
+        "all" Bool "All of them.",;
     DOWNLOAD:
         "download" Text "The file's name, for a browser that keeps the answer as a file.",;
 }
@@ -348,6 +354,10 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
     "exchanges/{vhost}/{exchange}/publish" => exchanges::publish {
         Post Management Object(ROUTED) "Publishes a message, and says whether it was routed." { "properties" Object, "routing_key" Text, "payload" Text, "payload_encoding" Text; };
     }
+    "exchanges/{vhost}/{exchange}/delayed" => delayed::of_exchange {
+        Get Management Object(DELAYED_MESSAGES) "Messages that wait at an exchange for their time, those that are due first; see docs/delayed-messages.md." ? DELAYED;
+        Delete Management Object(ACTED) "Cancels some of them, or all." ? CANCELLED;
+    }
     "exchanges/{vhost}/{exchange}/bindings/source" => bindings::of_source {
         Get Management List(BINDING) "Bindings that lead from an exchange.";
     }
@@ -388,6 +398,10 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
     }
     "queues/{vhost}/{queue}/browse" => browse::browse {
         Post Management Object(BROWSED_PAGE) "Messages of a queue as they lie there; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "truncate" Number, "settled" Bool, "settled_from" Number, "settled_until" Number };
+    }
+    "queues/{vhost}/{queue}/delayed" => delayed::of_queue {
+        Get Management Object(DELAYED_MESSAGES) "Messages that wait before a queue for their time, or to be tried again." ? DELAYED;
+        Delete Management Object(ACTED) "Cancels some of them, or all." ? CANCELLED;
     }
     "queues/{vhost}/{queue}/move" => browse::move_messages {
         Post Management Object(ACTED) "Moves messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };

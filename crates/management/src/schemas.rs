@@ -433,6 +433,7 @@ schemas! {
         "auto_delete" Bool, "Whether it goes with its last binding.";
         "internal" Bool, "Whether only exchanges publish to it.";
         "arguments" Map, "Its arguments.";
+        "messages_delayed" Count, "Messages that wait there for their time.";
         "policy" Text, "The policy that applies.";
         "user_who_performed_action" Text, "Who made it, if that was the node.";
         "message_stats" One(MESSAGE_STATS), "What happened to messages.";
@@ -546,6 +547,15 @@ schemas! {
         "refused" Count, "Messages that a queue refused.";
         "busy" Count, "Messages that a consumer has.";
         "next" Text or null, "Where to go on; nothing at the end.";
+    }
+    DELAYED "DelayedMessage" "A message that waits for its time." {
+        "position" Text, "Its place, which it keeps.";
+        "due_at" Count, "When it is due, in milliseconds since 1970.";
+        "retry" Bool, "Whether it was in the queue and is to be tried again.";
+    }
+    DELAYED_MESSAGES "DelayedMessages" "Messages that wait for their time." {
+        "messages" Many(DELAYED), "The first of them.";
+        "messages_delayed" Count, "How many there are.";
     }
     ROUTED "Routed" "What became of a publish." {
         "routed" Bool, "Whether a queue took it.";

@@ -411,13 +411,11 @@ fn delays_ended(event: &MetadataEvent) -> Option<Selector> {
     if let MetadataEvent::ExchangeDeleted { vhost, exchange } = event
         && exchange.delays
     {
-        return Some(Selector::Target {
-            vhost: vhost.clone(),
-            target: DelayTarget::Exchange(exchange.name.clone()),
-        });
+        let target = DelayTarget::Exchange(exchange.name.clone());
+        return Some(Selector::of_target(vhost.clone(), target));
     }
     if let MetadataEvent::VhostDeleted { vhost } = event {
-        return Some(Selector::Vhost(vhost.clone()));
+        return Some(Selector::of_vhost(vhost.clone()));
     }
     None
 }

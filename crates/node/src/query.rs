@@ -136,6 +136,8 @@ pub struct QueueFigures {
     pub exclusive_consumer_tag: Option<base::Name>,
     /// The consumer that a single-active-consumer queue serves, and its tag.
     pub single_active_consumer: Option<(ConsumerId, base::Name)>,
+    /// Nobody has read yet of which priorities the messages are.
+    pub has_unknown_levels: bool,
     /// What only some queues have, if this is one.
     pub rare: Option<Box<RareFigures>>,
 }

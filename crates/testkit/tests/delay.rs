@@ -5,9 +5,10 @@ use client_amqp091::QueueOptions;
 use client_amqp091::codec::{
     BasicProperties, Method, Table, TableWriter, Value, basic, exchange, tx,
 };
+use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use testkit::client::{CHANNEL, DURABLE, PATIENCE, Received};
-use testkit::{Broker, Client};
+use testkit::{Broker, Client, Http};
 
 fn encoded(fields: &[(&str, Value<'_>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -202,6 +203,69 @@ async fn messages_of_a_deleted_exchange_are_dropped() -> anyhow::Result<()> {
     );
     client.connection.flush().await?;
     assert_eq!(bodies(&mut client, "q", 1).await?, ["of the new exchange"]);
+    Ok(())
+}
+
+/// What `GET` of a path tells as soon as so many wait there.
+fn waiting(http: &Http, path: &str, count: u64) -> anyhow::Result<Json> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = http.get(path)?;
+        if found["messages_delayed"] == count {
+            return Ok(found);
+        }
+        ensure!(Instant::now() < deadline, "{path}: {found}");
+    }
+}
+
+#[test]
+fn what_waits_is_listed_and_cancelled_over_http() -> anyhow::Result<()> {
+    let mut broker = Broker::start()?;
+    let http = Http::new(&broker);
+    let arguments = json!({"x-delayed-type": "fanout"});
+    let later = json!({"type": "x-delayed-message", "durable": true, "arguments": arguments});
+    http.put("/exchanges/%2F/later", later)?;
+    let arguments = json!({"x-delayed-publish": true});
+    http.put(
+        "/queues/%2F/slow",
+        json!({"durable": true, "arguments": arguments}),
+    )?;
+    let publish = |exchange: &str, id: &str, delay_ms: u32| {
+        let headers = json!({"x-delay": delay_ms});
+        let properties = json!({"delivery_mode": 2, "message_id": id, "headers": headers});
+        let message = json!({
+            "properties": properties, "routing_key": "slow", "payload": id, "payload_encoding": "string",
+        });
+        http.post(&format!("/exchanges/%2F/{exchange}/publish"), message)
+    };
+    for (number, delay_ms) in [(1, 3_600_000), (2, 1_800_000), (3, 7_200_000)] {
+        publish("later", &format!("m{number}"), delay_ms)?;
+    }
+    publish("amq.default", "m1", 3_600_000)?;
+    let (at_later, at_slow) = ("/exchanges/%2F/later/delayed", "/queues/%2F/slow/delayed");
+    let listed = waiting(&http, at_later, 3)?;
+    let due = |listed: &Json, index: usize| listed["messages"][index]["due_at"].as_u64();
+    ensure!(due(&listed, 0) < due(&listed, 1) && due(&listed, 1) < due(&listed, 2));
+    let first = http.get(&format!("{at_later}?count=1"))?;
+    ensure!(first["messages"].as_array().map(Vec::len) == Some(1));
+    waiting(&http, at_slow, 1)?;
+    waiting(&http, "/exchanges/%2F/later", 3)?;
+
+    broker.kill()?;
+    broker.restart()?;
+    let http = Http::new(&broker);
+    let place = waiting(&http, at_later, 3)?["messages"][0]["position"].clone();
+    let place = place.as_str().context("a place")?.replace('/', "%2F");
+    let cancel = |path: &str| http.delete(path).map(|answer| answer["done"].clone());
+    ensure!(http.request("DELETE", at_later, None)?.status == 400);
+    ensure!(cancel(&format!("{at_slow}?position={place}"))? == 0);
+    ensure!(cancel(&format!("{at_later}?position={place}"))? == 1);
+    ensure!(cancel(&format!("{at_later}?message_id=m1"))? == 1);
+    waiting(&http, at_slow, 1)?;
+    ensure!(cancel(&format!("{at_later}?all=true"))? == 1);
+    ensure!(cancel(&format!("{at_slow}?all=true"))? == 1);
+    waiting(&http, at_slow, 0)?;
+    waiting(&http, "/exchanges/%2F/later", 0)?;
     Ok(())
 }
 

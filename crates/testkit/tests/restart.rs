@@ -469,3 +469,25 @@ fn what_waits_to_be_tried_again_waits_on_after_a_restart() {
     assert_eq!(payloads(&taken), ["a", "b", "c"]);
     assert_counts(&taken, &[(1, 1), (0, 0), (0, 0)]);
 }
+
+#[test]
+fn priorities_that_nobody_has_read_since_the_start_are_not_made_up() {
+    let mut broker = Broker::start_with(SETTINGS).unwrap();
+    let http = Http::new(&broker);
+    quorum(&http, "ranked", json!({}));
+    for priority in [1, 1, 7] {
+        publish_with(&http, "ranked", "x", json!({"priority": priority})).unwrap();
+    }
+    let levels = json!({"1": 2, "7": 1});
+    assert_eq!(item(&http, "ranked")["messages_by_priority"], levels);
+    broker.stop().unwrap();
+    broker.restart().unwrap();
+    let http = Http::new(&broker);
+    let ranked = item(&http, "ranked");
+    assert_eq!(ranked["messages"], 3);
+    assert_eq!(ranked["messages_by_priority"], json!({}));
+    take(&http, "ranked", 1, "ack_requeue_true");
+    until("levels", || {
+        (item(&http, "ranked")["messages_by_priority"] == levels).then_some(())
+    });
+}

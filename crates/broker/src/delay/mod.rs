@@ -12,7 +12,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use schedule::{Listed, Selector};
+pub use schedule::{Listed, Only, Selector};
 pub use store::{DELAY_RAM_BYTES_MAX, DelaySink, DelayStore, Due};
 
 use crate::Error;

@@ -11,32 +11,48 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// they came.
 pub(super) type Key = (u64, Position);
 
-/// Which messages a listing or a cancellation means.
+/// Which messages a listing or a cancellation means: those of a vhost, less what the other fields leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// All of a vhost.
-    Vhost(Name),
-    /// Those that wait at one exchange or before one queue.
-    Target {
-        /// The vhost of the target.
-        vhost: Name,
-        /// The target.
-        target: DelayTarget,
-    },
-    /// Those with this message-id property, in a vhost.
-    MessageId {
-        /// The vhost.
-        vhost: Name,
-        /// The property; compared by a 64-bit hash.
-        message_id: Box<[u8]>,
-    },
+pub struct Selector {
+    /// The vhost of the targets.
+    pub vhost: Name,
+    /// Those that wait at this exchange or before this queue.
+    pub target: Option<DelayTarget>,
+    /// Those of them.
+    pub only: Option<Only>,
+}
+
+/// Messages that are named one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Those with this message-id property; compared by a 64-bit hash.
+    MessageId(Box<[u8]>),
     /// The one that a listing named so.
-    Message {
+    At {
         /// Its delay store.
         store: QueueId,
         /// Its place there.
         position: Position,
     },
+}
+
+impl Selector {
+    /// All of a vhost.
+    pub fn of_vhost(vhost: Name) -> Self {
+        Self {
+            vhost,
+            target: None,
+            only: None,
+        }
+    }
+
+    /// Those that wait at one exchange or before one queue of a vhost.
+    pub fn of_target(vhost: Name, target: DelayTarget) -> Self {
+        Self {
+            target: Some(target),
+            ..Self::of_vhost(vhost)
+        }
+    }
 }
 
 /// One message of a listing.
@@ -202,35 +218,48 @@ impl Schedule {
 }
 
 /// A selector that was looked up once.
-enum Selects<'a> {
-    Vhost(&'a Name),
-    Origin(Option<usize>),
-    MessageId(&'a Name, [u32; 2]),
+struct Selects<'a> {
+    vhost: &'a Name,
+    /// The number of the target that is meant, if one is; no slot has `None` in it.
+    origin: Option<Option<usize>>,
+    only: Option<OnlyBy>,
+}
+
+#[derive(Clone, Copy)]
+enum OnlyBy {
+    Hash([u32; 2]),
     Position(Position),
 }
 
 impl<'a> Selects<'a> {
     fn new(selector: &'a Selector, origins: &[Origin]) -> Self {
-        match selector {
-            Selector::Vhost(vhost) => Self::Vhost(vhost),
-            Selector::Target { vhost, target } => Self::Origin(origins.iter().position(|origin| {
-                origin.count > 0 && origin.vhost == *vhost && origin.target == *target
-            })),
-            Selector::MessageId { vhost, message_id } => {
-                Self::MessageId(vhost, halves(hash(message_id)))
-            }
-            Selector::Message { position, .. } => Self::Position(*position),
+        let vhost = &selector.vhost;
+        Self {
+            vhost,
+            origin: selector.target.as_ref().map(|target| {
+                origins.iter().position(|origin| {
+                    origin.count > 0 && origin.vhost == *vhost && origin.target == *target
+                })
+            }),
+            only: selector.only.as_ref().map(|only| match only {
+                Only::MessageId(id) => OnlyBy::Hash(halves(hash(id))),
+                Only::At { position, .. } => OnlyBy::Position(*position),
+            }),
         }
     }
 
     fn takes(&self, origins: &[Origin], key: Key, slot: Slot) -> bool {
-        let vhost_is = |vhost: &Name| origins[slot.origin as usize].vhost == *vhost;
-        match self {
-            Self::Vhost(vhost) => vhost_is(vhost),
-            Self::Origin(origin) => *origin == Some(slot.origin as usize),
-            Self::MessageId(vhost, hash) => slot.id_hash == *hash && vhost_is(vhost),
-            Self::Position(position) => key.1 == *position,
-        }
+        let number = slot.origin as usize;
+        let is_meant = match self.only {
+            None => true,
+            Some(OnlyBy::Hash(hash)) => slot.id_hash == hash,
+            Some(OnlyBy::Position(position)) => key.1 == position,
+        };
+        is_meant
+            && match self.origin {
+                None => origins[number].vhost == *self.vhost,
+                Some(origin) => origin == Some(number),
+            }
     }
 }
 

@@ -17,7 +17,7 @@
 //! Messages leave in the order of their due times, at most [`RELEASE_MAX`] a millisecond, so that many that are due at once do not
 //! keep other clients waiting.
 
-use super::schedule::{Key, Listed, Schedule, Selector};
+use super::schedule::{Key, Listed, Only, Schedule, Selector};
 use super::{DelayRequest, DelayTarget, Delayed};
 use crate::effect::{Effect, Effects};
 use crate::queue::{Confirms, LOAD_BYTES_MAX, Stored, detach, ram_bytes};
@@ -389,7 +389,7 @@ impl DelayStore {
 
 impl DelayStore {
     fn is_meant(&self, selector: &Selector) -> bool {
-        !matches!(selector, Selector::Message { store, .. } if *store != self.id)
+        !matches!(selector.only, Some(Only::At { store, .. }) if store != self.id)
     }
 
     fn insert(&mut self, now: Now, position: Position, delayed: Arc<Delayed>) {

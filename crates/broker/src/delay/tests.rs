@@ -1,6 +1,6 @@
 //! The delay store with a simulated clock and a log in miniature.
 
-use super::schedule::Selector;
+use super::schedule::{Only, Selector};
 use super::*;
 use crate::command::{ChannelId, Reply};
 use crate::effect::{Effect, Effects};
@@ -461,7 +461,9 @@ fn messages_are_counted_listed_and_cancelled() {
         .map(|(_, target, count)| (target.clone(), count))
         .collect();
     assert_eq!(counts[&DelayTarget::Exchange("odd".into())], 5);
-    let listed = rig.store.list(rig.now, &Selector::Vhost(vhost.clone()), 3);
+    let listed = rig
+        .store
+        .list(rig.now, &Selector::of_vhost(vhost.clone()), 3);
     let due: Vec<_> = listed
         .iter()
         .map(|entry| entry.due_at_ms - START_MS)
@@ -472,23 +474,25 @@ fn messages_are_counted_listed_and_cancelled() {
         rig.call(|store, _, effects| count = store.cancel(&selector, effects));
         count
     };
-    let odd = Selector::Target {
-        vhost: vhost.clone(),
-        target: DelayTarget::Exchange("odd".into()),
-    };
+    let at_odd = DelayTarget::Exchange("odd".into());
+    let odd = Selector::of_target(vhost.clone(), at_odd);
     assert_eq!(cancel(&mut rig, odd.clone()), 5);
-    assert_eq!(cancel(&mut rig, odd), 0);
-    let by_id = Selector::MessageId {
-        vhost,
-        message_id: (*b"m4").into(),
+    assert_eq!(cancel(&mut rig, odd.clone()), 0);
+    let only = |selector: &Selector, only| Selector {
+        only: Some(only),
+        ..selector.clone()
     };
-    assert_eq!(cancel(&mut rig, by_id), 1);
-    let one = Selector::Message {
-        store: STORE,
-        position: Position(6),
+    let (all, by_id) = (Selector::of_vhost(vhost), Only::MessageId((*b"m4").into()));
+    assert_eq!(cancel(&mut rig, only(&odd, by_id.clone())), 0);
+    assert_eq!(cancel(&mut rig, only(&all, by_id)), 1);
+    let one = |store| {
+        let position = Position(6);
+        Only::At { store, position }
     };
-    assert_eq!(cancel(&mut rig, one), 1);
-    assert_eq!(cancel(&mut rig, Selector::Vhost("other".into())), 0);
+    assert_eq!(cancel(&mut rig, only(&all, one(QueueId(1)))), 0);
+    assert_eq!(cancel(&mut rig, only(&odd, one(STORE))), 0);
+    assert_eq!(cancel(&mut rig, only(&all, one(STORE))), 1);
+    assert_eq!(cancel(&mut rig, Selector::of_vhost("other".into())), 0);
     rig.run(Duration::from_secs(2));
     assert_eq!(rig.numbers(), [8, 2, 0]);
     assert!(rig.disk.is_empty());

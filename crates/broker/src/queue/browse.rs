@@ -247,21 +247,21 @@ impl Queue {
 
     /// Shows what is in RAM from the cursor on, or says what has to be read for it.
     fn show(&self, now: Now, browse: Browse) -> Step {
-        let (level, mut from) = (browse.from.level, browse.from.position);
+        let (level, from) = (browse.from.level, browse.from.position);
         let mut until = Position(u64::MAX);
-        if let Some(cold) = self.ready.cold_range() {
-            if from < cold.0 && self.known(browse, from, cold.0).is_empty() {
-                from = cold.0;
-            }
-            if from < cold.0 {
-                until = cold.0;
-            } else if from < cold.1 {
+        if let Some(cold) = self.ready.cold_range()
+            && from < cold.1
+        {
+            let before = self.known(browse, from, cold.0);
+            if from >= cold.0 || !is_worth_showing(browse, &before) {
+                let first = before.first().map(|(_, entry)| entry.position);
                 return Step::Read(LookUp {
                     level,
-                    from,
+                    from: from.max(first.unwrap_or(cold.0)),
                     until: cold.1,
                 });
             }
+            until = cold.0;
         }
         let known = self.known(browse, from, until);
         if let Some((_, first)) = known.first()
@@ -470,6 +470,13 @@ impl Entry {
             position: self.position,
         }
     }
+}
+
+/// Whether what is in RAM before the cold part makes a piece of its own. One that is small is read with what stands behind it: there
+/// may be a single message, again and again, if the queue reads ahead of the operator to see what expires.
+fn is_worth_showing(browse: Browse, known: &[(BrowsedState, &Entry)]) -> bool {
+    let bytes: usize = known.iter().map(|(_, entry)| entry.ram_bytes()).sum();
+    known.len() == browse.messages_max || bytes >= BROWSE_BYTES_MAX / 2
 }
 
 /// Those at the beginning whose payload has to be read, as far as they are of one level.

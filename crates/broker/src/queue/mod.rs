@@ -315,6 +315,11 @@ impl Queue {
         self.ready.level_counts()
     }
 
+    /// Messages wait in levels, and [`Queue::level_counts`] does not know all of them.
+    pub fn has_unknown_levels(&self) -> bool {
+        self.ready.has_unknown_levels()
+    }
+
     /// More was to be dropped than a turn may, and the rest waits for the next one.
     pub fn is_dropping(&self) -> bool {
         self.drops_left == 0 || self.dead_letter_bytes_left == 0

@@ -151,6 +151,30 @@ fn the_cold_part_is_read_for_the_operator_only() {
 }
 
 #[test]
+fn what_a_queue_has_read_for_itself_after_a_restart_does_not_make_small_pieces() {
+    let mut rig = queue_of(40, 10);
+    rig.crash();
+    // The queue reads its first message to see when it expires.
+    rig.loaded();
+    let mut steps = 0;
+    while rig.queue.ready_count() > 0 {
+        let mut effects = rig.command(browse(Cursor::START, 20));
+        if rig.look_up.is_some() {
+            effects = rig.looked_up();
+        }
+        let mut messages = Vec::new();
+        take_browsed(effects, &mut messages);
+        rig.command(operate(Operation::Delete { messages }));
+        if rig.load.is_some() {
+            rig.loaded();
+        }
+        rig.catch_up();
+        steps += 1;
+    }
+    assert_eq!(steps, 2);
+}
+
+#[test]
 fn what_somebody_got_while_it_was_read_is_not_shown_as_ready() {
     let mut rig = cold_queue();
     let mut cold = 0;

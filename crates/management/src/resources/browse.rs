@@ -36,7 +36,7 @@ pub(crate) async fn browse(call: Call) -> Outcome {
             "settled_until",
         ],
     )?;
-    let queue = queue(&call, Read).await?;
+    let queue = allowed(&call, Read).await?;
     let present = if body.get("settled") == Some(&true.into()) {
         Present::Settled(settled_time(&body)?)
     } else if ["settled_from", "settled_until"]
@@ -85,7 +85,7 @@ pub(crate) async fn copy(call: Call) -> Outcome {
 pub(crate) async fn delete_messages(call: Call) -> Outcome {
     let body = call.body()?;
     allow(&body, &["filter", "positions", "from", "count"])?;
-    let queue = queue(&call, Read).await?;
+    let queue = allowed(&call, Read).await?;
     act(&call, &body, &queue, &Action::Delete, Present::Waiting).await
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn replay(call: Call) -> Outcome {
             "routing_key",
         ],
     )?;
-    let queue = queue(&call, Read).await?;
+    let queue = allowed(&call, Read).await?;
     let says_where = ["to_queue", "to_exchange", "routing_key"]
         .iter()
         .any(|key| body.contains_key(*key));
@@ -125,7 +125,7 @@ pub(crate) async fn replay(call: Call) -> Outcome {
 
 /// Lets go of what the replay window keeps.
 async fn forget(call: Call) -> Outcome {
-    let queue = queue(&call, Read).await?;
+    let queue = allowed(&call, Read).await?;
     let node = &call.state.node;
     let count = node
         .forget_settled(call.parameter(0), &queue)
@@ -143,7 +143,7 @@ pub(crate) async fn resume(call: Call) -> Outcome {
 }
 
 async fn set_paused(call: Call, paused: bool) -> Outcome {
-    let queue = queue(&call, Configure).await?;
+    let queue = allowed(&call, Configure).await?;
     let node = &call.state.node;
     node.set_queue_paused(call.parameter(0), &queue, paused)
         .await
@@ -165,7 +165,7 @@ async fn publish_again(call: Call, action: fn(Route) -> Action) -> Outcome {
             "routing_key",
         ],
     )?;
-    let queue = queue(&call, Read).await?;
+    let queue = allowed(&call, Read).await?;
     let route = route(&call, &body)?;
     check(&call, Write, ResourceKind::Exchange, &route.exchange).await?;
     act(&call, &body, &queue, &action(route), Present::Waiting).await
@@ -188,13 +188,14 @@ async fn act(call: &Call, body: &Body, queue: &Name, action: &Action, present: P
 }
 
 /// The queue of the path, if the user may do that with it.
-async fn queue(call: &Call, operation: impl Operation) -> Result<Name, ApiError> {
+pub(super) async fn allowed(call: &Call, operation: impl Operation) -> Result<Name, ApiError> {
     let name = expect_queue(call)?.name.clone();
     check(call, operation, ResourceKind::Queue, &name).await?;
     Ok(name)
 }
 
-async fn check(
+/// Whether the user may do that, in the virtual host of the path.
+pub(super) async fn check(
     call: &Call,
     operation: impl Operation,
     kind: ResourceKind,

@@ -10,11 +10,13 @@ use crate::statistics::{Details, Subject, exchange_stats};
 use base::Name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use broker::delay::DelayTarget;
 use broker::exchange::Exchange;
 use broker::vhost::Vhost;
 use codec_amqp091::{BasicProperties, Table, confirm, exchange};
 use definitions::fields::to_arguments;
 use hyper::Method;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How paths call the default exchange.
@@ -35,10 +37,12 @@ pub(crate) async fn list(call: Call) -> Outcome {
     let details = Details::new(&call)?;
     let without_stats = call.without_stats();
     let traffic = call.state.node.exchange_traffic();
+    let waiting = waiting(&call).await;
     let cut = listing.cut(listing.filter(exchanges, |(_, exchange)| &exchange.name))?;
     let item = move |(vhost, exchange): &(Arc<Vhost>, Arc<Exchange>)| {
         let mut item = item(&call, vhost, exchange);
         let key = (vhost.name.clone(), exchange.name.clone());
+        push_waiting(&mut item, &waiting, exchange, &key);
         if let Some(counts) = traffic.get(&key).filter(|_| !without_stats) {
             let series = call
                 .state
@@ -72,6 +76,32 @@ fn item(call: &Call, vhost: &Vhost, exchange: &Exchange) -> Object {
     item
 }
 
+/// How many messages wait at exchanges for their time, by virtual host and exchange. Empty without statistics.
+async fn waiting(call: &Call) -> HashMap<(Name, Name), u64> {
+    if call.without_stats() {
+        return HashMap::new();
+    }
+    let counts = call.state.node.delayed_counts().await;
+    let at_exchanges = counts.into_iter().filter_map(|of| match of.target {
+        DelayTarget::Exchange(exchange) => Some(((of.vhost, exchange), of.count)),
+        DelayTarget::Queue(_) | DelayTarget::Retry(_) => None,
+    });
+    at_exchanges.collect()
+}
+
+/// Says how many messages wait at an exchange that can have any.
+fn push_waiting(
+    item: &mut Object,
+    waiting: &HashMap<(Name, Name), u64>,
+    exchange: &Exchange,
+    key: &(Name, Name),
+) {
+    let count = waiting.get(key).copied();
+    if exchange.delays || count.is_some() {
+        item.push("messages_delayed", count.unwrap_or(0));
+    }
+}
+
 /// The name of an exchange in a path.
 pub(crate) fn name_in_path(name: &Name) -> Name {
     if *name == *DEFAULT_EXCHANGE {
@@ -103,6 +133,7 @@ pub(crate) async fn one(call: Call) -> Outcome {
             }
             let details = Details::new(&call)?;
             let key = (vhost.name.clone(), exchange.name.clone());
+            push_waiting(&mut item, &waiting(&call).await, exchange, &key);
             if let Some(counts) = call.state.node.exchange_traffic().get(&key) {
                 let series = call
                     .state

@@ -7,6 +7,7 @@ pub(crate) mod connections;
 pub(crate) mod consumers;
 pub(crate) mod control;
 pub(crate) mod definitions;
+pub(crate) mod delayed;
 pub(crate) mod exchanges;
 pub(crate) mod features;
 pub(crate) mod health;

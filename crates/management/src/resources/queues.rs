@@ -919,12 +919,14 @@ fn retries(retry: &DelayedRetry, figures: &QueueFigures) -> Object {
 }
 
 /// Dead letters and priorities of a quorum queue. Messages without a priority have the one in the middle, and nobody counts others
-/// where there are none.
+/// where there are none. After a restart a message counts when the queue has read it.
 fn rare(figures: &QueueFigures) -> Object {
     let known = figures.rare.as_deref();
     let mut levels = Object::default();
     match known.map_or(&[][..], |rare| &rare.levels) {
-        [] if figures.ready > 0 => levels.push(LEVEL_DEFAULT.to_string(), figures.ready),
+        [] if figures.ready > 0 && !figures.has_unknown_levels => {
+            levels.push(LEVEL_DEFAULT.to_string(), figures.ready)
+        }
         counts => counts
             .iter()
             .for_each(|(level, count)| levels.push(level.to_string(), *count)),

@@ -324,7 +324,7 @@ impl Shard {
             let vhosts: Vec<_> = targets.collect();
             for vhost in vhosts {
                 let target = DelayTarget::Retry(queue);
-                machine.cancel(&Selector::Target { vhost, target }, &mut self.effects);
+                machine.cancel(&Selector::of_target(vhost, target), &mut self.effects);
             }
         }
     }

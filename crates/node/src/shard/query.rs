@@ -174,6 +174,7 @@ fn figures(now: Now, id: QueueId, queue: &Queue) -> QueueFigures {
         counters: *queue.counters(),
         exclusive_consumer_tag: exclusive,
         single_active_consumer: active,
+        has_unknown_levels: queue.has_unknown_levels(),
         rare: rare_figures(queue),
     }
 }
@@ -198,6 +199,7 @@ fn stored_figures(id: QueueId, stored: Stored) -> QueueFigures {
         id,
         ready: stored.messages,
         ready_bytes: stored.bytes,
+        has_unknown_levels: stored.messages > 0,
         ..QueueFigures::default()
     }
 }
