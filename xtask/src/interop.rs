@@ -2,6 +2,7 @@
 //!
 //! What is checked is in the suites. Each gets a fresh broker on a free port of 127.0.0.1, and that broker has to end well.
 //! Dependencies go to `target/interop/SUITE` and are installed again only when the files that pin them change.
+//! Installations run beside the suites, one at a time and with less of the processors; suites run one after the other.
 //! With `AMQP_URL` set, the suites run against that broker instead and none is started: that is how they are compared with RabbitMQ.
 
 use crate::shell;
@@ -10,6 +11,8 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long one program of a suite may take.
@@ -29,6 +32,16 @@ const SHOWN_LINES_MAX: usize = 60;
 pub(crate) struct Summary {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+}
+
+impl Summary {
+    fn count(&mut self, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
 }
 
 /// One folder of `tests/interop`.
@@ -80,22 +93,11 @@ const PIKA: &[&str] = &[
     "tokens.py",
 ];
 
+/// While one runs the next are installed, so those that run long come first, and then the one whose installation takes longest.
 const SUITES: &[Suite] = &[
     Suite::new("pika", Kind::Python(PIKA)),
-    Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
-    Suite::new("py-amqp", Kind::Python(&["suite.py"])),
-    Suite::new("kombu", Kind::Python(&["suite.py"])),
     Suite::new("celery", Kind::Python(&["suite.py"])),
-    Suite::new("aio-pika", Kind::Python(&["suite.py"])),
-    Suite::new("openapi", Kind::Python(&["suite.py"])),
-    Suite::new("amqplib", Kind::Node),
-    Suite::new("java", Kind::Maven),
     Suite::new("amqp091-go", Kind::Go),
-    Suite::new("lapin", Kind::Cargo(&["interop-lapin"])),
-    Suite::new("bunny", Kind::Ruby),
-    Suite::new("proxies", Kind::Proxies),
-    Suite::new("ldap", Kind::Ldap),
-    Suite::new("rabbitmqadmin", Kind::Rabbitmqadmin),
     Suite::new(
         "rabbitmqadmin-v1",
         Kind::Unpacked(Unpacked {
@@ -104,6 +106,18 @@ const SUITES: &[Suite] = &[
             variable: "RABBITMQADMIN",
         }),
     ),
+    Suite::new("py-amqp", Kind::Python(&["suite.py"])),
+    Suite::new("kombu", Kind::Python(&["suite.py"])),
+    Suite::new("ldap", Kind::Ldap),
+    Suite::new("amqplib", Kind::Node),
+    Suite::new("bunny", Kind::Ruby),
+    Suite::new("java", Kind::Maven),
+    Suite::new("rabbitmqadmin", Kind::Rabbitmqadmin),
+    Suite::new("openapi", Kind::Python(&["suite.py"])),
+    Suite::new("aio-pika", Kind::Python(&["suite.py"])),
+    Suite::new("lapin", Kind::Cargo(&["interop-lapin"])),
+    Suite::new("pika-0.13", Kind::Python(&["suite.py"])),
+    Suite::new("proxies", Kind::Proxies),
     Suite::new("rabbit-hole", Kind::GoOverHttp),
     Suite::new("terraform", Kind::Python(&["suite.py"])),
     Suite::new(
@@ -121,34 +135,76 @@ const SUITES: &[Suite] = &[
 /// # Errors
 /// If there is no suite of that name or the folders cannot be made. A suite that fails is counted, not an error.
 pub(crate) fn run(root: &Path, warren: &Path, only: Option<&str>) -> Result<Summary> {
-    let suites: Vec<&Suite> = SUITES
-        .iter()
-        .filter(|suite| only.is_none_or(|only| only == suite.name))
-        .collect();
+    let mut chosen = Vec::new();
+    for suite in SUITES {
+        if only.is_none_or(|only| only == suite.name) {
+            chosen.push((suite, Place::new(root, suite.name)?));
+        }
+    }
     ensure!(
-        !suites.is_empty(),
+        !chosen.is_empty(),
         "no interop suite {:?}",
         only.unwrap_or_default()
     );
     let mut summary = Summary::default();
-    for suite in suites {
-        let place = Place::new(root, suite.name)?;
-        let start = Instant::now();
-        let outcome = suite.check(&place, warren);
-        let seconds = start.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => {
-                summary.passed += 1;
-                eprintln!("{:16}  {seconds:>6.1} s  passed", suite.name);
-            }
-            Err(error) => {
-                summary.failed += 1;
-                eprintln!("{:16}  {seconds:>6.1} s  FAILED: {error:#}", suite.name);
-            }
+    let (sender, installed) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || install_all(chosen, &sender));
+        for suite in installed {
+            summary.count(suite.judge(warren));
         }
-    }
+    });
     eprintln!("{} passed, {} failed", summary.passed, summary.failed);
     Ok(summary)
+}
+
+/// Installs one suite after the other; what failed is sent, too.
+fn install_all(suites: Vec<(&'static Suite, Place)>, installed: &Sender<Installed>) {
+    for (suite, place) in suites {
+        let start = Instant::now();
+        let programs = suite.install(&place);
+        let suite = Installed {
+            suite,
+            place,
+            programs,
+            time: start.elapsed(),
+        };
+        // Nobody listens any more if a suite has made us panic.
+        if installed.send(suite).is_err() {
+            return;
+        }
+    }
+}
+
+/// A suite that can be run.
+struct Installed {
+    suite: &'static Suite,
+    place: Place,
+    /// What it consists of.
+    programs: Result<Vec<Command>>,
+    /// How long its installation took.
+    time: Duration,
+}
+
+impl Installed {
+    /// Runs it and says how it ended.
+    fn judge(self, warren: &Path) -> bool {
+        let start = Instant::now();
+        let outcome = self
+            .programs
+            .and_then(|programs| self.suite.check(&self.place, programs, warren));
+        let times = format!(
+            "{:16}  {:>6.1} s to install, {:>6.1} s",
+            self.suite.name,
+            self.time.as_secs_f64(),
+            start.elapsed().as_secs_f64()
+        );
+        match &outcome {
+            Ok(()) => eprintln!("{times}  passed"),
+            Err(error) => eprintln!("{times}  FAILED: {error:#}"),
+        }
+        outcome.is_ok()
+    }
 }
 
 /// Where a suite's files are and where what it needs is put.
@@ -201,6 +257,13 @@ impl Place {
         command
     }
 
+    /// The same for an installation, which stands back behind the suite that runs beside it.
+    fn installer(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.command("nice");
+        command.args(["-n", "10"]).arg(program);
+        command
+    }
+
     fn copy(&self, names: &[&str]) -> Result<()> {
         for name in names {
             fs::copy(self.source.join(name), self.build.join(name))
@@ -215,8 +278,7 @@ impl Suite {
         Self { name, kind }
     }
 
-    fn check(&self, place: &Place, warren: &Path) -> Result<()> {
-        let programs = self.install(place)?;
+    fn check(&self, place: &Place, programs: Vec<Command>, warren: &Path) -> Result<()> {
         if let Ok(url) = std::env::var("AMQP_URL") {
             return run_programs(place, programs, &[("AMQP_URL", url)]);
         }
@@ -363,21 +425,13 @@ fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
     let environment = place.build.join("venv");
     let python = environment.join("bin/python");
     place.install(&["requirements.txt"], || {
-        install_step(
-            place,
-            place
-                .command("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&environment),
-        )?;
-        let pip = "-m pip install --quiet --disable-pip-version-check --requirement";
-        install_step(
-            place,
-            place
-                .command(&python)
-                .args(pip.split(' '))
-                .arg("requirements.txt"),
-        )
+        let new = "-m venv --clear --without-pip";
+        let mut venv = place.installer("python3");
+        install_step(place, venv.args(new.split(' ')).arg(&environment))?;
+        let install = "install --quiet --disable-pip-version-check --requirement requirements.txt";
+        let mut pip = place.installer(pip(place)?);
+        pip.arg("--python").arg(&python).args(install.split(' '));
+        install_step(place, &mut pip)
     })?;
     let start = |program: &&str| {
         let mut command = place.command(&python);
@@ -390,11 +444,25 @@ fn python(place: &Place, programs: &[&str]) -> Result<Vec<Command>> {
     Ok(programs.iter().map(start).collect())
 }
 
+/// A pip for all environments, as bringing one takes longer than most of what it installs.
+fn pip(place: &Place) -> Result<PathBuf> {
+    let environment = place.build.with_file_name("pip");
+    let pip = environment.join("bin/pip");
+    if !pip.is_file() {
+        let mut venv = place.installer("python3");
+        install_step(
+            place,
+            venv.args(["-m", "venv", "--clear"]).arg(&environment),
+        )?;
+    }
+    Ok(pip)
+}
+
 fn node(place: &Place) -> Result<Vec<Command>> {
     // Modules are looked up from the folder of the importing file, so the program goes where they are.
     place.copy(&["package.json", "package-lock.json", "suite.js"])?;
     place.install(&["package-lock.json"], || {
-        let mut npm = place.command("npm");
+        let mut npm = place.installer("npm");
         install_step(
             place,
             npm.args(["ci", "--no-audit", "--no-fund"])
@@ -414,7 +482,7 @@ fn maven(place: &Place) -> Result<Vec<Command>> {
     ];
     place.install(&sources, || {
         let directory = format!("-Dinterop.directory={}", place.build.display());
-        let mut mvn = place.command("mvn");
+        let mut mvn = place.installer("mvn");
         install_step(
             place,
             mvn.args(["--quiet", "--batch-mode", &directory, "compile"]),
@@ -439,24 +507,23 @@ fn go(place: &Place) -> Result<Vec<Command>> {
     place.install(&["go.mod", "go.sum", "main.go"], || {
         install_step(
             place,
-            place.command("go").args(["build", "-o"]).arg(&program),
+            place.installer("go").args(["build", "-o"]).arg(&program),
         )
     })?;
     Ok(vec![place.command(program)])
 }
 
+/// Builds them beside the workspace, as many of their dependencies are built there; cargo knows whether there is something to do.
 fn cargo(place: &Place, packages: &[&str]) -> Result<Vec<Command>> {
-    place.install(&["Cargo.toml", "Cargo.lock", "src/main.rs"], || {
-        let mut build = place.command("cargo");
-        build
-            .args(["build", "--quiet", "--locked", "--target-dir"])
-            .arg(&place.build);
-        for package in packages {
-            build.args(["--package", package]);
-        }
-        install_step(place, &mut build)
-    })?;
-    let start = |package: &&str| place.command(place.build.join("debug").join(package));
+    let mut build = place.installer("cargo");
+    build
+        .args(["build", "--quiet", "--locked", "--target-dir"])
+        .arg(shell::target());
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    install_step(place, &mut build)?;
+    let start = |package: &&str| place.command(shell::target().join("debug").join(package));
     Ok(packages.iter().map(start).collect())
 }
 
@@ -488,7 +555,7 @@ fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
         .copied()
         .collect();
     for arguments in [&update[..], &install] {
-        let mut apt = place.command("apt-get");
+        let mut apt = place.installer("apt-get");
         apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         install_step(place, &mut apt).with_context(|| {
             let packages = packages.join(" ");
@@ -518,7 +585,7 @@ fn unpack(place: &Place, package: &str, file: &str) -> Result<PathBuf> {
     }
     fs::create_dir_all(&download).with_context(|| format!("create {}", download.display()))?;
     let apt = |arguments: &[&str]| {
-        let mut apt = place.command("apt-get");
+        let mut apt = place.installer("apt-get");
         install_step(place, apt.args(arguments).current_dir(&download))
             .with_context(|| format!("get the Debian package {package}"))
     };
@@ -533,7 +600,7 @@ fn unpack(place: &Place, package: &str, file: &str) -> Result<PathBuf> {
         .with_context(|| format!("apt-get has left no package {package}"))?
         .with_context(|| format!("list {}", download.display()))?
         .path();
-    let mut dpkg = place.command("dpkg-deb");
+    let mut dpkg = place.installer("dpkg-deb");
     install_step(place, dpkg.arg("--extract").arg(archive).arg(&folder))?;
     let path = folder.join(file);
     ensure!(path.is_file(), "the Debian package {package} has no {file}");
@@ -575,7 +642,7 @@ fn install_step(place: &Place, command: &mut Command) -> Result<()> {
 fn finish(place: &Place, command: &mut Command, timeout: Duration) -> Result<()> {
     let path = place.build.join("output");
     let output = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = shell::show(command);
     let mut child = command
         .stdout(output.try_clone().context("share the output file")?)
         .stderr(output)
@@ -613,7 +680,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         if status.is_some() || Instant::now() >= deadline {
             return Ok(status);
         }
-        std::thread::sleep(POLL_INTERVAL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -726,7 +793,7 @@ impl Broker {
                 self.address,
                 tail(&self.log)
             );
-            std::thread::sleep(POLL_INTERVAL);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -55,11 +55,25 @@ const FILES: &[(&str, &str)] = &[
 /// Scripts that run when the package is installed or removed.
 const SCRIPTS: &[&str] = &["postinst", "prerm", "postrm"];
 
-/// Packs this binary; returns the archive. `suffix` stands behind the version.
-pub(crate) fn build(binary: &Path, suffix: &str) -> Result<PathBuf> {
+/// What an archive is for.
+pub(crate) enum Purpose {
+    Shipping,
+    /// To be installed and thrown away: compressed in a tenth of the time.
+    Trial {
+        /// What stands behind the version.
+        suffix: &'static str,
+    },
+}
+
+/// Packs this binary; returns the archive.
+pub(crate) fn build(binary: &Path, purpose: Purpose) -> Result<PathBuf> {
     if !binary.is_file() {
         bail!("no binary {}", binary.display());
     }
+    let (suffix, compression): (_, &[&str]) = match purpose {
+        Purpose::Shipping => ("", &[]),
+        Purpose::Trial { suffix } => (suffix, &["-Zxz", "-z0"]),
+    };
     let packaging = shell::root().join("packaging");
     let folder = shell::target().join("package");
     let tree = folder.join("tree");
@@ -107,6 +121,7 @@ pub(crate) fn build(binary: &Path, suffix: &str) -> Result<PathBuf> {
     let archive = folder.join(format!("warrenmq_{version}_{architecture}.deb"));
     check(
         Command::new("dpkg-deb")
+            .args(compression)
             .args(["--root-owner-group", "--build"])
             .arg(&tree)
             .arg(&archive),

@@ -7,7 +7,7 @@
 //! It needs root, the programs in [`PROGRAMS`], and, the first time, a Debian mirror; where one of these is missing it says so and
 //! tests nothing.
 
-use crate::package;
+use crate::package::{self, Purpose};
 use crate::shell::{self, check};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs;
@@ -153,7 +153,7 @@ pub(crate) fn run(binary: &Path) -> Result<Option<String>> {
             .arg(&root),
     )?;
     for (suffix, name) in [("", "first.deb"), ("+1", "second.deb")] {
-        let archive = package::build(binary, suffix)?;
+        let archive = package::build(binary, Purpose::Trial { suffix })?;
         let inside = root.join("srv").join(name);
         fs::copy(&archive, &inside).with_context(|| format!("copy {}", archive.display()))?;
     }

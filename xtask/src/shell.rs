@@ -90,7 +90,8 @@ pub(crate) fn has_cargo_subcommand(name: &str) -> bool {
     probe.is_ok_and(|status| status.success())
 }
 
-fn show(command: &Command) -> String {
+/// The command line, without the folders of the program.
+pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()
         .unwrap_or_else(|| command.get_program());

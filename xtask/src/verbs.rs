@@ -1,5 +1,6 @@
 //! What each verb runs.
 
+use crate::package::Purpose;
 use crate::shell::{self, cargo, check};
 use crate::steps::{self, Step};
 use crate::{
@@ -43,10 +44,10 @@ pub(crate) fn ui(screenshots: bool) -> Result<()> {
 /// Makes the Debian package of a binary, or of a release build.
 pub(crate) fn package(binary: Option<&str>) -> Result<()> {
     let archive = match binary {
-        Some(binary) => debian::build(Path::new(binary), "")?,
+        Some(binary) => debian::build(Path::new(binary), Purpose::Shipping)?,
         None => {
             shell::build_warren(shell::RELEASE)?;
-            debian::build(&shell::warren(shell::RELEASE), "")?
+            debian::build(&shell::warren(shell::RELEASE), Purpose::Shipping)?
         }
     };
     eprintln!("{}", archive.display());
