@@ -49,6 +49,9 @@ class Command:
             print(f"--- {self.name}\n{self.log.read_text()[-4000:]}\n---", flush=True)
         self.kill()
 
+    def count(self, text):
+        return self.log.read_text(encoding="utf-8").count(text)
+
     def kill(self):
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -164,8 +167,11 @@ def task_of_a_killed_worker_runs_again():
 
 @check
 def beat_sends_periodic_tasks():
-    with Worker("ticked") as worker, Command("beat", "beat", "-l", "INFO", "-s", str(SCRATCH / "schedule")) as beat:
+    with Worker("ticked") as worker, Command("beat", "beat", "-l", "DEBUG", "-s", str(SCRATCH / "schedule")) as beat:
         until("three ticks", lambda: TRACE.exists() and TRACE.read_text().count("tick beat") >= 3, seconds=20)
+        # A signal that interrupts beat while it sends may leave it waiting for ever, so it has to be asleep.
+        naps = beat.count("beat: Waking up")
+        until("beat sleeps until the next tick", lambda: beat.count("beat: Waking up") > naps)
         beat.stop()
         worker.stop()
 
