@@ -15,8 +15,8 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one program of a suite may take.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long one program of a suite may take; installations run beside it.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long one step of an installation may take; the longest compiles a client on a busy machine.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a broker may take until it accepts connections.
