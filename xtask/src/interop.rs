@@ -781,19 +781,27 @@ impl Broker {
         format!("amqps://guest:guest@localhost:{}/", self.tls_address.port())
     }
 
+    /// Waits for all its listeners, as it does not open them at once.
     fn await_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while TcpStream::connect(self.address).is_err() {
-            if let Some(status) = self.child.try_wait().context("look at the broker")? {
-                bail!("the broker did not start: {status}\n{}", tail(&self.log));
+        for address in [
+            self.address,
+            self.tls_address,
+            self.http_address,
+            self.https_address,
+            self.metrics_address,
+        ] {
+            while TcpStream::connect(address).is_err() {
+                if let Some(status) = self.child.try_wait().context("look at the broker")? {
+                    bail!("the broker did not start: {status}\n{}", tail(&self.log));
+                }
+                ensure!(
+                    Instant::now() < deadline,
+                    "the broker does not listen on {address}\n{}",
+                    tail(&self.log)
+                );
+                thread::sleep(POLL_INTERVAL);
             }
-            ensure!(
-                Instant::now() < deadline,
-                "the broker does not listen on {}\n{}",
-                self.address,
-                tail(&self.log)
-            );
-            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
