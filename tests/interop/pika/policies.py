@@ -319,6 +319,8 @@ def tracing_of_a_vhost():
         traces, queue = server_named(channel), server_named(channel)
         channel.queue_bind(traces, "amq.rabbitmq.trace", "publish.#")
         channel.basic_publish("", queue, b"unseen")
+        # Its answer comes after the message is routed.
+        channel.queue_declare(queue, passive=True)
         done(http("PUT", f"/vhosts/{vhost}", {"tracing": True}))
         channel.basic_publish("", queue, b"seen")
         method, properties, body = get(channel, traces)
