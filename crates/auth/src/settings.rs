@@ -49,6 +49,18 @@ impl BackendName {
         }
     }
 
+    /// The plugin whose work it is in RabbitMQ; `None` for what is always there.
+    pub fn plugin(self) -> Option<&'static str> {
+        match self {
+            Self::Internal | Self::Dummy => None,
+            Self::InternalLoopback => Some("rabbitmq_auth_backend_internal_loopback"),
+            Self::Http => Some("rabbitmq_auth_backend_http"),
+            Self::Ldap => Some("rabbitmq_auth_backend_ldap"),
+            Self::OAuth2 => Some("rabbitmq_auth_backend_oauth2"),
+            Self::Cache => Some("rabbitmq_auth_backend_cache"),
+        }
+    }
+
     /// RabbitMQ's module, which error texts name.
     pub fn module(self) -> &'static str {
         match self {

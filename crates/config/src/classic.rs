@@ -270,7 +270,9 @@ impl Reader<'_> {
                     Some(option) => format!("rabbitmq_management.ssl_config.{option}"),
                     None => format!("rabbitmq_management.tcp_config.{rest}"),
                 };
-                if rest == "ssl" && node.atom() == Some("false") {
+                if rest == "ssl" {
+                    let has_tls = node.scalar().unwrap_or_default();
+                    self.entry(node, "management.listener.ssl".to_owned(), has_tls);
                     return true;
                 }
                 self.general(&later, node);

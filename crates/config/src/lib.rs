@@ -87,6 +87,28 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
+impl Loaded {
+    /// What the files set of which a message speaks: it names the key, or its value if that is a path, an address or a port.
+    pub fn spoken_of<'a>(&'a self, message: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.values.iter().filter(|value| {
+            let text = value.value.as_str();
+            let is_place = text.contains(['/', ':']) || text.parse::<u16>().is_ok_and(|n| n > 99);
+            has_word(message, &value.key) || (is_place && has_word(message, text))
+        })
+    }
+}
+
+/// Whether a text has a word that is not part of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(start, _)| {
+        let after = &text[start + word.len()..];
+        // A full stop may also end a sentence.
+        let goes_on = after.strip_prefix('.').unwrap_or(after);
+        !text[..start].ends_with(|c| is_inside(c) || c == '.') && !goes_on.starts_with(is_inside)
+    })
+}
+
 /// A key that a file sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {

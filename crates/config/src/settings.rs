@@ -330,6 +330,8 @@ pub struct ManagementSettings {
     pub proxy_protocol: bool,
     /// Largest body of a request in bytes.
     pub http_max_body_bytes: usize,
+    /// Where each request is told of, in a file `access.log`.
+    pub access_log_dir: Option<PathBuf>,
     /// Origins whose pages may use the API; `*` for all.
     pub cors_allow_origins: Vec<String>,
     /// Seconds for which browsers remember that.
@@ -356,6 +358,7 @@ impl Default for ManagementSettings {
             tls_listeners: Vec::new(),
             tls: TlsSettings::default(),
             proxy_protocol: false,
+            access_log_dir: None,
             http_max_body_bytes: 10_000_000,
             cors_allow_origins: Vec::new(),
             cors_max_age_s: 1_800,
@@ -374,6 +377,16 @@ pub struct HttpService {
     pub compresses: bool,
     /// How long a connection may be without a whole request; as long as the server's own limit if it is not set.
     pub request_timeout: Option<Duration>,
+    /// How long nothing may come of a request that has begun; the server's own limit if it is not set.
+    pub idle_timeout: Option<Duration>,
+    /// How long nothing at all may come.
+    pub inactivity_timeout: Option<Duration>,
+    /// Requests after which a connection is closed.
+    pub requests_max: Option<u32>,
+    /// Connections at once; the server's own limit if it is not set.
+    pub connections_max: Option<u32>,
+    /// Connections that may wait to be accepted; the server's own limit if it is not set.
+    pub backlog: Option<u32>,
 }
 
 impl Default for HttpService {
@@ -381,6 +394,11 @@ impl Default for HttpService {
         Self {
             compresses: true,
             request_timeout: None,
+            idle_timeout: None,
+            inactivity_timeout: None,
+            requests_max: None,
+            connections_max: None,
+            backlog: None,
         }
     }
 }

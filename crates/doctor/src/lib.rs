@@ -9,7 +9,7 @@ mod host;
 
 use anyhow::Context as _;
 use clap::Parser;
-use config::{DefinitionsSource, Process, Settings};
+use config::{Loaded, Process, Settings};
 use finding::{Area, Finding, Severity};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -34,9 +34,14 @@ struct Cli {
 /// Runs the command with a command line, of which the first item is the program's name. Returns whether everything that a node
 /// needs is there.
 ///
+/// `problem` tells what would keep a node from starting with a configuration that can be read.
+///
 /// # Errors
 /// The arguments are wrong, or nothing can be printed.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<bool> {
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    problem: &dyn Fn(&Loaded) -> Option<String>,
+) -> anyhow::Result<bool> {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => anyhow::bail!("{error}"),
@@ -46,7 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<bool> {
         }
     };
     let mut findings = Vec::new();
-    let mut settings = configuration(&mut findings);
+    let mut settings = configuration(&mut findings, problem);
     if let Some(data_dir) = cli.data_dir {
         settings.data_dir = data_dir;
     }
@@ -60,7 +65,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<bool> {
 }
 
 /// The configuration of the node, or the defaults where it cannot be read.
-fn configuration(findings: &mut Vec<Finding>) -> Settings {
+fn configuration(
+    findings: &mut Vec<Finding>,
+    problem: &dyn Fn(&Loaded) -> Option<String>,
+) -> Settings {
     let loaded = match config::load(&Process) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -88,13 +96,10 @@ fn configuration(findings: &mut Vec<Finding>) -> Settings {
             .iter()
             .map(|note| Finding::new(Area::Configuration, Severity::Note, note.clone())),
     );
-    if let Some(DefinitionsSource::Path(path)) = &loaded.settings.definitions.source
-        && !path.exists()
-    {
-        let text = format!("load_definitions: there is no {}", path.display());
+    if let Some(problem) = problem(&loaded) {
         findings.push(
-            Finding::new(Area::Configuration, Severity::Error, text)
-                .advise("a node does not start without it"),
+            Finding::new(Area::Configuration, Severity::Error, problem)
+                .advise("a node does not start with it"),
         );
     }
     loaded.settings

@@ -290,7 +290,7 @@ async fn respond(
     let Some(api) = api else {
         return Ok(error(StatusCode::SERVICE_UNAVAILABLE, "not running"));
     };
-    Ok(server::answer(&api, &head, body, Caller::Operator).await)
+    Ok(server::answer(&api, &head, body.into(), Caller::Operator).await)
 }
 
 impl Shared {

@@ -365,9 +365,23 @@ fn is_text(value: &[u8]) -> bool {
         .all(|byte| *byte == b'\t' || !byte.is_ascii_control())
 }
 
+/// How long nothing may come from a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// Whatever it is doing.
+    pub(crate) always: Option<Duration>,
+    /// While a request of it is incomplete.
+    pub(crate) in_request: Option<Duration>,
+}
+
 /// A socket behind a guard.
 pub(crate) struct Guarded<S> {
     socket: S,
+    patience: Patience,
+    /// When something came or went last.
+    moved: Instant,
+    /// When something must have come, while we wait for that.
+    read_until: Option<Pin<Box<Sleep>>>,
     guard: Guard,
     raw: BytesMut,
     cleared: BytesMut,
@@ -378,9 +392,12 @@ pub(crate) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    pub(crate) fn new(socket: S) -> Self {
+    pub(crate) fn new(socket: S, patience: Patience) -> Self {
         Self {
             socket,
+            patience,
+            moved: Instant::now(),
+            read_until: None,
             guard: Guard::default(),
             raw: BytesMut::new(),
             cleared: BytesMut::new(),
@@ -404,6 +421,40 @@ impl<S> Guarded<S> {
             .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(until.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S> Guarded<S> {
+    /// Remembers when something went to the client.
+    fn note(&mut self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(count)) if *count > 0) {
+            self.moved = Instant::now();
+        }
+    }
+
+    /// Waits for input: an error if that takes too long.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Patience { always, in_request } = self.patience;
+        let is_between = self.guard.is_between() && self.raw.is_empty();
+        let limit = match in_request.filter(|_| !is_between) {
+            Some(limit) => Some(always.map_or(limit, |always| limit.min(always))),
+            None => always,
+        };
+        let Some(limit) = limit else {
+            return Poll::Pending;
+        };
+        loop {
+            // An answer may have gone since it was begun to wait.
+            let at = self.moved + limit;
+            let until = self
+                .read_until
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            ready!(until.as_mut().poll(context));
+            if at <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.read_until = None;
+        }
     }
 }
 
@@ -433,10 +484,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 return Poll::Pending;
             }
             let mut bytes = [0; READ_BYTES];
-            let count = ready!(this.poll_raw(context, &mut bytes))?;
+            let count = match this.poll_raw(context, &mut bytes) {
+                Poll::Ready(count) => count?,
+                Poll::Pending => return this.wait(context),
+            };
             if count == 0 {
                 return Poll::Ready(Ok(()));
             }
+            this.read_until = None;
+            this.moved = Instant::now();
             this.raw.extend_from_slice(&bytes[..count]);
             this.guard
                 .advance(&mut this.raw, &mut this.cleared)
@@ -456,6 +512,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(context, bytes);
+        this.note(&written);
         this.watched(context, written)
     }
 
@@ -466,6 +523,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
+        this.note(&written);
         this.watched(context, written)
     }
 

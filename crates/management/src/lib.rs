@@ -11,6 +11,7 @@
 //! RabbitMQ docs: management#http-api.
 
 mod access;
+mod access_log;
 mod amqp;
 mod call;
 mod control;

@@ -3,14 +3,16 @@
 //! HTTP/1.1 only. What the API answers is `table`'s matter, and what is a request `guard`'s; here are the limits that hold for all of
 //! it: connections, time of headers, size and time of bodies.
 
+use crate::access_log::Entry;
 use crate::call::{Answer, Caller};
 use crate::download::{self, FileBody};
 use crate::error::ApiError;
-use crate::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, refusal};
+use crate::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Patience, refusal};
 use crate::listing::Stream;
 use crate::metrics;
 use crate::pieces::{Pieces, pieces};
 use crate::state::State;
+use crate::statistics::now_ms;
 use crate::table;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
@@ -26,10 +28,11 @@ use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections at once; others wait in the kernel.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -137,12 +140,15 @@ pub(crate) async fn serve(server: Arc<Server>, listeners: Vec<(TcpListener, Entr
 
 async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) {
     let mut failing = false;
+    let service = server.service(match entrance.tls {
+        None => HasTls::No,
+        Some(_) => HasTls::Yes,
+    });
+    let limit = service.connections_max.unwrap_or(u32::MAX) as usize;
+    let own = Arc::new(Semaphore::new(limit.min(CONNECTIONS_MAX)));
     let reserve = FileReserve::against(FileUser::Operator);
     loop {
-        let permit = Arc::clone(&server.connections)
-            .acquire_owned()
-            .await
-            .expect("it is never closed");
+        let permits = (permit(&own).await, permit(&server.connections).await);
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let is_last = reserve.is_touched_by(&stream);
@@ -150,7 +156,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) 
                 let (server, entrance) = (Arc::clone(&server), entrance.clone());
                 tokio::spawn(async move {
                     enter(&server, &entrance, stream, peer).await;
-                    drop(permit);
+                    drop(permits);
                 });
                 if is_last {
                     if !std::mem::replace(&mut failing, true) {
@@ -167,6 +173,11 @@ async fn accept(server: Arc<Server>, listener: TcpListener, entrance: Entrance) 
             }
         }
     }
+}
+
+async fn permit(connections: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(connections).acquire_owned().await;
+    permit.expect("it is never closed")
 }
 
 async fn enter(server: &Arc<Server>, entrance: &Entrance, stream: TcpStream, peer: SocketAddr) {
@@ -198,24 +209,42 @@ async fn drive(
         .header_read_timeout(server.header_timeout(settings))
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
-    let stream = TokioIo::new(Guarded::new(stream));
-    let served = match server.site {
-        Site::Api => {
-            let service = service_fn(|mut request| {
-                forget_codings(&mut request, settings);
-                respond(Arc::clone(server), request, peer)
-            });
-            http.serve_connection(stream, service).await
-        }
-        Site::Metrics => {
-            let service = service_fn(|mut request| {
-                forget_codings(&mut request, settings);
-                let state = Arc::clone(&server.state);
-                async move { Ok::<_, Infallible>(metrics::respond(state, &request, peer).await) }
-            });
-            http.serve_connection(stream, service).await
-        }
+    let patience = Patience {
+        always: settings.inactivity_timeout,
+        in_request: settings.idle_timeout,
     };
+    let stream = TokioIo::new(Guarded::new(stream, patience));
+    let requests = AtomicU32::new(0);
+    let service = service_fn(|mut request| {
+        forget_codings(&mut request, settings);
+        let number = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let is_last = settings.requests_max.is_some_and(|max| number >= max);
+        let server = Arc::clone(server);
+        async move {
+            let log = server.state.access_log.as_ref();
+            let entry = log.map(|log| (log, Entry::new(&request, peer, now_ms() / 1000)));
+            let mut response = match server.site {
+                Site::Api => respond(&server, settings, request, peer).await,
+                Site::Metrics => {
+                    let state = Arc::clone(&server.state);
+                    let response = metrics::respond(state, &request, peer).await;
+                    response.map(|body| match body {
+                        Either::Left(whole) => Either::Left(whole),
+                        Either::Right(pieces) => Either::Right(Either::Right(pieces)),
+                    })
+                }
+            };
+            if is_last {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            if let Some((log, entry)) = entry {
+                log.write(entry, &response);
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let served = http.serve_connection(stream, service).await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection ended");
     }
@@ -229,19 +258,26 @@ fn forget_codings(request: &mut Request<Incoming>, settings: HttpService) {
 }
 
 async fn respond(
-    server: Arc<Server>,
+    server: &Server,
+    settings: HttpService,
     request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<Response<Body>, Infallible> {
+) -> Response<Body> {
     if let Some(status) = refusal(request.method(), request.uri()) {
         let mut response = refused(ApiError::Malformed(status), "");
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
-        return Ok(response.map(Either::Left));
+        return response.map(Either::Left);
     }
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
-    let mut response = answer(&server, &head, body, Caller::Network(peer)).await;
+    let body = Upload {
+        body,
+        timeout: settings
+            .idle_timeout
+            .map_or(BODY_TIMEOUT, |idle| idle.max(BODY_TIMEOUT)),
+    };
+    let mut response = answer(server, &head, body, Caller::Network(peer)).await;
     decorate(&server.state, &head, &mut response);
     if is_head {
         // What is written while it is sent has no length yet.
@@ -252,14 +288,29 @@ async fn respond(
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
     }
-    Ok(response)
+    response
+}
+
+/// The body of a request, and how long it may take as a whole.
+pub(crate) struct Upload {
+    body: Incoming,
+    timeout: Duration,
+}
+
+impl From<Incoming> for Upload {
+    fn from(body: Incoming) -> Self {
+        Self {
+            body,
+            timeout: BODY_TIMEOUT,
+        }
+    }
 }
 
 /// What the path of a request answers.
 pub(crate) async fn answer(
     server: &Server,
     head: &hyper::http::request::Parts,
-    body: Incoming,
+    body: Upload,
     caller: Caller,
 ) -> Response<Body> {
     let compressed = accepts_gzip(&head.headers);
@@ -287,7 +338,7 @@ type Allow = &'static str;
 async fn outcome(
     server: &Server,
     head: &hyper::http::request::Parts,
-    body: Incoming,
+    body: Upload,
     caller: Caller,
 ) -> Result<(Answer, Allow), (ApiError, Allow)> {
     if has_coded_body(&head.headers) {
@@ -328,10 +379,10 @@ fn has_coded_body(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-async fn read(server: &Server, body: Incoming) -> Result<Bytes, ApiError> {
+async fn read(server: &Server, Upload { body, timeout }: Upload) -> Result<Bytes, ApiError> {
     let limit = server.state.settings().http_max_body_bytes;
     let whole = Limited::new(body, limit).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+    match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
         Ok(Err(_)) => Err(ApiError::bad("request body ended early")),

@@ -1,15 +1,16 @@
 //! Starting and stopping the API beside a node, and its listeners while the node runs.
 
+use crate::access_log::AccessLog;
 use crate::control::{Attached, Control};
 use crate::resources::plugins;
 use crate::server::{self, Server, Site};
 use crate::state::State;
-use node::config::ListenAddress;
+use node::config::{HttpService, ListenAddress};
 use node::{Entrance, Handle, Listeners, NodeError, Service};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use transport::{TlsAcceptor, TlsSettings};
+use transport::TlsSettings;
 
 /// Threads that serve requests. They sleep when nobody asks.
 const THREADS: usize = 2;
@@ -26,11 +27,19 @@ struct Management {
 /// # Errors
 /// A listener's address cannot be bound, or there are no threads to be had.
 pub fn start(node: &Handle, control: Option<&Control>) -> Result<Vec<Box<dyn Service>>, NodeError> {
-    let state = State::new(node.clone()).map_err(|error| NodeError::System {
+    let mut state = State::new(node.clone()).map_err(|error| NodeError::System {
         what: "prepare logins with OAuth 2",
         source: std::io::Error::other(error),
     })?;
+    if let Some(directory) = &node.settings().management.access_log_dir {
+        let log = AccessLog::open(directory).map_err(|source| NodeError::System {
+            what: "open the access log",
+            source,
+        })?;
+        state.access_log = Some(log);
+    }
     let state = Arc::new(state);
+    plugins::warn_of_absent(&state);
     plugins::enforce(&state).map_err(|source| NodeError::System {
         what: "write the list of enabled plugins",
         source,
@@ -70,8 +79,8 @@ pub(crate) fn open_listeners(state: &Arc<State>) -> Result<(), NodeError> {
     let settings = state.settings();
     let site = SiteListeners {
         site: Site::Api,
-        plain: bind(&settings.listeners)?,
-        tls: bind(&settings.tls_listeners)?,
+        plain: bind(&settings.listeners, settings.service)?,
+        tls: bind(&settings.tls_listeners, settings.tls_service)?,
         tls_settings: &settings.tls,
         proxy_protocol: settings.proxy_protocol,
     };
@@ -93,7 +102,7 @@ pub(crate) fn open_metrics(state: &Arc<State>) -> Result<(), NodeError> {
         return Ok(());
     }
     let settings = &state.node.settings().prometheus;
-    let plain = match bind(&settings.listeners) {
+    let plain = match bind(&settings.listeners, settings.service) {
         Err(error) if !settings.port_is_chosen => {
             tracing::warn!(%error, "no metrics for Prometheus; prometheus.tcp.port chooses another port");
             Vec::new()
@@ -103,7 +112,7 @@ pub(crate) fn open_metrics(state: &Arc<State>) -> Result<(), NodeError> {
     let site = SiteListeners {
         site: Site::Metrics,
         plain,
-        tls: bind(&settings.tls_listeners)?,
+        tls: bind(&settings.tls_listeners, settings.tls_service)?,
         tls_settings: &settings.tls,
         proxy_protocol: false,
     };
@@ -146,7 +155,7 @@ fn serve(
     };
     let acceptor = match tls.is_empty() {
         true => None,
-        false => Some(TlsAcceptor::start(tls_settings.clone())?),
+        false => Some(node::tls(tls_keys(site), tls_settings)?),
     };
     let system = |what| move |source| NodeError::System { what, source };
     let name = match site {
@@ -187,6 +196,14 @@ fn serve(
     Ok(Some((runtime, addresses)))
 }
 
+/// What the options of TLS of these listeners begin with.
+fn tls_keys(site: Site) -> &'static str {
+    match site {
+        Site::Api => "management.ssl",
+        Site::Metrics => "prometheus.ssl",
+    }
+}
+
 /// Closes the listeners of the API. What is under way ends with its connection.
 pub(crate) fn close_listeners(state: &State) {
     if let Some(runtime) = state.threads.lock().take() {
@@ -204,10 +221,10 @@ pub(crate) fn close_metrics(state: &State) {
     state.set_metrics_listeners(Listeners::default());
 }
 
-fn bind(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, NodeError> {
+fn bind(addresses: &[ListenAddress], service: HttpService) -> Result<Vec<TcpListener>, NodeError> {
     addresses
         .iter()
-        .map(|address| Handle::bind(*address))
+        .map(|address| Handle::bind(*address, service.backlog))
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use crate::access_log::AccessLog;
 use crate::directory::Queues;
 use crate::login_rate::LoginRate;
 use crate::resources::oauth::Logins;
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) oauth: Logins,
     /// Users who may come from this machine only.
     pub(crate) loopback_users: Vec<Name>,
+    /// Where each request is told of, if it is.
+    pub(crate) access_log: Option<AccessLog>,
     /// Where the API listens now.
     listeners: RwLock<Listeners>,
     /// Where metrics are told now.
@@ -63,6 +66,7 @@ impl State {
             login_rate: LoginRate::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
             traces: Traces::default(),
+            access_log: None,
             listeners: RwLock::default(),
             metrics_listeners: RwLock::default(),
             disk_limit_before: Mutex::default(),

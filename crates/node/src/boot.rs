@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::alarms::{self, Accountant, AlarmRules, Watermarks};
+use crate::check;
 use crate::config::{AuthMechanism, ListenAddress, Settings};
 use crate::definitions;
 use crate::desk::{self, Desk};
@@ -21,10 +22,10 @@ use crate::service::{Service, StartServices};
 use crate::shard_thread::{self, ShardReport};
 use crate::shared::Shared;
 use crate::trust_store::TrustStoreSwitch;
-use auth::{Chain, SetupError};
+use auth::SetupError;
 use base::{Name, QueueId, ShardId};
 use broker::admission::{Admission, NodeLimits};
-use broker::auth::{Attempts, Authenticator, Pattern};
+use broker::auth::{Attempts, Pattern};
 use broker::command::{MetadataCommand, PasswordHash};
 use broker::metadata::{
     CLUSTER_NAME, DefaultUser, INTERNAL_CLUSTER_ID, Metadata, MetadataRules, VhostUser,
@@ -47,7 +48,7 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use transport::{TlsAcceptor, TlsError};
+use transport::TlsError;
 
 /// The RabbitMQ release whose behaviour clients are told to expect.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
@@ -62,8 +63,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, Error)]
 pub enum NodeError {
     /// The data directory cannot be used.
-    #[error("open data directory")]
-    Store(#[from] StoreError),
+    #[error("data directory: {0}")]
+    Store(StoreError),
     /// The metadata in the data directory cannot be read; nothing was changed.
     #[error("read metadata: {0}")]
     Metadata(String),
@@ -98,11 +99,24 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// TLS is configured and cannot be spoken.
-    #[error("TLS")]
-    Tls(#[from] TlsError),
+    #[error("TLS of {keys}: {reason}")]
+    Tls {
+        /// What its keys begin with.
+        keys: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The trust store cannot be used with the other options of TLS.
+    #[error(transparent)]
+    TrustStore(#[from] TlsError),
     /// A backend that lets users in cannot be used as it is configured.
     #[error(transparent)]
     Auth(SetupError),
+    /// No plugin of a backend that is configured is enabled.
+    #[error(
+        "Authentication/authorization backends require plugins to be enabled; see logs for details"
+    )]
+    NoBackend,
     /// The log failed while the node ran. What was confirmed before is safe.
     #[error("the log has failed and the node has stopped: {0}")]
     LogFailed(StoreError),
@@ -277,7 +291,8 @@ impl Node {
         };
         let options = store::Options::new(&settings.data_dir);
         let (store, recovered) =
-            store::open::<StoredMessage>(options, Arc::new(RealDisk), Arc::new(events))?;
+            store::open::<StoredMessage>(options, Arc::new(RealDisk), Arc::new(events))
+                .map_err(NodeError::Store)?;
         let log = store.handle();
         report_damage(&recovered);
 
@@ -299,18 +314,10 @@ impl Node {
         ));
         let leader = MetadataLeader::new(metadata, index, log.clone(), Arc::clone(&events));
         let (reports_out, reports) = mpsc::unbounded_channel();
-        let chain = Chain::new(&settings.auth).map_err(NodeError::Auth)?;
-        let authenticator = chain.map(|chain| chain as Arc<dyn Authenticator>);
+        let authenticator = check::backends(settings, &settings.auth.backends)?;
         let http_authenticator = match settings.management.auth_backends.as_slice() {
             [] => authenticator.clone(),
-            backends => {
-                let auth = auth::Settings {
-                    backends: backends.to_vec(),
-                    ..settings.auth.clone()
-                };
-                let chain = Chain::new(&auth).map_err(NodeError::Auth)?;
-                chain.map(|chain| chain as Arc<dyn Authenticator>)
-            }
+            backends => check::backends(settings, backends)?,
         };
         let needs_edge = settings.proxy_protocol
             || !settings.tls_listeners.is_empty()
@@ -397,7 +404,7 @@ impl Node {
         let mut entrances = vec![(plain.clone(), bind_all(&settings.tcp_listeners)?)];
         let mut trust_store = TrustStoreSwitch::default();
         if !settings.tls_listeners.is_empty() {
-            let tls = TlsAcceptor::start(settings.tls.clone())?;
+            let tls = check::tls("ssl_options", &settings.tls)?;
             trust_store = TrustStoreSwitch::start(settings, Arc::clone(&tls), edge.threads())?;
             let entrance = Entrance {
                 tls: Some(tls),
@@ -558,7 +565,8 @@ impl Node {
         if let Some(exporter) = self.exporter.take() {
             exporter.stop();
         }
-        self.store.handle().shutdown()?;
+        let closed = self.store.handle().shutdown();
+        closed.map_err(NodeError::Store)?;
         self.desk.shutdown().await;
         tracing::info!("stopped");
         Ok(())

@@ -82,3 +82,10 @@ impl Edge {
         }
     }
 }
+
+/// A start that fails drops the threads where nothing may wait for them.
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -176,11 +176,16 @@ impl Handle {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub fn bind(address: ListenAddress) -> Result<std::net::TcpListener, NodeError> {
+    pub fn bind(
+        address: ListenAddress,
+        backlog: Option<u32>,
+    ) -> Result<std::net::TcpListener, NodeError> {
         boot::bind(
             address,
             ListenOptions {
-                backlog: SERVICE_BACKLOG,
+                backlog: backlog.map_or(SERVICE_BACKLOG, |backlog| {
+                    i32::try_from(backlog).unwrap_or(i32::MAX)
+                }),
                 nodelay: true,
                 keepalive: false,
                 send_buffer_bytes: None,

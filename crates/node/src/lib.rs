@@ -20,6 +20,7 @@ mod alarms;
 mod boot;
 mod browsing;
 mod change_log;
+mod check;
 pub use config;
 mod connection_driver;
 mod definitions;
@@ -60,6 +61,7 @@ pub use browsing::{
     Acted, Action, BATCH_MESSAGES_MAX, EXAMINED_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, Page,
     Route, Selection,
 };
+pub use check::{check, tls};
 pub use direct::DirectConnection;
 pub use erase::erase_data;
 pub use file_reserve::{FileReserve, FileUser, NO_FILES_FOR_CLIENTS};

@@ -3,7 +3,8 @@
 //! Which certificates are trusted is [`auth::TrustStore`]'s business, who is let in the handshake's.
 
 use crate::boot::NodeError;
-use crate::config::{EnabledPlugins, Settings};
+use crate::check::enabled_plugins;
+use crate::config::Settings;
 use auth::TrustStore;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -46,17 +47,8 @@ impl TrustStoreSwitch {
         threads: Option<Handle>,
     ) -> Result<Self, NodeError> {
         let store = &settings.auth.trust_store;
-        let listed = match &settings.enabled_plugins {
-            Some(EnabledPlugins::These(names)) => Some(names.iter().any(|name| name == NAME)),
-            Some(EnabledPlugins::All) => None,
-            // What is wrong with the file is told by who needs all of it.
-            None => std::fs::read_to_string(&settings.enabled_plugins_file)
-                .ok()
-                .map(|text| {
-                    let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-                    words.any(|word| word == NAME)
-                }),
-        };
+        let listed = enabled_plugins(settings);
+        let listed = listed.map(|names| names.iter().any(|name| name == NAME));
         let switch = Self {
             acceptor: Some(acceptor),
             threads,

@@ -4,6 +4,7 @@
 
 use clap::Subcommand;
 use config::{BootFailure, ConfigError, Loaded, Process, document};
+use node::NodeError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,6 +35,10 @@ pub(crate) fn run(command: ConfigCommand) -> ExitCode {
             for note in &loaded.notes {
                 println!("note: {note}");
             }
+            if let Some(problem) = problem(loaded) {
+                eprintln!("{problem}");
+                return ExitCode::FAILURE;
+            }
             let counted = |count: usize, what: &str| match count {
                 1 => format!("1 {what}"),
                 _ => format!("{count} {what}s"),
@@ -43,6 +48,7 @@ pub(crate) fn run(command: ConfigCommand) -> ExitCode {
                 counted(loaded.files.len(), "file"),
                 counted(loaded.values.len(), "key")
             );
+            ExitCode::SUCCESS
         }),
         ConfigCommand::Show { files } => with_loaded(&files, |loaded| {
             for file in &loaded.files {
@@ -69,6 +75,7 @@ pub(crate) fn run(command: ConfigCommand) -> ExitCode {
                 Some(file) => println!("# log file {}", file.display()),
                 None => println!("# log on the console"),
             }
+            ExitCode::SUCCESS
         }),
         ConfigCommand::Explain { key } => explain(&key),
     }
@@ -82,12 +89,9 @@ fn load(files: &[PathBuf]) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn with_loaded(files: &[PathBuf], show: impl FnOnce(&Loaded)) -> ExitCode {
+fn with_loaded(files: &[PathBuf], show: impl FnOnce(&Loaded) -> ExitCode) -> ExitCode {
     match load(files) {
-        Ok(loaded) => {
-            show(&loaded);
-            ExitCode::SUCCESS
-        }
+        Ok(loaded) => show(&loaded),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -107,6 +111,55 @@ fn explain(key: &str) -> ExitCode {
         eprintln!("Did you mean one of these? {}", similar.join(", "));
     }
     ExitCode::FAILURE
+}
+
+/// What would keep a node from starting though every line of its configuration can be read.
+pub(crate) fn problem(loaded: &Loaded) -> Option<String> {
+    let error = node::check(&loaded.settings).err()?;
+    Some(placed(loaded, &error))
+}
+
+/// Prints why a node has not started or has ended, with the lines of the configuration that are to blame.
+pub(crate) fn not_started(loaded: &Loaded, error: &NodeError) -> ExitCode {
+    let text = placed(loaded, error);
+    // On a console it would be there twice.
+    if loaded.settings.log.file.is_some() {
+        tracing::error!("the node has ended: {text}");
+    }
+    eprintln!("warren: {text}");
+    ExitCode::FAILURE
+}
+
+/// The error, and below it the lines of the configuration that it speaks of, or those of its area.
+fn placed(loaded: &Loaded, error: &NodeError) -> String {
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        text.push_str(&format!(": {cause}"));
+    }
+    let areas: &[&str] = match error {
+        NodeError::Auth(_) | NodeError::NoBackend => &["auth_backends.", "http_dispatch."],
+        NodeError::Tls {
+            keys: "ssl_options",
+            ..
+        } => &["listeners.ssl", "ssl_options."],
+        NodeError::Tls { keys, .. } => &[*keys],
+        _ => &[],
+    };
+    with_places(loaded, text, areas)
+}
+
+/// A message, and below it the lines of the configuration that it speaks of, or those whose keys begin like one of these.
+pub(crate) fn with_places(loaded: &Loaded, text: String, areas: &[&str]) -> String {
+    let mut places: Vec<_> = loaded.spoken_of(&text).collect();
+    if places.is_empty() {
+        let is_in = |key: &str| areas.iter().any(|area| key.starts_with(area));
+        places.extend(loaded.values.iter().filter(|value| is_in(&value.key)));
+    }
+    let places = places.iter();
+    let places: String = places
+        .map(|value| format!("\n  {} = {}    # {}", value.key, value.value, value.place))
+        .collect();
+    text + &places
 }
 
 /// Prints why a node does not start, in RabbitMQ's form.

@@ -195,7 +195,10 @@ fn warren(started: Instant) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor { arguments } => {
             let name = OsString::from("warren doctor");
-            if !doctor::run(std::iter::once(name).chain(arguments))? {
+            if !doctor::run(
+                std::iter::once(name).chain(arguments),
+                &config_command::problem,
+            )? {
                 // What is wrong is said already.
                 return Ok(ExitCode::FAILURE);
             }
@@ -254,7 +257,10 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(config_command::boot_failed(&error)),
     };
     let settings = &loaded.settings;
-    let log = log::start(&settings.log)?;
+    let log = log::start(&settings.log).map_err(|error| {
+        let text = config_command::with_places(&loaded, format!("{error:#}"), &["log."]);
+        anyhow::Error::msg(text)
+    })?;
     node::install_log_control(Box::new(log.control.clone()));
     daemon::reopen_at_hangup(log.control.clone())?;
     daemon::raise_open_files(settings);
@@ -274,15 +280,18 @@ fn serve(started: Instant, kind: ProcessKind) -> anyhow::Result<ExitCode> {
         Ok(services)
     };
     let reload = || reload(settings, &log.control);
-    node::run(
+    let ran = node::run(
         settings.clone(),
         &reload,
         started,
         release_memory,
         &services,
         &lifecycle,
-    )?;
-    Ok(ExitCode::SUCCESS)
+    );
+    Ok(match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => config_command::not_started(&loaded, &error),
+    })
 }
 
 /// Reads the configuration again for a broker that starts again in this process, which began with `first`.

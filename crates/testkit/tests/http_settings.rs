@@ -40,6 +40,84 @@ fn nothing_is_compressed_and_nobody_is_waited_for_where_that_is_configured() {
     stream.read_to_end(&mut rest).expect("it is closed in time");
 }
 
+/// Reads from a connection until it is closed.
+fn until_closed(stream: &mut TcpStream) -> String {
+    // Without the settings it would be longer, or for ever.
+    let patience = Duration::from_secs(9);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("it is closed in time");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+#[test]
+fn connections_end_when_they_are_idle_or_have_asked_enough() {
+    let broker = Broker::start_with(
+        "management.tcp.idle_timeout = 300\n\
+         management.tcp.inactivity_timeout = 1000\n\
+         management.tcp.shutdown_timeout = 5000\n\
+         management.tcp.max_keepalive = 2",
+    )
+    .unwrap();
+    let connect = || TcpStream::connect(broker.http_address()).unwrap();
+    let mut silent = connect();
+    assert_eq!(until_closed(&mut silent), "");
+    let mut slow = connect();
+    let begin = "PUT /api/queues/%2F/q HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nContent-Length: 9\r\n\r\n{";
+    slow.write_all(begin.as_bytes()).unwrap();
+    until_closed(&mut slow);
+    let mut busy = connect();
+    let request = "GET /api/version HTTP/1.1\r\nHost: x\r\n\r\n";
+    busy.write_all(request.repeat(3).as_bytes()).unwrap();
+    let answers = until_closed(&mut busy);
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+}
+
+#[test]
+fn connections_over_the_limit_wait() {
+    let broker = Broker::start_with("management.tcp.max_connections = 1").unwrap();
+    let first = TcpStream::connect(broker.http_address()).unwrap();
+    let mut second = TcpStream::connect(broker.http_address()).unwrap();
+    let request = "GET /api/version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    second.write_all(request.as_bytes()).unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert!(second.read(&mut [0]).is_err(), "it is served too early");
+    drop(first);
+    assert!(until_closed(&mut second).starts_with("HTTP/1.1 "));
+}
+
+#[test]
+fn requests_are_told_of_in_the_access_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let setting = format!("management.http_log_dir = {}", directory.path().display());
+    let broker = Broker::start_with(&setting).unwrap();
+    let agent = ("User-Agent", "a \"b\"");
+    assert_eq!(
+        ask(&broker, "GET /whoami?x=1", &[GUEST, agent], "").status,
+        200
+    );
+    let file = directory.path().join("access.log");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let line = lines.lines().find(|line| line.contains("whoami")).unwrap();
+    assert!(line.starts_with("127.0.0.1 - guest ["), "{line}");
+    let is_told = line.contains("+0000] \"GET /api/whoami HTTP/1.1\" 200 ");
+    assert!(is_told && line.ends_with(" \"\" \"a \\\"b\\\"\""), "{line}");
+    // Whoever takes the file away finds another one there a second later.
+    std::fs::rename(&file, directory.path().join("access.log.1")).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !file.exists() {
+        assert!(std::time::Instant::now() < until, "no new file");
+        ask(&broker, "GET /nothing", &[], "");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    ask(&broker, "GET /version", &[], "");
+    let told = std::fs::read_to_string(&file).unwrap();
+    assert!(told.contains("127.0.0.1 - - ["), "{told}");
+}
+
 #[test]
 fn headers_are_as_configured() {
     let broker = Broker::start_with(

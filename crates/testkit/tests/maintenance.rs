@@ -529,3 +529,140 @@ fn a_detached_start_tells_what_is_wrong_with_the_configuration() -> anyhow::Resu
     );
     Ok(())
 }
+
+#[test]
+fn a_start_that_fails_names_the_line_that_asks_for_it() -> anyhow::Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let taken = format!("listeners.tcp.1 = {}", taken.local_addr()?);
+    for (lines, told, is_checked) in [
+        (
+            "auth_backends.1 = internal\nauth_backends.2 = ldap",
+            "auth_ldap.servers",
+            true,
+        ),
+        ("#\nauth_backends.1 = oauth2", "resource_server_id", true),
+        (
+            "#\nlisteners.ssl.1 = 127.0.0.1:0",
+            "ssl_options.certfile",
+            true,
+        ),
+        (
+            "listeners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = /none.pem",
+            "/none.pem",
+            true,
+        ),
+        (
+            "#\nmanagement.ssl.port = 0",
+            "management.ssl.certfile",
+            true,
+        ),
+        (
+            "#\nprometheus.ssl.port = 0",
+            "prometheus.ssl.certfile",
+            true,
+        ),
+        ("#\nload_definitions = /none.json", "/none.json", true),
+        (
+            "#\ndefault_permissions.read = [",
+            "a regular expression",
+            true,
+        ),
+        ("#\nlog.file = /proc/none/x.log", "/proc/none/x.log", false),
+        (&format!("#\n{taken}"), "in use", false),
+        (
+            "#\nmanagement.http_log_dir = /proc/none",
+            "/proc/none/access.log",
+            false,
+        ),
+    ] {
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("rabbitmq.conf");
+        let ports = "management.tcp.port = 0\nprometheus.tcp.port = 0\n";
+        std::fs::write(&file, format!("{lines}\n{ports}"))?;
+        let run = |words: &[&str]| -> anyhow::Result<(bool, String)> {
+            let output = Command::new(binary()?)
+                .args(words)
+                .env("RABBITMQ_CONFIG_FILE", &file)
+                .env("RABBITMQ_MNESIA_DIR", directory.path().join("data"))
+                .env("RABBITMQ_NODE_PORT", "0")
+                .output()?;
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            Ok((output.status.success(), error))
+        };
+        for words in [&["server"][..], &["config", "check"]] {
+            let (is_good, error) = run(words)?;
+            if words.len() > 1 && !is_checked {
+                ensure!(is_good, "{lines}: {error}");
+                continue;
+            }
+            ensure!(!is_good, "{lines}");
+            ensure!(
+                error.contains(told) && error.contains("rabbitmq.conf:2"),
+                "{words:?} {lines}: {error}"
+            );
+            ensure!(!error.contains("panicked"), "{error}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn backends_whose_plugins_are_not_enabled_are_left_out() -> anyhow::Result<()> {
+    let ldap = "auth_ldap.servers.1 = 127.0.0.1\nauth_ldap.port = 1\n";
+    let mut broker = Broker::start_with(&format!(
+        "{ldap}auth_backends.1 = internal\nauth_backends.2 = ldap"
+    ))?;
+    let listed = |broker: &Broker| run(broker, "rabbitmq-plugins", &["list", "-q", "backend_ldap"]);
+    let refusal = |broker: &Broker| {
+        let mut command = broker.tool("rabbitmqctl")?;
+        let output = command
+            .args(["authenticate_user", "nobody", "x"])
+            .output()?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // Where nothing is listed, what is configured is enabled.
+    ensure!(listed(&broker)?.contains("[E*]"));
+    let refused = refusal(&broker)?;
+    ensure!(refused.contains("rabbit_auth_backend_ldap"), "{refused}");
+    broker.stop()?;
+    let list = broker.data_directory().join("enabled_plugins");
+    std::fs::write(list, "[rabbitmq_management].\n")?;
+    broker.restart()?;
+    ensure!(listed(&broker)?.contains("[  ]"));
+    let refused = refusal(&broker)?;
+    ensure!(
+        refused.contains("user 'nobody' - invalid credentials"),
+        "{refused}"
+    );
+    let log = broker.log();
+    ensure!(log.contains("the `rabbitmq_auth_backend_ldap` plugin must be enabled"));
+    broker.stop()?;
+    broker.configure(&format!("{ldap}auth_backends.1 = ldap"));
+    ensure!(broker.restart().is_err(), "nobody could log in");
+    until("it says why", || {
+        broker
+            .log()
+            .contains("backends require plugins to be enabled")
+    })
+    .await
+}
+
+#[test]
+fn plugins_that_are_not_there_cannot_be_enabled() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    for words in [
+        &["enable", "rabbitmq_mqtt"][..],
+        &["set", "rabbitmq_shovel"],
+    ] {
+        let output = broker.tool("rabbitmq-plugins")?.args(words).output()?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(65), "{output:?}");
+        ensure!(error.contains("not supported yet"), "{error}");
+    }
+    run(
+        &broker,
+        "rabbitmq-plugins",
+        &["enable", "--all", "--offline"],
+    )?;
+    Ok(())
+}

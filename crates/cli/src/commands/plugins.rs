@@ -15,50 +15,66 @@ use std::collections::BTreeSet;
 /// The version that plugins are shown with.
 const VERSION: &str = "4.3.6";
 
+/// What part of this program a plugin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// It is enabled where nothing says what is.
+    Default,
+    /// It is enabled if somebody says so, or configures it.
+    Chosen,
+    /// It is not there.
+    Absent,
+}
+use Part::{Absent, Chosen, Default};
+
 /// Plugins that come with RabbitMQ, with those whose features they need.
-const PLUGINS: [(&str, &[&str]); 42] = [
-    ("rabbitmq_amqp1_0", &[]),
-    ("rabbitmq_auth_backend_cache", &[]),
-    ("rabbitmq_auth_backend_http", &[]),
-    ("rabbitmq_auth_backend_internal_loopback", &[]),
-    ("rabbitmq_auth_backend_ldap", &[]),
-    ("rabbitmq_auth_backend_oauth2", &[]),
-    ("rabbitmq_auth_mechanism_ssl", &[]),
-    ("rabbitmq_consistent_hash_exchange", &[]),
-    ("rabbitmq_event_exchange", &[]),
-    ("rabbitmq_exchange_federation", &[]),
-    ("rabbitmq_federation", &[]),
-    ("rabbitmq_federation_common", &[]),
-    ("rabbitmq_federation_management", MANAGEMENT),
-    ("rabbitmq_federation_prometheus", &[]),
-    ("rabbitmq_jms_topic_exchange", &[]),
-    ("rabbitmq_management", NEEDED_BY_MANAGEMENT),
-    ("rabbitmq_management_agent", &["rabbitmq_web_dispatch"]),
-    ("rabbitmq_mqtt", &[]),
-    ("rabbitmq_peer_discovery_aws", &[]),
-    ("rabbitmq_peer_discovery_common", &[]),
-    ("rabbitmq_peer_discovery_consul", &[]),
-    ("rabbitmq_peer_discovery_etcd", &[]),
-    ("rabbitmq_peer_discovery_k8s", &[]),
-    ("rabbitmq_prometheus", NEEDED_BY_MANAGEMENT),
-    ("rabbitmq_queue_federation", &[]),
-    ("rabbitmq_random_exchange", &[]),
-    ("rabbitmq_recent_history_exchange", &[]),
-    ("rabbitmq_sharding", &[]),
-    ("rabbitmq_shovel", &[]),
-    ("rabbitmq_shovel_management", MANAGEMENT),
-    ("rabbitmq_shovel_prometheus", &[]),
-    ("rabbitmq_stomp", &[]),
-    ("rabbitmq_stream", &[]),
-    ("rabbitmq_stream_management", MANAGEMENT),
-    ("rabbitmq_top", &[]),
-    ("rabbitmq_tracing", &[]),
-    ("rabbitmq_trust_store", &[]),
-    ("rabbitmq_web_dispatch", &[]),
-    ("rabbitmq_web_mqtt", &[]),
-    ("rabbitmq_web_mqtt_examples", &[]),
-    ("rabbitmq_web_stomp", &[]),
-    ("rabbitmq_web_stomp_examples", &[]),
+const PLUGINS: [(&str, &[&str], Part); 42] = [
+    ("rabbitmq_amqp1_0", &[], Absent),
+    ("rabbitmq_auth_backend_cache", &[], Chosen),
+    ("rabbitmq_auth_backend_http", &[], Chosen),
+    ("rabbitmq_auth_backend_internal_loopback", &[], Chosen),
+    ("rabbitmq_auth_backend_ldap", &[], Chosen),
+    ("rabbitmq_auth_backend_oauth2", &[], Chosen),
+    ("rabbitmq_auth_mechanism_ssl", &[], Default),
+    ("rabbitmq_consistent_hash_exchange", &[], Default),
+    ("rabbitmq_event_exchange", &[], Default),
+    ("rabbitmq_exchange_federation", &[], Absent),
+    ("rabbitmq_federation", &[], Absent),
+    ("rabbitmq_federation_common", &[], Absent),
+    ("rabbitmq_federation_management", MANAGEMENT, Absent),
+    ("rabbitmq_federation_prometheus", &[], Absent),
+    ("rabbitmq_jms_topic_exchange", &[], Default),
+    ("rabbitmq_management", NEEDED_BY_MANAGEMENT, Default),
+    (
+        "rabbitmq_management_agent",
+        &["rabbitmq_web_dispatch"],
+        Chosen,
+    ),
+    ("rabbitmq_mqtt", &[], Absent),
+    ("rabbitmq_peer_discovery_aws", &[], Absent),
+    ("rabbitmq_peer_discovery_common", &[], Absent),
+    ("rabbitmq_peer_discovery_consul", &[], Absent),
+    ("rabbitmq_peer_discovery_etcd", &[], Absent),
+    ("rabbitmq_peer_discovery_k8s", &[], Absent),
+    ("rabbitmq_prometheus", NEEDED_BY_MANAGEMENT, Default),
+    ("rabbitmq_queue_federation", &[], Absent),
+    ("rabbitmq_random_exchange", &[], Default),
+    ("rabbitmq_recent_history_exchange", &[], Default),
+    ("rabbitmq_sharding", &[], Absent),
+    ("rabbitmq_shovel", &[], Absent),
+    ("rabbitmq_shovel_management", MANAGEMENT, Absent),
+    ("rabbitmq_shovel_prometheus", &[], Absent),
+    ("rabbitmq_stomp", &[], Absent),
+    ("rabbitmq_stream", &[], Absent),
+    ("rabbitmq_stream_management", MANAGEMENT, Absent),
+    ("rabbitmq_top", &[], Default),
+    ("rabbitmq_tracing", &[], Default),
+    ("rabbitmq_trust_store", &[], Chosen),
+    ("rabbitmq_web_dispatch", &[], Chosen),
+    ("rabbitmq_web_mqtt", &[], Absent),
+    ("rabbitmq_web_mqtt_examples", &[], Absent),
+    ("rabbitmq_web_stomp", &[], Absent),
+    ("rabbitmq_web_stomp_examples", &[], Absent),
 ];
 
 const MANAGEMENT: &[&str] = &["rabbitmq_management"];
@@ -66,7 +82,7 @@ const NEEDED_BY_MANAGEMENT: &[&str] = &["rabbitmq_management_agent", "rabbitmq_w
 
 /// The names of all plugins.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    PLUGINS.iter().map(|(name, _)| *name)
+    PLUGINS.iter().map(|(name, ..)| *name)
 }
 
 /// The plugins that a set of plugins needs, with themselves.
@@ -75,8 +91,8 @@ fn with_needed(explicit: &BTreeSet<String>) -> BTreeSet<String> {
     loop {
         let needed: Vec<String> = PLUGINS
             .iter()
-            .filter(|(name, _)| all.contains(*name))
-            .flat_map(|(_, needed)| needed.iter())
+            .filter(|(name, ..)| all.contains(*name))
+            .flat_map(|(_, needed, _)| needed.iter())
             .filter(|name| !all.contains(**name))
             .map(|name| (*name).to_owned())
             .collect();
@@ -129,7 +145,7 @@ fn read_file(call: &Call) -> Result<BTreeSet<String>, Failure> {
             .map(str::to_owned)
             .collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(BTreeSet::from(["rabbitmq_management".to_owned()]))
+            Ok(parts(Default).map(str::to_owned).collect())
         }
         Err(error) => Err(Failure::error(
             FILE,
@@ -158,7 +174,7 @@ pub(crate) fn list(call: &mut Call) -> Done {
     let enabled = with_needed(&plugins.explicit);
     let shown: Vec<&str> = PLUGINS
         .iter()
-        .map(|(name, _)| *name)
+        .map(|(name, ..)| *name)
         .filter(|name| regex.is_match(name))
         .filter(|name| !call.arguments.has("enabled") || enabled.contains(*name))
         .filter(|name| {
@@ -281,13 +297,22 @@ fn expect_one_place(call: &Call) -> Result<(), Failure> {
 }
 
 fn is_known(name: &str) -> bool {
-    PLUGINS.iter().any(|(known, _)| *known == name)
+    names().any(|known| known == name)
+}
+
+/// The plugins that are this part of the program.
+fn parts(wanted: Part) -> impl Iterator<Item = &'static str> {
+    let parts = PLUGINS.iter().filter(move |(_, _, part)| *part == wanted);
+    parts.map(|(name, ..)| *name)
 }
 
 pub(crate) fn enable(call: &mut Call) -> Done {
     let mut asked = asked(call, Verb::Enable)?;
     if call.arguments.has("all") {
-        asked = names().map(str::to_owned).collect();
+        asked = parts(Default)
+            .chain(parts(Chosen))
+            .map(str::to_owned)
+            .collect();
     }
     let before = find(call)?;
     let known = asked.iter().filter(|name| is_known(name)).cloned();
@@ -359,6 +384,19 @@ fn change(
             format!(
                 "The following plugins were not found: {}",
                 unknown.join(", ")
+            ),
+        ));
+    }
+    if verb != Verb::Disable
+        && let absent = parts(Absent).filter(|name| asked.contains(*name))
+        && let absent = absent.collect::<Vec<_>>()
+        && !absent.is_empty()
+    {
+        return Err(Failure::error(
+            DATA,
+            format!(
+                "The following plugins are not supported yet: {}",
+                absent.join(", ")
             ),
         ));
     }

@@ -375,7 +375,7 @@ pub(crate) fn list_network_interfaces(call: &mut Call) -> Done {
     names.sort();
     let offline = call.arguments.has("offline");
     let mut text = String::new();
-    let mut found = Vec::new();
+    let mut found = serde_json::Map::new();
     for name in names {
         let field = |field: &str| {
             let path = format!("/sys/class/net/{name}/{field}");
@@ -388,11 +388,15 @@ pub(crate) fn list_network_interfaces(call: &mut Call) -> Done {
         text.push_str(&format!(
             "Interface {name}\n\nhwaddr: {address}\nstate: {state}\nmtu: {mtu}\n\n"
         ));
-        found.push(json!({ "interface": name, "hwaddr": address, "state": state, "mtu": mtu }));
+        found.insert(
+            name,
+            json!({ "hwaddr": address, "state": state, "mtu": mtu }),
+        );
     }
+    let message = format!("Node {} reported network interfaces", call.node.name());
     Ok(Output::Report {
         text,
-        value: Term::from_json(&Json::Array(found)),
+        value: Term::from_json(&json!({ "result": "ok", "message": message, "interfaces": found })),
     })
 }
 
@@ -401,9 +405,19 @@ pub(crate) fn resolver_info(call: &mut Call) -> Done {
         "Asking node {} for its effective hostname resolver (inetrc) configuration...",
         call.node.name()
     ));
-    Ok(Output::line(
-        "Runtime Hostname Resolver (inetrc) Settings\n\nLookup order: native\nHosts file: /etc/hosts\nResolver conf file: /etc/resolv.conf\nCache size: \n\ninetrc File Host Entries\n\n(none)",
-    ))
+    let text = "Runtime Hostname Resolver (inetrc) Settings\n\nLookup order: native\nHosts file: /etc/hosts\nResolver conf file: /etc/resolv.conf\nCache size: \n\ninetrc File Host Entries\n\n(none)";
+    Ok(Output::Report {
+        text: text.to_owned(),
+        value: Term::from_json(&json!({
+            "node": call.node.name(),
+            "result": "ok",
+            "resolver": {
+                "lookup": "native",
+                "hosts_file": "/etc/hosts",
+                "resolv_conf": "/etc/resolv.conf",
+            },
+        })),
+    })
 }
 
 /// The metadata is in the node's one log, which has one writer.

@@ -50,6 +50,7 @@ pub(super) static KEYS: &[Key] = &[
         default: ".*",
         meaning: "That user's configure permission in the default vhost, a regular expression.",
         state: State::Honoured(|draft, _, value| {
+            Pattern::new(value).map_err(|_| "a regular expression")?;
             draft.settings.default_permissions.configure = value.to_owned();
             Ok(())
         }),
@@ -62,6 +63,7 @@ pub(super) static KEYS: &[Key] = &[
         default: ".*",
         meaning: "The write permission.",
         state: State::Honoured(|draft, _, value| {
+            Pattern::new(value).map_err(|_| "a regular expression")?;
             draft.settings.default_permissions.write = value.to_owned();
             Ok(())
         }),
@@ -74,6 +76,7 @@ pub(super) static KEYS: &[Key] = &[
         default: ".*",
         meaning: "The read permission.",
         state: State::Honoured(|draft, _, value| {
+            Pattern::new(value).map_err(|_| "a regular expression")?;
             draft.settings.default_permissions.read = value.to_owned();
             Ok(())
         }),

@@ -54,6 +54,30 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "management.http_log_dir",
+        alias: None,
+        env: "rabbitmq_management.http_log_dir",
+        kind: TEXT,
+        default: "none",
+        meaning: "Directory of `access.log`, which has a line for each HTTP request; `none` for no such file.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.access_log_dir = (value != "none").then(|| value.into());
+            Ok(())
+        }),
+    },
+    Key {
+        name: "http_dispatch.access_log_dir",
+        alias: None,
+        env: "rabbitmq_web_dispatch.access_log_dir",
+        kind: TEXT,
+        default: "none",
+        meaning: "As `management.http_log_dir`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.settings.management.access_log_dir = (value != "none").then(|| value.into());
+            Ok(())
+        }),
+    },
+    Key {
         name: "management.cors.allow_origins.$n",
         alias: None,
         env: "rabbitmq_management.cors_allow_origins",
@@ -119,6 +143,18 @@ pub(super) static KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "management.listener.ssl",
+        alias: None,
+        env: "rabbitmq_management.listener.ssl",
+        kind: BOOLEAN,
+        default: "false",
+        meaning: "`true` makes `management.tcp.port` a port with TLS; an older way to say `management.ssl.port`.",
+        state: State::Honoured(|draft, _, value| {
+            draft.management_listener_has_tls = boolean(value)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "management.ssl.port",
         alias: None,
         env: "rabbitmq_management.ssl_config.port",
@@ -144,7 +180,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.verify",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.verify"),
         env: "rabbitmq_management.ssl_config.verify",
         kind: VERIFY,
         default: "verify_none",
@@ -155,7 +191,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.fail_if_no_peer_cert",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.fail_if_no_peer_cert"),
         env: "rabbitmq_management.ssl_config.fail_if_no_peer_cert",
         kind: BOOLEAN,
         default: "false",
@@ -170,7 +206,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.cacertfile",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.cacertfile"),
         env: "rabbitmq_management.ssl_config.cacertfile",
         kind: TEXT,
         default: "",
@@ -181,7 +217,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.certfile",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.certfile"),
         env: "rabbitmq_management.ssl_config.certfile",
         kind: TEXT,
         default: "",
@@ -192,7 +228,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.keyfile",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.keyfile"),
         env: "rabbitmq_management.ssl_config.keyfile",
         kind: TEXT,
         default: "",
@@ -203,7 +239,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.password",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.password"),
         env: "rabbitmq_management.ssl_config.password",
         kind: SECRET,
         default: "",
@@ -214,7 +250,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.depth",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.depth"),
         env: "rabbitmq_management.ssl_config.depth",
         kind: BYTE,
         default: "10",
@@ -223,7 +259,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.versions.$version",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.versions.$version"),
         env: "rabbitmq_management.ssl_config.versions",
         kind: TEXT,
         default: "",
@@ -253,7 +289,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.honor_cipher_order",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.honor_cipher_order"),
         env: "rabbitmq_management.ssl_config.honor_cipher_order",
         kind: BOOLEAN,
         default: "true",
@@ -268,7 +304,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.honor_ecc_order",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.honor_ecc_order"),
         env: "rabbitmq_management.ssl_config.honor_ecc_order",
         kind: BOOLEAN,
         default: "true",
@@ -279,7 +315,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.reuse_sessions",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.reuse_sessions"),
         env: "rabbitmq_management.ssl_config.reuse_sessions",
         kind: BOOLEAN,
         default: "true",
@@ -290,7 +326,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "management.ssl.client_renegotiation",
-        alias: None,
+        alias: Some("management.listener.ssl_opts.client_renegotiation"),
         env: "rabbitmq_management.ssl_config.client_renegotiation",
         kind: BOOLEAN,
         default: "false",
@@ -313,53 +349,19 @@ rows! {
     State::Accepted => {
         "management.ssl.secure_renegotiate", "rabbitmq_management.ssl_config.secure_renegotiate", BOOLEAN, "";
     }
-    State::Refused(NOT_YET) => {
-        "management.http_log_dir", "rabbitmq_management.http_log_dir", TEXT, "none";
-        "management.tcp.max_connections", "rabbitmq_management.tcp_config.max_connections", OR_INFINITY, "";
-        "management.tcp.idle_timeout", "rabbitmq_management.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "management.tcp.inactivity_timeout", "rabbitmq_management.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "management.tcp.shutdown_timeout", "rabbitmq_management.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "management.tcp.max_keepalive", "rabbitmq_management.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "management.listener.server.compress", "rabbitmq_management.listener.cowboy_opts.compress", BOOLEAN, "";
-        "management.listener.server.idle_timeout", "rabbitmq_management.listener.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "management.listener.server.inactivity_timeout", "rabbitmq_management.listener.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "management.listener.server.request_timeout", "rabbitmq_management.listener.cowboy_opts.request_timeout", NON_NEGATIVE, "";
-        "management.listener.server.shutdown_timeout", "rabbitmq_management.listener.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "management.listener.server.max_keepalive", "rabbitmq_management.listener.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "http_dispatch.access_log_dir", "rabbitmq_web_dispatch.access_log_dir", TEXT, "none";
-    }
-    State::Refused(NOT_YET) => {
-        "management.ssl.backlog", "rabbitmq_management.ssl_config.backlog", INTEGER, "";
-        "management.ssl.max_connections", "rabbitmq_management.ssl_config.max_connections", OR_INFINITY, "";
-        "management.ssl.idle_timeout", "rabbitmq_management.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "management.ssl.inactivity_timeout", "rabbitmq_management.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "management.ssl.shutdown_timeout", "rabbitmq_management.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "management.ssl.max_keepalive", "rabbitmq_management.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-    }
-    State::Refused(NO_OLD_TLS) => {
-        "management.listener.ssl", "rabbitmq_management.listener.ssl", BOOLEAN, "";
-        "management.listener.ssl_opts", "rabbitmq_management.listener.ssl_opts", NONE, "";
-        "management.listener.ssl_opts.verify", "rabbitmq_management.listener.ssl_opts.verify", VERIFY, "";
-        "management.listener.ssl_opts.fail_if_no_peer_cert", "rabbitmq_management.listener.ssl_opts.fail_if_no_peer_cert", BOOLEAN, "";
-        "management.listener.ssl_opts.cacertfile", "rabbitmq_management.listener.ssl_opts.cacertfile", TEXT, "";
-        "management.listener.ssl_opts.certfile", "rabbitmq_management.listener.ssl_opts.certfile", TEXT, "";
-        "management.listener.ssl_opts.honor_cipher_order", "rabbitmq_management.listener.ssl_opts.honor_cipher_order", BOOLEAN, "";
-        "management.listener.ssl_opts.honor_ecc_order", "rabbitmq_management.listener.ssl_opts.honor_ecc_order", BOOLEAN, "";
-        "management.listener.ssl_opts.reuse_sessions", "rabbitmq_management.listener.ssl_opts.reuse_sessions", BOOLEAN, "";
+    State::Accepted => {
         "management.listener.ssl_opts.secure_renegotiate", "rabbitmq_management.listener.ssl_opts.secure_renegotiate", BOOLEAN, "";
-        "management.listener.ssl_opts.client_renegotiation", "rabbitmq_management.listener.ssl_opts.client_renegotiation", BOOLEAN, "";
-        "management.listener.ssl_opts.versions.$version", "rabbitmq_management.listener.ssl_opts.versions", TEXT, "";
+        "management.listener.ssl_opts.log_alert", "rabbitmq_management.listener.ssl_opts.log_alert", BOOLEAN, "";
+        "management.listener.ssl_opts", "rabbitmq_management.listener.ssl_opts", NONE, "";
+    }
+    State::Refused(NO_SUCH_TLS) => {
         "management.listener.ssl_opts.cert", "rabbitmq_management.listener.ssl_opts.cert", TEXT, "";
         "management.listener.ssl_opts.crl_check", "rabbitmq_management.listener.ssl_opts.crl_check", CRL_CHECK, "";
-        "management.listener.ssl_opts.depth", "rabbitmq_management.listener.ssl_opts.depth", BYTE, "";
         "management.listener.ssl_opts.dh", "rabbitmq_management.listener.ssl_opts.dh", TEXT, "";
         "management.listener.ssl_opts.dhfile", "rabbitmq_management.listener.ssl_opts.dhfile", TEXT, "";
         "management.listener.ssl_opts.key.RSAPrivateKey", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
         "management.listener.ssl_opts.key.DSAPrivateKey", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
         "management.listener.ssl_opts.key.PrivateKeyInfo", "rabbitmq_management.listener.ssl_opts.key", TEXT, "";
-        "management.listener.ssl_opts.keyfile", "rabbitmq_management.listener.ssl_opts.keyfile", TEXT, "";
-        "management.listener.ssl_opts.log_alert", "rabbitmq_management.listener.ssl_opts.log_alert", BOOLEAN, "";
-        "management.listener.ssl_opts.password", "rabbitmq_management.listener.ssl_opts.password", SECRET, "";
         "management.listener.ssl_opts.psk_identity", "rabbitmq_management.listener.ssl_opts.psk_identity", TEXT, "";
     }
 }

@@ -128,10 +128,8 @@ macro_rules! described {
 }
 use described;
 
-const NOT_YET: &str = "it is not supported yet";
 const NO_TLS: &str = "TLS is not supported here yet";
 const NO_SUCH_TLS: &str = "TLS here has certificates, keys and lists of revoked certificates in files, and elliptic curves only";
-const NO_OLD_TLS: &str = "write it as management.ssl.…";
 const NO_MQTT: &str = "MQTT is not supported yet";
 const NO_STOMP: &str = "STOMP is not supported yet";
 const NO_STREAMS: &str = "the stream protocol is not supported yet";
@@ -187,6 +185,7 @@ pub fn areas() -> impl Iterator<Item = (&'static str, Vec<&'static [Key]>)> {
             vec![
                 management::KEYS,
                 http_server::KEYS,
+                http_server::OTHERS,
                 http_api::KEYS,
                 http_api::BACKEND_KEYS,
                 management::OTHERS,
@@ -227,6 +226,7 @@ pub struct Draft {
     auth_backends: BTreeMap<u64, DraftLink>,
     http_backends: BTreeMap<u64, DraftLink>,
     management_off: bool,
+    management_listener_has_tls: bool,
     management_port: Option<u16>,
     management_ip: Option<IpAddr>,
     management_tls_port: Option<u16>,
@@ -349,6 +349,10 @@ impl Draft {
         for listener in &mut management.listeners {
             listener.ip = self.management_ip;
             listener.port = self.management_port.unwrap_or(listener.port);
+        }
+        if self.management_listener_has_tls {
+            let plain = std::mem::take(&mut management.listeners);
+            management.tls_listeners.extend(plain);
         }
         let prometheus = &mut settings.prometheus;
         prometheus.tls_listeners = self

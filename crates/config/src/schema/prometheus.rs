@@ -257,17 +257,4 @@ rows! {
     State::Accepted => {
         "prometheus.ssl.secure_renegotiate", "rabbitmq_prometheus.ssl_config.ssl_opts.secure_renegotiate", BOOLEAN, "";
     }
-    State::Refused(NOT_YET) => {
-        "prometheus.tcp.max_connections", "rabbitmq_prometheus.tcp_config.max_connections", OR_INFINITY, "";
-        "prometheus.tcp.idle_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.inactivity_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.shutdown_timeout", "rabbitmq_prometheus.tcp_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "prometheus.tcp.max_keepalive", "rabbitmq_prometheus.tcp_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-        "prometheus.ssl.backlog", "rabbitmq_prometheus.ssl_config.backlog", INTEGER, "";
-        "prometheus.ssl.max_connections", "rabbitmq_prometheus.ssl_config.max_connections", OR_INFINITY, "";
-        "prometheus.ssl.idle_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.idle_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.inactivity_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.inactivity_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.shutdown_timeout", "rabbitmq_prometheus.ssl_config.cowboy_opts.shutdown_timeout", NON_NEGATIVE, "";
-        "prometheus.ssl.max_keepalive", "rabbitmq_prometheus.ssl_config.cowboy_opts.max_keepalive", NON_NEGATIVE, "";
-    }
 }

@@ -1,8 +1,8 @@
 //! RabbitMQ's plugins, whose work this program does itself: which of them are enabled, and which of them run.
 //!
 //! Four can be switched while the node runs: `rabbitmq_management` and `rabbitmq_prometheus`, whose work are listeners, `rabbitmq_trust_store` and
-//! `rabbitmq_tracing`. The list of what is enabled is a file, in
-//! RabbitMQ's form; without it everything that is built in is enabled, the trust store if it is configured.
+//! `rabbitmq_tracing`. Backends of users count from the next start on. The list of what is enabled is a file, in
+//! RabbitMQ's form; without it everything that is built in is enabled, the trust store and backends if they are configured.
 
 use crate::call::{Answer, Call, Fields as _, Outcome};
 use crate::error::ApiError;
@@ -40,6 +40,15 @@ const BUILT_IN: [&str; 7] = [
     TOP,
 ];
 
+/// Plugins whose work are backends; those that are enabled when the node starts can be used (see `node::check`).
+const BACKENDS: [&str; 5] = [
+    "rabbitmq_auth_backend_cache",
+    "rabbitmq_auth_backend_http",
+    "rabbitmq_auth_backend_internal_loopback",
+    "rabbitmq_auth_backend_ldap",
+    "rabbitmq_auth_backend_oauth2",
+];
+
 /// Plugins that run while the API listens.
 const OF_MANAGEMENT: [&str; 3] = [
     MANAGEMENT,
@@ -70,6 +79,25 @@ pub(crate) fn enforce(state: &State) -> io::Result<()> {
     }
 }
 
+/// Tells of plugins on the list whose work nobody does here, so that nobody waits for them.
+pub(crate) fn warn_of_absent(state: &State) {
+    let listed = match &state.node.settings().enabled_plugins {
+        Some(EnabledPlugins::These(names)) => names.clone(),
+        Some(EnabledPlugins::All) => Vec::new(),
+        None => listed(state).ok().flatten().unwrap_or_default(),
+    };
+    let known = [PROMETHEUS, TRACING, TRUST_STORE].into_iter();
+    let known = known.chain(BUILT_IN).chain(OF_MANAGEMENT).chain(BACKENDS);
+    let absent: Vec<String> = listed
+        .into_iter()
+        .filter(|name| !known.clone().any(|known| known == name))
+        .collect();
+    if !absent.is_empty() {
+        let (file, absent) = (file(state).display(), absent.join(", "));
+        tracing::warn!("plugins that are enabled in {file} and not supported yet: {absent}");
+    }
+}
+
 /// What is enabled where nothing says otherwise.
 fn all(state: &State) -> Vec<&'static str> {
     let trust_store = &state.node.settings().auth.trust_store;
@@ -77,7 +105,23 @@ fn all(state: &State) -> Vec<&'static str> {
     let switched = [MANAGEMENT, PROMETHEUS, TRACING]
         .into_iter()
         .chain(trust_store);
-    BUILT_IN.into_iter().chain(switched).collect()
+    let backends = BACKENDS.into_iter().filter(|name| is_backend(state, name));
+    BUILT_IN
+        .into_iter()
+        .chain(switched)
+        .chain(backends)
+        .collect()
+}
+
+/// Whether the configuration names the backend that this plugin is.
+fn is_backend(state: &State, plugin: &str) -> bool {
+    let settings = state.node.settings();
+    let links = settings.auth.backends.iter();
+    let mut links = links.chain(&settings.management.auth_backends);
+    links.any(|link| {
+        let mut names = std::iter::once(&link.authn).chain(&link.authz);
+        names.any(|name| name.plugin() == Some(plugin))
+    })
 }
 
 fn write(state: &State, names: &[&str]) -> io::Result<()> {
@@ -120,7 +164,10 @@ pub(crate) fn running(state: &State) -> Vec<&'static str> {
     let names = enabled_names(state).unwrap_or_default();
     let of_traces = (http && names.iter().any(|name| name == TRACING)).then_some(TRACING);
     let switched = of_management.chain(of_metrics).chain(of_traces);
-    let switched = switched.chain(trust_store);
+    let of_backends = BACKENDS
+        .into_iter()
+        .filter(|backend| names.iter().any(|name| name == backend));
+    let switched = switched.chain(trust_store).chain(of_backends);
     switched.chain(BUILT_IN).collect()
 }
 
