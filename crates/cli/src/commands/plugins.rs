@@ -144,6 +144,13 @@ fn read_file(call: &Call) -> Result<BTreeSet<String>, Failure> {
             .filter(|word| !word.is_empty())
             .map(str::to_owned)
             .collect()),
+        // Compat: a file that is named and not there is an empty list.
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && call.arguments.option("enabled-plugins-file").is_some() =>
+        {
+            Ok(BTreeSet::new())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(parts(Default).map(str::to_owned).collect())
         }
