@@ -143,7 +143,14 @@ fn placed(loaded: &Loaded, error: &NodeError) -> String {
             ..
         } => &["listeners.ssl", "ssl_options."],
         NodeError::Tls { keys, .. } => &[*keys],
-        _ => &[],
+        NodeError::Store(_)
+        | NodeError::Metadata(_)
+        | NodeError::Definitions { .. }
+        | NodeError::DefaultPassword { .. }
+        | NodeError::Listen { .. }
+        | NodeError::System { .. }
+        | NodeError::TrustStore(_)
+        | NodeError::LogFailed(_) => &[],
     };
     with_places(loaded, text, areas)
 }
