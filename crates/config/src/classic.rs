@@ -266,8 +266,8 @@ impl Reader<'_> {
                 let Some(rest) = path.strip_prefix("rabbitmq_management.listener.") else {
                     return false;
                 };
-                let later = match rest.strip_prefix("ssl_opts.") {
-                    Some(option) => format!("rabbitmq_management.ssl_config.{option}"),
+                let later = match rest.strip_prefix("ssl_opts") {
+                    Some(option) => format!("rabbitmq_management.ssl_config{option}"),
                     None => format!("rabbitmq_management.tcp_config.{rest}"),
                 };
                 if rest == "ssl" {
@@ -702,6 +702,18 @@ mod tests {
                 "management.tcp.port = 12345",
                 "management.tcp.ip = 127.0.0.1",
                 "management.cors.allow_origins.1 = *"
+            ]
+        );
+        assert_eq!(
+            entries(
+                "[{rabbitmq_management, [{http_log_dir, \"/x\"}, {listener, [{port, 1}, {ssl, true}, {cowboy_opts, [{idle_timeout, 5}]}, {ssl_opts, [{certfile, \"/c\"}]}]}]}]."
+            ),
+            [
+                "management.http_log_dir = /x",
+                "management.tcp.port = 1",
+                "management.listener.ssl = true",
+                "management.tcp.idle_timeout = 5",
+                "management.ssl.certfile = /c"
             ]
         );
     }

@@ -162,6 +162,9 @@ pub struct Labels {
     pub node_tags: BTreeMap<String, String>,
 }
 
+/// Plugins that a list may name; others are not looked at.
+const NAMES_MAX: usize = 256;
+
 /// What `RABBITMQ_ENABLED_PLUGINS` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnabledPlugins {
@@ -172,6 +175,17 @@ pub enum EnabledPlugins {
 }
 
 impl EnabledPlugins {
+    /// The names in a file `enabled_plugins`, which holds a list of atoms; a comment begins with `%`.
+    pub fn names_in(text: &str) -> Vec<String> {
+        let lines = text
+            .lines()
+            .map(|line| line.split('%').next().unwrap_or_default());
+        let words =
+            lines.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+        let names = words.filter(|word| !word.is_empty());
+        names.take(NAMES_MAX).map(str::to_owned).collect()
+    }
+
     /// Reads `ALL`, or names with commas or blanks between them.
     pub(crate) fn parse(text: &str) -> Self {
         if text.trim() == "ALL" {

@@ -1290,3 +1290,30 @@ fn logins_to_the_http_api_are_read_with_all_their_parts() {
         ]
     );
 }
+
+#[test]
+fn the_list_of_plugins_is_a_term_with_comments() {
+    let names = EnabledPlugins::names_in("% [not_me].\n[rabbitmq_a, % nor_me\n rabbitmq_b].\n");
+    assert_eq!(names, ["rabbitmq_a", "rabbitmq_b"]);
+}
+
+#[test]
+fn a_message_is_told_with_the_lines_that_it_speaks_of() {
+    let text = "listeners.ssl.1 = 5671\nssl_options.certfile = /none.pem\nheartbeat = 60\nlisteners.tcp.1 = 127.0.0.1:7801";
+    let loaded = load(&around(&[], text)).unwrap();
+    let keys = |message: &str| -> Vec<String> {
+        let values = loaded.spoken_of(message);
+        values.map(|value| value.key.clone()).collect()
+    };
+    assert_eq!(keys("/none.pem: No such file"), ["ssl_options.certfile"]);
+    assert_eq!(
+        keys("ssl_options.certfile is wrong."),
+        ["ssl_options.certfile"]
+    );
+    assert_eq!(
+        keys("listen on 127.0.0.1:7801: in use"),
+        ["listeners.tcp.1"]
+    );
+    assert_eq!(keys("listen on [::]:5671"), ["listeners.ssl.1"]);
+    assert!(keys("/none.pem2, 60, ssl_options.certfile.x").is_empty());
+}

@@ -63,7 +63,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, Error)]
 pub enum NodeError {
     /// The data directory cannot be used.
-    #[error("data directory: {0}")]
+    #[error("{0}")]
     Store(StoreError),
     /// The metadata in the data directory cannot be read; nothing was changed.
     #[error("read metadata: {0}")]

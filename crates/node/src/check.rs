@@ -119,9 +119,7 @@ pub(crate) fn enabled_plugins(settings: &Settings) -> Option<Vec<String>> {
         Some(EnabledPlugins::All) => None,
         None => {
             let text = std::fs::read_to_string(&settings.enabled_plugins_file).ok()?;
-            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-            let names = words.filter(|word| !word.is_empty()).map(str::to_owned);
-            Some(names.collect())
+            Some(EnabledPlugins::names_in(&text))
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::failure::{DATA, FILE, UNAVAILABLE};
 use crate::output::{Formatter, Output};
 use crate::term::Term;
+use config::EnabledPlugins;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 
@@ -139,11 +140,7 @@ fn find(call: &mut Call) -> Result<Plugins, Failure> {
 fn read_file(call: &Call) -> Result<BTreeSet<String>, Failure> {
     let path = &call.node.place.enabled_plugins;
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text
-            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()),
+        Ok(text) => Ok(EnabledPlugins::names_in(&text).into_iter().collect()),
         // Compat: a file that is named and not there is an empty list.
         Err(error)
             if error.kind() == std::io::ErrorKind::NotFound

@@ -138,9 +138,7 @@ pub(crate) fn listed(state: &State) -> io::Result<Option<Vec<String>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    let names = words.filter(|word| !word.is_empty()).map(str::to_owned);
-    Ok(Some(names.take(NAMES_MAX).collect()))
+    Ok(Some(EnabledPlugins::names_in(&text)))
 }
 
 /// The plugins that are enabled by name, or everything that is built in.
