@@ -44,7 +44,9 @@ fn nothing_is_compressed_and_nobody_is_waited_for_where_that_is_configured() {
 fn until_closed(stream: &mut TcpStream) -> String {
     // Without the settings it would be longer, or for ever.
     let patience = Duration::from_secs(9);
-    stream.set_read_timeout(Some(patience)).unwrap();
+    stream
+        .set_read_timeout(Some(patience))
+        .expect("a socket can wait");
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("it is closed in time");
     String::from_utf8_lossy(&rest).into_owned()
