@@ -142,6 +142,19 @@ impl Listing {
         Filtered { total, sources }
     }
 
+    /// The same of sources whose names have to be made.
+    pub(crate) fn filter_made<T>(
+        &self,
+        mut sources: Vec<T>,
+        name: impl Fn(&T) -> String,
+    ) -> Filtered<T> {
+        let total = sources.len();
+        if let Some(filter) = self.name_filter() {
+            sources.retain(|source| filter.takes(&name(source)));
+        }
+        Filtered { total, sources }
+    }
+
     /// Whether not all sources may pass.
     pub(crate) fn has_filter(&self) -> bool {
         self.name_filter().is_some()

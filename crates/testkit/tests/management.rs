@@ -268,6 +268,25 @@ fn answers_have_the_headers_that_clients_look_for() {
 }
 
 #[test]
+fn where_a_node_listens_is_told_to_monitors_only() {
+    let broker = Broker::start().unwrap();
+    let http = Http::new(&broker);
+    for (tag, is_told) in [
+        ("management", false),
+        ("policymaker", false),
+        ("monitoring", true),
+    ] {
+        let user = json!({"password": "p", "tags": tag});
+        http.put(&format!("/users/{tag}"), user).unwrap();
+        let overview = http.login(tag, "p").get("/overview").unwrap();
+        for key in ["node", "listeners", "contexts"] {
+            assert_eq!(overview.get(key).is_some(), is_told, "{tag}, {key}");
+        }
+        assert!(overview["object_totals"]["queues"].is_u64(), "{tag}");
+    }
+}
+
+#[test]
 fn exchange_types_are_listed_in_rabbitmqs_words() {
     let broker = Broker::start().unwrap();
     let overview = Http::new(&broker).get("/overview").unwrap();

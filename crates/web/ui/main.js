@@ -30,7 +30,7 @@ import { Traces } from "./pages/traces.js";
 import { Top } from "./pages/top.js";
 
 /**
- * @typedef {{path: string, label: string, list: any, detail?: any, parts?: number, who?: "administrator"|"monitor"|"policymaker"}} Page
+ * @typedef {{path: string, label: string, list: any, detail?: any, parts?: number, under?: string, who?: "administrator"|"monitor"|"policymaker"}} Page
  */
 
 /** @type {Page[]} */
@@ -61,7 +61,7 @@ const ADMIN = [
 /** Pages without an entry of their own. @type {Page[]} */
 const HIDDEN = [
   { path: "nodes", label: "Node", list: Overview, detail: Node, parts: 1, who: "monitor" },
-  { path: "operator-policies", label: "Policies", list: Policies, detail: OperatorPolicy, parts: 2 },
+  { path: "operator-policies", label: "Policies", list: Policies, detail: OperatorPolicy, parts: 2, under: "policies" },
 ];
 
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
@@ -120,7 +120,7 @@ function Frame({ onLogout }) {
   }, [title]);
   const logout = () => logOut().then((gone) => gone || onLogout(), failed);
   const entry = (/** @type {Page} */ one) => html`<li><a href=${link(...(one.path ? [one.path] : []))}
-    aria-current=${here === one.path ? "page" : undefined}>${one.label}</a></li>`;
+    aria-current=${(page?.under ?? here) === one.path ? "page" : undefined}>${one.label}</a></li>`;
   return html`<a class="skip" href="#content" onClick=${(event) => (event.preventDefault(), document.getElementById("content")?.focus())}>To the content</a>
     <header class=${`top${open ? " open" : ""}`}>
       <button class="burger" aria-label="Menu" aria-expanded=${open} onClick=${() => fold(!open)}>☰</button>

@@ -35,7 +35,6 @@ fn numbered(connection: &str, number: u16) -> String {
 
 /// As much of a channel as tells whether and where a list has it.
 struct Place {
-    name: String,
     number: u16,
     connection: Arc<ConnectionSummary>,
 }
@@ -43,14 +42,19 @@ struct Place {
 fn places(connections: Vec<ConnectionSummary>) -> Vec<Place> {
     let mut found = Vec::new();
     for connection in connections {
-        let (name, connection) = (connections::summary_name(&connection), Arc::new(connection));
+        let connection = Arc::new(connection);
         found.extend(connection.channels.iter().map(|number| Place {
-            name: numbered(&name, *number),
             number: *number,
             connection: Arc::clone(&connection),
         }));
     }
     found
+}
+
+impl Place {
+    fn name(&self) -> String {
+        numbered(&connections::summary_name(&self.connection), self.number)
+    }
 }
 
 /// The channels that are in these places; `None` for one that has ended meanwhile.
@@ -66,7 +70,7 @@ async fn sources(call: &Call, places: &[Place]) -> Vec<Option<Source>> {
         let mut channels = connection.channels.iter();
         let channel = channels.find(|channel| channel.number == place.number)?;
         Some(Source {
-            name: place.name.clone(),
+            name: place.name(),
             channel: channel.clone(),
             connection,
         })
@@ -97,7 +101,7 @@ pub(crate) async fn of_connection(call: Call) -> Outcome {
 async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
-    let filtered = listing.filter(places(connections), |place| &place.name);
+    let filtered = listing.filter_made(places(connections), Place::name);
     let cut = match listing.order().and_then(key_of) {
         Some(key) => listing.cut_by(filtered, key, Json::compare)?,
         None => listing.cut(filtered)?,
@@ -137,7 +141,7 @@ impl Items<Place> for List {
 /// What lists of channels are ordered by that is known of their places.
 fn key_of(path: &str) -> Option<fn(&Place) -> Json> {
     Some(match path {
-        "name" => |place| Json::from(place.name.clone()),
+        "name" => |place| Json::from(place.name()),
         "number" => |place| Json::from(place.number),
         "user" => |place| Json::from(&place.connection.user),
         "vhost" => |place| Json::from(&place.connection.vhost),
@@ -194,7 +198,7 @@ fn item(call: &Call, source: &Source, node: &str) -> Object {
 pub(crate) async fn one(call: Call) -> Outcome {
     let found = connections::visible(&call).await;
     let mut places = places(found);
-    places.retain(|place| *call.parameter(0) == *place.name);
+    places.retain(|place| *call.parameter(0) == *place.name());
     let mut found = sources(&call, &places).await;
     let source = found.pop().flatten().ok_or(ApiError::NoObject)?;
     let node = call.state.node_name();

@@ -89,17 +89,11 @@ pub(crate) fn is_wanted(call: &Call, connection: &ConnectionSummary) -> bool {
 async fn show(call: Call, connections: Vec<ConnectionSummary>) -> Outcome {
     let details = Details::new(&call)?;
     let listing = Listing::new(&call.query)?;
-    let named: Vec<_> = connections
-        .into_iter()
-        .map(|connection| (summary_name(&connection), connection))
-        .collect();
-    let filtered = listing.filter(named, |(name, _)| name);
+    let filtered = listing.filter_made(connections, summary_name);
     let cut = match listing.order().and_then(Order::new) {
         Some(order) => {
-            let key = |(name, connection): &(String, ConnectionSummary)| {
-                order.key(&call.state.statistics, name, connection)
-            };
-            listing.cut_by(filtered, key, Json::compare)?
+            let statistics = &call.state.statistics;
+            listing.cut_by(filtered, |own| order.key(statistics, own), Json::compare)?
         }
         None => listing.cut(filtered)?,
     };
@@ -112,12 +106,12 @@ struct List {
     details: Details,
 }
 
-impl Items<(String, ConnectionSummary)> for List {
-    async fn make(&self, connections: &[(String, ConnectionSummary)]) -> Vec<Option<Object>> {
-        let ids = connections.iter().map(|(_, connection)| connection.id);
+impl Items<ConnectionSummary> for List {
+    async fn make(&self, connections: &[ConnectionSummary]) -> Vec<Option<Object>> {
+        let ids = connections.iter().map(|connection| connection.id);
         let found = by_id(&self.call, ids).await;
         let item = |connection| item(&self.call, connection, &self.details);
-        let found = connections.iter().map(|(_, own)| found.get(&own.id));
+        let found = connections.iter().map(|own| found.get(&own.id));
         found.map(|connection| connection.map(item)).collect()
     }
 }
@@ -154,9 +148,9 @@ impl Order {
         })
     }
 
-    fn key(self, statistics: &Statistics, name: &str, connection: &ConnectionSummary) -> Json {
+    fn key(self, statistics: &Statistics, connection: &ConnectionSummary) -> Json {
         match self {
-            Self::Name => Json::from(name.to_owned()),
+            Self::Name => Json::from(summary_name(connection)),
             Self::User => Json::from(&connection.user),
             Self::Vhost => Json::from(&connection.vhost),
             Self::State => Json::from(state(connection.state)),
