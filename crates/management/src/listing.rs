@@ -173,11 +173,9 @@ impl Listing {
         if self.sort.is_none() {
             return self.cut_in_order(filtered);
         }
-        let Filtered { total, sources } = filtered;
         Ok(Cut {
-            total,
-            filtered: sources.len(),
-            sources,
+            counts: filtered.counts(),
+            sources: filtered.sources,
             is_ordered: false,
         })
     }
@@ -187,13 +185,13 @@ impl Listing {
     /// # Errors
     /// There is no such page.
     pub(crate) fn cut_in_order<T>(&self, filtered: Filtered<T>) -> Result<Cut<T>, ApiError> {
-        let Filtered { total, mut sources } = filtered;
-        let count = sources.len();
+        let counts = filtered.counts();
+        let mut sources = filtered.sources;
         if self.reverse {
             sources.reverse();
         }
         if let Some(page) = &self.page {
-            page.check(count)?;
+            page.check(counts.filtered)?;
             sources = sources
                 .into_iter()
                 .skip((page.number - 1) * page.size)
@@ -201,8 +199,7 @@ impl Listing {
                 .collect();
         }
         Ok(Cut {
-            total,
-            filtered: count,
+            counts,
             sources,
             is_ordered: true,
         })
@@ -211,6 +208,11 @@ impl Listing {
     /// What the list is ordered by, if not as its sources are.
     pub(crate) fn order(&self) -> Option<&str> {
         self.sort.as_deref()
+    }
+
+    /// What sources still have to be put in order by.
+    fn order_left<T>(&self, cut: &Cut<T>) -> Option<&str> {
+        self.order().filter(|_| !cut.is_ordered)
     }
 
     /// The sources of the page, where what they are ordered by is at hand.
@@ -223,12 +225,11 @@ impl Listing {
         key: impl Fn(&T) -> K,
         compare: impl Fn(&K, &K) -> Ordering,
     ) -> Result<Cut<T>, ApiError> {
-        let Filtered { total, sources } = filtered;
-        let keys = sources.iter().map(key).collect();
+        let counts = filtered.counts();
+        let keys = filtered.sources.iter().map(key).collect();
         Ok(Cut {
-            total,
-            filtered: sources.len(),
-            sources: self.ordered(sources, keys, compare)?,
+            counts,
+            sources: self.ordered(filtered.sources, keys, compare)?,
             is_ordered: true,
         })
     }
@@ -242,13 +243,13 @@ impl Listing {
         T: Send + Sync + 'static,
         I: Items<T>,
     {
+        let sort = self.order_left(&cut);
         let Cut {
-            total,
-            filtered,
+            counts,
             mut sources,
-            is_ordered,
+            ..
         } = cut;
-        if !is_ordered && let Some(sort) = self.order() {
+        if let Some(sort) = sort {
             let mut keys = Vec::with_capacity(sources.len());
             let mut left = Vec::with_capacity(sources.len());
             let mut rest = sources.into_iter();
@@ -276,7 +277,7 @@ impl Listing {
         for slice in sources.chunks(SLICE) {
             made.extend(items.make(slice).await.into_iter().flatten());
         }
-        self.document(total, filtered, made.into_iter())
+        self.document(counts, made.into_iter())
     }
 
     /// The list, written one item at a time. `item` may be called twice for a source: once for the order, once to be shown.
@@ -292,25 +293,24 @@ impl Listing {
     }
 
     fn write<T>(&self, cut: Cut<T>, item: impl Fn(&T) -> Object) -> Outcome {
+        let sort = self.order_left(&cut);
         let Cut {
-            total,
-            filtered,
+            counts,
             mut sources,
-            is_ordered,
+            ..
         } = cut;
-        if !is_ordered && let Some(sort) = self.order() {
+        if let Some(sort) = sort {
             let keys = sources.iter().map(|source| key_in(item(source), sort));
             let keys = keys.collect();
             sources = self.ordered(sources, keys, Json::compare)?;
         }
-        self.document(total, filtered, sources.iter().map(item))
+        self.document(counts, sources.iter().map(item))
     }
 
     /// All of these items, with what the page says about itself.
     fn document(
         &self,
-        total: usize,
-        filtered: usize,
+        Counts { total, filtered }: Counts,
         items: impl ExactSizeIterator<Item = Object>,
     ) -> Outcome {
         let mut out = Vec::new();
@@ -432,6 +432,14 @@ fn is_one_of_several_threads() -> bool {
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
+/// What a page says of its list.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    total: usize,
+    /// Those that passed the name filter.
+    filtered: usize,
+}
+
 /// Sources that passed the name filter.
 #[derive(Debug)]
 pub(crate) struct Filtered<T> {
@@ -441,6 +449,13 @@ pub(crate) struct Filtered<T> {
 }
 
 impl<T> Filtered<T> {
+    fn counts(&self) -> Counts {
+        Counts {
+            total: self.total,
+            filtered: self.sources.len(),
+        }
+    }
+
     /// All of them passed.
     pub(crate) fn all(sources: Vec<T>) -> Self {
         Self {
@@ -453,8 +468,7 @@ impl<T> Filtered<T> {
 /// Sources of a page, or all if they are still to be put in order.
 #[derive(Debug)]
 pub(crate) struct Cut<T> {
-    total: usize,
-    filtered: usize,
+    counts: Counts,
     /// The sources.
     pub(crate) sources: Vec<T>,
     is_ordered: bool,
@@ -464,8 +478,7 @@ impl<T> Cut<T> {
     /// The same page of other sources, one for each.
     pub(crate) fn with<U>(self, sources: Vec<U>) -> Cut<U> {
         Cut {
-            total: self.total,
-            filtered: self.filtered,
+            counts: self.counts,
             sources,
             is_ordered: self.is_ordered,
         }
