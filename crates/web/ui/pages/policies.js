@@ -63,8 +63,14 @@ function PolicyForm({ operator, vhosts, policy, reload }) {
 async function clear(operator, policy, reload) {
   if ((await ask({ title: "Clear this policy?", text: "What it applies to gets the next policy that matches, or none.", confirm: "Clear" })) === undefined) return false;
   const own = path(kindOf(operator), policy.vhost, policy.name);
-  const cleared = await attempt("Policy cleared.", () => call("DELETE", own), async () => {
-    await call("PUT", own, { pattern: policy.pattern, definition: policy.definition, priority: policy.priority, "apply-to": policy["apply-to"] });
+  let before = policy;
+  const remove = async () => {
+    // What is shown may be older than what is cleared.
+    before = await get(own);
+    await call("DELETE", own);
+  };
+  const cleared = await attempt("Policy cleared.", remove, async () => {
+    await call("PUT", own, { pattern: before.pattern, definition: before.definition, priority: before.priority, "apply-to": before["apply-to"] });
     reload();
   });
   reload();
