@@ -1,5 +1,5 @@
 // Addresses: `#/queues/%2F/name?sort=messages`. The same as RabbitMQ's where it has them, so that bookmarks go on working.
-import { useEffect, useState } from "./view.js";
+import { useEffect, useMemo, useState } from "./view.js";
 
 /**
  * @typedef {{parts: string[], query: Record<string, string>}} Route
@@ -59,11 +59,13 @@ export function refine(changes) {
 
 /** The route as state. */
 export function useRoute() {
-  const [now, change] = useState(route);
+  const [hash, change] = useState(location.hash);
   useEffect(() => {
-    const listener = () => change(route());
+    const listener = () => change(location.hash);
     addEventListener("hashchange", listener);
+    // It may be another one by now than when this was drawn.
+    listener();
     return () => removeEventListener("hashchange", listener);
   }, []);
-  return now;
+  return useMemo(route, [hash]);
 }
