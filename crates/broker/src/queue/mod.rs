@@ -20,8 +20,8 @@
 //! A shard calls [`Queue::flush`] at the end of each turn in which it touched the queue, and [`Queue::handle_timeout`] once after
 //! it made the machine.
 //!
-//! Reading order: [`mod@self`], `expiry`, `limits`, `intake`, `ready`, `consumers`, `unacked`, `attempts`, `retry`, `confirms`, `journal`,
-//! `entry`, `browse`.
+//! Reading order: `interface`, [`mod@self`], `deliver`, `requests`, `returns`, `expiry`, `limits`, `intake`, `ready`, `consumers`, `unacked`, `attempts`, `retry`, `confirms`, `journal`,
+//! `entry`, `browse`, `figures`.
 //!
 //! Limits: RAM for ready payloads [`READY_RAM_BYTES_MAX`]; one read of at most [`LOAD_BYTES_MAX`] at a time. What is unacked is limited by
 //! prefetch counts and connection windows, what is ready by the queue's length limits and the node's disk alarm.
@@ -33,14 +33,20 @@ mod confirms;
 mod consumers;
 mod counters;
 mod dedup;
+mod deliver;
 mod entry;
 mod expiry;
+mod figures;
 mod intake;
+mod interface;
+mod invariants;
 mod journal;
 mod limits;
 mod ready;
 mod replay;
+mod requests;
 mod retry;
+mod returns;
 mod timeout;
 mod unacked;
 mod undead;
@@ -52,33 +58,33 @@ pub use counters::Counters;
 pub use dedup::{ID_BYTES_MAX, ReadHeaders, STASH_BYTES_MAX, ids_of, owner_of_ids};
 pub use entry::detach_for;
 pub(crate) use entry::{detach, ram_bytes};
+pub use interface::{QueueSettings, RecordSink, Stored, Windows};
 pub use replay::{owner_of_replay, replay_of};
 
 use crate::Error;
-use crate::command::{
-    ChannelId, ConfirmTo, ConsumerId, ConsumerSettings, Outcome, Positions, QueueCommand, Reply,
-};
+use crate::command::{ChannelId, ConfirmTo, Outcome, Positions, QueueCommand, Reply};
 use crate::effect::{DeadLetterReason, Effect, Effects};
 use crate::error::ResourceKind;
 use crate::message::SharedMessage;
 use crate::messages::{Messages, Run};
 use crate::queue_arguments::{Overflow, QueueArguments, QueueType};
 use attempts::AttemptsOf;
-use base::{ConnectionId, Name, Now, Position, QueueId, QueueRef};
+use base::{ConnectionId, Now, Position, QueueId};
 use browse::Browses;
 use capacity::Capacity;
-use consumers::{ConsumerKey, Consumers, Taker};
+use consumers::Consumers;
 use dedup::{Arrival, Dedup};
 use entry::{Deadline, Entry};
 use intake::Intake;
 use journal::Journal;
-use ready::{Front, Load, Ready};
+use ready::{Load, Ready};
 use replay::Replay;
 use retry::Retries;
+use returns::Drop;
 use std::collections::VecDeque;
 use std::time::Duration;
 use timeout::Leases;
-use unacked::{Delivered, Unacked};
+use unacked::Unacked;
 use undead::Undead;
 
 /// RAM that a queue's ready payloads may take before they go to the store and leave; [`Queue::evict`] can lower it.
@@ -95,76 +101,6 @@ pub const DROPS_MAX: u32 = 1024;
 
 /// Bytes of dead letters that one turn may make.
 pub const DEAD_LETTER_BYTES_MAX: usize = 4 << 20;
-
-/// What a queue is. It does not change while the queue lives.
-#[derive(Clone, Debug)]
-pub struct QueueSettings {
-    /// Incarnation and owner.
-    pub queue: QueueRef,
-    /// The vhost, for error texts.
-    pub vhost: Name,
-    /// The name, for error texts.
-    pub name: Name,
-    /// Survives a restart; its persistent messages are written to the log.
-    pub durable: bool,
-    /// Goes when its last consumer leaves.
-    pub auto_delete: bool,
-    /// What its arguments ask for.
-    pub arguments: QueueArguments,
-}
-
-/// What the store holds of a queue: what recovery found, or what is left of a machine that was dropped from RAM.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// Messages.
-    pub messages: u64,
-    /// Bytes of their bodies.
-    pub bytes: u64,
-    /// `bytes` is only nearly right: what the log keeps with the bodies counts as well.
-    pub is_estimate: bool,
-    /// None of them is below this position.
-    pub first: Position,
-    /// The next position to give out; higher than any that was.
-    pub next: Position,
-    /// Messages below were delivered before and go out marked redelivered.
-    pub delivered_until: Position,
-}
-
-/// How much connections will take: a connection whose socket is slow must not be sent the whole backlog.
-pub trait Windows {
-    /// Takes `bytes` from the connection's window, if it is open at all; it may overshoot by one message or one run.
-    /// False: closed, and the queue will hear [`Queue::handle_window_open`].
-    fn take(&mut self, connection: ConnectionId, queue: QueueId, bytes: usize) -> bool;
-}
-
-/// Where a queue's records go on their way to the log.
-pub trait RecordSink {
-    /// A message to keep. `transient`: only to save RAM, recovery drops it. `expires_at_ms`: wall clock, milliseconds.
-    fn message(
-        &mut self,
-        queue: QueueId,
-        position: Position,
-        transient: bool,
-        expires_at_ms: Option<u64>,
-        message: &SharedMessage,
-    );
-    /// All messages in `from..until` are settled.
-    fn settled(&mut self, queue: QueueId, from: Position, until: Position);
-    /// Messages below `until` are marked redelivered after a restart.
-    fn delivered_until(&mut self, queue: QueueId, until: Position);
-}
-
-/// How a message leaves without having been asked for.
-#[derive(Clone, Copy, Debug)]
-enum Drop {
-    Expired,
-    MaxLength,
-    /// The consumer has failed with it, or just does not want it.
-    Rejected {
-        failed: bool,
-    },
-    DeliveryLimit,
-}
 
 /// A message that was not acknowledged by then is measured no more: it may have left in another way.
 const SAMPLE_AGE_MAX: Duration = Duration::from_mins(10);
@@ -277,156 +213,6 @@ impl Queue {
             is_noted: false,
             ready,
             settings: Box::new(settings),
-        }
-    }
-
-    /// What the queue is.
-    pub fn settings(&self) -> &QueueSettings {
-        &self.settings
-    }
-
-    /// Messages that wait.
-    pub fn ready_count(&self) -> u64 {
-        self.ready.count()
-    }
-
-    /// Bytes of the bodies of the messages that wait.
-    pub fn ready_bytes(&self) -> u64 {
-        self.ready.bytes()
-    }
-
-    /// Messages that were delivered and not settled.
-    pub fn unacked_count(&self) -> u64 {
-        self.unacked.len() as u64
-    }
-
-    /// Messages that died and stay until the queues that they go to have them (at-least-once dead lettering).
-    pub fn undead_count(&self) -> u64 {
-        self.undead.len() as u64
-    }
-
-    /// Bytes of their bodies.
-    pub fn undead_bytes(&self) -> u64 {
-        self.undead.body_bytes()
-    }
-
-    /// How many messages wait of each level of priority, lowest first, as far as that is known. Empty while nothing asks for levels.
-    pub fn level_counts(&self) -> impl Iterator<Item = (u8, u64)> {
-        self.ready.level_counts()
-    }
-
-    /// Messages wait in levels, and [`Queue::level_counts`] does not know all of them.
-    pub fn has_unknown_levels(&self) -> bool {
-        self.ready.has_unknown_levels()
-    }
-
-    /// More was to be dropped than a turn may, and the rest waits for the next one.
-    pub fn is_dropping(&self) -> bool {
-        self.drops_left == 0 || self.dead_letter_bytes_left == 0
-    }
-
-    /// What dies here goes to an exchange.
-    pub fn has_dead_letters(&self) -> bool {
-        self.settings.arguments.dead_letter_exchange.is_some()
-    }
-
-    /// Consumers.
-    pub fn consumer_count(&self) -> u32 {
-        u32::try_from(self.consumers.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The consumers, in no particular order.
-    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
-        self.consumers.iter()
-    }
-
-    /// The share of the time, from 0 to 1, in which no message had to wait for a consumer, lately; 0 without consumers
-    /// (`consumer_capacity`).
-    pub fn consumer_capacity(&self, now: Now) -> f64 {
-        if self.consumers.is_empty() {
-            return 0.0;
-        }
-        self.capacity.share(now.monotonic)
-    }
-
-    /// Whether a consumer gets messages; false while it waits behind a single active consumer.
-    pub fn is_active_consumer(&self, consumer: ConsumerId) -> bool {
-        self.consumers.is_active(consumer)
-    }
-
-    /// RAM that message payloads take, ready and unacked.
-    pub fn ram_bytes(&self) -> usize {
-        let replay = self.replay.as_ref().map_or(0, |replay| replay.ram_bytes());
-        let retries = self
-            .retries
-            .as_ref()
-            .map_or(0, |retries| retries.ram_bytes());
-        let (ready, unacked) = (self.ready.ram_bytes(), self.unacked.ram_bytes());
-        ready + unacked + self.undead.ram_bytes() + replay + retries
-    }
-
-    /// The part of it that unacked messages take.
-    pub fn unacked_ram_bytes(&self) -> usize {
-        self.unacked.ram_bytes()
-    }
-
-    /// What happened so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Notes that figures of this queue may have changed. True if that was not noted yet.
-    #[inline]
-    pub fn note_change(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_noted, true)
-    }
-
-    /// The figures are known again as they are now.
-    pub fn forget_change(&mut self) {
-        self.is_noted = false;
-    }
-
-    /// Whether the machine may be dropped and made again from [`Queue::stored`]: nothing in it is not in the store as well.
-    pub fn is_idle(&self) -> bool {
-        let quiet = self.consumers.is_empty()
-            && self.unacked.is_empty()
-            && self.undead.is_empty()
-            && self
-                .attempts
-                .as_ref()
-                .is_none_or(|attempts| attempts.is_empty())
-            && self
-                .retries
-                .as_ref()
-                .is_none_or(|retries| retries.is_empty())
-            && self.confirms.is_empty()
-            && self.gets.is_empty()
-            && self.load.is_none()
-            && self.journal.is_quiet()
-            && !self.is_browsed()
-            && self.intake.is_idle()
-            && self.dedup.is_none()
-            && self.replay.is_none()
-            && !self.deleting;
-        let timeless = self.settings.arguments.expires_ms.is_none()
-            && (self.ready.is_empty() || !self.expiring);
-        quiet
-            && timeless
-            && self
-                .ready
-                .iter_from(Position(0))
-                .all(|entry| self.journal.is_written(entry))
-    }
-
-    /// What a machine made later has to start from. Only when [`Queue::is_idle`].
-    pub fn stored(&self) -> Stored {
-        Stored {
-            messages: self.ready.count(),
-            bytes: self.ready.bytes(),
-            is_estimate: self.ready.estimated_bytes() > 0,
-            first: self.ready.first(),
-            next: self.next,
-            delivered_until: self.journal.delivered_until(),
         }
     }
 
@@ -760,45 +546,6 @@ impl Queue {
         self.advance(now, windows, effects);
     }
 
-    /// The queue was deleted from the metadata; the machine is dropped after this.
-    /// Waiting confirms are given: the messages are as gone as they would be a moment later (as RabbitMQ does).
-    pub fn handle_deleted(&mut self, effects: &mut Effects) {
-        self.deleting = true;
-        for command in self.take_waiting_commands() {
-            self.apply_deleted(command, effects);
-        }
-        for consumer in self.consumers.drain() {
-            let reply = Reply::ConsumerCancelled {
-                consumer: consumer.index,
-            };
-            effects.push(Effect::Reply {
-                to: consumer.channel,
-                reply,
-            });
-        }
-        for (channel, _) in std::mem::take(&mut self.gets) {
-            effects.push(Effect::Reply {
-                to: channel,
-                reply: Reply::Failed(self.not_found().into()),
-            });
-        }
-        self.refuse_browses(effects);
-        self.release_stash(effects);
-        self.confirms.release_until(self.next, effects);
-        self.flush_confirms(effects);
-        self.give_all_credit(effects);
-        effects.extend(self.take_barriers().map(|to| Effect::Reply {
-            to,
-            reply: Reply::Barrier(Ok(())),
-        }));
-    }
-
-    /// Takes the channels that wait for a barrier from a queue that is about to be deleted. The caller answers them, when nothing
-    /// of the queue can come back; those it leaves are answered by [`Queue::handle_deleted`].
-    pub fn take_barriers(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
-        self.journal.take_barriers()
-    }
-
     /// Sets how much RAM ready payloads may take, between [`READY_RAM_BYTES_MIN`] and [`READY_RAM_BYTES_MAX`], and brings them there:
     /// at once as far as they are written, the rest after the next batch.
     pub fn evict(&mut self, target_bytes: usize, effects: &mut Effects) {
@@ -1062,278 +809,6 @@ impl Queue {
             }
         }
     }
-
-    /// A message that was out comes back. If it did too often it dies, and it may have to wait.
-    fn come_back(&mut self, now: Now, entry: Entry, outcome: Outcome, effects: &mut Effects) {
-        let failed = outcome == Outcome::Fail;
-        let mut wait_ms = None;
-        if let Some(attempts) = self.came_back(entry.position, failed, effects) {
-            if self.is_tried_too_often(attempts) {
-                return self.drop_entry(now, entry, Drop::DeliveryLimit, effects);
-            }
-            wait_ms = self.retry_wait_ms(entry.position, outcome, attempts);
-        }
-        self.counters.requeued += 1;
-        match wait_ms {
-            Some(wait_ms) => self.try_later(now, entry, wait_ms),
-            None => self.put_back(entry),
-        }
-    }
-
-    /// Delivered messages that come back leave the queue for a while, or for good: that is the shard's matter.
-    fn retry_later(
-        &mut self,
-        channel: ChannelId,
-        positions: &Positions,
-        outcome: Outcome,
-        effects: &mut Effects,
-    ) {
-        for &position in positions {
-            let Some(mut delivered) = self.unacked.remove(position, channel) else {
-                continue;
-            };
-            self.consumers.settled(delivered.consumer);
-            let Some(message) = delivered.entry.message.take() else {
-                // Its payload left RAM before the queue was told to retry: it comes back at once.
-                delivered.entry.redelivered = true;
-                self.counters.requeued += 1;
-                self.put_back(delivered.entry);
-                continue;
-            };
-            self.counters.retried += 1;
-            effects.push(Effect::Retry {
-                queue: self.id(),
-                position,
-                message,
-                outcome,
-            });
-            self.forget(&delivered.entry, effects);
-        }
-    }
-
-    /// A message comes back that was to be tried again later.
-    fn enter_again(&mut self, now: Now, message: SharedMessage, effects: &mut Effects) {
-        let logged = self.settings.durable && (message.persistent || self.attempts.is_some());
-        let position = self.next;
-        self.next = position.next();
-        self.counters.published += 1;
-        let entry = Entry {
-            position,
-            deadline: self.deadline(now, &message),
-            body_bytes: entry::body_bytes(&message),
-            level: level(&self.settings.arguments, &message),
-            logged,
-            spilled: false,
-            redelivered: true,
-            message: Some(message),
-        };
-        if entry.level != LEVEL_DEFAULT && self.attempts.is_some() {
-            self.ready.make_levels();
-            self.has_other_levels = true;
-        }
-        if logged {
-            self.journal.announce(false, effects);
-        }
-        self.enqueue(entry, effects);
-    }
-
-    /// A message that was out waits again.
-    fn put_back(&mut self, entry: Entry) {
-        self.expiring |= entry.deadline != Deadline::NEVER;
-        let may_be_cold = self.may_be_cold(&entry);
-        self.ready.restore(entry, may_be_cold);
-    }
-
-    fn consume(
-        &mut self,
-        now: Now,
-        consumer: ConsumerId,
-        settings: Box<ConsumerSettings>,
-        effects: &mut Effects,
-    ) {
-        // Compat: quorum queues ignore the exclusive flag.
-        let conflict = if self.attempts.is_some() {
-            false
-        } else if settings.exclusive {
-            !self.consumers.is_empty() || self.settings.arguments.single_active_consumer
-        } else {
-            self.consumers.has_exclusive()
-        };
-        if conflict || self.consumers.contains(consumer) {
-            let error = Error::ExclusiveUse {
-                name: self.settings.name.clone(),
-                vhost: self.settings.vhost.clone(),
-            };
-            effects.push(Effect::Reply {
-                to: consumer.channel,
-                reply: Reply::Failed(error.into()),
-            });
-            return;
-        }
-        self.last_used = Some(now.monotonic);
-        self.consumers.add(consumer, settings);
-        effects.push(Effect::Reply {
-            to: consumer.channel,
-            reply: Reply::ConsumeOk {
-                consumer: consumer.index,
-            },
-        });
-    }
-
-    fn cancel(&mut self, now: Now, consumer: ConsumerId, reply: bool, effects: &mut Effects) {
-        let was_there = self.consumers.remove(consumer);
-        if reply {
-            effects.push(Effect::Reply {
-                to: consumer.channel,
-                reply: Reply::CancelOk {
-                    consumer: consumer.index,
-                },
-            });
-        }
-        if !was_there {
-            return;
-        }
-        self.last_used = Some(now.monotonic);
-        if self.settings.auto_delete && self.consumers.is_empty() {
-            self.deleting = true;
-            effects.push(Effect::Delete {
-                queue: self.id(),
-                reply: None,
-            });
-        }
-    }
-
-    fn purge(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
-        self.expire(now, effects);
-        let count = self.ready.count() + self.purge_retries(effects);
-        self.counters.purged += count;
-        let (journal, confirms, attempts) =
-            (&mut self.journal, &mut self.confirms, &mut self.attempts);
-        let cold = self.ready.clear(self.next, |entry| {
-            if journal.settle(entry, effects) {
-                confirms.release_settled(entry.position, effects);
-            }
-            if let Some(attempts) = attempts {
-                attempts.forget(entry.position);
-            }
-        });
-        if let Some(attempts) = attempts {
-            attempts.forget_restored();
-        }
-        self.forget_notes(effects);
-        let runs = cold.into_iter().flat_map(|range| self.without_kept(range));
-        for (from, until) in runs.collect::<Vec<_>>() {
-            self.journal.settle_range(from, until, effects);
-        }
-        if let Some(dedup) = &mut self.dedup {
-            dedup.all_left(|position| self.unacked.get(position).is_some());
-        }
-        effects.push(Effect::Reply {
-            to: channel,
-            reply: Reply::Purged { count },
-        });
-    }
-
-    fn status(&mut self, now: Now, channel: ChannelId, effects: &mut Effects) {
-        // Compat: a declaration is no use of a quorum queue.
-        if self.attempts.is_none() {
-            self.last_used = Some(now.monotonic);
-        }
-        self.expire(now, effects);
-        let reply = Reply::Status {
-            ready: self.ready.count(),
-            consumers: self.consumer_count(),
-        };
-        effects.push(Effect::Reply { to: channel, reply });
-    }
-
-    fn delete(
-        &mut self,
-        now: Now,
-        channel: ChannelId,
-        if_unused: bool,
-        if_empty: bool,
-        effects: &mut Effects,
-    ) {
-        self.expire(now, effects);
-        let (name, vhost) = (&self.settings.name, &self.settings.vhost);
-        let error = if if_empty && self.ready.count() > 0 {
-            Error::NotEmpty {
-                name: name.clone(),
-                vhost: vhost.clone(),
-            }
-        } else if if_unused && !self.consumers.is_empty() {
-            Error::InUse {
-                kind: ResourceKind::Queue,
-                name: name.clone(),
-                vhost: vhost.clone(),
-            }
-        } else {
-            self.deleting = true;
-            let reply = Some((channel, self.ready.count()));
-            effects.push(Effect::Delete {
-                queue: self.id(),
-                reply,
-            });
-            return;
-        };
-        effects.push(Effect::Reply {
-            to: channel,
-            reply: Reply::Failed(error.into()),
-        });
-    }
-
-    /// The queue is about to go. Publishers are told what they would have been told a moment earlier, everybody else
-    /// what they will be told a moment later.
-    fn apply_deleted(&mut self, command: QueueCommand, effects: &mut Effects) {
-        let channel = match command {
-            QueueCommand::Publish { messages, confirm } => {
-                let confirms = (0..messages.len() as u64).zip(confirm.into_iter().cycle());
-                for (count, first) in confirms {
-                    self.confirms.confirm(first.nth(count), effects);
-                }
-                return;
-            }
-            QueueCommand::AskCredit { channel, spent } => {
-                self.intake.ask(channel, spent);
-                return self.give_all_credit(effects);
-            }
-            QueueCommand::Settle { .. }
-            | QueueCommand::Resume { .. }
-            | QueueCommand::Delay(_)
-            | QueueCommand::Retry { .. } => return,
-            // What was settled before is still on its way to the log.
-            QueueCommand::Barrier { channel } => return self.journal.barrier(channel, effects),
-            QueueCommand::Cancel { consumer, reply } => {
-                self.consumers.remove(consumer);
-                if reply {
-                    let reply = Reply::CancelOk {
-                        consumer: consumer.index,
-                    };
-                    effects.push(Effect::Reply {
-                        to: consumer.channel,
-                        reply,
-                    });
-                }
-                return;
-            }
-            QueueCommand::Operate { channel, operation } => {
-                if !operation.is_answered() {
-                    return;
-                }
-                channel
-            }
-            QueueCommand::Consume { consumer, .. } => consumer.channel,
-            QueueCommand::Get { channel, .. }
-            | QueueCommand::Purge { channel }
-            | QueueCommand::Status { channel }
-            | QueueCommand::Delete { channel, .. } => channel,
-        };
-        effects.push(Effect::Reply {
-            to: channel,
-            reply: Reply::Failed(self.not_found().into()),
-        });
-    }
 }
 
 /// What follows from any of it.
@@ -1387,182 +862,6 @@ impl Queue {
         }
     }
 
-    /// Hands out what is here. A message without time to live may still go to somebody who is ready for it.
-    fn serve(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
-        if self.paused {
-            return self.serve_nothing(effects);
-        }
-        self.expire_overdue(now, effects);
-        self.serve_gets(now, effects);
-        if self.undead.is_full() {
-            return;
-        }
-        if self.gets.is_empty() && self.consumers.has_turns() {
-            self.serve_consumers(now, windows, effects);
-        }
-    }
-
-    fn serve_gets(&mut self, now: Now, effects: &mut Effects) {
-        while let Some(&(channel, no_ack)) = self.gets.front() {
-            match self.ready.front() {
-                Front::Cold => return,
-                Front::Entry(entry) if entry.message.is_none() || self.is_overdue(now, entry) => {
-                    return;
-                }
-                Front::Entry(_) if self.undead.is_full() => effects.push(Effect::Reply {
-                    to: channel,
-                    reply: Reply::GetEmpty,
-                }),
-                Front::Entry(_) => self.fetch(now, channel, no_ack, effects),
-                Front::Empty => {
-                    self.counters.empty_gets += 1;
-                    effects.push(Effect::Reply {
-                        to: channel,
-                        reply: Reply::GetEmpty,
-                    });
-                }
-            }
-            self.gets.pop_front();
-            self.expire_overdue(now, effects);
-        }
-    }
-
-    fn fetch(&mut self, now: Now, channel: ChannelId, no_ack: bool, effects: &mut Effects) {
-        let Some(entry) = self.ready.pop() else {
-            return;
-        };
-        let message = entry
-            .message
-            .clone()
-            .expect("the caller saw that it is loaded");
-        self.counters.fetched += 1;
-        self.counters.auto_fetched += u64::from(no_ack);
-        self.counters.redelivered += u64::from(entry.redelivered);
-        let reply = Reply::GetOk {
-            queue: self.settings.queue,
-            position: entry.position,
-            message,
-            redelivered: entry.redelivered,
-            ready: self.ready.count(),
-            attempts: self.attempts_of(&entry),
-        };
-        effects.push(Effect::Reply { to: channel, reply });
-        self.lease(now, ConsumerKey::NONE, no_ack);
-        self.hand_over(now, entry, channel, ConsumerKey::NONE, no_ack, effects);
-    }
-
-    fn serve_consumers(&mut self, now: Now, windows: &mut impl Windows, effects: &mut Effects) {
-        while let Front::Entry(entry) = self.ready.front()
-            && let Some(message) = &entry.message
-            && !self.is_overdue(now, entry)
-        {
-            let bytes = message.size_bytes();
-            let Some(taker) = self.consumers.take(self.settings.queue.id, bytes, windows) else {
-                return;
-            };
-            let Some(entry) = self.ready.pop() else {
-                return;
-            };
-            self.deliver(now, entry, taker, effects);
-            self.expire_overdue(now, effects);
-        }
-    }
-
-    #[inline]
-    fn take_consumer(&mut self, entry: &Entry, windows: &mut impl Windows) -> Option<Taker> {
-        let bytes = entry
-            .message
-            .as_ref()
-            .map_or(0, |message| message.size_bytes());
-        self.consumers.take(self.settings.queue.id, bytes, windows)
-    }
-
-    /// Sends a loaded message to the consumer that it was booked to.
-    #[inline]
-    fn deliver(&mut self, now: Now, mut entry: Entry, taker: Taker, effects: &mut Effects) {
-        self.counters.delivered += 1;
-        self.counters.redelivered += u64::from(entry.redelivered);
-        // An auto-ack delivery is the last use of the message here, unless it is kept: it moves.
-        let message = if taker.no_ack && self.replay.is_none() {
-            entry.message.take()
-        } else {
-            entry.message.clone()
-        };
-        let message = message.expect("callers deliver loaded messages");
-        let attempts = self.attempts_before(now, &entry, taker);
-        if attempts.is_first() {
-            self.send(&entry, taker, message, effects);
-        } else {
-            self.send_again(&entry, taker, message, attempts, effects);
-        }
-        self.hand_over(now, entry, taker.channel, taker.key, taker.no_ack, effects);
-    }
-
-    /// Adds a message to those that are on their way to the consumer, if it comes right behind them.
-    #[inline]
-    fn send(&self, entry: &Entry, taker: Taker, mut message: SharedMessage, effects: &mut Effects) {
-        if let Some(Effect::Reply {
-            to,
-            reply:
-                Reply::Deliver {
-                    consumer,
-                    queue,
-                    position,
-                    messages,
-                    redelivered,
-                },
-        }) = effects.last_mut()
-            && position.0 + messages.len() as u64 == entry.position.0
-            && *redelivered == entry.redelivered
-            && *consumer == taker.index
-            && *queue == self.settings.queue
-            && *to == taker.channel
-        {
-            match messages.push(message) {
-                Ok(()) => return,
-                Err(refused) => message = refused,
-            }
-        }
-        effects.push(Effect::Reply {
-            to: taker.channel,
-            reply: Reply::Deliver {
-                consumer: taker.index,
-                queue: self.settings.queue,
-                position: entry.position,
-                messages: message.into(),
-                redelivered: entry.redelivered,
-            },
-        });
-    }
-
-    /// The message went out: it is settled now or waits for that.
-    #[inline]
-    fn hand_over(
-        &mut self,
-        now: Now,
-        entry: Entry,
-        channel: ChannelId,
-        consumer: ConsumerKey,
-        no_ack: bool,
-        effects: &mut Effects,
-    ) {
-        if no_ack {
-            self.counters.auto_acked += 1;
-            return self.used_up(now, entry, effects);
-        }
-        self.journal.delivered(&entry, effects);
-        let since = self.leases.as_ref().map_or(0, |leases| leases.tick());
-        let delivered = Delivered {
-            entry,
-            channel,
-            consumer,
-        };
-        self.unacked.insert(delivered, since);
-        if self.unacked.ram_bytes() > self.ram_limit {
-            self.relieve_unacked();
-        }
-    }
-
     /// A consumer is done with the message.
     #[inline]
     fn used_up(&mut self, now: Now, entry: Entry, effects: &mut Effects) {
@@ -1589,129 +888,6 @@ impl Queue {
         self.forget_traces(entry.position);
         if self.journal.settle(entry, effects) {
             self.confirms.release_settled(entry.position, effects);
-        }
-    }
-
-    /// A message leaves against the publisher's hopes.
-    fn drop_entry(&mut self, now: Now, mut entry: Entry, cause: Drop, effects: &mut Effects) {
-        let reason = match cause {
-            Drop::Expired => DeadLetterReason::Expired,
-            Drop::MaxLength => DeadLetterReason::MaxLength,
-            Drop::Rejected { .. } => DeadLetterReason::Rejected,
-            Drop::DeliveryLimit => DeadLetterReason::DeliveryLimit,
-        };
-        let failed = matches!(cause, Drop::Rejected { failed: true });
-        let failed_deliveries = self.last_attempt(&entry, failed);
-        let stays = self.settings.arguments.keeps_dead_letters()
-            || self.is_dropping()
-            || entry.message.is_none();
-        if self.has_dead_letters() && stays {
-            self.keep_undead(entry, reason, failed_deliveries);
-            self.publish_undead(effects);
-            self.read_undead(effects);
-            return self.wake_to_drop(now, effects);
-        }
-        self.drops_left = self.drops_left.saturating_sub(1);
-        self.count_death(reason);
-        if let Some(message) = entry.message.take() {
-            self.dead_letter(message, reason, failed_deliveries, None, effects);
-        }
-        self.forget(&entry, effects);
-    }
-
-    fn count_death(&mut self, reason: DeadLetterReason) {
-        let counters = &mut self.counters;
-        *match reason {
-            DeadLetterReason::Expired => &mut counters.expired,
-            DeadLetterReason::MaxLength => &mut counters.max_length,
-            DeadLetterReason::Rejected => &mut counters.rejected,
-            DeadLetterReason::DeliveryLimit => &mut counters.delivery_limit,
-        } += 1;
-    }
-
-    fn dead_letter(
-        &mut self,
-        message: SharedMessage,
-        reason: DeadLetterReason,
-        failed_deliveries: u32,
-        awaited: Option<Position>,
-        effects: &mut Effects,
-    ) {
-        let arguments = &self.settings.arguments;
-        let Some(exchange) = arguments.dead_letter_exchange.clone() else {
-            return;
-        };
-        let routing_key = arguments.dead_letter_routing_key.clone();
-        self.dead_letter_bytes_left = self
-            .dead_letter_bytes_left
-            .saturating_sub(message.size_bytes());
-        effects.push(Effect::DeadLetter {
-            queue: self.id(),
-            message,
-            reason,
-            failed_deliveries,
-            awaited,
-            exchange,
-            routing_key,
-        });
-    }
-
-    /// An entry can be dropped when its payload is here or nobody wants it.
-    fn can_drop(&self, entry: &Entry) -> bool {
-        entry.message.is_some() || self.settings.arguments.dead_letter_exchange.is_none()
-    }
-}
-
-impl Queue {
-    /// Panics if the machine contradicts itself. For tests and the simulator; its cost grows with the queue.
-    pub fn check_invariants(&self) {
-        self.ready.check_invariants(self.next);
-        self.unacked.check_invariants();
-        self.confirms.check_invariants();
-        self.journal.check_invariants();
-        if let Some(attempts) = &self.attempts {
-            attempts.check_invariants();
-        }
-        if let Some(retries) = &self.retries {
-            retries.check_invariants();
-        }
-        if let Some(replay) = &self.replay {
-            replay.check_invariants(&self.journal);
-        }
-        self.consumers.check_invariants(|key| {
-            let held = self
-                .unacked
-                .iter_from(Position(0))
-                .filter(|delivered| delivered.consumer == key)
-                .count();
-            u32::try_from(held).expect("tests hold few messages")
-        });
-        assert_eq!(
-            self.counters.present(),
-            self.ready.count()
-                + self.unacked.len() as u64
-                + self.undead_count()
-                + self.delayed_count(),
-            "messages are neither made nor lost: {:?}",
-            self.counters
-        );
-        for delivered in self.unacked.iter_from(Position(0)) {
-            assert!(delivered.entry.position < self.next);
-            assert!(self.ready.has_levels() || delivered.entry.level == self.flat_level());
-            if !self.ready.has_levels() {
-                let position = delivered.entry.position;
-                assert!(
-                    position < self.ready.frontier() || self.ready.is_hole(position),
-                    "an unacked position beyond the frontier of ready ones"
-                );
-            }
-            assert!(delivered.entry.message.is_some() || self.journal.is_written(&delivered.entry));
-        }
-        for entry in self.ready.iter_from(Position(0)) {
-            assert!(
-                entry.message.is_some() || self.journal.is_written(entry),
-                "an unwritten message was evicted"
-            );
         }
     }
 }
