@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// Oldest figures that are shown without asking.
 const AGE_MAX: Duration = Duration::from_secs(2);
@@ -97,13 +98,25 @@ impl Queues {
             && let Some(age) = age.filter(|age| *age < AGE_MAX)
         {
             if age > asked.pause() {
-                let state = Arc::clone(state);
-                tokio::spawn(async move { state.queues.ask(&state.node, now).await });
+                drop(Self::ask(state, now));
             }
         } else {
-            queues.ask(&state.node, now).await;
+            Self::refresh(state, now).await;
         }
         queues.named(&state.node)
+    }
+
+    /// Brings the figures up to date with what was at `wanted`.
+    pub(crate) async fn refresh(state: &Arc<State>, wanted: Instant) {
+        // It ends early with the runtime only, and then so do we.
+        let _ = Self::ask(state, wanted).await;
+    }
+
+    /// Asks in a task of its own: a shard tells of each change once, and whoever wants to know it may be gone before the answer, as
+    /// clients go.
+    fn ask(state: &Arc<State>, wanted: Instant) -> JoinHandle<()> {
+        let state = Arc::clone(state);
+        tokio::spawn(async move { state.queues.ask_all(&state.node, wanted).await })
     }
 
     /// Brings the names up to date, and lets somebody read them.
@@ -118,8 +131,8 @@ impl Queues {
         self.directory.read()
     }
 
-    /// Asks all shards, unless somebody else began to after `wanted`.
-    pub(crate) async fn ask(&self, node: &Handle, wanted: Instant) {
+    /// Asks all shards, unless somebody else began to after `wanted`. Must not be abandoned.
+    async fn ask_all(&self, node: &Handle, wanted: Instant) {
         let _asking = self.asking.lock().await;
         if !self.asked.lock().begins(wanted) {
             return;

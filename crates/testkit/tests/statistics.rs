@@ -2,6 +2,9 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 use testkit::client::{DURABLE, PERSISTENT, until};
 use testkit::{Broker, Client, Http};
 
@@ -172,13 +175,13 @@ async fn memory_is_told_by_use() -> anyhow::Result<()> {
     // The shards are asked twice a second what they hold.
     let http = Http::new(&broker);
     let memory = tokio::task::spawn_blocking(move || {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let memory = http.get("/nodes/rabbit@localhost/memory")?;
             if memory["memory"]["queue_procs"].as_u64() > Some(1_000_000) {
                 return anyhow::Ok(memory["memory"].clone());
             }
-            ensure!(std::time::Instant::now() < deadline, "{memory}");
+            ensure!(Instant::now() < deadline, "{memory}");
             std::thread::yield_now();
         }
     });
@@ -249,7 +252,7 @@ fn run(broker: &Broker, tool: &str, words: &[&str]) -> anyhow::Result<()> {
 #[tokio::test]
 async fn plugins_are_switched_while_the_node_runs() -> anyhow::Result<()> {
     let (broker, mut client) = busy("").await?;
-    let answers = |address| std::net::TcpStream::connect(address).is_ok();
+    let answers = |address| TcpStream::connect(address).is_ok();
     let (api, metrics) = (broker.http_address(), broker.metrics_address());
     ensure!(answers(api) && answers(metrics));
     let top = || Http::new(&broker).request("GET", "/top/rabbit@localhost", None);
@@ -350,5 +353,38 @@ async fn a_vhost_keeps_what_its_connections_and_exchanges_did() -> anyhow::Resul
         overview["message_stats"]["disk_writes"].as_u64() > Some(0),
         "{overview}"
     );
+    Ok(())
+}
+
+/// Asks and goes away `after` a moment, as a page does that is left while it refreshes.
+fn ask_and_leave(address: SocketAddr, after: Duration) -> anyhow::Result<()> {
+    // guest:guest
+    let request =
+        "GET /api/overview HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n";
+    let mut connection = TcpStream::connect(address)?;
+    connection.write_all(request.as_bytes())?;
+    let asked = Instant::now();
+    while asked.elapsed() < after {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_goes_before_the_answer_takes_no_figures_along() -> anyhow::Result<()> {
+    const QUEUES: u32 = 200;
+    // Nothing but requests asks for figures.
+    let broker = Broker::start_with("collect_statistics_interval = 86400000\n")?;
+    let mut client = Client::connect(&broker).await?;
+    client.confirm_select().await?;
+    for number in 0..QUEUES {
+        let queue = format!("q{number}");
+        client.declare(&queue, DURABLE).await?;
+        let last = client.send("", &queue, &PERSISTENT, b"m");
+        client.confirmed_until(last).await?;
+        ask_and_leave(broker.http_address(), Duration::from_micros(5) * number)?;
+    }
+    let overview = get(&broker, "/overview").await?;
+    ensure!(overview["queue_totals"]["messages"] == QUEUES, "{overview}");
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(crate) use details::{Details, Kind};
 pub(crate) use series::Series;
 pub(crate) use totals::{NodeTotals, Totals, VhostTotals, measured, of_vhosts};
 
+use crate::directory::Queues;
 use crate::state::State;
 use base::{ChannelNumber, ConnectionId, Name, QueueRef};
 use clients::channel_values;
@@ -231,7 +232,7 @@ pub(crate) async fn sample(state: Arc<State>) {
         ticks.tick().await;
         let statistics = &state.statistics;
         let wanted = statistics.forget_old();
-        state.queues.ask(&state.node, Instant::now()).await;
+        Queues::refresh(&state, Instant::now()).await;
         let at_ms = now_ms();
         {
             let queues = state.queues.named(&state.node);
