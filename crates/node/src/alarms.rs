@@ -223,8 +223,10 @@ pub(crate) fn monitor(
             let node = &shared.frontend.node_name;
             log_change(node, before, alarms, used, &rules, disk_free, memory);
             publish_change(shared, before, alarms);
+            // Who hears of it and asks gets no older answer.
+            shared.desk.set_alarms(alarms);
             shared
-                .mailboxes
+                .shard_mailboxes()
                 .iter()
                 .for_each(|mailbox| mailbox.send(Mail::Alarms(alarms)));
         }

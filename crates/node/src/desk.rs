@@ -56,6 +56,11 @@ struct Waiting {
 }
 
 impl Desk {
+    pub(crate) fn set_alarms(&self, alarms: Alarms) {
+        self.memory_alarm.store(alarms.memory, Ordering::Relaxed);
+        self.disk_alarm.store(alarms.disk, Ordering::Relaxed);
+    }
+
     /// Which alarms are raised.
     pub(crate) fn alarms(&self) -> Alarms {
         Alarms {
@@ -280,13 +285,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     shared.desk_durable(ticket);
                 }
                 Mail::Store(Event::Failed(error)) => shared.desk_failed(&error),
-                Mail::Alarms(alarms) => {
-                    shared
-                        .desk
-                        .memory_alarm
-                        .store(alarms.memory, Ordering::Relaxed);
-                    shared.desk.disk_alarm.store(alarms.disk, Ordering::Relaxed);
-                }
                 // For shards only.
                 Mail::Store(
                     Event::Loaded(_)
@@ -294,6 +292,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     | Event::DiskFull { .. }
                     | Event::DiskOk,
                 )
+                | Mail::Alarms(_)
                 | Mail::Socket(_)
                 | Mail::Queue { .. }
                 | Mail::Query(_)
