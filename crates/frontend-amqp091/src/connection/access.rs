@@ -121,14 +121,7 @@ impl Connection {
                 return;
             }
         }
-        for channel in self.channels.values_mut() {
-            let mut turn = Turn {
-                metadata,
-                session: &mut self.session,
-            };
-            channel.forget_permissions();
-            channel.recheck_consumers(&mut turn);
-        }
+        self.forget_permissions(metadata);
         self.watch_credentials(now);
         connection::UpdateSecretOk.encode(0, self.session.encoded());
         tracing::info!(
@@ -155,14 +148,7 @@ impl Connection {
         if is_vhost && let Err(error) = auth::authorize_vhost(metadata, principal, vhost) {
             return self.fail(now, Exception::from(error));
         }
-        for channel in self.channels.values_mut() {
-            let mut turn = Turn {
-                metadata,
-                session: &mut self.session,
-            };
-            channel.forget_permissions();
-            channel.recheck_consumers(&mut turn);
-        }
+        self.forget_permissions(metadata);
         self.session.principal.forget_refusals();
     }
 
@@ -210,6 +196,18 @@ impl Connection {
                 self.session.user
             );
             self.fail(now, Exception::forced("credential expired"));
+        }
+    }
+
+    /// Has every channel ask anew what the user may do.
+    fn forget_permissions(&mut self, metadata: &Arc<Metadata>) {
+        for channel in self.channels.values_mut() {
+            let mut turn = Turn {
+                metadata,
+                session: &mut self.session,
+            };
+            channel.forget_permissions();
+            channel.recheck_consumers(&mut turn);
         }
     }
 }
