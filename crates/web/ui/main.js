@@ -1,5 +1,5 @@
 // The frame around all pages: who is here, where one can go, which page the address means.
-import { html, render, useEffect, useState } from "./lib/view.js";
+import { html, render, useEffect, useRef, useState } from "./lib/view.js";
 import { get, whenSignedOut } from "./lib/api.js";
 import { Session, useRights } from "./lib/session.js";
 import { link, useRoute } from "./lib/route.js";
@@ -70,12 +70,19 @@ function App() {
   const [user, change] = useState(/** @type {import("./lib/session.js").User|null|undefined} */ (undefined));
   const [refused, refuse] = useState(/** @type {Error|undefined} */ (undefined));
   const [problem, report] = useState(/** @type {Error|undefined} */ (undefined));
+  // Who logs out need not be told that the session has ended, as requests may be that are still under way.
+  const leaving = useRef(false);
   const [theme] = useSetting("theme", "auto");
   useEffect(() => {
     document.documentElement.dataset.theme = theme;
   }, [theme]);
   useEffect(() => {
-    whenSignedOut(() => (forget(), refuse(new Error("Your session has ended. Log in again.")), change(null)));
+    whenSignedOut(() => {
+      if (leaving.current) return;
+      forget();
+      refuse(new Error("Your session has ended. Log in again."));
+      change(null);
+    });
     const begin = async () => {
       try {
         await comeBack();
@@ -90,9 +97,20 @@ function App() {
   if (problem) return html`<main class="notice"><h1>WarrenMQ</h1><${Problem} error=${problem} /></main>`;
   // What the start page shows before there is a script.
   if (user === undefined) return html`<header class="top"><span class="brand"><img src="favicon.svg" alt="" width="22" height="22" />WarrenMQ</span></header>`;
-  if (user === null) return html`<${Login} onLogin=${(/** @type {any} */ user) => (refuse(undefined), change(user))} error=${refused} />`;
+  if (user === null) return html`<${Login} onLogin=${(/** @type {any} */ user) => ((leaving.current = false), refuse(undefined), change(user))} error=${refused} />`;
   settingsOf(user.name);
-  return html`<${Session.Provider} value=${user}><${Frame} key=${user.name} onLogout=${() => (refuse(undefined), change(null))} /><//>`;
+  const logout = async () => {
+    leaving.current = true;
+    try {
+      if (await logOut()) return;
+      refuse(undefined);
+      change(null);
+    } catch (error) {
+      leaving.current = false;
+      failed(error);
+    }
+  };
+  return html`<${Session.Provider} value=${user}><${Frame} key=${user.name} onLogout=${logout} /><//>`;
 }
 
 /** @param {{onLogout: () => void}} props */
@@ -118,7 +136,6 @@ function Frame({ onLogout }) {
   useEffect(() => {
     document.title = `${title} · WarrenMQ`;
   }, [title]);
-  const logout = () => logOut().then((gone) => gone || onLogout(), failed);
   const entry = (/** @type {Page} */ one) => html`<li><a href=${link(...(one.path ? [one.path] : []))}
     aria-current=${(page?.under ?? here) === one.path ? "page" : undefined}>${one.label}</a></li>`;
   return html`<a class="skip" href="#content" onClick=${(event) => (event.preventDefault(), document.getElementById("content")?.focus())}>To the content</a>
@@ -135,7 +152,7 @@ function Frame({ onLogout }) {
         <select value=${theme} onChange=${(event) => paint(event.target.value)}>
           ${THEMES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
       <span class="who name" title=${user.tags.join(", ")}>${user.name}</span>
-      <button onClick=${logout}>Log out</button>
+      <button onClick=${onLogout}>Log out</button>
     </header>
     <div class="frame">
       <nav class=${`side${open ? " open" : ""}`} aria-label="Pages">

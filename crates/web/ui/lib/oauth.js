@@ -99,9 +99,11 @@ const kept = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
 /** The renewal that is under way, or the last one. @type {Promise<void>} */
 let renewal = Promise.resolve();
 
+/** When the next one begins. */
+let timer = 0;
+
 /** Renews the session before its token ends, until it is called off. @returns {() => void} */
 export function keepFresh() {
-  let timer = 0;
   const plan = () => {
     const now = kept();
     if (!now?.refresh) return;
@@ -121,8 +123,9 @@ export function forget() {
 
 /** Ends the session, and the provider's if it was opened there and can be ended. Gives whether the browser goes there. */
 export async function logOut() {
-  // A renewal that ends later would open the session again.
+  // A renewal that ends later, or begins yet, would open the session again.
   await renewal;
+  clearTimeout(timer);
   const before = kept();
   forget();
   await call("DELETE", "session");

@@ -86,7 +86,8 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
   const [size, resize] = useSetting(`${name}.size`, 100);
   const [filter, retype] = useState(at.name ?? "");
   const [selected, select] = useState(/** @type {Map<string, any>} */ (new Map()));
-  useEffect(() => retype(at.name ?? ""), [at.name]);
+  // Before anybody can type again, who would lose it.
+  useLayoutEffect(() => retype(at.name ?? ""), [at.name]);
   const page = Number(at.page ?? 1);
   const target = source(at.vhost);
   const asked = {
@@ -117,8 +118,8 @@ export function PagedTable({ name, source, columns, query = {}, rowKey, empty, s
   const rows = data?.items ?? NONE;
   const { drawn, press, isPressed } = useParts(rows);
   const all = drawn.length > 0 && drawn.every((/** @type {any} */ row) => selected.has(rowKey(row)));
-  // Whoever looks for others does not see any more what was chosen.
-  useEffect(() => select((old) => (old.size === 0 ? old : new Map())), [target, at.name, at.regex]);
+  // Whoever looks for others does not see any more what was chosen, not even for a moment.
+  useLayoutEffect(() => select((old) => (old.size === 0 ? old : new Map())), [target, at.name, at.regex]);
   const finish = () => (select(new Map()), reload());
   const toggle = (/** @type {any[]} */ which, /** @type {boolean} */ on) =>
     select((old) => {

@@ -1,5 +1,5 @@
 // Definitions: taken out as a file, brought in from one, with a look at what would change.
-import { html, useState } from "../lib/view.js";
+import { html, useRef, useState } from "../lib/view.js";
 import { call, get, path, save as saveAs } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { attempt, progress } from "../lib/toast.js";
@@ -57,6 +57,7 @@ export function Definitions() {
   const [changes, compare] = useState(/** @type {any[]} */ ([]));
   const [error, report] = useState(/** @type {Error|undefined} */ (undefined));
   const [over, hover] = useState(false);
+  const turn = useRef(0);
   const source = scope === "" ? "definitions" : path("definitions", scope);
 
   const save = async () => {
@@ -70,14 +71,18 @@ export function Definitions() {
   };
   const open = async (/** @type {File|undefined} */ chosen) => {
     if (!chosen) return;
+    const mine = ++turn.current;
     report(undefined);
     read(undefined);
     try {
       const content = jsonOf(await chosen.text(), chosen.name);
-      compare(compareDefinitions(await get(source), content));
+      const now = await get(source);
+      // Another file, or something else to compare with, was chosen meanwhile.
+      if (mine !== turn.current) return;
+      compare(compareDefinitions(now, content));
       read({ name: chosen.name, content });
     } catch (refused) {
-      report(/** @type {Error} */ (refused));
+      if (mine === turn.current) report(/** @type {Error} */ (refused));
     }
   };
   const bring = async () => {
@@ -90,7 +95,7 @@ export function Definitions() {
   };
   return html`<h1>Definitions</h1>
     <p>Users, virtual hosts, permissions, parameters, policies, exchanges, queues and bindings, without messages.</p>
-    <p><label class="inline">Of <select value=${scope} onChange=${(event) => (narrow(event.target.value), read(undefined))}>
+    <p><label class="inline">Of <select value=${scope} onChange=${(event) => ((turn.current += 1), narrow(event.target.value), read(undefined))}>
       <option value="">everything</option>${vhosts.map((one) => html`<option value=${one}>virtual host ${one}</option>`)}</select></label></p>
     <${Problem} error=${error} />
     <section class="card"><h2>Export</h2><button class="primary" onClick=${save}>Save as a file</button></section>

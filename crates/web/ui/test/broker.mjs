@@ -17,6 +17,7 @@ export async function startBroker(folder, conf, env = {}) {
   await writeFile(`${folder}/rabbitmq.conf`, ["management.tcp.ip = 127.0.0.1", "management.tcp.port = 0", "prometheus.tcp.ip = 127.0.0.1", "prometheus.tcp.port = 0", ...conf, ""].join("\n"));
   const places = { RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq.conf`, RABBITMQ_CONFIG_FILES: `${folder}/conf.d`, RABBITMQ_MNESIA_DIR: `${folder}/data`, RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1", RABBITMQ_NODE_PORT: "0" };
   const broker = spawn(program, ["server"], { env: { ...process.env, ...places, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const ended = new Promise((resolve) => broker.on("exit", resolve));
   let log = "";
   broker.stderr.on("data", (part) => (log += part));
   const ready = await new Promise((resolve, reject) => {
@@ -24,6 +25,5 @@ export async function startBroker(folder, conf, env = {}) {
     broker.on("exit", (code) => reject(new Error(`the broker ended with ${code}: ${log}`)));
   });
   const [address, amqp] = [/http:\/\/[^\s,]+/, /amqp:\/\/[^\s,]+/].map((kind) => kind.exec(ready)[0].replace(/\/$/, ""));
-  const ended = new Promise((resolve) => broker.on("exit", resolve));
   return { address, amqp, end: () => (broker.kill(), ended) };
 }

@@ -24,7 +24,8 @@ const FLAGS = [
 export async function api(method, path, body, user = "guest:guest") {
   const response = await fetch(`${URL_OF_UI}/api/${path}`, {
     method,
-    headers: { Authorization: `Basic ${Buffer.from(user).toString("base64")}`, "Content-Type": "application/json" },
+    // A connection for each request: one that is kept may be closed by the broker in the moment in which it is used again.
+    headers: { Authorization: `Basic ${Buffer.from(user).toString("base64")}`, "Content-Type": "application/json", Connection: "close" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
@@ -35,14 +36,26 @@ export async function api(method, path, body, user = "guest:guest") {
 /** How much later an answer of the API comes at most: in any order, they show what a test takes for granted. */
 const LATE_MS = Number(process.env.LATE_MS ?? 0);
 
-/** @returns {Promise<import("playwright-core").Browser>} */
+/** What browsers have open. */
+const visits = new Set();
+
+/** Toasts stay as long as a test may take to come to them. Nothing else in a page waits that long. */
+function keepToasts() {
+  const plain = window.setTimeout;
+  window.setTimeout = (what, ms, ...rest) => plain(what, ms > 5_000 ? 100 * ms : ms, ...rest);
+}
+
+/** A browser whose every context is patient, and ends with `leave`. @returns {Promise<import("playwright-core").Browser>} */
 export async function launch() {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS, timeout: PATIENCE_MS });
-  if (LATE_MS === 0) return browser;
   const newContext = browser.newContext.bind(browser);
   browser.newContext = async (options) => {
     const context = await newContext(options);
-    await context.route("**/api/**", async (route) => {
+    visits.add(context);
+    context.on("close", () => visits.delete(context));
+    context.setDefaultTimeout(PATIENCE_MS);
+    await context.addInitScript(keepToasts);
+    if (LATE_MS > 0) await context.route("**/api/**", async (route) => {
       await new Promise((resolve) => setTimeout(resolve, LATE_MS * Math.random()));
       // Whoever asked may be gone.
       await route.continue().catch(() => undefined);
@@ -66,7 +79,9 @@ async function session(user, password) {
 }
 
 /** Complaints but those about what a test has deleted while the page was asking for it. */
-export const grave = (complaints) => complaints.filter((one) => !one.includes("404"));
+export const grave = (complaints) => complaints.filter((one) => !one.includes("status of 404"));
+/** Complaints but those about requests that were under way when the user logged out. */
+export const whileIn = (complaints) => complaints.filter((one) => !one.includes("status of 401"));
 
 /**
  * A page with a user logged in. Whatever the page complains about is collected.
@@ -75,10 +90,8 @@ export const grave = (complaints) => complaints.filter((one) => !one.includes("4
  */
 export async function enter(browser, { user = "guest", password = "guest", dark = false, width = 1280, height = 900, script, byHand = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light" });
-  entered.push(context);
   if (script) await context.addInitScript(script);
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
   const complaints = [];
   page.on("console", (message) => {
     const { url } = message.location();
@@ -97,11 +110,12 @@ export async function enter(browser, { user = "guest", password = "guest", dark 
   return { page, complaints, open: (hash) => open(page, hash) };
 }
 
-/** What `enter` has opened. */
-const entered = [];
-
-/** Ends all visits: a page that is open goes on asking. */
-export const leave = () => Promise.all(entered.splice(0).map((context) => context.close()));
+/** Ends all visits: a page that is open goes on asking. What it asks for now is nobody's matter any more. */
+export const leave = () =>
+  Promise.all([...visits].map(async (context) => {
+    for (const one of [...context.pages(), context]) await one.unrouteAll({ behavior: "ignoreErrors" });
+    await context.close();
+  }));
 
 /** Fills the form of the login page. */
 export async function logIn(page, user, password) {
@@ -110,9 +124,10 @@ export async function logIn(page, user, password) {
   await page.getByRole("button", { name: "Log in", exact: true }).click();
 }
 
-/** Goes to a page, and waits until it is there and has all that it asks for. */
+/** Goes to a page, and waits until it is there and has all that it asks for. What was said on the one before has been read. */
 async function open(page, hash) {
   await page.evaluate((to) => new Promise((resolve) => {
+    document.querySelectorAll(".toast [aria-label=Dismiss]").forEach((one) => one.click());
     if (location.hash === to) return resolve();
     // Behind the page's own listeners, which draw the other page at once.
     addEventListener("hashchange", () => setTimeout(resolve), { once: true });

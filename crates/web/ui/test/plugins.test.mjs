@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { after, before, test } from "node:test";
-import { PATIENCE_MS, axe, eventually, launch, section, confirm } from "./harness.mjs";
+import { after, afterEach, before, test } from "node:test";
+import { axe, confirm, eventually, launch, leave, section } from "./harness.mjs";
 import { skip, startBroker } from "./broker.mjs";
 
 let browser;
@@ -15,6 +15,7 @@ before(async () => {
   broker = await startBroker(folder, [`tracing.dir = ${folder}/traces`], { RABBITMQ_ENABLED_PLUGINS: "rabbitmq_management,rabbitmq_tracing,rabbitmq_top" });
   browser = await launch();
 });
+afterEach(leave);
 after(async () => {
   await browser?.close();
   await broker?.end();
@@ -24,7 +25,6 @@ after(async () => {
 async function visit(hash) {
   const context = await browser.newContext({ acceptDownloads: true });
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
   const complaints = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(`${message.text()} ${message.location().url}`));
   page.on("pageerror", (error) => complaints.push(error.message));

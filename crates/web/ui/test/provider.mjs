@@ -21,7 +21,7 @@ export async function provider(folder, { lifetime, said }) {
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const codes = new Map();
   const refreshing = new Map();
-  const seen = { tokens: [], refresh: "", ended: [], refused: [], scope: "rabbitmq.tag:administrator rabbitmq.read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*", deny: false };
+  const seen = { tokens: [], first: 0, refresh: "", ended: [], refused: [], scope: "rabbitmq.tag:administrator rabbitmq.read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*", deny: false };
   let issuer = "";
   const issue = (grant) => {
     const now = Math.floor(Date.now() / 1000);
@@ -32,6 +32,7 @@ export async function provider(folder, { lifetime, said }) {
     refreshing.set(refresh, true);
     seen.refresh = refresh;
     seen.tokens.push(grant);
+    seen.first ||= Date.now();
     return { access_token: token, token_type: "bearer", expires_in: said, refresh_token: refresh, id_token: token };
   };
   const take = (form, basic) => {

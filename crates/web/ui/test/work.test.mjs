@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import amqp from "amqplib";
-import { PAGES, addressOf, api, confirm, enter, eventually, grave, launch, leave, logIn, section } from "./harness.mjs";
+import { PAGES, PATIENCE_MS, addressOf, api, confirm, enter, eventually, grave, launch, leave, logIn, section, whileIn } from "./harness.mjs";
 
 const AMQP_URL = (process.env.AMQP_URL ?? "amqp://127.0.0.1:5672").replace("amqp://", "amqp://guest:guest@");
 /** Forms that a test has sent. */
@@ -19,6 +19,24 @@ after(() => browser?.close());
 async function send(form, name) {
   sent.add(name);
   await form.getByRole("button", { name, exact: true }).click();
+}
+
+/** Sends the form of a message, and waits for the answer to this one: what is said of the ones before is still to be read. */
+async function publish(page, form) {
+  const said = page.locator(".toast").getByText("Published and routed.");
+  const before = await said.count();
+  await send(form, "Publish");
+  await eventually(async () => assert.equal(await said.count(), before + 1));
+}
+
+/** Waits until a queue has so many messages. */
+const holds = (path, messages) => eventually(async () => assert.equal((await api("GET", `queues/${path}`)).messages, messages, path));
+
+/** Adds an argument by its button, and gives it a value. */
+async function argue(form, name, value) {
+  await form.getByRole("button", { name, exact: true }).click();
+  await eventually(async () => assert.equal(await form.getByLabel("Definition: name").first().inputValue(), name));
+  await form.getByLabel("Definition: value").first().fill(value);
 }
 
 /** What is typed into fields, by their labels; a label may go on with a hint. */
@@ -64,8 +82,7 @@ test("a virtual host, a user, permissions, a policy and limits", async () => {
   await form.getByLabel("Name", { exact: true }).fill("limited");
   await form.getByLabel(/^Pattern/).fill("^work");
   await form.getByLabel(/^Applies to/).first().selectOption("queues");
-  await form.getByRole("button", { name: "max-length", exact: true }).click();
-  await form.getByLabel("Definition: value").first().fill("50");
+  await argue(form, "max-length", "50");
   await send(form, "Add policy");
   assert.deepEqual((await eventually(() => api("GET", "policies/made%20here/limited"))).definition, { "max-length": 50 });
 
@@ -116,11 +133,9 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   for (const payload of ["first", "second", "third"]) {
     await form.getByLabel("Routing key").fill("job.new");
     await form.getByLabel("Payload", { exact: true }).fill(payload);
-    await send(form, "Publish");
-    await page.getByText("Published and routed.").last().waitFor();
-    const count = { first: 1, second: 2, third: 3 }[payload];
-    await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, count));
+    await publish(page, form);
   }
+  await holds("job/work.a", 3);
 
   await open("queues/job/work.a");
   form = await section(page, "Messages");
@@ -131,16 +146,16 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   await form.getByLabel("Name of the target").fill("work.b");
   await form.getByRole("button", { name: "Move all found…" }).click();
   await confirm(page, undefined, "Move");
-  await eventually(async () => assert.equal((await api("GET", "queues/job/work.b")).messages, 1));
+  await holds("job/work.b", 1);
   // A message leaves its queue only once the other one has it for good.
-  await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, 2));
+  await holds("job/work.a", 2);
 
   await open("queues/job/work.b");
   form = await section(page, "Get messages");
   await form.getByLabel(/^Ack mode/).first().selectOption("ack_requeue_false");
   await send(form, "Get messages");
   await form.getByText("second").waitFor();
-  await eventually(async () => assert.equal((await api("GET", "queues/job/work.b")).messages, 0));
+  await holds("job/work.b", 0);
 
   await open("queues/job/work.a");
   await page.getByRole("button", { name: "Pause" }).click();
@@ -149,7 +164,7 @@ test("an exchange, a queue and a binding; messages published, looked at, moved, 
   await page.getByRole("button", { name: "Pause" }).waitFor();
   await page.getByRole("button", { name: "Purge…" }).click();
   await confirm(page, "work.a", "Purge");
-  await eventually(async () => assert.equal((await api("GET", "queues/job/work.a")).messages, 0));
+  await holds("job/work.a", 0);
   await page.getByRole("button", { name: "Delete…" }).click();
   await confirm(page, "work.a", "Delete");
   await page.getByRole("heading", { name: "Queues and streams" }).waitFor();
@@ -181,7 +196,7 @@ test("lists are paged, filtered and sorted by the broker, and columns can be cho
   await page.getByLabel(/^Rows/).first().selectOption("20");
   await page.getByLabel("Filter by name").fill("list-");
   await page.keyboard.press("Enter");
-  await page.getByText("45 of").waitFor();
+  await page.getByText(/^45 of /).waitFor();
   await page.getByText("Page 1 of 3").waitFor();
   await page.getByRole("button", { name: "Last" }).click();
   await page.getByText("Page 3 of 3").waitFor();
@@ -192,7 +207,7 @@ test("lists are paged, filtered and sorted by the broker, and columns can be cho
   await page.getByRole("link", { name: "list-44" }).waitFor();
   await page.getByText("Columns").click();
   await page.locator(".menu").getByLabel("Unacked").uncheck();
-  assert.equal(await page.getByRole("columnheader", { name: "Unacked" }).count(), 0);
+  await page.getByRole("columnheader", { name: "Unacked" }).waitFor({ state: "detached" });
   await page.reload();
   await page.getByRole("link", { name: "list-44" }).waitFor();
   assert.equal(await page.getByRole("columnheader", { name: "Unacked" }).count(), 0);
@@ -205,7 +220,7 @@ test("lists without pages have a filter as well, and do not grow without end", a
   const { page, open, complaints } = await enter(browser);
   await open("users");
   await page.getByText("The first 500 are shown.").waitFor();
-  assert.equal(await page.locator("tbody tr").count(), 500);
+  await eventually(async () => assert.equal(await page.locator("tbody tr").count(), 500));
   await page.keyboard.press("/");
   await page.keyboard.type("ODD");
   await eventually(async () => assert.deepEqual(await page.locator("tbody a").allTextContents(), ["crowd-519"]));
@@ -213,7 +228,7 @@ test("lists without pages have a filter as well, and do not grow without end", a
   await page.getByLabel("Filter users").fill("nobody");
   await page.getByText("Nothing has such a name.").waitFor();
   assert.deepEqual(complaints, []);
-  await Promise.all(names.map((name) => api("DELETE", `users/${name}`)));
+  await api("POST", "users/bulk-delete", { users: names });
 });
 
 test("permissions, tags, limits, policies and parameters are set, changed and cleared", async () => {
@@ -253,8 +268,7 @@ test("permissions, tags, limits, policies and parameters are set, changed and cl
   await form.getByLabel(/^Virtual host/).first().selectOption("set");
   await fill(form, { Name: "roof" });
   await form.getByLabel(/^Pattern/).fill(".*");
-  await form.getByRole("button", { name: "max-length", exact: true }).click();
-  await form.getByLabel("Definition: value").first().fill("9");
+  await argue(form, "max-length", "9");
   await send(form, "Add operator policy");
   await eventually(() => api("GET", "operator-policies/set/roof"));
   await api("PUT", "policies/set/mine", { pattern: "a", definition: { "max-length": 1 }, "apply-to": "queues" });
@@ -297,7 +311,7 @@ test("permissions, tags, limits, policies and parameters are set, changed and cl
   await eventually(async () => assert.equal((await api("GET", "cluster-name")).name, "another"));
   await page.locator(".toast").filter({ hasText: "new name" }).getByRole("button", { name: "Undo" }).click();
   await eventually(async () => assert.equal((await api("GET", "cluster-name")).name, before));
-  assert.deepEqual(complaints.filter((one) => !one.includes("40")), []);
+  assert.deepEqual(complaints.filter((one) => !/status of 40[04]/.test(one)), []);
 });
 
 test("what a consumer has is listed, and what it has settled is replayed", async () => {
@@ -308,23 +322,30 @@ test("what a consumer has is listed, and what it has settled is replayed", async
   let form = await section(page, "Publish a message");
   for (const payload of ["one", "two", "three"]) {
     await fill(form, { Payload: payload });
-    await send(form, "Publish");
-    await page.getByText("Published and routed.").last().waitFor();
+    await publish(page, form);
   }
-  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages, 3));
+  await holds("again/kept", 3);
   const { connection } = await client("again", "holder");
   const channel = await connection.createChannel();
   await channel.prefetch(1);
   let held;
   await channel.consume("kept", (message) => (held = message));
-  await eventually(() => assert.ok(held));
+  await eventually(async () => {
+    assert.ok(held);
+    assert.equal((await api("GET", "queues/again/kept")).messages_unacknowledged, 1);
+  });
   form = await section(page, "Messages");
   await form.getByLabel("Which").selectOption("unacknowledged");
   await send(form, "Look");
   await form.getByText("1 shown").waitFor();
   await form.getByText("unacked", { exact: true }).waitFor();
   assert.equal(await form.locator("pre").textContent(), "one");
+  // What a client had is back in its queue a little after the client has gone.
   await connection.close();
+  await eventually(async () => {
+    const { messages_ready: ready, messages_unacknowledged: unacknowledged } = await api("GET", "queues/again/kept");
+    assert.deepEqual([ready, unacknowledged], [3, 0]);
+  });
 
   form = await section(page, "Get messages");
   await form.getByLabel(/^Ack mode/).first().selectOption("ack_requeue_false");
@@ -341,7 +362,8 @@ test("what a consumer has is listed, and what it has settled is replayed", async
   await form.getByText("2 shown").waitFor();
   await form.getByRole("button", { name: "Replay all found…" }).click();
   await confirm(page, undefined, "Replay");
-  await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages, 2));
+  await page.locator(".toast").getByText("2 messages done.").waitFor();
+  await holds("again/kept", 2);
   await form.getByRole("button", { name: /^Drop all 3 kept/ }).click();
   await confirm(page, undefined, "Drop");
   await eventually(async () => assert.equal((await api("GET", "queues/again/kept")).messages_replayable, 0));
@@ -376,7 +398,7 @@ async function late(page, url, method = "GET") {
   const free = new Promise((resolve) => (release = resolve));
   await page.route(url, async (route) => {
     if (route.request().method() !== method) return route.fallback();
-    const response = await route.fetch();
+    const response = await route.fetch({ timeout: PATIENCE_MS });
     await free;
     // Who asked may have given up by now.
     await route.fulfill({ response }).catch(() => {});
@@ -403,7 +425,8 @@ test("an answer that comes late takes nobody away from where they are, and nothi
   await open("queues?vhost=late");
   answerClose();
   await page.locator(".toast").getByText("Connection closed.").waitFor();
-  assert.match(page.url(), /#\/queues\?vhost=late$/);
+  await drawn(page);
+  assert.match(await page.evaluate(() => location.hash), /^#\/queues\?vhost=late$/);
 
   // What is shown of the old filter cannot be chosen any more, and is not when the answer has come.
   await page.getByLabel("Select all rows of this page").check();
@@ -413,11 +436,11 @@ test("an answer that comes late takes nobody away from where they are, and nothi
   await page.keyboard.press("Enter");
   await page.locator("tbody.old").waitFor();
   assert.ok(await page.getByLabel("Select all rows of this page").isDisabled());
-  assert.equal(await page.getByText("selected").count(), 0);
+  await page.getByText("selected").waitFor({ state: "detached" });
   await page.locator("tbody.old").getByRole("link", { name: "early" }).click();
   await page.locator("tbody.old").getByLabel("Select").first().click();
   assert.equal(await page.getByText("selected").count(), 0);
-  assert.match(page.url(), /#\/queues\?/);
+  assert.match(await page.evaluate(() => location.hash), /^#\/queues\?/);
   answerList();
   await eventually(async () => assert.deepEqual(await page.locator("tbody:not(.old) a").allTextContents(), ["later"]));
 
@@ -428,11 +451,11 @@ test("an answer that comes late takes nobody away from where they are, and nothi
   await form.getByLabel("Name", { exact: true }).fill("last");
   await page.keyboard.press("Enter");
   await eventually(() => api("GET", "queues/late/last"));
-  assert.ok(await form.getByLabel("Name", { exact: true }).isDisabled());
+  await eventually(async () => assert.ok(await form.getByLabel("Name", { exact: true }).isDisabled()));
   answerAdd();
   await page.locator(".toast").getByText("Queue last is there.").waitFor();
-  assert.equal(await form.getByLabel("Name", { exact: true }).inputValue(), "");
-  assert.equal(await page.evaluate(() => document.activeElement?.name), "name");
+  await eventually(async () => assert.equal(await form.getByLabel("Name", { exact: true }).inputValue(), ""));
+  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement?.name), "name"));
   assert.deepEqual(grave(complaints), []);
 });
 
@@ -444,7 +467,8 @@ test("refreshes change nothing under the user's hands", async () => {
   await open("queues?vhost=hands&sort=name");
   const names = () => page.locator("tbody a").allTextContents();
   const box = page.getByRole("row").filter({ hasText: "held-c" }).getByLabel("Select");
-  const refreshed = (count) => page.waitForResponse(async (response) => response.url().includes("/api/queues/hands") && (await response.json()).items.length === count);
+  // Of a request that is given up there is no body.
+  const refreshed = (count) => page.waitForResponse(async (response) => response.url().includes("/api/queues/hands") && (await response.json().catch(() => ({}))).items?.length === count);
   // Another row comes before the one that the mouse is pressed on.
   await box.hover();
   await page.mouse.down();
@@ -455,17 +479,17 @@ test("refreshes change nothing under the user's hands", async () => {
   await page.mouse.up();
   await page.getByText("1 selected").waitFor();
   await eventually(async () => assert.deepEqual(await names(), ["held-a", "held-b", "held-c", "held-d"]));
-  assert.ok(await box.isChecked());
+  await eventually(async () => assert.ok(await box.isChecked()));
   // The keyboard is where the mouse was, and goes with its row; and not to another one when the row has gone.
-  const focused = () => page.evaluate(() => document.activeElement?.closest("tr")?.querySelector("a")?.textContent);
-  assert.equal(await focused(), "held-c");
+  const focused = (name) => eventually(async () => assert.equal(await page.evaluate(() => document.activeElement?.closest("tr")?.querySelector("a")?.textContent), name));
+  await focused("held-c");
   await api("DELETE", "queues/hands/held-a");
   await eventually(async () => assert.deepEqual(await names(), ["held-b", "held-c", "held-d"]));
-  assert.equal(await focused(), "held-c");
+  await focused("held-c");
   await api("DELETE", "queues/hands/held-c");
   await eventually(async () => assert.deepEqual(await names(), ["held-b", "held-d"]));
-  assert.equal(await focused(), undefined);
-  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("role")), "region");
+  await focused(undefined);
+  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("role")), "region"));
   assert.deepEqual(complaints, []);
 });
 
@@ -522,7 +546,7 @@ test("how a list is looked at is kept for each user, and an address that says ot
   await page.getByRole("heading", { name: "Exchanges" }).waitFor();
   await page.getByRole("link", { name: "Queues and streams" }).click();
   await eventually(async () => assert.deepEqual(await names(), ["view-beta", "view-alpha"]));
-  assert.match(page.url(), /name=.*regex=1.*sort=name/);
+  await eventually(async () => assert.match(await page.evaluate(() => location.hash), /name=.*regex=1.*sort=name/));
   await open("queues?name=view-gamma");
   await eventually(async () => assert.deepEqual(await names(), ["view-gamma"]));
   await page.getByRole("button", { name: "Log out" }).click();
@@ -532,7 +556,7 @@ test("how a list is looked at is kept for each user, and an address that says ot
   await open("queues");
   await eventually(async () => assert.ok((await names()).length > 3));
   assert.equal(await page.getByLabel("Filter by name").inputValue(), "");
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(whileIn(complaints), []);
 });
 
 test("work on many things says how far it is, and what was not done", async () => {
@@ -560,6 +584,7 @@ test("what is shown of messages is what is acted on, whatever was typed or chose
   await api("PUT", "vhosts/shown", {});
   for (const name of ["from", "to"]) await api("PUT", `queues/shown/${name}`, {});
   for (const payload of ["red", "blue"]) await api("POST", "exchanges/shown/amq.default/publish", { properties: {}, routing_key: "from", payload, payload_encoding: "string" });
+  await holds("shown/from", 2);
   const { page, open, complaints } = await enter(browser);
   await open("queues/shown/from");
   const form = await section(page, "Messages");
@@ -571,7 +596,7 @@ test("what is shown of messages is what is acted on, whatever was typed or chose
   await form.getByLabel("Name of the target").fill("to");
   await form.getByRole("button", { name: "Move all found…" }).click();
   await confirm(page, undefined, "Move");
-  await eventually(async () => assert.equal((await api("GET", "queues/shown/to")).messages, 1));
+  await holds("shown/to", 1);
   const [moved] = (await api("POST", "queues/shown/to/browse", { count: 1 })).messages;
   assert.equal(moved.payload, "red");
   // An answer about what waits comes when something else is looked for.

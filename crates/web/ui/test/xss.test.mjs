@@ -67,6 +67,7 @@ async function sow(payload) {
     payload_encoding: "string",
     properties: { ...message, headers: { [t("header")]: t("header value") } },
   });
+  await eventually(async () => assert.equal((await api("GET", `queues/${v}/${e(queue)}`)).messages, 1));
   const connection = await amqp.connect(`${AMQP_URL}/${v}`, { clientProperties: { connection_name: t("connection name"), product: t("product"), [t("property")]: t("property value") } });
   const channel = await connection.createChannel();
   const other = t("consumed");
@@ -134,10 +135,10 @@ test("a text of a user never becomes markup or a script", async (context) => {
       }
       // One connection and its channel, by the links of the list.
       await page.getByRole("link").filter({ hasText: "→" }).or(page.locator("main tbody a")).first().click();
-      await page.getByRole("heading", { name: /^Connection/ }).first().waitFor();
+      await page.getByRole("heading", { name: /^Connection /, level: 1 }).waitFor();
       await look(payload, ["connection name", "property", "property value", "product"], "connection");
       await page.locator("main tbody a").first().click();
-      await page.getByRole("heading", { name: /^Channel/ }).first().waitFor();
+      await page.getByRole("heading", { name: /^Channel /, level: 1 }).waitFor();
       await look(payload, ["consumer tag", "consumer value", "consumed"], "channel");
       // Messages: looked at and got.
       await open(`queues/${e(V(payload))}/${e(at("queue", payload))}`);
@@ -166,7 +167,7 @@ test("a text of a user never becomes markup or a script", async (context) => {
       await open("definitions");
       const file = { parameters: [], queues: [{ vhost: "/", name: at("queue in a file", payload), durable: true, auto_delete: false, arguments: {} }] };
       await page.locator("input[type=file]").setInputFiles({ name: `${at("file", payload).replaceAll("/", "")}.json`, mimeType: "application/json", buffer: Buffer.from(JSON.stringify(file)) });
-      await page.getByText("1 new").waitFor();
+      await page.getByText(": 1 new").waitFor();
       await look(payload, ["queue in a file"], "definitions");
       await eventually(async () => assert.ok((await page.locator("h3.name").textContent()).includes(at("file", payload).replaceAll("/", ""))));
       cells.add(at("file", payload));
@@ -180,7 +181,7 @@ test("a text of a user never becomes markup or a script", async (context) => {
       await login.goto(`${page.url().replace(/#.*/, "")}?state=s&error=${e(at("provider error", payload))}&error_description=${e(at("provider reason", payload))}`);
       await login.getByLabel("User name").fill(at("login", payload));
       await login.getByRole("button", { name: "Log in", exact: true }).click();
-      await login.getByRole("alert").waitFor();
+      await login.getByRole("alert").getByText("Wrong user name").waitFor();
       cells.add(at("login", payload)).add(at("provider reason", payload));
       await stranger.close();
     } finally {
