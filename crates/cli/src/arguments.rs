@@ -285,6 +285,14 @@ impl Arguments {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of an option that may be given several times.
+    pub(crate) fn options_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.options
+            .iter()
+            .filter(move |(own, _)| *own == name)
+            .map(|(_, value)| value.as_str())
+    }
+
     /// Sets an option, for a command that runs others.
     pub(crate) fn set_option(&mut self, name: &'static str, value: String) {
         self.options.push((name, value));

@@ -50,6 +50,7 @@ pub(crate) enum Group {
     Policies,
     Vhosts,
     Queues,
+    Messages,
     Streams,
     Operations,
     Features,
@@ -62,7 +63,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Help,
         Self::Nodes,
         Self::Cluster,
@@ -73,6 +74,7 @@ impl Group {
         Self::Policies,
         Self::Vhosts,
         Self::Queues,
+        Self::Messages,
         Self::Streams,
         Self::Operations,
         Self::Features,
@@ -96,6 +98,7 @@ impl Group {
             Self::Policies => "Policies",
             Self::Vhosts => "Virtual hosts",
             Self::Queues => "Queues",
+            Self::Messages => "Messages",
             Self::Streams => "Streams",
             Self::Operations => "Operations",
             Self::Features => "Feature flags",
@@ -128,6 +131,8 @@ pub(crate) struct Command {
     pub(crate) formatter: Formatter,
     /// Whether its rows are a table, whose header can be left out.
     pub(crate) is_table: bool,
+    /// Whether it asks the node what it would do when it is only to say so (`--dry-run`).
+    pub(crate) counts_when_dry: bool,
     pub(crate) state: State,
     pub(crate) run: Run,
 }
@@ -155,6 +160,7 @@ impl Command {
             needs: Needs::Running,
             formatter: Formatter::Table,
             is_table: false,
+            counts_when_dry: false,
             state: State::Done,
             run,
         }
@@ -182,6 +188,11 @@ impl Command {
 
     const fn table(mut self) -> Self {
         self.is_table = true;
+        self
+    }
+
+    const fn counts_when_dry(mut self) -> Self {
+        self.counts_when_dry = true;
         self
     }
 
@@ -216,6 +227,7 @@ pub(crate) fn of(tool: Tool) -> impl Iterator<Item = &'static Command> {
 const CTL_AND_DIAGNOSTICS: &[Tool] = &[Ctl, Diagnostics];
 const DIAGNOSTICS: &[Tool] = &[Diagnostics];
 const QUEUE_TOOLS: &[Tool] = &[Diagnostics, Queues];
+const CTL_AND_QUEUES: &[Tool] = &[Ctl, Queues];
 const PLUGINS: &[Tool] = &[Plugins];
 const QUEUES: &[Tool] = &[Queues];
 const STREAMS: &[Tool] = &[Streams];
@@ -272,6 +284,48 @@ const PATTERNS: &[Opt] = &[
     Opt::switch("errors-only", "show failures only"),
 ];
 const PID: Opt = Opt::number("pid", "the process of the node").short('P');
+
+const FILTER: Opt = Opt::text(
+    "filter",
+    "a term of a filter in JSON, as in docs/browsing.md; all terms have to hold",
+);
+const HEADER: Opt = Opt::text("header", "NAME or NAME=VALUE: it has such a header");
+const JSON_PATH: Opt = Opt::text(
+    "json",
+    "PATH or PATH=VALUE: its body is JSON and has that, $.customer.id=17",
+);
+const ROUTING_KEY: Opt = Opt::text("routing-key", "its routing key matches; * is any text");
+const EXCHANGE: Opt = Opt::text("exchange", "it was published to that exchange");
+const BODY: Opt = Opt::text("body", "its body contains the text");
+const REDELIVERED: Opt = Opt::switch(
+    "redelivered",
+    "it was delivered before; --no-redelivered: it was not",
+);
+const UNACKNOWLEDGED: Opt = Opt::switch(
+    "unacknowledged",
+    "a consumer has it; --no-unacknowledged: none has",
+);
+const POSITIONS: Opt = Opt::text(
+    "positions",
+    "in the place of a filter: positions, with commas between them",
+);
+const FROM: Opt = Opt::text("from", "the position to begin at");
+const COUNT: Opt = Opt::number("count", "so many messages at most; all without it");
+const SETTLED_FROM: Opt = Opt::number(
+    "settled-from",
+    "settled at that time or later, in milliseconds since 1970",
+);
+const SETTLED_UNTIL: Opt = Opt::number("settled-until", "settled at that time or earlier");
+const TO: Opt = Opt::text("to", "the queue to publish them to");
+const TO_EXCHANGE: Opt = Opt::text("to-exchange", "the exchange to publish them to");
+const TO_ROUTING_KEY: Opt = Opt::text(
+    "to-routing-key",
+    "with --to-exchange: the routing key, in the place of each message's own",
+);
+const OF_QUEUE: Opt = Opt::text("queue", "those that wait before this queue");
+const OF_EXCHANGE: Opt = Opt::text("exchange", "those that wait at this exchange");
+
+const FILTERED: &str = "A filter is any of --filter, --header, --routing-key, --exchange, --body, --json, --redelivered and --unacknowledged; what is given several times has to hold each time. With --dry-run the messages are counted and left alone.";
 
 const NO_STREAM: State = State::NoEffect(
     "No queue is a stream yet: it answers as RabbitMQ does for a queue that is none.",
@@ -380,6 +434,36 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command::new("purge_queue", G::Queues, "<queue> [--timeout <timeout>]", "Drops all ready messages of a queue", operations::purge_queue).values(1, 1),
     Command::new("delete_queue", G::Queues, "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u] [--force] [--timeout <timeout>]", "Deletes a queue", operations::delete_queue)
         .values(1, 1).options(&[IF_EMPTY, IF_UNUSED, Opt::switch("force", "queues of this node are always deleted in order")]),
+    Command::new("pause_queue", G::Queues, "[--vhost <vhost>] <queue> [--timeout <timeout>]", "Stops the deliveries of a queue, also over restarts", messages::pause).values(1, 1).tools(CTL_AND_QUEUES),
+    Command::new("resume_queue", G::Queues, "[--vhost <vhost>] <queue> [--timeout <timeout>]", "Lets the deliveries of a queue go on", messages::resume).values(1, 1).tools(CTL_AND_QUEUES),
+    Command::new("browse_messages", G::Messages, "[--vhost <vhost>] <queue> [--positions <position,...> | <filter>] [--settled] [--from <position>] [--count <count>] [--truncate <bytes>] [--no-table-headers] [<column> ...] [--timeout <timeout>]", "Shows messages of a queue and leaves them there", messages::browse)
+        .values(1, MANY).table().tools(CTL_AND_QUEUES)
+        .options(&[
+            FILTER, HEADER, ROUTING_KEY, EXCHANGE, BODY, JSON_PATH, REDELIVERED, UNACKNOWLEDGED, POSITIONS, FROM,
+            Opt::number("count", "so many messages at most; 100 without it"),
+            Opt::number("truncate", "bytes of each payload at most"),
+            Opt::switch("settled", "settled messages that the replay window keeps"), SETTLED_FROM, SETTLED_UNTIL,
+        ])
+        .details("A filter is any of --filter, --header, --routing-key, --exchange, --body, --json, --redelivered and --unacknowledged; what is given several times has to hold each time."),
+    Command::new("move_messages", G::Messages, "[--vhost <vhost>] <queue> (--to <queue> | --to-exchange <exchange> [--to-routing-key <key>]) (--all | --positions <position,...> | <filter>) [--from <position>] [--count <count>] [--dry-run] [--timeout <timeout>]", "Publishes messages of a queue elsewhere, then removes them", messages::move_messages)
+        .values(1, 1).tools(CTL_AND_QUEUES).counts_when_dry()
+        .options(&[FILTER, HEADER, ROUTING_KEY, EXCHANGE, BODY, JSON_PATH, REDELIVERED, UNACKNOWLEDGED, POSITIONS, FROM, COUNT, ALL, TO, TO_EXCHANGE, TO_ROUTING_KEY]).details(FILTERED),
+    Command::new("copy_messages", G::Messages, "[--vhost <vhost>] <queue> (--to <queue> | --to-exchange <exchange> [--to-routing-key <key>]) (--all | --positions <position,...> | <filter>) [--from <position>] [--count <count>] [--dry-run] [--timeout <timeout>]", "Publishes messages of a queue elsewhere and leaves them there", messages::copy)
+        .values(1, 1).tools(CTL_AND_QUEUES).counts_when_dry()
+        .options(&[FILTER, HEADER, ROUTING_KEY, EXCHANGE, BODY, JSON_PATH, REDELIVERED, UNACKNOWLEDGED, POSITIONS, FROM, COUNT, ALL, TO, TO_EXCHANGE, TO_ROUTING_KEY]).details(FILTERED),
+    Command::new("delete_messages", G::Messages, "[--vhost <vhost>] <queue> (--all | --positions <position,...> | <filter>) [--from <position>] [--count <count>] [--dry-run] [--timeout <timeout>]", "Removes messages from a queue", messages::delete)
+        .values(1, 1).tools(CTL_AND_QUEUES).counts_when_dry()
+        .options(&[FILTER, HEADER, ROUTING_KEY, EXCHANGE, BODY, JSON_PATH, REDELIVERED, UNACKNOWLEDGED, POSITIONS, FROM, COUNT, ALL]).details(FILTERED),
+    Command::new("replay_messages", G::Messages, "[--vhost <vhost>] <queue> [--to <queue> | --to-exchange <exchange> [--to-routing-key <key>]] (--all | --positions <position,...> | <filter>) [--settled-from <ms>] [--settled-until <ms>] [--from <position>] [--count <count>] [--dry-run] [--timeout <timeout>]", "Publishes messages again that consumers have settled and the replay window keeps", messages::replay)
+        .values(1, 1).tools(CTL_AND_QUEUES).counts_when_dry()
+        .options(&[FILTER, HEADER, ROUTING_KEY, EXCHANGE, BODY, JSON_PATH, REDELIVERED, UNACKNOWLEDGED, POSITIONS, FROM, COUNT, ALL, SETTLED_FROM, SETTLED_UNTIL, TO, TO_EXCHANGE, TO_ROUTING_KEY]).details(FILTERED),
+    Command::new("forget_settled_messages", G::Messages, "[--vhost <vhost>] <queue> [--timeout <timeout>]", "Drops what the replay window of a queue keeps", messages::forget).values(1, 1).tools(CTL_AND_QUEUES),
+    Command::new("list_delayed_messages", G::Messages, "[--vhost <vhost>] (--queue <queue> | --exchange <exchange>) [--count <count>] [--no-table-headers] [--timeout <timeout>]", "Lists messages that wait for their time, those that are due first", messages::list_delayed)
+        .table().tools(CTL_AND_QUEUES)
+        .options(&[OF_QUEUE, OF_EXCHANGE, Opt::number("count", "so many messages at most: 100 without it, 1000 at most")]),
+    Command::new("cancel_delayed_messages", G::Messages, "[--vhost <vhost>] (--queue <queue> | --exchange <exchange>) (--message-id <id> | --positions <position,...> | --all) [--timeout <timeout>]", "Drops messages that wait for their time", messages::cancel_delayed)
+        .tools(CTL_AND_QUEUES)
+        .options(&[OF_QUEUE, OF_EXCHANGE, Opt::text("message-id", "those with this property"), Opt::text("positions", "positions of the list, with commas between them"), ALL]),
     Command::new("close_connection", G::Operations, "<connection pid> <explanation>", "Closes a connection, which list_connections names by its pid", operations::close_connection).values(2, 2),
     Command::new("close_all_connections", G::Operations, "[--vhost <vhost> --limit <limit>] [-n <node> --global] [--per-connection-delay <delay>] <explanation>", "Closes all connections of a virtual host, or of the node", operations::close_all_connections)
         .values(1, 1).options(&[GLOBAL_SWITCH, Opt::number("limit", "so many at most"), Opt::number("per-connection-delay", "milliseconds between two of them")]),

@@ -181,7 +181,7 @@ fn execute(tool: Tool, command: &'static Command, arguments: Arguments) -> Resul
         formatter,
         node,
     };
-    if call.arguments.has("dry-run") {
+    if call.arguments.has("dry-run") && !command.counts_when_dry {
         return dry_run(&mut call);
     }
     check_state(&mut call, command.needs)?;

@@ -404,16 +404,16 @@ pub(crate) static ENDPOINTS: &[Endpoint] = endpoints! {
         Delete Management Object(ACTED) "Cancels some of them, or all." ? CANCELLED;
     }
     "queues/{vhost}/{queue}/move" => browse::move_messages {
-        Post Management Object(ACTED) "Moves messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
+        Post Management Object(ACTED) "Moves messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "dry_run" Bool, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
     }
     "queues/{vhost}/{queue}/copy" => browse::copy {
-        Post Management Object(ACTED) "Copies messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
+        Post Management Object(ACTED) "Copies messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "dry_run" Bool, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
     }
     "queues/{vhost}/{queue}/delete-messages" => browse::delete_messages {
-        Post Management Object(ACTED) "Deletes messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number };
+        Post Management Object(ACTED) "Deletes messages; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "dry_run" Bool };
     }
     "queues/{vhost}/{queue}/replay" => browse::replay {
-        Post Management Object(ACTED) "Puts messages that were settled back; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "settled_from" Number, "settled_until" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
+        Post Management Object(ACTED) "Puts messages that were settled back; see docs/browsing.md." { ; "filter" Object, "positions" Any, "from" Any, "count" Number, "dry_run" Bool, "settled_from" Number, "settled_until" Number, "to_queue" Text, "to_exchange" Text, "routing_key" Text };
         Delete Management Object(ACTED) "Forgets them.";
     }
     "queues/{vhost}/{queue}/pause" => browse::pause {

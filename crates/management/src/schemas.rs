@@ -720,6 +720,7 @@ pub(crate) fn meaning_of_field(name: &str) -> &'static str {
         }
         "encoding" => "`auto` or `base64`.",
         "truncate" => "Bytes of a body that are shown at most.",
+        "dry_run" => "With it, messages are counted and left alone.",
         "filter" => "Which messages; `{}` for all.",
         "positions" => "Places of messages, instead of a filter.",
         "from" => "The place to begin at.",

@@ -76,6 +76,16 @@ pub enum Action {
     Delete,
 }
 
+impl Action {
+    /// Whether messages can be published where it says.
+    fn check(&self, metadata: &Metadata, vhost: &str) -> Result<(), Error> {
+        match self {
+            Self::Move(route) | Self::Copy(route) => check_route(metadata, vhost, route),
+            Self::Delete => Ok(()),
+        }
+    }
+}
+
 /// Where a message is published to. `CC` and `BCC` of the message do not count, and it has no history of deaths there.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -193,6 +203,29 @@ impl Handle {
         answer.await.map_err(|_| stopping())?.map(drop)
     }
 
+    /// Counts what [`Handle::act`] would select, and changes nothing. `done` stays 0.
+    ///
+    /// # Errors
+    /// There is no such queue or exchange, or the exchange is internal.
+    pub async fn would_act(
+        &self,
+        vhost: &str,
+        queue: &Name,
+        selection: Selection,
+        action: &Action,
+    ) -> Result<Acted, Error> {
+        let shared = self.shared();
+        action.check(&shared.leader.snapshot(), vhost)?;
+        let mut walk = Walk::begin(shared, vhost, queue, selection)?;
+        let mut acted = Acted::default();
+        while walk.next().await?.is_some() {
+            acted.matched += 1;
+        }
+        acted.examined = walk.examined;
+        acted.next = walk.rest();
+        Ok(acted)
+    }
+
     /// Moves, copies or deletes messages of a queue. What it did is on stable storage when it returns, as far as the queues are.
     ///
     /// # Errors
@@ -206,9 +239,7 @@ impl Handle {
         action: &Action,
     ) -> Result<Acted, Error> {
         let shared = self.shared();
-        if let Action::Move(route) | Action::Copy(route) = action {
-            check_route(&shared.leader.snapshot(), vhost, route)?;
-        }
+        action.check(&shared.leader.snapshot(), vhost)?;
         let mut walk = Walk::begin(shared, vhost, queue, selection)?;
         let mut acted = Acted::default();
         loop {

@@ -210,7 +210,8 @@ pub(super) const FLAG_COLUMNS: [&str; 6] = [
 ];
 
 pub(crate) fn list_feature_flags(call: &mut Call) -> Done {
-    let columns = super::listing::columns(call, &FLAG_COLUMNS, &["name", "state"])?;
+    let columns =
+        super::listing::columns(&call.arguments.values, &FLAG_COLUMNS, &["name", "state"])?;
     call.say("Listing feature flags ...");
     let flags = call.list("/api/feature-flags")?;
     let rows = flags.iter().map(|flag| {
@@ -266,7 +267,11 @@ pub(crate) fn list_deprecated_features(call: &mut Call) -> Done {
             "Listing deprecated features ...",
         )
     };
-    let columns = super::listing::columns(call, &DEPRECATED_COLUMNS, &DEPRECATED_COLUMNS[..3])?;
+    let columns = super::listing::columns(
+        &call.arguments.values,
+        &DEPRECATED_COLUMNS,
+        &DEPRECATED_COLUMNS[..3],
+    )?;
     call.say(banner);
     let features = call.list(path)?;
     let rows = features.iter().map(|item| {

@@ -104,17 +104,17 @@ fn protocol(name: &str) -> Term {
     numbers.map_or_else(|| Term::text(name), Term::Tuple)
 }
 
-/// The columns that a command line asks for, of those that there are.
+/// The columns that words of a command line ask for, of those that there are.
 ///
 /// # Errors
 /// One does not exist.
 pub(super) fn columns(
-    call: &Call,
+    words: &[String],
     known: &[&str],
     default: &[&str],
 ) -> Result<Vec<String>, Failure> {
     let mut asked: Vec<String> = Vec::new();
-    let words = call.arguments.values.iter();
+    let words = words.iter();
     for column in words.flat_map(|value| value.split(',')).map(str::trim) {
         if !column.is_empty() && !asked.iter().any(|own| own == column) {
             asked.push(column.to_owned());
@@ -143,6 +143,7 @@ pub(super) fn columns(
 /// The columns of a listing, by the name of its command.
 pub(crate) fn columns_of(command: &str) -> Vec<&'static str> {
     let table = match command {
+        "browse_messages" => return super::messages::COLUMNS.to_vec(),
         "list_vhosts" => return super::vhosts::COLUMNS.to_vec(),
         "list_feature_flags" => return super::cluster::FLAG_COLUMNS.to_vec(),
         "list_deprecated_features" => return super::cluster::DEPRECATED_COLUMNS.to_vec(),
@@ -164,7 +165,7 @@ fn chosen(
     default: &[&str],
 ) -> Result<Vec<&'static Column>, Failure> {
     let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-    let names = columns(call, &known, default)?;
+    let names = columns(&call.arguments.values, &known, default)?;
     let find = |name: &String| table.iter().find(|(own, _)| *own == name.as_str());
     Ok(names.iter().filter_map(find).collect())
 }

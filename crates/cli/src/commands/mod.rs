@@ -10,6 +10,7 @@ pub(crate) mod general;
 pub(crate) mod listing;
 pub(crate) mod logins;
 pub(crate) mod maintenance;
+pub(crate) mod messages;
 pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod operations;

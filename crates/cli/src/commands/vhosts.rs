@@ -64,7 +64,7 @@ fn cell(vhost: &Json, column: &str) -> Term {
 }
 
 pub(crate) fn list_vhosts(call: &mut Call) -> Done {
-    let columns = super::listing::columns(call, &COLUMNS, &["name"])?;
+    let columns = super::listing::columns(&call.arguments.values, &COLUMNS, &["name"])?;
     call.say("Listing vhosts ...");
     let vhosts = call.list("/api/vhosts?disable_stats=true")?;
     let rows = vhosts.iter().map(|vhost| {

@@ -84,7 +84,7 @@ pub(crate) async fn copy(call: Call) -> Outcome {
 
 pub(crate) async fn delete_messages(call: Call) -> Outcome {
     let body = call.body()?;
-    allow(&body, &["filter", "positions", "from", "count"])?;
+    allow(&body, &["filter", "positions", "from", "count", "dry_run"])?;
     let queue = allowed(&call, Read).await?;
     act(&call, &body, &queue, &Action::Delete, Present::Waiting).await
 }
@@ -102,6 +102,7 @@ pub(crate) async fn replay(call: Call) -> Outcome {
             "positions",
             "from",
             "count",
+            "dry_run",
             "settled_from",
             "settled_until",
             "to_queue",
@@ -160,6 +161,7 @@ async fn publish_again(call: Call, action: fn(Route) -> Action) -> Outcome {
             "positions",
             "from",
             "count",
+            "dry_run",
             "to_queue",
             "to_exchange",
             "routing_key",
@@ -179,11 +181,19 @@ async fn act(call: &Call, body: &Body, queue: &Name, action: &Action, present: P
     }
     let most = count(body, "count")?.unwrap_or(u64::MAX);
     let selection = selection(body, most, present)?;
-    let node = &call.state.node;
-    let acted = node
-        .act(call.parameter(0), queue, selection, action)
-        .await
-        .map_err(refused)?;
+    let is_dry = match body.get("dry_run") {
+        None => false,
+        Some(value) => value
+            .as_bool()
+            .ok_or_else(|| ApiError::bad("'dry_run' is true or false"))?,
+    };
+    let (node, vhost) = (&call.state.node, call.parameter(0));
+    let acted = if is_dry {
+        node.would_act(vhost, queue, selection, action).await
+    } else {
+        node.act(vhost, queue, selection, action).await
+    };
+    let acted = acted.map_err(refused)?;
     Ok(Json::from(acted_item(&acted)).into())
 }
 
