@@ -11,18 +11,23 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long one program of a suite may take; installations run beside it.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(300);
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long one step of an installation may take; the longest compiles a client on a busy machine.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a broker may take until it accepts connections.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a broker may take to end after SIGTERM.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a download is tried again that fails.
+const DOWNLOAD_RETRIES: &str = "5";
+/// The same for Debian's packages; somebody else may be installing some.
+const APT_OPTIONS: [&str; 4] = ["-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=300"];
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How much of a failed program's output is shown.
 const SHOWN_LINES_MAX: usize = 60;
@@ -261,6 +266,11 @@ impl Place {
     fn installer(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.command("nice");
         command.args(["-n", "10"]).arg(program);
+        // A registry that does not answer at once is asked again.
+        command
+            .env("PIP_RETRIES", DOWNLOAD_RETRIES)
+            .env("NPM_CONFIG_FETCH_RETRIES", DOWNLOAD_RETRIES)
+            .env("CARGO_NET_RETRY", DOWNLOAD_RETRIES);
         command
     }
 
@@ -556,7 +566,9 @@ fn debian(place: &Place, packages: &[&str], probe: &str) -> Result<()> {
         .collect();
     for arguments in [&update[..], &install] {
         let mut apt = place.installer("apt-get");
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        apt.args(APT_OPTIONS)
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive");
         install_step(place, &mut apt).with_context(|| {
             let packages = packages.join(" ");
             format!("install the Debian packages {packages}, or run this as root")
@@ -586,8 +598,11 @@ fn unpack(place: &Place, package: &str, file: &str) -> Result<PathBuf> {
     fs::create_dir_all(&download).with_context(|| format!("create {}", download.display()))?;
     let apt = |arguments: &[&str]| {
         let mut apt = place.installer("apt-get");
-        install_step(place, apt.args(arguments).current_dir(&download))
-            .with_context(|| format!("get the Debian package {package}"))
+        install_step(
+            place,
+            apt.args(APT_OPTIONS).args(arguments).current_dir(&download),
+        )
+        .with_context(|| format!("get the Debian package {package}"))
     };
     // The lists are fetched only if they are missing or too old, as that takes root.
     if apt(&["download", package]).is_err() {
@@ -724,8 +739,8 @@ impl Broker {
                 .args(["tls", "generate", "--user", "guest"])
                 .arg(&certificates),
         )?;
-        let (http_address, tls_address) = (free_address()?, free_address()?);
-        let (https_address, metrics_address) = (free_address()?, free_address()?);
+        let (http_address, tls_address) = (free_address(), free_address());
+        let (https_address, metrics_address) = (free_address(), free_address());
         let (http_port, metrics_port) = (http_address.port(), metrics_address.port());
         let https_port = https_address.port();
         let at = certificates.display();
@@ -746,7 +761,7 @@ impl Broker {
         fs::write(&configuration, settings).context("write rabbitmq.conf")?;
         let log = place.build.join("broker.log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let address = free_address()?;
+        let address = free_address();
         let child = Command::new(warren)
             .arg("server")
             .env("RABBITMQ_NODE_IP_ADDRESS", address.ip().to_string())
@@ -835,10 +850,21 @@ impl Drop for Broker {
     }
 }
 
-/// An address nothing listens on now. Another program may take it before the broker does; the broker then fails by name.
-fn free_address() -> Result<SocketAddr> {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("look for a free port")?;
-    probe.local_addr().context("read the port")
+/// An address nothing listens on, another one each time. Its port is below those that the kernel gives to clients, so that none of
+/// them has it before the broker does.
+fn free_address() -> SocketAddr {
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Tests and suites look there as well, each from another port on.
+    let from = std::process::id().wrapping_mul(101);
+    loop {
+        let offset = from.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + offset % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).expect("the range is one of ports");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -293,6 +293,10 @@ async fn a_server_that_is_away_or_silent_refuses_in_time() {
         "rabbit_auth_backend_http failed authenticating anna: timeout"
     );
     drop(listener);
+    let settings = HttpSettings {
+        request_timeout: Duration::from_secs(60),
+        ..settings
+    };
     let away = chain(&[(BackendName::Http, &[])], settings);
     let reason = log_in(&away, "anna", "x").await.unwrap_err();
     assert!(

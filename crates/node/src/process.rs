@@ -93,7 +93,7 @@ mod tests {
                 .into_iter()
                 .find(|one| one.name == "a (b) c")
         };
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while named().is_none() {
             assert!(std::time::Instant::now() < deadline, "no such thread");
             std::thread::yield_now();

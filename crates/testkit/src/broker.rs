@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a broker may take to start or to stop before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a broker may take to start or to stop before the test fails, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the last lines of a broker that has ended may be on their way.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name of every broker; each has a data directory of its own.
 const NODE_NAME: &str = "rabbit@localhost";
@@ -30,6 +34,8 @@ pub struct Broker {
     metrics_address: SocketAddr,
     metrics_tls_address: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
+    /// Ends when all that a process has logged is in `log`.
+    log_reader: Option<JoinHandle<()>>,
     settings: String,
     /// Where the data is, if not in `directory`.
     data: Option<PathBuf>,
@@ -77,6 +83,7 @@ impl Broker {
             metrics_address: free_address(),
             metrics_tls_address: None,
             log: Arc::default(),
+            log_reader: None,
             settings: settings.to_owned(),
             start_took: Duration::ZERO,
         };
@@ -95,7 +102,7 @@ impl Broker {
         let stdout = child.stdout.take().context("standard output is piped")?;
         let stderr = child.stderr.take().context("standard error is piped")?;
         self.child = Some(child);
-        keep_log(stderr, Arc::clone(&self.log));
+        self.log_reader = Some(keep_log(stderr, Arc::clone(&self.log)));
         let line = ready_line(stdout)?;
         self.start_took = started.elapsed();
         self.address = address_in(&line, "amqp://")
@@ -141,8 +148,10 @@ impl Broker {
         let mut command = match self.wrapper.split_first() {
             None => Command::new(&binary),
             Some((program, arguments)) => {
+                use std::os::unix::process::CommandExt as _;
                 let mut command = Command::new(program);
-                command.args(arguments).arg(&binary);
+                // A wrapper that is killed may leave the broker behind: they are killed as a group.
+                command.args(arguments).arg(&binary).process_group(0);
                 command
             }
         };
@@ -189,6 +198,7 @@ impl Broker {
             metrics_address: free_address(),
             metrics_tls_address: None,
             log: Arc::default(),
+            log_reader: None,
             settings: String::new(),
             data: Some(data.to_owned()),
             wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
@@ -213,6 +223,7 @@ impl Broker {
         let child = self.child.as_mut().context("the broker does not run")?;
         let status = exit_of(child, PATIENCE)?;
         self.child = None;
+        self.await_log_end();
         Ok(status)
     }
 
@@ -321,9 +332,27 @@ impl Broker {
     /// It does not run.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the broker does not run")?;
-        child.kill().context("kill the broker")?;
+        if self.wrapper.is_empty() {
+            child.kill().context("kill the broker")?;
+        } else {
+            signal("KILL", &format!("-{}", child.id()))?;
+        }
         child.wait().context("wait for the killed broker")?;
+        self.await_log_end();
         Ok(())
+    }
+
+    /// Waits until what a process that has ended wrote is in the log. One that it started may still hold the pipe.
+    fn await_log_end(&mut self) {
+        let deadline = Instant::now() + LOG_PATIENCE;
+        let reader = self.log_reader.take();
+        while reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
+            // What is missing after that is missed by whoever looks for it.
+            if Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Asks it to stop (SIGTERM) and checks that it does so in order.
@@ -332,11 +361,7 @@ impl Broker {
     /// It does not run, takes too long, or exits with anything but 0.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the broker does not run")?;
-        let killed = Command::new("kill")
-            .arg(child.id().to_string())
-            .status()
-            .context("run kill")?;
-        ensure!(killed.success(), "cannot signal the broker");
+        signal("TERM", &child.id().to_string())?;
         let (sender, receiver) = mpsc::channel();
         let waiter = std::thread::spawn(move || {
             let status = child.wait();
@@ -354,6 +379,7 @@ impl Broker {
             bail!("the waiting thread panicked")
         };
         let status = status.context("wait for the broker")?;
+        self.await_log_end();
         ensure!(
             status.success(),
             "the broker exited with {status}\n{}",
@@ -423,14 +449,25 @@ fn exit_of(child: &mut Child, patience: Duration) -> anyhow::Result<ExitStatus> 
     }
 }
 
-fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+/// Signals a process, or with a `-` before its id the group it leads.
+fn signal(name: &str, target: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill")
+        .args(["-s", name, "--", target])
+        .status()
+        .context("run kill")?;
+    ensure!(status.success(), "cannot signal the broker");
+    Ok(())
+}
+
+/// Collects what is logged, until there is no more.
+fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
 /// The first line of the standard output; the rest is read and dropped, so that the broker never blocks on it.
@@ -449,8 +486,9 @@ fn ready_line(stdout: impl Read + Send + 'static) -> anyhow::Result<String> {
         .context("the broker prints no ready line")
 }
 
-/// A free port below those that the kernel gives to clients: nobody takes it while its broker is down for a restart.
-fn free_address() -> SocketAddr {
+/// A free port below those that the kernel gives to clients: nobody takes it before it is used, or while its broker is down for
+/// a restart.
+pub fn free_address() -> SocketAddr {
     const PORTS: std::ops::Range<u32> = 10_000..32_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test programs that run side by side begin in different places.

@@ -11,6 +11,6 @@ pub mod random;
 pub mod script;
 pub mod token;
 
-pub use broker::{Broker, binary};
+pub use broker::{Broker, binary, free_address};
 pub use client::Client;
 pub use http::{Http, Response};

@@ -3,8 +3,8 @@
 use anyhow::{Context, ensure};
 use client_amqp091::codec::{BasicProperties, Table, TableWriter, Value};
 use serde_json::{Value as Json, json};
-use std::time::{Duration, Instant};
-use testkit::client::{DURABLE, PERSISTENT};
+use std::time::Instant;
+use testkit::client::{DURABLE, PATIENCE, PERSISTENT};
 use testkit::{Broker, Client, Http};
 
 /// Enough that a queue keeps only a small part in memory.
@@ -120,11 +120,13 @@ async fn a_crash_in_the_middle_of_a_move_loses_nothing() -> anyhow::Result<()> {
         http.post("/queues/%2F/from/move", body)
     });
     // It is under way as soon as something has arrived.
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let moved = client.inspect("to").await?.context("it is there")?;
         if moved.message_count > 0 {
             break;
         }
+        ensure!(Instant::now() < deadline, "nothing is moved");
     }
     broker.kill()?;
     // Its connection broke, or it was done already.
@@ -267,15 +269,16 @@ async fn somebody_else_does_not_wait_for_a_large_move() -> anyhow::Result<()> {
         }
         anyhow::Ok(moved)
     });
-    let mut longest = Duration::ZERO;
+    // Counted and not timed, as whatever stops the machine for a while stops both.
+    let mut answers = 0;
     while !mover.is_finished() {
-        let begin = Instant::now();
         bystander.inspect("other").await?;
-        longest = longest.max(begin.elapsed());
+        answers += 1;
     }
     let moved = mover.await??;
     ensure!(moved == COLD as u64, "{moved} were moved");
-    println!("the longest answer took {longest:?}");
-    ensure!(longest < Duration::from_secs(2), "{longest:?}");
+    println!("{answers} answers meanwhile");
+    // More than one for each of the five requests.
+    ensure!(answers > 20, "{answers} answers meanwhile");
     Ok(())
 }

@@ -126,7 +126,7 @@ async fn an_unused_queue_expires_without_ever_having_been_used() -> anyhow::Resu
         .declare_exchange(CHANNEL, &declare)
         .await?;
     let mut arguments = Vec::new();
-    TableWriter::new(&mut arguments).field(b"x-expires", &Value::I32(1_000));
+    TableWriter::new(&mut arguments).field(b"x-expires", &Value::I32(5_000));
     let options = QueueOptions::default();
     let declared =
         client

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How long something that another thread does may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const LISTS: [&str; 9] = [
     "users",

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 use testkit::{Broker, Http, Response};
 
 /// An answer to a request with these headers.
@@ -25,9 +26,10 @@ const GUEST: (&str, &str) = ("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
 
 #[test]
 fn nothing_is_compressed_and_nobody_is_waited_for_where_that_is_configured() {
-    let broker =
-        Broker::start_with("management.tcp.compress = false\nmanagement.tcp.request_timeout = 300")
-            .unwrap();
+    let broker = Broker::start_with(
+        "management.tcp.compress = false\nmanagement.tcp.request_timeout = 2000",
+    )
+    .unwrap();
     let gzip = ("Accept-Encoding", "gzip");
     let answer = ask(&broker, "GET /overview", &[GUEST, gzip], "");
     assert_eq!(answer.header("content-encoding"), None);
@@ -55,8 +57,8 @@ fn until_closed(stream: &mut TcpStream) -> String {
 #[test]
 fn connections_end_when_they_are_idle_or_have_asked_enough() {
     let broker = Broker::start_with(
-        "management.tcp.idle_timeout = 300\n\
-         management.tcp.inactivity_timeout = 1000\n\
+        "management.tcp.idle_timeout = 2000\n\
+         management.tcp.inactivity_timeout = 2000\n\
          management.tcp.shutdown_timeout = 5000\n\
          management.tcp.max_keepalive = 2",
     )
@@ -91,6 +93,22 @@ fn connections_over_the_limit_wait() {
     assert!(until_closed(&mut second).starts_with("HTTP/1.1 "));
 }
 
+/// How long a line may take to be in a file.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The line with these words, as soon as it is in a file.
+fn logged(file: &Path, words: &str) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let lines = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(line) = lines.lines().find(|line| line.contains(words)) {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < until, "{words} is not in {lines}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn requests_are_told_of_in_the_access_log() {
     let directory = tempfile::tempdir().unwrap();
@@ -102,22 +120,20 @@ fn requests_are_told_of_in_the_access_log() {
         200
     );
     let file = directory.path().join("access.log");
-    let lines = std::fs::read_to_string(&file).unwrap();
-    let line = lines.lines().find(|line| line.contains("whoami")).unwrap();
+    let line = logged(&file, "whoami");
     assert!(line.starts_with("127.0.0.1 - guest ["), "{line}");
     let is_told = line.contains("+0000] \"GET /api/whoami HTTP/1.1\" 200 ");
     assert!(is_told && line.ends_with(" \"\" \"a \\\"b\\\"\""), "{line}");
     // Whoever takes the file away finds another one there a second later.
     std::fs::rename(&file, directory.path().join("access.log.1")).unwrap();
-    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     while !file.exists() {
-        assert!(std::time::Instant::now() < until, "no new file");
+        assert!(Instant::now() < until, "no new file");
         ask(&broker, "GET /nothing", &[], "");
         std::thread::sleep(Duration::from_millis(100));
     }
     ask(&broker, "GET /version", &[], "");
-    let told = std::fs::read_to_string(&file).unwrap();
-    assert!(told.contains("127.0.0.1 - - ["), "{told}");
+    logged(&file, "127.0.0.1 - - [");
 }
 
 #[test]

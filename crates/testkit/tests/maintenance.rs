@@ -131,7 +131,7 @@ fn the_log_file_is_shown_and_rotated() -> anyhow::Result<()> {
         &["-q", "log_tail", "-N", "1"],
     )?;
     ensure!(one.lines().count() == 1, "{one}");
-    let stream = ["-q", "log_tail_stream", "-d", "2"];
+    let stream = ["-q", "log_tail_stream", "-d", "4"];
     let out = directory.path().join("stream");
     let mut child = broker
         .tool("rabbitmq-diagnostics")?
@@ -634,8 +634,11 @@ async fn backends_whose_plugins_are_not_enabled_are_left_out() -> anyhow::Result
         refused.contains("user 'nobody' - invalid credentials"),
         "{refused}"
     );
-    let log = broker.log();
-    ensure!(log.contains("the `rabbitmq_auth_backend_ldap` plugin must be enabled"));
+    until("the log says it", || {
+        let words = "the `rabbitmq_auth_backend_ldap` plugin must be enabled";
+        broker.log().contains(words)
+    })
+    .await?;
     broker.stop()?;
     broker.configure(&format!("{ldap}auth_backends.1 = ldap"));
     ensure!(broker.restart().is_err(), "nobody could log in");

@@ -8,7 +8,7 @@ use testkit::client::{CHANNEL, DURABLE, PERSISTENT};
 use testkit::{Broker, Client, Http};
 
 /// How long something that is told to another thread may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

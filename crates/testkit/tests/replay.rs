@@ -11,7 +11,7 @@ use testkit::{Broker, Client, Http};
 const COUNT: usize = 1000;
 
 /// Longest wait for figures.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn request(
     broker: &Broker,

@@ -12,7 +12,7 @@ use testkit::client::DURABLE;
 use testkit::{Broker, Client, Http};
 
 /// How long spans may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -44,7 +44,10 @@ impl Collector {
         let (sender, requests) = mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let request = answer(stream).expect("a request");
+                // A broker that is killed asks only half of it.
+                let Ok(request) = answer(stream) else {
+                    continue;
+                };
                 if sender.send(request).is_err() {
                     return;
                 }
@@ -481,10 +484,7 @@ async fn a_collector_that_does_not_answer_in_time_is_asked_again() -> anyhow::Re
 
 #[tokio::test]
 async fn nobody_waits_for_a_collector_that_is_down() -> anyhow::Result<()> {
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        listener.local_addr()?
-    };
+    let address = testkit::free_address();
     let broker = Broker::start_with(&settings(address))?;
     let mut client = Client::connect(&broker).await?;
     client.confirm_select().await?;

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
-use testkit::client::{DURABLE, PERSISTENT, until, within};
+use std::time::Instant;
+use testkit::client::{DURABLE, PATIENCE, PERSISTENT, until, within};
 use testkit::http::Http;
 use testkit::{Broker, Client};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -117,7 +117,7 @@ async fn logged(broker: &Broker, words: &str) -> anyhow::Result<()> {
 
 async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
     let options = ConnectOptions {
-        reply_timeout: Duration::from_secs(10),
+        reply_timeout: PATIENCE,
         ..ConnectOptions::default()
     };
     Client::connect_with(address, &options).await
@@ -278,7 +278,7 @@ async fn who_has_no_good_certificate_is_refused() -> anyhow::Result<()> {
     // Who says nothing does not stay.
     let mut silent = TcpStream::connect(tls).await?;
     let mut rest = Vec::new();
-    tokio::time::timeout(Duration::from_secs(10), silent.read_to_end(&mut rest)).await??;
+    tokio::time::timeout(PATIENCE, silent.read_to_end(&mut rest)).await??;
     Ok(())
 }
 
@@ -292,6 +292,15 @@ async fn is_let_in(tls: SocketAddr, directory: &Path) -> anyhow::Result<bool> {
     Ok(log_in_externally(&mut stream)
         .await
         .is_ok_and(|next| next == "tune"))
+}
+
+/// Waits until it is let in, or until it is not any more: the log tells of a certificate before it counts.
+async fn until_let_in(tls: SocketAddr, directory: &Path, expected: bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while is_let_in(tls, directory).await? != expected {
+        ensure!(Instant::now() < deadline, "let in is not {expected}");
+    }
+    Ok(())
 }
 
 fn run(broker: &Broker, tool: &str, arguments: &[&str]) -> anyhow::Result<String> {
@@ -342,10 +351,10 @@ async fn the_trust_store_lets_in_whoever_is_in_it() -> anyhow::Result<()> {
     let mut client = connect(relay(tls, Some(config), Vec::new()).await?).await?;
     trust(second, "second.pem")?;
     logged(&broker, "loading certificate 'second.pem'").await?;
-    ensure!(is_let_in(tls, second).await?);
+    until_let_in(tls, second, true).await?;
     std::fs::remove_file(whitelist.path().join("first.pem"))?;
     logged(&broker, "'first.pem' is no longer trusted").await?;
-    ensure!(!is_let_in(tls, first).await?);
+    until_let_in(tls, first, false).await?;
     ensure!(is_let_in(tls, second).await?);
     // Who is there already stays.
     client.declare("q", QueueOptions::default()).await?;
@@ -538,7 +547,7 @@ async fn without_its_header_a_proxied_client_is_closed() -> anyhow::Result<()> {
         let mut rest = Vec::new();
         let read = stream.read_to_end(&mut rest);
         // A reset is an end, too.
-        let _ = tokio::time::timeout(Duration::from_secs(10), read).await?;
+        let _ = tokio::time::timeout(PATIENCE, read).await?;
         ensure!(rest.is_empty());
         logged(&broker, words).await?;
     }

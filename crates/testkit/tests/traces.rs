@@ -14,7 +14,7 @@ use testkit::client::{CHANNEL, within};
 use testkit::{Broker, Client, Http};
 
 /// How long something that is told to another thread may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const RULE: &str = "========================================\
                     ========================================";

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	checkTimeout   = 45 * time.Second
-	arrivalTimeout = 15 * time.Second
+	checkTimeout   = 120 * time.Second
+	arrivalTimeout = 60 * time.Second
 	pollInterval   = 10 * time.Millisecond
 )
 
@@ -666,8 +666,8 @@ func blockedNotification(connection *amqp.Connection, _ *amqp.Channel) error {
 }
 
 func heartbeat(*amqp.Connection, *amqp.Channel) error {
-	return connected(amqp.Config{Heartbeat: time.Second}, func(connection *amqp.Connection, channel *amqp.Channel) error {
-		if err := equal("negotiated", connection.Config.Heartbeat, time.Second); err != nil {
+	return connected(amqp.Config{Heartbeat: 2 * time.Second}, func(connection *amqp.Connection, channel *amqp.Channel) error {
+		if err := equal("negotiated", connection.Config.Heartbeat, 2*time.Second); err != nil {
 			return err
 		}
 		target, err := serverNamed(channel, nil)
@@ -682,7 +682,7 @@ func heartbeat(*amqp.Connection, *amqp.Channel) error {
 		if err != nil {
 			return err
 		}
-		late := amqp.Publishing{Expiration: "3500", Body: []byte("after the silence")}
+		late := amqp.Publishing{Expiration: "7000", Body: []byte("after the silence")}
 		if err := publish(channel, "", delay, late); err != nil {
 			return err
 		}

@@ -7,8 +7,8 @@ require "securerandom"
 require "timeout"
 
 AMQP_URL = ENV.fetch("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
-CHECK_SECONDS_MAX = 45
-ARRIVAL_SECONDS_MAX = 15
+CHECK_SECONDS_MAX = 120
+ARRIVAL_SECONDS_MAX = 60
 POLL_SECONDS = 0.01
 RUN_ID = SecureRandom.hex(4)
 
@@ -289,13 +289,13 @@ check "blocked callbacks register" do |connection|
   equal(connection.server_capabilities["connection.blocked"], true)
 end
 
-check "heartbeat keeps an idle connection", heartbeat: 1 do |connection|
+check "heartbeat keeps an idle connection", heartbeat: 2 do |connection|
   channel = connection.create_channel
   target = temporary(channel)
   delay = temporary(channel, arguments: { "x-dead-letter-exchange" => "", "x-dead-letter-routing-key" => target.name })
   seen = Queue.new
   target.subscribe { |_info, _properties, body| seen << body }
-  delay.publish("after the silence", expiration: "3500")
+  delay.publish("after the silence", expiration: "7000")
   equal(Timeout.timeout(ARRIVAL_SECONDS_MAX) { seen.pop }, "after the silence")
 end
 

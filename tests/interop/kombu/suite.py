@@ -99,7 +99,7 @@ def consume_ack_reject_requeue():
 def confirmed_publish_through_pools():
     queue = unique("pooled")
     with Connection(URL, transport_options={"confirm_publish": True}) as connection:
-        with producers[connection].acquire(block=True, timeout=5) as producer:
+        with producers[connection].acquire(block=True, timeout=60) as producer:
             for number in range(10):
                 producer.publish(
                     {"n": number},
@@ -108,9 +108,9 @@ def confirmed_publish_through_pools():
                     retry=True,
                     delivery_mode="persistent",
                 )
-        with connections[connection].acquire(block=True, timeout=5) as pooled:
+        with connections[connection].acquire(block=True, timeout=60) as pooled:
             simple = pooled.SimpleQueue(queue)
-            equal([simple.get(timeout=5).payload["n"] for _ in range(10)], list(range(10)))
+            equal([simple.get(timeout=60).payload["n"] for _ in range(10)], list(range(10)))
             simple.close()
         connection.default_channel.queue_delete(queue)
     kombu.pools.reset()
@@ -131,7 +131,7 @@ def simple_queue():
     with Connection(URL) as connection:
         simple = connection.SimpleQueue(unique("simple"))
         simple.put({"hello": "world"})
-        message = simple.get(block=True, timeout=5)
+        message = simple.get(block=True, timeout=60)
         equal(message.payload, {"hello": "world"})
         message.ack()
         with raises(simple.Empty):
@@ -144,7 +144,7 @@ def simple_queue():
 def queue_arguments_and_large_message():
     with Connection(URL) as connection:
         queue = temporary(
-            None, max_priority=5, message_ttl=60, expires=60, max_length=10, queue_arguments={"x-overflow": "drop-head"}
+            None, max_priority=5, message_ttl=600, expires=600, max_length=10, queue_arguments={"x-overflow": "drop-head"}
         )(connection)
         queue.declare()
         body = b"\x00\xff" * (1 << 20)
@@ -197,11 +197,11 @@ def rpc_with_consumer_producer_mixin():
             )
             message.ack()
 
-    server = Server(Connection(URL, heartbeat=2))
+    server = Server(Connection(URL, heartbeat=5))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.ready.wait(10)
+        assert server.ready.wait(60)
         with Connection(URL) as connection:
             callback = Queue(kombu.uuid(), exclusive=True, auto_delete=True)
             replies = []
@@ -230,7 +230,7 @@ def pidbox_call_and_broadcast():
         thread = threading.Thread(
             target=lambda: answers.extend(
                 kombu.pidbox.Mailbox(mailbox.namespace, type="fanout")(Connection(URL))._broadcast(
-                    "ping", {}, reply=True, timeout=10, limit=1
+                    "ping", {}, reply=True, timeout=60, limit=1
                 )
             )
         )
@@ -278,7 +278,9 @@ def consumer_mixin_survives_a_dropped_connection():
             until("the first message", lambda: reader.seen == [1])
             reader.socket.shutdown(socket.SHUT_RDWR)
             producer.publish(2, routing_key=queue.name)
-            until("the second message", lambda: reader.seen == [1, 2])
+            until("the second message", lambda: 2 in reader.seen)
+            # Whether the first was acknowledged before its connection was lost nobody knows.
+            equal(list(dict.fromkeys(reader.seen)), [1, 2])
             equal(reader.opened, 2)
         finally:
             reader.should_stop = True
@@ -289,7 +291,7 @@ def consumer_mixin_survives_a_dropped_connection():
 
 @check
 def heartbeat_check_keeps_the_connection():
-    with Connection(URL, heartbeat=1) as connection:
+    with Connection(URL, heartbeat=2) as connection:
         target = temporary(None)(connection)
         target.declare()
         delay = temporary(
@@ -298,7 +300,7 @@ def heartbeat_check_keeps_the_connection():
         delay.declare()
         seen = []
         with Consumer(connection, [target], on_message=seen.append, no_ack=True):
-            Producer(connection).publish("after the silence", routing_key=delay.name, expiration=3.5)
+            Producer(connection).publish("after the silence", routing_key=delay.name, expiration=7)
 
             def arrived():
                 connection.heartbeat_check()

@@ -19,7 +19,7 @@ import urllib.request
 import pika
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker
 
-from harness import check, equal, main, raises, unique, until
+from harness import check, equal, free_port, main, raises, unique, until
 
 WARREN = os.environ.get("WARREN")
 SUFFIX = "dc=example,dc=org"
@@ -111,12 +111,6 @@ uniqueMember: cn=bert,ou=people,dc=example,dc=org
 BY_PATTERN = f"auth_ldap.user_dn_pattern = cn=${{username}},{PEOPLE}\n"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def is_listening(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -145,11 +139,11 @@ class Slapd:
             self.process = subprocess.Popen(
                 ["/usr/sbin/slapd", "-f", self.configuration, "-h", listeners, "-d", "0"], stdout=log, stderr=log
             )
-        until("a directory that listens", lambda: is_listening(self.port), 30)
+        until("a directory that listens", lambda: is_listening(self.port) and is_listening(self.tls_port))
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
 
 class Broker:
@@ -182,11 +176,11 @@ class Broker:
         }
         with open(self.log, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen([WARREN, "server"], env=environment, stdout=log, stderr=log)
-        until("a broker that listens", lambda: is_listening(self.port) and is_listening(self.http), 30)
+        until("a broker that listens", lambda: is_listening(self.port) and is_listening(self.http))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
     def connect(self, user, password, vhost="/"):
         credentials = pika.PlainCredentials(user, password)
@@ -206,7 +200,7 @@ class Broker:
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 body = answer.read()
                 return answer.status, json.loads(body) if body else None
         except urllib.error.HTTPError as error:

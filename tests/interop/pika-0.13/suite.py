@@ -209,13 +209,13 @@ def channel_exception_then_new_channel():
 
 @check
 def heartbeat_keeps_an_idle_connection():
-    connection = connect(heartbeat=1)
+    connection = connect(heartbeat=2)
     channel = connection.channel()
     target = server_named(channel)
     delay = server_named(channel, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target})
     seen = []
     channel.basic_consume(lambda _c, _m, _p, body: seen.append(body), queue=target, no_ack=True)
-    channel.basic_publish("", delay, "after the silence", pika.BasicProperties(expiration="3500"))
+    channel.basic_publish("", delay, "after the silence", pika.BasicProperties(expiration="7000"))
     receive(connection, seen, 1)
     connection.close()
 

@@ -17,16 +17,10 @@ import pika
 from pika.exceptions import AMQPConnectionError, ConnectionClosedByBroker, ProbableAccessDeniedError
 
 from client import collect, done, get, http, is_ready, ready, receive, refused
-from harness import check, equal, main, raises, until
+from harness import check, equal, free_port, main, raises, until
 
 WARREN = os.environ.get("WARREN")
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Node:
@@ -64,7 +58,7 @@ class Node:
             self.process = subprocess.Popen(
                 [WARREN, "server"], env=self.environment(), stdout=log, stderr=log, preexec_fn=fewer_files
             )
-        until("a node that listens", self.is_listening, 30)
+        until("a node that listens", self.is_listening)
 
     def is_listening(self):
         equal(self.process.poll(), None, "exit status of a node that should run")
@@ -76,7 +70,7 @@ class Node:
 
     def end(self, how):
         self.process.send_signal(how)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
     def connect(self, **overrides):
         parameters = pika.ConnectionParameters("127.0.0.1", self.port)
@@ -89,7 +83,7 @@ class Node:
 
     def ctl(self, *arguments):
         command = [WARREN, "ctl", *arguments]
-        run = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=30)
+        run = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=60)
         equal(run.returncode, 0, run.stderr)
         return run.stdout
 
@@ -255,8 +249,8 @@ def terms_of_erlang_are_honoured():
 
 @check
 def silent_clients_are_sent_away():
-    with node("handshake_timeout = 300\n") as own:
-        with socket.create_connection(("127.0.0.1", own.port), timeout=10) as silent:
+    with node("handshake_timeout = 3000\n") as own:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=60) as silent:
             equal(silent.recv(1), b"")
         with own.connect() as connection:
             connection.channel()
@@ -338,7 +332,7 @@ def long_queues_leave_memory():
         for _ in range(2000):
             channel.basic_publish("", "q", body, PERSISTENT)
         is_ready(channel, "q", 2000)
-        until("room", lambda: own.figures()["mem_used"] - before < 100_000_000, 30)
+        until("room", lambda: own.figures()["mem_used"] - before < 100_000_000)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import datetime
 import decimal
-import socket
+import time
 
 import pika
 from pika.exceptions import (
@@ -17,7 +17,7 @@ from pika.exceptions import (
 )
 
 from client import collect, connect, get, receive, server_named
-from harness import URL, check, equal, main, raises, unique, until
+from harness import URL, check, equal, free_port, main, raises, unique, until
 
 
 @check
@@ -28,13 +28,14 @@ def delayed_message_exchange():
         channel.exchange_declare(exchange, "x-delayed-message", arguments={"x-delayed-type": "direct"})
         channel.queue_bind(queue, exchange, "key")
         channel.confirm_delivery()
-        for delay in (500, 100):
+        started = time.monotonic()
+        for delay in (3000, 500):
             properties = pika.BasicProperties(headers={"x-delay": delay})
             channel.basic_publish(exchange, "key", str(delay).encode(), properties, mandatory=True)
-        equal(channel.basic_get(queue), (None, None, None))
-        arrived = [get(channel, queue) for _ in range(2)]
-        equal([body for _, _, body in arrived], [b"100", b"500"])
-        equal([properties.headers for _, properties, _ in arrived], [{"x-delay": -100}, {"x-delay": -500}])
+        arrived = [(get(channel, queue), time.monotonic() - started) for _ in range(2)]
+        equal([body for (_, _, body), _ in arrived], [b"500", b"3000"])
+        equal([properties.headers for (_, properties, _), _ in arrived], [{"x-delay": -500}, {"x-delay": -3000}])
+        assert arrived[0][1] >= 0.5 and arrived[1][1] >= 3, arrived
         channel.exchange_delete(exchange)
         for arguments in ({}, {"x-delayed-type": "x-delayed-message"}, {"x-delayed-type": "nothing"}):
             with raises(ChannelClosedByBroker) as caught:
@@ -403,7 +404,7 @@ def consume_generator_with_inactivity():
         for number in range(4):
             channel.basic_publish("", queue, str(number).encode())
         bodies = []
-        for method, _, body in channel.consume(queue, inactivity_timeout=5):
+        for method, _, body in channel.consume(queue, inactivity_timeout=60):
             bodies.append(body)
             channel.basic_ack(method.delivery_tag)
             if len(bodies) == 3:
@@ -421,9 +422,13 @@ def exclusive_queue_is_locked_and_goes_with_its_connection():
             other.channel().queue_declare(queue, passive=True)
         equal(caught.error.reply_code, 405)
         owner.close()
-        with raises(ChannelClosedByBroker) as caught:
-            other.channel().queue_declare(queue, passive=True)
-        equal(caught.error.reply_code, 404)
+
+        def is_gone():
+            with raises(ChannelClosedByBroker) as caught:
+                other.channel().queue_declare(queue, passive=True)
+            return caught.error.reply_code == 404
+
+        until("the end of the queue", is_gone)
 
 
 @check
@@ -669,9 +674,10 @@ def quorum_queue_counts_and_tries_again_later():
         channel.basic_publish("", queue, b"x")
         method, properties, _ = get(channel, queue, auto_ack=False)
         equal((method.redelivered, properties.headers), (False, None))
+        failed = time.monotonic()
         channel.basic_reject(method.delivery_tag, requeue=True)
-        equal(channel.basic_get(queue)[0], None)
         method, properties, _ = get(channel, queue, auto_ack=False)
+        assert time.monotonic() - failed >= 0.3, "it came back at once"
         equal((method.redelivered, properties.headers["x-delivery-count"]), (True, 1))
         channel.basic_reject(method.delivery_tag, requeue=True)
         _, properties, body = get(channel, dead)
@@ -693,13 +699,13 @@ def priority_queue():
 @check
 def heartbeat_keeps_an_idle_connection():
     """Three and a half heartbeat intervals pass in silence; the broker's own timer ends the wait."""
-    with connect(heartbeat=1) as connection:
+    with connect(heartbeat=2) as connection:
         channel = connection.channel()
         target = server_named(channel)
         delay = server_named(channel, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target})
         seen = []
         channel.basic_consume(target, collect(seen), auto_ack=True)
-        channel.basic_publish("", delay, b"after the silence", pika.BasicProperties(expiration="3500"))
+        channel.basic_publish("", delay, b"after the silence", pika.BasicProperties(expiration="7000"))
         receive(connection, seen, 1)
         equal(seen[0][2], b"after the silence")
 
@@ -778,8 +784,8 @@ def options_of_connections():
         locale="en_US",
         connection_attempts=3,
         retry_delay=0.1,
-        socket_timeout=5,
-        stack_timeout=10,
+        socket_timeout=30,
+        stack_timeout=60,
         blocked_connection_timeout=20,
         client_properties={"connection_name": "options"},
         tcp_options={"TCP_KEEPIDLE": 60},
@@ -787,7 +793,7 @@ def options_of_connections():
         get(connection.channel(), put(connection, b"y"))
     # Several addresses are tried in turn, each as often as it says.
     somebody, nobody = pika.URLParameters(URL), pika.URLParameters(URL)
-    nobody.port, nobody.connection_attempts, nobody.retry_delay = closed_port(), 2, 0
+    nobody.port, nobody.connection_attempts, nobody.retry_delay = free_port(), 2, 0
     with pika.BlockingConnection([nobody, somebody]) as connection:
         equal(connection.is_open, True)
     with raises(AMQPConnectionError):
@@ -804,12 +810,6 @@ def put(connection, body):
     queue = server_named(channel)
     channel.basic_publish("", queue, body)
     return queue
-
-
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

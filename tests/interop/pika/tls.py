@@ -39,7 +39,7 @@ def exchange_messages(connection):
     for body in bodies:
         channel.basic_publish("", queue, body, mandatory=True)
     received = []
-    for _method, _properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=30):
+    for _method, _properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=60):
         received.append(body)
         if len(received) == len(bodies):
             break

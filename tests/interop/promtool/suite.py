@@ -24,7 +24,7 @@ FAMILIES = (
 
 def scrape(path):
     """The text of a view."""
-    with urllib.request.urlopen(METRICS + path, timeout=20) as answer:
+    with urllib.request.urlopen(METRICS + path, timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain"), answer.headers["Content-Type"]
         return answer.read().decode()
 
@@ -32,7 +32,7 @@ def scrape(path):
 def lint(path):
     """promtool has nothing to say about a view; gives its text."""
     text = scrape(path)
-    ended = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
     equal((ended.returncode, ended.stdout + ended.stderr), (0, ""), path)
     return text
 

@@ -30,7 +30,7 @@ def start(*arguments, user="guest", password="guest", stdin=""):
     command = [PROGRAM, "-H", API.hostname, "-P", str(API.port), "-u", user, "-p", password, *arguments]
     # No configuration of this machine has a say.
     with tempfile.TemporaryDirectory() as home:
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, env={"HOME": home})
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, env={"HOME": home})
 
 
 def admin(*arguments, **options):
@@ -346,7 +346,7 @@ def connections_are_listed_and_closed():
         until("its consumer is listed", lambda: queue in admin("list", "consumers"))
         admin(*command, user if command[-1] == "--username" else found[0])
         with raises(ConnectionClosedByBroker) as caught:
-            connection.process_data_events(time_limit=10)
+            connection.process_data_events(time_limit=60)
         equal(caught.error.reply_code, 320)
         until("the connection is gone", lambda: not mine())
         admin("users", "delete", "--name", user)
@@ -384,7 +384,7 @@ def configuration_file_and_base_uri():
         lines = ["[here]", f'hostname = "{API.hostname}"', f"port = {API.port}", 'username = "guest"', 'password = "guest"', 'vhost = "/"']
         pathlib.Path(path).write_text("\n".join(lines) + "\n")
         for options in (["--config", path, "--node", "here"], ["--base-uri", f"http://{API.hostname}:{API.port}", "-u", "guest", "-p", "guest"]):
-            ended = subprocess.run([PROGRAM, *options, "show", "overview"], capture_output=True, text=True, timeout=30, env={"HOME": folder})
+            ended = subprocess.run([PROGRAM, *options, "show", "overview"], capture_output=True, text=True, timeout=60, env={"HOME": folder})
             assert ended.returncode == 0 and "RabbitMQ version" in ended.stdout, ended.stdout + ended.stderr
 
 
@@ -397,7 +397,7 @@ def over_tls():
     ca = os.path.join(os.environ["TLS_DIRECTORY"], "ca_certificate.pem")
     command = [PROGRAM, "--use-tls", "-H", at.hostname, "-P", str(at.port)]
     for options, works in ([["--tls-ca-cert-file", ca], True], [["--insecure"], True], [[], False]):
-        ended = subprocess.run([*command, *options, "show", "overview"], capture_output=True, text=True, timeout=30)
+        ended = subprocess.run([*command, *options, "show", "overview"], capture_output=True, text=True, timeout=60)
         equal(ended.returncode == 0, works, f"{options}: {ended.stdout}{ended.stderr}")
 
 

@@ -239,7 +239,7 @@ mod tests {
     fn lines_arrive_over_udp() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         server
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         let port = server.local_addr().unwrap().port();
         let syslog = start(&at(port, SyslogTransport::Udp));
@@ -314,7 +314,7 @@ mod tests {
         let path = directory.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
         server
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         let settings = SyslogSettings {
             host: path.display().to_string(),

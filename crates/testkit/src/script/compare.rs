@@ -44,8 +44,7 @@ pub fn check_file(path: &Path, addresses: Addresses, target: Target) -> anyhow::
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let file = ScriptFile::parse(&text);
     let mut outcome = Outcome::default();
-    for case in file.cases.iter().filter(|case| is_wanted(case)) {
-        let actual = run_case(&file, case, addresses);
+    for (case, actual) in run_cases(&file, addresses) {
         outcome.cases += 1;
         outcome.steps += case.steps.iter().filter(|step| step.is_command()).count();
         let difference = difference(case, &actual, target);
@@ -86,6 +85,25 @@ pub fn record_file(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
         }
     }
     std::fs::write(path, file.text()).with_context(|| format!("write {}", path.display()))
+}
+
+/// The answers to each step of each case. Where a file says so its cases run side by side: they wait for times most of all.
+fn run_cases(file: &ScriptFile, addresses: Addresses) -> Vec<(&Case, Vec<Vec<String>>)> {
+    let wanted = file.cases.iter().filter(|case| is_wanted(case));
+    if file.setting("cases") != Some("side by side") {
+        return wanted
+            .map(|case| (case, run_case(file, case, addresses)))
+            .collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted
+            .map(|case| (case, scope.spawn(|| run_case(file, case, addresses))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|(case, thread)| (case, thread.join().expect("a case does not panic")))
+            .collect()
+    })
 }
 
 /// `CASE=part-of-a-name` runs only those cases.

@@ -24,8 +24,8 @@ use lapin::{
     ExchangeKind, Queue,
 };
 
-const CHECK_TIMEOUT: Duration = Duration::from_secs(45);
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(15);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 type Check = (
@@ -767,7 +767,7 @@ async fn close_and_reconnect() -> Result<()> {
 }
 
 async fn heartbeat_keeps_an_idle_connection() -> Result<()> {
-    let (connection, channel) = connect_to(&format!("{}?heartbeat=1", url_of_vhost("%2f"))).await?;
+    let (connection, channel) = connect_to(&format!("{}?heartbeat=2", url_of_vhost("%2f"))).await?;
     let target = temporary(&channel, FieldTable::default()).await?;
     let dead_letters = table([
         ("x-dead-letter-exchange", long("")),
@@ -778,7 +778,7 @@ async fn heartbeat_keeps_an_idle_connection() -> Result<()> {
     ]);
     let delay = temporary(&channel, dead_letters).await?;
     let mut consumer = consume(&channel, target.as_str(), true).await?;
-    let late = BasicProperties::default().with_expiration("3500".into());
+    let late = BasicProperties::default().with_expiration("7000".into());
     publish(&channel, "", delay.as_str(), b"after the silence", late).await?;
     ensure!(
         next(&mut consumer).await?.data == b"after the silence",

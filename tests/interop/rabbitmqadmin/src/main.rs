@@ -377,7 +377,7 @@ fn policies(api: &Api) -> Result<()> {
         api.declare_queue(vhost, &QueueParams::new_durable_classic_queue("q1", None))?;
         // RabbitMQ tells it when it next emits statistics.
         let policies = (Some("p 1".to_owned()), Some("o".to_owned()));
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let queue = api.get_queue_info(vhost, "q1")?;
             let told = (queue.policy, queue.operator_policy);

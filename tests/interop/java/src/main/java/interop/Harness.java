@@ -11,8 +11,8 @@ import java.util.concurrent.TimeoutException;
 
 /** Named checks run in order, each with a deadline, and polling with a deadline. */
 final class Harness {
-  static final long CHECK_SECONDS_MAX = 45;
-  static final long ARRIVAL_SECONDS_MAX = 15;
+  static final long CHECK_SECONDS_MAX = 120;
+  static final long ARRIVAL_SECONDS_MAX = 60;
   private static final long POLL_MS = 10;
 
   interface Check {

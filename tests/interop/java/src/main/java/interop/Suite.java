@@ -194,7 +194,7 @@ public final class Suite {
       for (int number = 0; number < 50; number++) {
         channel.basicPublish("", queue, MessageProperties.PERSISTENT_TEXT_PLAIN, bytes("x"));
       }
-      channel.waitForConfirmsOrDie(10_000);
+      channel.waitForConfirmsOrDie(60_000);
       TreeSet<Long> outstanding = new TreeSet<>();
       CountDownLatch done = new CountDownLatch(1);
       synchronized (outstanding) {
@@ -226,9 +226,9 @@ public final class Suite {
       String queue = temporary(channel, Map.of("x-max-length", 1, "x-overflow", "reject-publish"));
       channel.confirmSelect();
       channel.basicPublish("", queue, null, bytes("fits"));
-      isTrue(channel.waitForConfirms(10_000), "the first is confirmed");
+      isTrue(channel.waitForConfirms(60_000), "the first is confirmed");
       channel.basicPublish("", queue, null, bytes("does not"));
-      isTrue(!channel.waitForConfirms(10_000), "the second is refused");
+      isTrue(!channel.waitForConfirms(60_000), "the second is refused");
     });
 
     check("mandatory message comes back", (connection, channel) -> {
@@ -484,7 +484,7 @@ public final class Suite {
         channel.queueDeclare(queue, true, false, false, null);
         channel.confirmSelect();
         channel.basicPublish("", queue, MessageProperties.PERSISTENT_BASIC, bytes("waits"));
-        channel.waitForConfirmsOrDie(10_000);
+        channel.waitForConfirmsOrDie(60_000);
       });
       connected((connection, channel) -> {
         equal(body(channel, queue), "waits", "body");
@@ -494,15 +494,15 @@ public final class Suite {
 
     HARNESS.check("heartbeat keeps an idle connection", () -> {
       ConnectionFactory factory = factory();
-      factory.setRequestedHeartbeat(1);
+      factory.setRequestedHeartbeat(2);
       connected(factory, (connection, channel) -> {
-        equal(connection.getHeartbeat(), 1, "negotiated");
+        equal(connection.getHeartbeat(), 2, "negotiated");
         String target = serverNamed(channel);
         String delay = temporary(channel, Map.of("x-dead-letter-exchange", "", "x-dead-letter-routing-key", target));
         BlockingQueue<Delivery> seen = new LinkedBlockingQueue<>();
         channel.basicConsume(target, true, (tag, delivery) -> seen.add(delivery), tag -> {});
         channel.basicPublish(
-            "", delay, new AMQP.BasicProperties.Builder().expiration("3500").build(), bytes("after the silence"));
+            "", delay, new AMQP.BasicProperties.Builder().expiration("7000").build(), bytes("after the silence"));
         equal(text(take(seen, "delayed").getBody()), "after the silence", "body");
       });
     });
@@ -510,8 +510,9 @@ public final class Suite {
     HARNESS.check("topology recovery after a lost connection", () -> {
       ConnectionFactory factory = factory();
       factory.setAutomaticRecoveryEnabled(true);
-      factory.setNetworkRecoveryInterval(200);
-      factory.setRequestedHeartbeat(2);
+      // What goes with the old connection has to be gone before it is declared again.
+      factory.setNetworkRecoveryInterval(2_000);
+      factory.setRequestedHeartbeat(5);
       List<java.net.Socket> sockets = Collections.synchronizedList(new ArrayList<>());
       factory.setSocketConfigurator(sockets::add);
       connected(factory, (connection, channel) -> {
@@ -548,7 +549,7 @@ public final class Suite {
             for (int number = 0; number < 100; number++) {
               own.basicPublish("", queue, null, bytes("x"));
             }
-            own.waitForConfirmsOrDie(10_000);
+            own.waitForConfirmsOrDie(60_000);
           } catch (Exception e) {
             throw new IllegalStateException(e);
           }
@@ -581,7 +582,7 @@ public final class Suite {
       thread.setDaemon(true);
       thread.start();
       Channel own = connection.createChannel();
-      RpcClient client = new RpcClient(new RpcClientParams().channel(own).exchange("").routingKey(queue).timeout(10_000));
+      RpcClient client = new RpcClient(new RpcClientParams().channel(own).exchange("").routingKey(queue).timeout(60_000));
       for (int number = 0; number < 50; number++) {
         equal(client.stringCall("abc" + number), new StringBuilder("abc" + number).reverse().toString(), "reply");
       }
