@@ -20,9 +20,9 @@ use testkit::client::DURABLE;
 use testkit::{Broker, Client, Http};
 
 /// How long any answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client may be kept by others, on a busy machine.
-const NOTICED: Duration = Duration::from_secs(10);
+const NOTICED: Duration = Duration::from_secs(30);
 /// `guest:guest`
 const GUEST: &str = "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
 
@@ -744,7 +744,7 @@ fn whoever_is_slow_is_let_go_and_keeps_nobody_out() -> anyhow::Result<()> {
     /// Slow clients send a byte and rest.
     const BETWEEN_BYTES: Duration = Duration::from_millis(500);
     /// Until the slowest is let go, on a busy machine.
-    const LET_GO: Duration = Duration::from_secs(90);
+    const LET_GO: Duration = Duration::from_secs(240);
     let broker = Broker::start()?;
     let http = Http::new(&broker);
     for number in 0..200 {
@@ -791,7 +791,7 @@ fn whoever_is_slow_is_let_go_and_keeps_nobody_out() -> anyhow::Result<()> {
         let began = Instant::now();
         assert_eq!(http.get("/whoami")?["name"], "guest");
         ensure!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < PATIENCE,
             "kept out for {:?}",
             began.elapsed()
         );
