@@ -30,6 +30,7 @@ pub mod queue;
 pub mod queue_arguments;
 pub mod router;
 pub mod schema;
+pub mod sharding;
 pub mod throttle;
 pub mod value;
 pub mod vhost;

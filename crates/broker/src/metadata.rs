@@ -16,6 +16,7 @@ mod declaration;
 mod import;
 mod operator;
 mod rules;
+mod sharding;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -323,7 +324,10 @@ impl Metadata {
     /// # Errors
     /// The rule that the command would break. Nothing has changed then.
     pub fn apply(&mut self, command: &MetadataCommand) -> Result<Applied, Error> {
-        self.dispatch(command, Origin::Request)
+        match self.reshards(command) {
+            Some(vhost) => self.apply_and_reshard(command, vhost),
+            None => self.dispatch(command, Origin::Request),
+        }
     }
 
     /// Repeats a command from [`Applied::log`] or a [`Snapshot`], in the order in which they were given out.

@@ -15,6 +15,7 @@ use crate::persistent::PersistentMap;
 use crate::policy::{self, ApplyTo, Effective, PolicyScope, PolicySet, Subject};
 use crate::queue_arguments::{DeduplicatingExchange, Deduplication, QueueArguments, QueueType};
 use crate::schema::{self, OnViolation, Schema, SchemaCheck};
+use crate::sharding::Sharding;
 use crate::value::{Arguments, Value};
 use crate::vhost_metadata::VhostMetadata;
 use base::{ConnectionId, Name, QueueId, QueueRef};
@@ -298,6 +299,20 @@ impl Vhost {
             .collect();
         list.sort_unstable_by(|a, b| a.exchange.cmp(&b.exchange));
         self.deduplicating = (!list.is_empty()).then(|| list.into());
+    }
+
+    /// How policies shard an exchange. The default exchange leads to all queues as it is.
+    pub(crate) fn sharding_of(&self, exchange: &str) -> Option<Sharding> {
+        if !self.has_sharding() || exchange.is_empty() {
+            return None;
+        }
+        self.exchange(exchange)?;
+        Sharding::of(&self.effective(Subject::Exchange(exchange)))
+    }
+
+    /// Whether any exchange may be sharded.
+    pub(crate) fn has_sharding(&self) -> bool {
+        self.policies.has_sharding()
     }
 
     /// The runtime parameters that are schemas, by name.

@@ -142,6 +142,7 @@ impl Settings {
                 Some((or_all(&default.vhost_pattern), Arc::new(policy)))
             });
         MetadataRules {
+            node: self.node_name.as_str().into(),
             exchanges_max: self.exchange_limit.map(u64::from),
             queues_max: self.queue_limit,
             local_random_disabled: !self.local_random_enabled,

@@ -28,6 +28,7 @@ use crate::publish::Routes;
 use crate::reply_to::ReplyConsumer;
 use crate::request::return_late_reply;
 use crate::session::{Session, Turn};
+use crate::sharding::ShardChoice;
 use crate::spans::OpenSpans;
 use crate::tx::{Commit, Transaction};
 use crate::unacked::Unacked;
@@ -70,6 +71,8 @@ pub(crate) struct Channel {
     pub(crate) last_queue: Option<Name>,
     /// A name for a queue that somebody is asked about.
     pub(crate) chosen_name: Option<Name>,
+    /// The shard that the next basic.consume or basic.get means.
+    pub(crate) chosen_shard: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
     /// Spans that have not ended.
     pub(crate) spans: OpenSpans,
@@ -159,6 +162,8 @@ pub(crate) enum Waiting {
         no_ack: bool,
     },
     TxCommit(Commit),
+    /// A shard says how many consumers it has.
+    Shard(Box<ShardChoice>),
     /// Somebody says whether the first of what is kept is allowed.
     Permission,
 }
@@ -180,6 +185,7 @@ impl Waiting {
             Self::Cancel { .. } => (60, 30),
             Self::Get { .. } => (60, 70),
             Self::TxCommit(_) => (90, 20),
+            Self::Shard(choice) => choice.ids,
             // An answer has no error, and the method that waits comes again.
             Self::Permission => (0, 0),
         }
@@ -252,6 +258,7 @@ impl Channel {
             delivery_tag: 0,
             last_queue: None,
             chosen_name: None,
+            chosen_shard: None,
             reply_consumer: None,
             end_is_observed: false,
         }
@@ -479,7 +486,7 @@ impl Channel {
         self.refuse(session, exception, Unit::Publish(assembled))
     }
 
-    /// Something was refused, or nobody has said yet whether it is allowed: then it is kept until somebody does.
+    /// Something was refused, or nobody has said yet whether it is allowed or which shard it means: then it is kept until somebody does.
     ///
     /// # Errors
     /// It was refused.
@@ -490,14 +497,15 @@ impl Channel {
         exception: Exception,
         unit: Unit,
     ) -> Result<(), Exception> {
-        let Some(question) = exception.question else {
+        if let Some(question) = exception.question {
+            self.waiting = Some(Waiting::Permission);
+            session.ask_authority(self.id, *question);
+        } else if !matches!(self.waiting, Some(Waiting::Shard(_))) {
             session.principal.forget_refusals();
             return Err(exception);
-        };
-        self.waiting = Some(Waiting::Permission);
+        }
         self.stash.push_front(unit);
         session.has_full_stash |= self.is_stash_full();
-        session.ask_authority(self.id, *question);
         Ok(())
     }
 
@@ -762,6 +770,10 @@ impl Channel {
             return Ok(());
         };
         let ids = waiting.ids();
+        if let Waiting::Shard(choice) = waiting {
+            let outcome = self.shard_answered(turn.session, choice, &reply);
+            return outcome.map_err(|exception| exception.caused_by(ids));
+        }
         let outcome = match reply {
             Reply::Failed(error) => self.handle_failure(turn.session, waiting, *error),
             Reply::Metadata(Err(error)) => Err((*error).into()),
@@ -841,6 +853,7 @@ impl Channel {
             | Waiting::QueueUnbind
             | Waiting::QueueDelete { .. }
             | Waiting::Permission
+            | Waiting::Shard(_)
             | Waiting::TxCommit(_) => Err(error.into()),
         }
     }

@@ -209,7 +209,11 @@ impl Channel {
         if method.queue == REPLY_TO.as_bytes() {
             return self.consume_replies(turn.session, method, tag);
         }
-        let name = self.queue_name(method.queue)?;
+        let name = self.consumed_queue(
+            turn,
+            method.queue,
+            (basic::Consume::CLASS_ID, basic::Consume::METHOD_ID),
+        )?;
         let Session {
             principal,
             vhost,
@@ -648,7 +652,11 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &basic::Get<'_>,
     ) -> Result<(), Exception> {
-        let name = self.queue_name(method.queue)?;
+        let name = self.consumed_queue(
+            turn,
+            method.queue,
+            (basic::Get::CLASS_ID, basic::Get::METHOD_ID),
+        )?;
         let Session {
             principal,
             vhost,

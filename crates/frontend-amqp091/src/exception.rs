@@ -265,6 +265,13 @@ pub(crate) enum Violation<'a> {
     ReplyConsumerSet,
     NoReplyConsumer,
     BindReplyQueue,
+    /// What the name of a sharded exchange stands for is no queue that a client could do this to.
+    Sharded {
+        verb: &'static str,
+        exchange: &'a [u8],
+    },
+    /// A sharded exchange has no queue.
+    NoShard(&'a [u8]),
     /// Our own mistake, seen and survived.
     Internal(&'static str),
 }
@@ -483,6 +490,14 @@ impl From<Violation<'_>> for Exception {
                 code::ACCESS_REFUSED,
                 &"cannot bind or unbind to a volatile (direct reply-to) queue",
             ),
+            Violation::Sharded { verb, exchange } => precondition(&format_args!(
+                "Can't {verb} sharded queue: {}",
+                ErlangBinary(exchange)
+            )),
+            Violation::NoShard(exchange) => precondition(&format_args!(
+                "Error finding sharded queue for: {}",
+                ErlangBinary(exchange)
+            )),
             Violation::Internal(what) => refuse(Connection, code::INTERNAL_ERROR, &what),
         }
     }

@@ -42,6 +42,7 @@ mod request;
 mod schema;
 mod session;
 mod settle;
+mod sharding;
 pub mod spans;
 mod throttle;
 mod topology;

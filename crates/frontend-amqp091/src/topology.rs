@@ -11,6 +11,7 @@ use crate::exception::{Exception, Violation};
 use crate::publish::vhost_gone;
 use crate::reply_to::{self, REPLY_TO};
 use crate::session::{Session, Turn};
+use crate::sharding;
 use base::Name;
 use broker::Error;
 use broker::auth::{self, Configure, Read, Write};
@@ -288,7 +289,10 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &queue::Declare<'_>,
     ) -> Result<(), Exception> {
-        let given = arguments::declared_name(method.queue)?;
+        let given = match sharding::first_shard(turn, method.queue) {
+            Some(shard) => shard,
+            None => arguments::declared_name(method.queue)?,
+        };
         if reply_to::is_generated(&given) || given == REPLY_TO {
             return self.declare_reply_queue(turn.session, given, method.no_wait);
         }
@@ -435,6 +439,7 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &queue::Bind<'_>,
     ) -> Result<(), Exception> {
+        sharding::refuse(turn, "bind", method.queue)?;
         let name = self.queue_name(method.queue)?;
         let routing_key = binding_key(method.queue, &name, arguments::text(method.routing_key)?);
         let source = arguments::name(method.exchange)?;
@@ -470,6 +475,7 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &queue::Unbind<'_>,
     ) -> Result<(), Exception> {
+        sharding::refuse(turn, "unbind", method.queue)?;
         let name = self.queue_name(method.queue)?;
         let routing_key = binding_key(method.queue, &name, arguments::text(method.routing_key)?);
         let source = arguments::name(method.exchange)?;
@@ -508,6 +514,7 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &queue::Purge<'_>,
     ) -> Result<(), Exception> {
+        sharding::refuse(turn, "purge", method.queue)?;
         let name = self.queue_name(method.queue)?;
         may_read(turn, ResourceKind::Queue, &name)?;
         let record = expect_queue(turn, &name)?;
@@ -546,6 +553,7 @@ impl Channel {
         turn: &mut Turn<'_>,
         method: &queue::Delete<'_>,
     ) -> Result<(), Exception> {
+        sharding::refuse(turn, "delete", method.queue)?;
         let name = self.queue_name(method.queue)?;
         may_configure(turn, ResourceKind::Queue, &name)?;
         let waiting = Waiting::QueueDelete {
@@ -649,6 +657,7 @@ impl Channel {
             | Waiting::Cancel { .. }
             | Waiting::Get { .. }
             | Waiting::Permission
+            | Waiting::Shard(_)
             | Waiting::TxCommit(_) => return Err(unexpected_answer()),
         }
         Ok(())

@@ -383,6 +383,7 @@ impl Node {
             let vhost = settings.default_vhost.as_str().into();
             create_system_exchange(&shared.leader, &vhost, LOG_EXCHANGE);
         }
+        make_missing_shards(&shared.leader);
         let stored = stored_queues(&shared.leader, &recovered, &log, shards);
         let (histories_out, histories) = std::sync::mpsc::channel();
 
@@ -731,6 +732,15 @@ fn name_cluster(leader: &MetadataLeader, settings: &Settings) {
     }
     if let Err(error) = leader.bootstrap(&commands, BatchKind::Requests) {
         tracing::error!(%error, "cannot name the cluster");
+    }
+}
+
+/// Sees to it that sharded exchanges have all their queues on this node.
+fn make_missing_shards(leader: &MetadataLeader) {
+    for commands in leader.snapshot().missing_shards() {
+        if let Err(error) = leader.bootstrap(&commands, BatchKind::Requests) {
+            tracing::error!(%error, "cannot make the shards of an exchange");
+        }
     }
 }
 

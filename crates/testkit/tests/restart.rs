@@ -428,6 +428,36 @@ fn all_features_are_as_they_were_after_a_crash() {
 }
 
 #[test]
+fn shards_survive_and_those_that_are_missing_come_back() {
+    let mut broker = Broker::start_with(SETTINGS).unwrap();
+    let http = Http::new(&broker);
+    let policy =
+        json!({"pattern": "^x$", "definition": {"shards-per-node": 2, "routing-key": "a"}});
+    http.put("/policies/%2F/p", policy).unwrap();
+    let body = json!({"type": "direct", "durable": true});
+    http.put("/exchanges/%2F/x", body).unwrap();
+    let [kept, lost] =
+        [0, 1].map(|number| format!("sharding:%20x%20-%20rabbit@localhost%20-%20{number}"));
+    http.delete(&format!("/queues/%2F/{lost}")).unwrap();
+    let body = json!({"properties": {"delivery_mode": 2}, "routing_key": "a", "payload": "m", "payload_encoding": "string"});
+    let routed = http.post("/exchanges/%2F/x/publish", body).unwrap();
+    assert_eq!(routed["routed"], true);
+    for end in [Broker::kill, Broker::stop] {
+        end(&mut broker).unwrap();
+        broker.restart().unwrap();
+        let http = Http::new(&broker);
+        assert_eq!(payloads(&take(&http, &kept, 1, "ack_requeue_true")), ["m"]);
+        assert!(take(&http, &lost, 1, "ack_requeue_true").is_empty());
+        let bindings = http.get("/exchanges/%2F/x/bindings/source").unwrap();
+        let keys = bindings.as_array().unwrap().iter();
+        let keys: Vec<_> = keys
+            .map(|binding| binding["routing_key"].as_str())
+            .collect();
+        assert_eq!(keys, [Some("a"); 2]);
+    }
+}
+
+#[test]
 fn delivery_counts_survive_a_restart() {
     let mut broker = Broker::start_with(SETTINGS).unwrap();
     let http = Http::new(&broker);

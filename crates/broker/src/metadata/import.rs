@@ -54,7 +54,7 @@ impl Metadata {
         self.apply(command)
     }
 
-    fn has(&self, vhost: &Name, test: impl Fn(&crate::vhost::Vhost) -> bool) -> bool {
+    pub(super) fn has(&self, vhost: &Name, test: impl Fn(&crate::vhost::Vhost) -> bool) -> bool {
         self.vhost(vhost).is_some_and(|vhost| test(vhost))
     }
 }

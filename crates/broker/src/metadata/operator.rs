@@ -23,7 +23,7 @@ use std::sync::Arc;
 const VHOST_LIMITS: (&str, &str) = ("vhost-limits", "limits");
 
 /// The argument that chooses the type of a queue.
-const QUEUE_TYPE: &str = "x-queue-type";
+pub(super) const QUEUE_TYPE: &str = "x-queue-type";
 
 impl Metadata {
     /// Does a command of an operator; `dispatch` sends no others here.

@@ -17,6 +17,8 @@ pub(super) const FALLBACK_QUEUE_TYPE: &str = "classic";
 /// Limits and defaults of a node.
 #[derive(Clone, Debug)]
 pub struct MetadataRules {
+    /// The name of this node, which is part of the names of shards.
+    pub node: Box<str>,
     /// Vhosts that may exist (`vhost_max`), `None` for no limit.
     pub vhosts_max: Option<u64>,
     /// Exchanges of all vhosts that may exist, predeclared ones with them, when another one is declared
@@ -60,6 +62,7 @@ pub struct VhostUser {
 impl Default for MetadataRules {
     fn default() -> Self {
         Self {
+            node: "rabbit@localhost".into(),
             vhosts_max: None,
             exchanges_max: None,
             queues_max: None,

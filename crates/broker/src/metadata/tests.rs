@@ -692,10 +692,16 @@ fn policy(scope: PolicyScope, name: &str, priority: i64) -> Arc<Policy> {
     Arc::new(Policy::from_json(scope, &name.into(), &policy).unwrap())
 }
 
+fn sharding_policy(pattern: &str, shards: i64) -> Arc<Policy> {
+    let policy = serde_json::json!({"pattern": pattern, "priority": 2, "definition": {"shards-per-node": shards}});
+    Arc::new(Policy::from_json(PolicyScope::User, &"p".into(), &policy).unwrap())
+}
+
 #[test]
 fn a_new_vhost_begins_with_what_the_configuration_says() {
     let mut metadata = fresh();
     metadata.set_rules(MetadataRules {
+        node: "a@b".into(),
         exchanges_max: None,
         queues_max: None,
         local_random_disabled: false,
@@ -901,6 +907,11 @@ fn command() -> impl Strategy<Value = C> {
             vhost,
             scope,
             policy: policy(scope, name, priority),
+        }),
+        1 => (exchange_name(), 0..3_i64).prop_map(|(pattern, shards)| C::PutPolicy {
+            vhost: "/".into(),
+            scope: PolicyScope::User,
+            policy: sharding_policy(pattern, shards),
         }),
         1 => (vhost(), scope(), policy_name()).prop_map(|(vhost, scope, name)| C::DeletePolicy {
             vhost,

@@ -11,6 +11,7 @@ use crate::queue_arguments::{
     DEDUPLICATION_IDS_MAX, EXPIRY_MS_MAX, Overflow, QueueArguments, QueueType,
 };
 use crate::schema;
+use crate::sharding;
 use crate::value::{Arguments, Value};
 use bytes::Bytes;
 
@@ -127,10 +128,12 @@ static KEYS: &[Key] = &[
     key!("queue-version", "queue-version value", queue_version, Some(Operators), &[], no_effect),
     key!("replay-window-bytes", "size of the replay window", positive, Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.replay_window.bytes, value)),
     key!("replay-window-ms", "time of the replay window", |value| in_range(value, 1, EXPIRY_MS_MAX), Some(Smaller), &[Stream], |queue, value| lower(&mut queue.settings.replay_window.ms, value)),
+    key!("routing-key", "routing key", |_| true, None, &[], no_effect),
     key!("schema", "schema", |_| true, None, &[], no_effect),
     key!("schema-action", "schema action. Must be one of: reject, dead-letter", |value| one_of(value, &["reject", "dead-letter"]), None, &[], no_effect),
     key!("schema-dead-letter-exchange", "schema dead letter exchange name", text, None, &[], no_effect),
     key!("schema-parameter", "schema parameter name", text, None, &[], no_effect),
+    key!("shards-per-node", "number of shards", |_| true, None, &[], no_effect),
     key!("stream-filter-size-bytes", "filter size. Valid range is 16-255", |value| in_range(value, 16, 255), None, &[], no_effect),
     key!("stream-max-segment-size-bytes", "segment size", |value| in_range(value, 0, SEGMENT_BYTES_MAX), None, &[Classic, Quorum], no_effect),
     key!("target-group-size", "qq target count value", positive, Some(Larger), &[Classic, Stream], no_effect),
@@ -163,6 +166,7 @@ pub(super) fn check(scope: PolicyScope, definition: &Map<String, Json>) -> Resul
     check_delayed_retry(definition)?;
     if scope == PolicyScope::User {
         schema::check_definition(definition)?;
+        sharding::check_definition(definition)?;
     }
     if definition.keys().all(|name| known(name).is_some()) {
         return Ok(());

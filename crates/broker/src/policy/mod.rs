@@ -20,6 +20,7 @@ use crate::auth::Pattern;
 use crate::json::{Json, Map, Number};
 use crate::queue_arguments::{QueueArguments, QueueType};
 use crate::schema::Schema;
+use crate::sharding::SHARDS_PER_NODE;
 use crate::value::Arguments;
 use base::Name;
 use rpds::RedBlackTreeMapSync;
@@ -201,6 +202,8 @@ pub struct PolicySet {
     ordered: Arc<[Arc<Policy>]>,
     /// Whether any merges.
     has_merging: bool,
+    /// Whether any is about shards.
+    has_sharding: bool,
 }
 
 impl PolicySet {
@@ -253,6 +256,11 @@ impl PolicySet {
             .any(|policy| policy.definition.contains_key(key))
     }
 
+    /// Whether any may say that an exchange is sharded.
+    pub(crate) fn has_sharding(&self) -> bool {
+        self.has_sharding
+    }
+
     pub(crate) fn insert(&mut self, policy: Arc<Policy>) {
         self.by_name.insert_mut(policy.name.clone(), policy);
         self.reorder();
@@ -271,6 +279,7 @@ impl PolicySet {
         ordered.sort_by(|a, b| by_priority(&a.priority, &b.priority));
         self.has_merging = ordered.iter().any(|policy| policy.merges());
         self.ordered = ordered.into();
+        self.has_sharding = self.mentions(SHARDS_PER_NODE);
     }
 }
 

@@ -220,6 +220,22 @@ mod tests {
             &json!({"consumer-timeout": -1}),
             "-1 is not a valid consumer timeout",
         );
+        check(
+            &json!({"shards-per-node": -1.5}),
+            "shards-per-node should be greater than 0, actually was -1.5",
+        );
+        check(
+            &json!({"shards-per-node": 3.0}),
+            "shards-per-node should be an integer, actually was 3.0",
+        );
+        check(
+            &json!({"shards-per-node": 1001}),
+            "shards-per-node should be at most 1000, actually was 1001",
+        );
+        check(
+            &json!({"shards-per-node": 1, "routing-key": []}),
+            "routing-key should be binary, actually was []",
+        );
     }
 
     #[test]

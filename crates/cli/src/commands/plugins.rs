@@ -61,7 +61,7 @@ const PLUGINS: [(&str, &[&str], Part); 42] = [
     ("rabbitmq_queue_federation", &[], Absent),
     ("rabbitmq_random_exchange", &[], Default),
     ("rabbitmq_recent_history_exchange", &[], Default),
-    ("rabbitmq_sharding", &[], Absent),
+    ("rabbitmq_sharding", &[], Default),
     ("rabbitmq_shovel", &[], Absent),
     ("rabbitmq_shovel_management", MANAGEMENT, Absent),
     ("rabbitmq_shovel_prometheus", &[], Absent),

@@ -12,6 +12,7 @@ mod methods;
 mod observing;
 mod publishing;
 mod schema;
+mod sharding;
 mod split;
 
 use crate::{Alarms, Config, Connection, Peer, Request, return_late_reply};

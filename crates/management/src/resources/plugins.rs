@@ -30,13 +30,14 @@ pub(crate) const TRUST_STORE: &str = "rabbitmq_trust_store";
 pub(crate) const TRACING: &str = "rabbitmq_tracing";
 
 /// Plugins whose work is always done.
-const BUILT_IN: [&str; 7] = [
+const BUILT_IN: [&str; 8] = [
     "rabbitmq_auth_mechanism_ssl",
     "rabbitmq_consistent_hash_exchange",
     "rabbitmq_event_exchange",
     "rabbitmq_jms_topic_exchange",
     "rabbitmq_random_exchange",
     "rabbitmq_recent_history_exchange",
+    "rabbitmq_sharding",
     TOP,
 ];
 
