@@ -183,7 +183,8 @@ impl Node {
 }
 
 /// The words of a key. Splitting the empty key gives none, not one empty word.
-fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The words of a key.
+pub(crate) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|byte| *byte == b'.')
         .take(if key.is_empty() { 0 } else { usize::MAX })
 }

@@ -448,6 +448,55 @@ fn random_exchanges_give_each_binding_its_share() {
 }
 
 #[test]
+fn a_reverse_topic_has_its_patterns_in_routing_keys() {
+    let mut world = World::new();
+    world.exchange("r", "x-rtopic", None);
+    let bindings = [
+        ("a", "server1.app1.mod1.info"),
+        ("b", "server1.app1.mod1.error"),
+        ("c", "server1.app2.mod1.info"),
+        ("d", "server2.app2.mod1.warning"),
+        ("e", "server1.app1.mod2.info"),
+        ("f", "server2.app1.mod1.info"),
+        ("star", "*"),
+        ("empty", ""),
+    ];
+    for (queue, key) in bindings {
+        world.queue(queue);
+        world.bind_queue("r", queue, key);
+    }
+    let all = "a b c d e empty f star";
+    for (key, expected) in [
+        ("server1.app1.mod1.info", "a"),
+        ("*.app1.mod1.info", "a f"),
+        ("#.info", "a c e f"),
+        ("#.mod1.info", "a c f"),
+        ("#", all),
+        ("#.#", all),
+        ("server1.app1.mod1.*", "a b"),
+        ("server1.app1.#", "a b e"),
+        ("server1.#.info", "a c e"),
+        ("#.app2.#.mod1.#", "c d"),
+        ("*", "star"),
+        ("", "empty"),
+        ("server1.app1.mod1.info.#", "a"),
+        ("server1", ""),
+        ("*.*.*", ""),
+    ] {
+        assert_eq!(world.queues("r", &[key]).join(" "), expected, "{key}");
+    }
+    assert_eq!(world.queues("r", &["*", "#.warning"]), ["d", "star"]);
+    world.apply(&Command::Unbind {
+        vhost: "/".into(),
+        source: "r".into(),
+        destination: Destination::Queue("a".into()),
+        routing_key: Bytes::from_static(b"server1.app1.mod1.info"),
+        arguments: Arguments::default(),
+    });
+    assert_eq!(world.queues("r", &["*.app1.mod1.info"]), ["f"]);
+}
+
+#[test]
 fn a_modulus_hash_counts_every_binding() {
     let mut world = World::new();
     world.exchange("x", "x-modulus-hash", None);

@@ -295,7 +295,7 @@ fn exchange_types_are_listed_in_rabbitmqs_words() {
         .filter(|item| {
             !matches!(
                 item["name"].as_str(),
-                Some("x-delayed-message" | "x-message-deduplication")
+                Some("x-delayed-message" | "x-message-deduplication" | "x-rtopic")
             )
         })
         .inspect(|item| assert_eq!(item["enabled"], true))

@@ -13,6 +13,18 @@ pub(super) struct Table {
     by_key: PersistentMap<Bytes, TargetSet>,
 }
 
+impl Table {
+    /// The targets of one binding key.
+    pub(super) fn get(&self, binding_key: &[u8]) -> Option<&TargetSet> {
+        self.by_key.get(binding_key)
+    }
+
+    /// The targets of each binding key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, &TargetSet)> {
+        self.by_key.iter()
+    }
+}
+
 impl RoutingTable for Table {
     fn new(_arguments: &Arguments) -> Result<Self, Error> {
         Ok(Self::default())

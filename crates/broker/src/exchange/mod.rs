@@ -18,6 +18,7 @@ mod jms_topic;
 mod modulus_hash;
 mod random;
 mod recent_history;
+mod reverse_topic;
 mod target_set;
 mod topic;
 mod weighted_targets;
@@ -164,6 +165,7 @@ exchange_types! {
     ModulusHash "x-modulus-hash" "Modulus Hashing Exchange" modulus_hash::Table,
     Random "x-random" "Randomly picks a binding (queue) to route via (to)." random::Table,
     RecentHistory "x-recent-history" "Recent History Exchange." recent_history::Table,
+    ReverseTopic "x-rtopic" "AMQP reverse topic exchange" reverse_topic::Table,
 }
 
 /// Key of the argument that names the alternate exchange.
