@@ -115,6 +115,8 @@ fn has_memory_alarm(broker: &Broker, expected: bool) -> bool {
 /// Memory is taken by unconfirmed transient messages and given back by purging them.
 #[tokio::test]
 async fn a_memory_alarm_is_raised_and_cleared_and_consumers_go_on() -> anyhow::Result<()> {
+    /// More than the limit leaves room for, by half.
+    const SENT_MAX: usize = 1_200;
     let _alone = alone().await;
     let base = Broker::start()?.resident_bytes()?;
     let limit = base + (48 << 20);
@@ -138,6 +140,10 @@ async fn a_memory_alarm_is_raised_and_cleared_and_consumers_go_on() -> anyhow::R
     let mut sent = 0;
     let reason = loop {
         ensure!(sent < 20_000, "no alarm\n{}", broker.log());
+        // A publisher that is slower than the disk never fills the memory: the limit comes down to what is used.
+        if sent == SENT_MAX {
+            set_memory_limit(&broker, 1 << 20)?;
+        }
         publisher.send("", &backlogs[sent % backlogs.len()], &transient, &body);
         sent += 1;
         publisher.connection.try_write()?;
