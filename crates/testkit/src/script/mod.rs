@@ -21,6 +21,7 @@
 //! ```
 //!
 //! Before the first case, `# vhost: NAME` makes a vhost for each case and deletes it behind it; connections that name none use it.
+//! `# cases: side by side` there runs them at the same time, for cases that mostly wait; they have names of their own.
 //!
 //! When a step is over is never a matter of time: its answer has come, then round trips through every open channel and every
 //! queue of the case have flushed what else was under way, and publishes in confirm mode have been confirmed.
