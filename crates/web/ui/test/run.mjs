@@ -33,8 +33,8 @@ async function run(name) {
     const tests = spawn(process.execPath, ["test/furnished.mjs", `test/${name}.test.mjs`, ...options], { env, stdio: ["ignore", "pipe", "pipe"] });
     const parts = [];
     for (const stream of [tests.stdout, tests.stderr]) stream.on("data", (part) => parts.push(part));
-    const code = await new Promise((resolve) => tests.on("close", resolve));
-    console.log(`${name}: ${code === 0 ? "passed" : "FAILED"} after ${Math.round((Date.now() - begun) / 1000)} s\n${Buffer.concat(parts)}`);
+    const [code, signal] = await new Promise((resolve) => tests.on("close", (...how) => resolve(how)));
+    console.log(`${name}: ${code === 0 ? "passed" : `FAILED with ${signal ?? code}`} after ${Math.round((Date.now() - begun) / 1000)} s\n${Buffer.concat(parts)}`);
     return code === 0;
   } finally {
     await broker?.end();
