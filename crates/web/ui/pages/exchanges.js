@@ -11,8 +11,9 @@ import { PagedTable } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
 import { Arguments, Choose, Facts, Link, Marks, Problem, Rest, Section, Waiting, exchangeName } from "../lib/parts.js";
+import { Delayed } from "../lib/delayed.js";
 import { Drawing } from "../lib/drawing.js";
-import { rate, rateOf } from "../lib/format.js";
+import { number, rate, rateOf } from "../lib/format.js";
 import { namesOf, useVhosts } from "../lib/vhosts.js";
 import { Breakdown } from "../lib/breakdown.js";
 import { bringBack } from "../lib/undo.js";
@@ -82,7 +83,7 @@ function AddExchange() {
 export function Exchange({ parts: [vhost, name] }) {
   const { range, query } = useRange();
   const own = path("exchanges", vhost, name);
-  const { data, error } = usePoll((signal) => get(own, query, signal), [own, range.name]);
+  const { data, error, reload } = usePoll((signal) => get(own, query, signal), [own, range.name]);
   const out = usePoll((signal) => part(`${own}/bindings/source`, signal), [own]);
   const into = usePoll((signal) => part(`${own}/bindings/destination`, signal), [own]);
   if (!data) return html`<h1>Exchange <span class="name">${name}</span></h1><${Waiting} error=${error} />`;
@@ -111,7 +112,9 @@ export function Exchange({ parts: [vhost, name] }) {
       ["Features", features(data)],
       ["Arguments", html`<${Arguments} of=${data.arguments} />`],
       ["Policy", data.policy ? html`<${Link} to=${["policies", data.vhost, data.policy]}>${data.policy}<//>` : null],
+      ["Delayed", data.messages_delayed === undefined ? undefined : number(data.messages_delayed)],
     ]} /><//>
+    ${data.messages_delayed > 0 && html`<${Delayed} own=${own} to="where the bindings of this exchange lead then" reload=${reload} />`}
     ${!isDefault && html`<${Section} title="Where messages go" open=${true}>
       <${Drawing} bindings=${[...(into.data?.items ?? []), ...(out.data?.items ?? [])].slice(0, 200)} vhost=${vhost} />
       <${Problem} error=${out.error} />

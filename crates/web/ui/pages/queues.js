@@ -11,6 +11,7 @@ import { Form, argumentsOf } from "../lib/forms.js";
 import { PagedTable, PlainTable, figure, speed } from "../lib/table.js";
 import { BindForm, BindingTable } from "../lib/bindings.js";
 import { PublishForm } from "../lib/publish.js";
+import { Delayed, mayWait } from "../lib/delayed.js";
 import { GetForm, MessageBrowser } from "../lib/messages.js";
 import { Arguments, Choose, Facts, Figure, Link, Marks, Problem, Rest, Section, State, Waiting } from "../lib/parts.js";
 import { bytes, number, rate, rateOf, time, value } from "../lib/format.js";
@@ -196,6 +197,7 @@ export function Queue({ parts: [vhost, name] }) {
       <${BindingTable} name="queue-bindings" side="source" rows=${bindings.data?.items} reload=${bindings.reload} />
       <h3>Bind to this queue</h3><${BindForm} vhost=${vhost} queue=${name} reload=${bindings.reload} />
     <//>
+    ${mayWait(data) && html`<${Delayed} own=${own} to="into this queue" reload=${reload} />`}
     <${Section} title="Messages" id="messages"><${MessageBrowser} vhost=${vhost} queue=${name} replayable=${replayable} reload=${reload} /><//>
     <${Section} title="Get messages"><${GetForm} vhost=${vhost} queue=${name} reload=${reload} /><//>
     <${Section} title="Publish a message"><${PublishForm} vhost=${vhost} exchange="" routingKey=${name} reload=${reload} /><//>`;

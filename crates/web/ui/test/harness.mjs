@@ -171,6 +171,10 @@ export async function furnish() {
     await api("PUT", `exchanges/shop/${name}`, { type, durable: true });
   }
   await api("POST", "bindings/shop/e/events/e/audit", { routing_key: "#" });
+  await api("PUT", "exchanges/shop/reminders", { type: "x-delayed-message", durable: true, arguments: { "x-delayed-type": "direct" } });
+  for (const days of [1, 7]) {
+    await api("POST", "exchanges/shop/reminders/publish", { properties: { headers: { "x-delay": days * 86_400_000 } }, routing_key: "renew", payload: "", payload_encoding: "string" });
+  }
   for (const name of ["orders", "orders.dlq", "invoices", "mail", "search-index"]) {
     await api("PUT", `queues/shop/${name}`, {
       durable: true,
@@ -203,6 +207,7 @@ export const PAGES = [
   ["consumers", "consumers"],
   ["exchanges", "exchanges"],
   ["exchange", "exchanges/shop/events"],
+  ["delaying-exchange", "exchanges/shop/reminders"],
   ["queues", "queues"],
   ["queue", "queues/shop/orders"],
   ["topology", "topology?vhost=shop"],

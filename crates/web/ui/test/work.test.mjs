@@ -613,6 +613,47 @@ test("what is shown of messages is what is acted on, whatever was typed or chose
   assert.deepEqual(complaints, []);
 });
 
+test("messages that wait for their time are listed where they wait, and cancelled", async () => {
+  await api("PUT", "vhosts/waits", {});
+  await api("PUT", "exchanges/waits/later", { type: "x-delayed-message", durable: true, arguments: { "x-delayed-type": "direct" } });
+  await api("PUT", "queues/waits/slow", { durable: true, arguments: { "x-delayed-publish": true } });
+  const delay = (exchange, hours) =>
+    api("POST", `exchanges/waits/${exchange}/publish`, { properties: { headers: { "x-delay": hours * 3_600_000 } }, routing_key: "slow", payload: "", payload_encoding: "string" });
+  for (const hours of [3, 1, 2]) await delay("later", hours);
+  await delay("amq.default", 1);
+  const wait = async (path, count) => {
+    const { messages, messages_delayed } = await api("GET", `${path}/delayed`);
+    assert.deepEqual([messages.length, messages_delayed], [count, count], path);
+    return messages.map((one) => one.position);
+  };
+  const positions = await eventually(() => wait("exchanges/waits/later", 3));
+  await eventually(() => wait("queues/waits/slow", 1));
+  const { page, open, complaints } = await enter(browser);
+  const list = page.locator("details.section").filter({ has: page.getByRole("heading", { name: "Waiting for their time" }) });
+  await open("exchanges/waits/later");
+  await list.getByText("3 messages").waitFor();
+  await list.getByRole("cell", { name: "where the bindings of this exchange lead then" }).last().waitFor();
+  // The first is the one that is due first; to think better of it changes nothing.
+  await list.getByRole("button", { name: "Cancel…" }).first().click();
+  await confirm(page, undefined, "Cancel");
+  await list.getByRole("button", { name: "Cancel…" }).first().click();
+  await confirm(page, undefined, "Drop it");
+  await page.locator(".toast").getByText("1 messages cancelled.").waitFor();
+  assert.deepEqual(await eventually(() => wait("exchanges/waits/later", 2)), positions.slice(1));
+  await list.getByText("2 messages").waitFor();
+  await list.getByRole("button", { name: "Cancel all…" }).click();
+  await confirm(page, "cancel", "Drop all");
+  await eventually(() => wait("exchanges/waits/later", 0));
+  await list.waitFor({ state: "detached" });
+  await open("queues/waits/slow");
+  await list.getByRole("cell", { name: "into this queue" }).waitFor();
+  await list.getByRole("button", { name: "Cancel…" }).click();
+  await confirm(page, undefined, "Drop it");
+  await eventually(() => wait("queues/waits/slow", 0));
+  await list.waitFor({ state: "detached" });
+  assert.deepEqual(complaints, []);
+});
+
 test("a file of definitions is dropped onto its page", async () => {
   const { page, open, complaints } = await enter(browser);
   await open("definitions");
