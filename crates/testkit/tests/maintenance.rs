@@ -219,6 +219,43 @@ fn an_alias_stands_for_its_command() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_plugin_that_is_gone_is_told_of_and_harms_nothing() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("enabled_plugins");
+    let file = ["--enabled-plugins-file", path.to_str().context("a path")?];
+    let plugins = |words: &[&str]| run(&broker, "rabbitmq-plugins", &[words, &file].concat());
+    let warning = "WARNING - plugins currently enabled but missing: rabbitmq_jsonrpc\n\n";
+    std::fs::write(&path, "[rabbitmq_jsonrpc,rabbitmq_top].\n")?;
+    ensure!(
+        plugins(&["list", "-m", "-E"])?
+            == format!("Listing plugins with pattern \".*\" ...\n{warning}rabbitmq_top\n")
+    );
+    ensure!(plugins(&["list", "-m", "-E", "-q"])? == "rabbitmq_top\n");
+    let enabled = plugins(&["enable", "rabbitmq_tracing", "--offline", "-q"])?;
+    ensure!(
+        enabled.starts_with(&format!(
+            "{warning}The following plugins have been configured:\n  rabbitmq_top\n  rabbitmq_tracing\n"
+        )),
+        "{enabled}"
+    );
+    ensure!(
+        std::fs::read_to_string(&path)? == "[rabbitmq_jsonrpc,rabbitmq_top,rabbitmq_tracing].\n"
+    );
+    let unchanged = plugins(&["enable", "rabbitmq_jsonrpc", "--offline", "-q"])?;
+    ensure!(
+        unchanged.ends_with("Plugin configuration unchanged.\n"),
+        "{unchanged}"
+    );
+    plugins(&["disable", "rabbitmq_jsonrpc", "--offline"])?;
+    ensure!(std::fs::read_to_string(&path)? == "[rabbitmq_top,rabbitmq_tracing].\n");
+    std::fs::write(&path, "[rabbitmq_jsonrpc].\n")?;
+    plugins(&["set", "rabbitmq_top", "--offline"])?;
+    ensure!(std::fs::read_to_string(&path)? == "[rabbitmq_top].\n");
+    Ok(())
+}
+
+#[test]
 fn definitions_go_out_and_in_and_unchanged_ones_are_skipped() -> anyhow::Result<()> {
     let broker = Broker::start()?;
     let http = Http::new(&broker);

@@ -186,16 +186,21 @@ pub(crate) fn list(call: &mut Call) -> Done {
             all || !explicit_only || plugins.explicit.contains(*name)
         })
         .collect();
+    let mut text = if call.is_quiet() {
+        String::new()
+    } else {
+        warning(&plugins.explicit)
+    };
     if call.arguments.has("minimal") {
+        text.push_str(&shown.join("\n"));
         let items: Vec<Json> = shown.iter().map(|name| json!({ "name": name })).collect();
         return Ok(Output::Report {
-            text: shown.join("\n"),
+            text,
             value: Term::from_json(
                 &json!({ "status": state(&plugins), "format": "minimal", "plugins": items }),
             ),
         });
     }
-    let mut text = String::new();
     if !call.is_quiet() {
         let status = if plugins.is_up {
             format!("* = running on {}", call.node.name())
@@ -304,6 +309,22 @@ fn is_known(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
+/// Those that are no plugins of RabbitMQ's, or are none any more.
+fn missing(names: &BTreeSet<String>) -> Vec<&str> {
+    let names = names.iter().map(String::as_str);
+    names.filter(|name| !is_known(name)).collect()
+}
+
+/// What is said about them; nothing if there are none.
+fn warning(names: &BTreeSet<String>) -> String {
+    let missing = missing(names);
+    if missing.is_empty() {
+        return String::new();
+    }
+    let missing = missing.join(", ");
+    format!("WARNING - plugins currently enabled but missing: {missing}\n\n")
+}
+
 /// The plugins that are this part of the program.
 fn parts(wanted: Part) -> impl Iterator<Item = &'static str> {
     let parts = PLUGINS.iter().filter(move |(_, _, part)| *part == wanted);
@@ -377,11 +398,7 @@ fn change(
     };
     call.say(&format!("{title} plugins on node {node}:"));
     asked.iter().for_each(|name| call.say(name));
-    let unknown: Vec<&str> = asked
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !is_known(name))
-        .collect();
+    let unknown = missing(asked);
     if verb == Verb::Set && !unknown.is_empty() {
         return Err(Failure::error(
             DATA,
@@ -404,7 +421,10 @@ fn change(
             ),
         ));
     }
-    let (earlier, after) = (with_needed(&before.explicit), with_needed(&wanted));
+    let [earlier, after] = [&before.explicit, &wanted].map(|names| {
+        let known = names.iter().filter(|name| is_known(name)).cloned();
+        with_needed(&known.collect())
+    });
     if before.is_up {
         let list: Vec<&String> = wanted.iter().collect();
         let answer = call
@@ -437,13 +457,10 @@ fn change(
         ));
         return Ok(Output::Printed);
     }
-    let mut text = String::new();
-    if !unknown.is_empty() {
-        text.push_str(&format!(
-            "WARNING - plugins currently enabled but missing: {}\n\n",
-            unknown.join(", ")
-        ));
-    }
+    let mut text = match verb {
+        Verb::Enable | Verb::Disable => warning(&(&before.explicit | asked)),
+        Verb::Set => String::new(),
+    };
     text.push_str(&change.text(&node));
     Ok(Output::Report {
         text,
@@ -594,6 +611,18 @@ pub(crate) fn directories(call: &mut Call) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_document_says_of_each_plugin_whether_it_is_there() {
+        let document = include_str!("../../../../docs/extending.md");
+        for (name, _, part) in PLUGINS {
+            let name = format!("`{name}`");
+            let mut rows = document.lines().filter(|line| line.contains(&name));
+            let row = rows.find(|line| line.starts_with("| `"));
+            let is_absent = row.map(|row| row.contains("| not there yet"));
+            assert_eq!(is_absent, Some(part == Absent), "{name}");
+        }
+    }
 
     #[test]
     fn what_a_plugin_needs_is_enabled_with_it() {
