@@ -354,6 +354,18 @@ impl Connection {
         expected: &[MethodId],
         during: &'static str,
     ) -> Result<Vec<u8>, Error> {
+        let result = self.reply_before_content(channel, expected, during).await;
+        self.incoming.restore();
+        result
+    }
+
+    /// As [`reply`](Self::reply), but what came before it stays aside, for the reply's content comes next.
+    async fn reply_before_content(
+        &mut self,
+        channel: u16,
+        expected: &[MethodId],
+        during: &'static str,
+    ) -> Result<Vec<u8>, Error> {
         let limit = self.reply_timeout;
         let waiting = async {
             loop {
@@ -365,7 +377,6 @@ impl Connection {
             }
         };
         let result = within(limit, during, waiting).await;
-        self.incoming.restore();
         if result.is_err() {
             // A close-ok may be waiting; the broker frees the channel only when it comes.
             self.try_write()?;
@@ -602,7 +613,17 @@ impl Connection {
             ..Default::default()
         };
         self.request(|out| get.encode(channel, out))?;
-        let payload = self.reply(channel, &[(60, 71), (60, 72)], during).await?;
+        let result = self.got(channel, during).await;
+        self.incoming.restore();
+        result
+    }
+
+    /// The answer to a `basic.get`. Frames that came before it, or within, are aside then.
+    async fn got(&mut self, channel: u16, during: &'static str) -> Result<Option<Message>, Error> {
+        let expected = [(60, 71), (60, 72)];
+        let payload = self
+            .reply_before_content(channel, &expected, during)
+            .await?;
         let Method::BasicGetOk(got) = Method::decode(&payload)? else {
             return Ok(None);
         };
@@ -614,9 +635,7 @@ impl Connection {
             }
             Ok(())
         };
-        let result = within(limit, during, waiting).await;
-        self.incoming.restore();
-        result?;
+        within(limit, during, waiting).await?;
         let (raw_properties, body) = content.into_parts();
         Ok(Some(Message {
             delivery_tag: got.delivery_tag,

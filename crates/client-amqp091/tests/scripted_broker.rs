@@ -265,7 +265,12 @@ async fn publish_confirm_and_get() {
             .await;
         script
             .send(|out| {
-                // A consumer on another channel of the same connection gets something in between.
+                // A confirm of the same channel, and what a consumer on another one gets, come in between.
+                basic::Ack {
+                    delivery_tag: 2,
+                    multiple: false,
+                }
+                .encode(1, out);
                 deliver(2, 5, b"aside", out);
                 basic::GetOk {
                     delivery_tag: 1,
@@ -312,6 +317,15 @@ async fn publish_confirm_and_get() {
             (&b"got"[..], 7)
         );
         assert_eq!(connection.get(1, "q", false).await?, None);
+        let event = connection.next_event().await?;
+        let is_second = matches!(
+            event,
+            Event::Confirmed {
+                delivery_tag: 2,
+                ..
+            }
+        );
+        assert!(is_second, "{event:?}");
         for expected in [5, 6] {
             let Event::Delivery(delivery) = connection.next_event().await? else {
                 panic!("no delivery");
