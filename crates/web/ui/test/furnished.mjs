@@ -4,15 +4,13 @@ import { spawn } from "node:child_process";
 import { furnish } from "./harness.mjs";
 import { traffic } from "./traffic.mjs";
 
-let stop;
 if (process.env.UI_URL) {
   await furnish();
-  stop = await traffic(process.env.AMQP_URL ?? "amqp://127.0.0.1:5672");
+  await traffic(process.env.AMQP_URL ?? "amqp://127.0.0.1:5672");
 }
 const [file, ...options] = process.argv.slice(2);
 // Without node's runner around it: there is one file, and one process less that has an end of its own.
 const tests = spawn(process.execPath, ["--test-force-exit", "--test-reporter=spec", ...options, file], { stdio: "inherit" });
 const [code, signal] = await new Promise((resolve) => tests.on("exit", (...how) => resolve(how)));
 if (code !== 0) console.error(`${file} ended with ${signal ?? code}`);
-await stop?.();
 process.exit(code ?? 1);
